@@ -1,3 +1,22 @@
 """nnx: neural networks to read and to run."""
 
+from . import ops
+from .autograd import Function, enable_grad, is_grad_enabled, no_grad
+from .backends import active_backend, set_backend, use_backend
+from .tensor import Tensor, from_dlpack, tensor
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Function",
+    "Tensor",
+    "active_backend",
+    "enable_grad",
+    "from_dlpack",
+    "is_grad_enabled",
+    "no_grad",
+    "ops",
+    "set_backend",
+    "tensor",
+    "use_backend",
+]

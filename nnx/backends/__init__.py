@@ -1,0 +1,257 @@
+"""Which code runs on which array: the only place in nnx where a backend is chosen.
+
+Two questions, answered apart:
+
+- *Which backend computes?*  The arrays decide, by their type: `backend_of(*arrays)`.
+- *Where are new arrays made?*  The active backend decides: the environment variable
+  `NNX_BACKEND`, `set_backend(name)` or `with use_backend(name)`; NumPy unless told otherwise.
+
+`NNX_KERNELS` (or `with kernels(mode)`) says which kernels compute: `raw`, the fast ones
+(default); `xp`, their portable twins; `check`, both, with an error where they differ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend, Saved, dtype_name
+
+__all__ = [
+    "Array",
+    "Backend",
+    "Saved",
+    "active_backend",
+    "backend_of",
+    "dtype_name",
+    "get_backend",
+    "jit_enabled",
+    "kernels",
+    "override",
+    "set_backend",
+    "unavailable",
+    "use_backend",
+]
+
+MODES = ("raw", "xp", "check")
+
+_by_type: dict[type, Backend] = {}  # array type -> the backend that computes on it
+_by_name: dict[tuple[str, str], Backend] = {}  # (mode, name) -> backend
+_active: Backend | None = None
+_mode: str | None = None
+
+
+def backend_of(first: Array, *others: Array) -> Backend:
+    """The backend that computes on these arrays.
+
+    Raises:
+        TypeError: they are not arrays, or they live in different libraries.
+    """
+    backend = _by_type.get(type(first)) or _find(first)
+    for array in others:
+        other = _by_type.get(type(array)) or _find(array)
+        if other is not backend:
+            raise mixed(backend, other)
+    return backend
+
+
+def mixed(a: Backend, b: Backend) -> TypeError:
+    """The error for arrays of two libraries in one call."""
+    return TypeError(
+        f"arrays of two libraries in one call: {a.name} and {b.name}; move one of them, "
+        f'for example with tensor.to("{a.name}") or module.to("{a.name}")'
+    )
+
+
+def _find(array: Array) -> Backend:
+    """First sight of an array type: find its library, and remember."""
+    kind = type(array)
+    library = kind.__module__.partition(".")[0]
+    if not (hasattr(array, "shape") and hasattr(array, "dtype")):
+        raise TypeError(f"expected an array, got {kind.__module__}.{kind.__qualname__}: {array!r}")
+    if isinstance(array, np.ndarray | np.generic):
+        library = "numpy"
+    elif library not in ("cupy", "torch") and hasattr(array, "__array_namespace__"):
+        library = array.__array_namespace__().__name__
+    backend = _by_type[kind] = get_backend(library)
+    return backend
+
+
+def get_backend(name: str) -> Backend:
+    """The backend called `name`: "numpy", "cupy", "torch", "array_api_strict", or any importable
+    namespace that follows the array API standard; "name:device" makes new arrays on that device.
+
+    Raises:
+        ValueError: the library is not installed, does not follow the standard, or has no device;
+            the message says which, and the remedy.
+    """
+    key = (kernel_mode(), name)
+    if key not in _by_name:
+        _by_name[key] = _make(*key)
+    return _by_name[key]
+
+
+def _make(mode: str, name: str) -> Backend:
+    library, _, device = name.partition(":")
+    backend: Backend
+    if library == "numpy":
+        from .numpy import NumpyBackend
+
+        if jit_enabled():
+            from .jit import JitBackend
+
+            backend = JitBackend()
+        else:
+            backend = NumpyBackend()
+    elif library == "cupy":
+        reason = unavailable("cupy")
+        if reason:
+            raise ValueError(f"the cupy backend cannot be used: {reason}")
+        from .cupy import CupyBackend
+
+        backend = CupyBackend(device=int(device) if device else None)
+    else:
+        backend = _generic(library, name, device)
+    if mode == "raw":
+        return backend
+    portable = Backend(backend.xp, name, backend.device)
+    portable.__dict__.update(_array_methods(backend))
+    if mode == "xp":
+        return portable
+    from .check import CheckBackend
+
+    return CheckBackend(backend, portable)
+
+
+def _array_methods(backend: Backend) -> dict[str, Any]:
+    """How a library makes and reads arrays is no kernel: the portable twins keep it."""
+    names = ("from_numpy", "to_numpy", "synchronize", "dtype")
+    return {name: getattr(backend, name) for name in names}
+
+
+def _generic(library: str, name: str, device: str) -> Backend:
+    reason = unavailable(library)
+    if reason:
+        raise ValueError(
+            f'the backend "{name}" cannot be used: {reason}; '
+            'known names are "numpy", "cupy", "torch", "array_api_strict"'
+        )
+    xp = import_module("array_api_compat.torch" if library == "torch" else library)
+    missing = [n for n in ("asarray", "permute_dims", "matmul", "take") if not hasattr(xp, n)]
+    if missing:
+        raise ValueError(
+            f'the backend "{name}" cannot be used: the module does not follow the array API '
+            f"standard (it has no {', '.join(missing)})"
+        )
+    where: Any = None
+    if device:
+        where = device if library == "torch" else getattr(xp, "Device", str)(device)
+    if library == "torch":
+        from .torch import TorchBackend
+
+        return TorchBackend(xp, name, where)
+    return Backend(xp, name, where)
+
+
+def unavailable(library: str) -> str | None:
+    """Why a library cannot be used here, and what to do; None where it can."""
+    if library == "cupy":
+        if find_spec("cupy") is None:
+            return "CuPy is not installed; pip install 'nnx-array[cuda12]' (or [cuda13])"
+        from .cupy import no_gpu
+
+        return no_gpu()
+    try:
+        found = find_spec(library) is not None
+    except (ImportError, ValueError):
+        found = False
+    return None if found else f"there is no module named {library!r}; install it with pip"
+
+
+def jit_enabled() -> bool:
+    """True where numba is installed and `NNX_JIT` is not 0."""
+    return os.environ.get("NNX_JIT", "1") != "0" and find_spec("numba") is not None
+
+
+# ---- where new arrays are made ----
+
+
+def active_backend() -> Backend:
+    """The backend that new arrays are made on."""
+    global _active
+    if _active is None:
+        _active = get_backend(os.environ.get("NNX_BACKEND") or "numpy")
+    return _active
+
+
+def set_backend(name: str) -> None:
+    """Make new arrays on this backend from now on; see `get_backend` for names and errors."""
+    global _active
+    _active = get_backend(name)
+
+
+@contextmanager
+def use_backend(name: str | Backend) -> Iterator[Backend]:
+    """Make new arrays on this backend inside a `with` block."""
+    global _active
+    before = _active
+    _active = get_backend(name) if isinstance(name, str) else name
+    try:
+        yield _active
+    finally:
+        _active = before
+
+
+# ---- which kernels compute ----
+
+
+def kernel_mode() -> str:
+    global _mode
+    if _mode is None:
+        mode = os.environ.get("NNX_KERNELS") or "raw"
+        if mode not in MODES:
+            raise ValueError(f"NNX_KERNELS={mode!r} is not one of {', '.join(MODES)}")
+        _mode = mode
+    return _mode
+
+
+@contextmanager
+def kernels(mode: str) -> Iterator[None]:
+    """Compute with the `raw`, `xp` or `check` kernels inside a `with` block."""
+    global _mode, _active
+    if mode not in MODES:
+        raise ValueError(f"kernels({mode!r}): the modes are {', '.join(MODES)}")
+    before, types, active = kernel_mode(), dict(_by_type), _active
+    _mode = mode
+    _by_type.clear()
+    if active is not None:
+        _active = get_backend(active.name)
+    try:
+        yield
+    finally:
+        _mode, _active = before, active
+        _by_type.clear()
+        _by_type.update(types)
+
+
+@contextmanager
+def override(kind: type, backend: Backend) -> Iterator[Backend]:
+    """Compute on arrays of this type with `backend`, and make new arrays there, inside a `with`.
+
+    For tests, and for trying a kernel: `with override(np.ndarray, MyBackend()): ...`
+    """
+    before = _by_type.get(kind)
+    _by_type[kind] = backend
+    try:
+        with use_backend(backend):
+            yield backend
+    finally:
+        del _by_type[kind]
+        if before is not None:
+            _by_type[kind] = before

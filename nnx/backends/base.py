@@ -1,0 +1,98 @@
+"""`Backend`: an array namespace, and every kernel in portable array-API code.
+
+A *kernel* is an array routine that at least one library does better than the array API can:
+arrays and plain numbers in, new arrays out, inputs never written, no Tensor in sight.  The
+families in `portable/` implement each one for any conforming library; they are the
+specification and the fallback.  `NumpyBackend`, `JitBackend` and `CudaBackend` override a
+method with the same signature where they are faster, and return `super()` where a dtype or a
+shape does not suit.
+
+Two conventions:
+
+- A method whose name ends in an underscore (`sgd_`, `adam_`) updates state that its caller owns:
+  it may write into those arrays or return new ones, and the caller keeps what is returned.
+- What a forward kernel keeps for its backward, in whatever layout suits it, is a `Saved`; only
+  the backend that made it looks inside.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .portable import PortableKernels
+
+Array = Any
+
+
+class Saved(tuple):
+    """What a forward kernel keeps for its backward kernel: private to the backend that made it."""
+
+    __slots__ = ()
+
+
+class Backend(PortableKernels):
+    """An array namespace `xp`, the device new arrays are made on, and the kernels.
+
+    Args:
+        xp: a namespace that follows the array API standard.
+        name: how `nnx.set_backend` calls it.
+        device: where new arrays are made; None is the library's default.
+    """
+
+    def __init__(self, xp: Any, name: str, device: Any = None) -> None:
+        self.xp = xp
+        self.name = name
+        self.device = device
+
+    def __repr__(self) -> str:
+        where = "" if self.device is None else f", device={self.device}"
+        return f"<{type(self).__name__} {self.name}{where}>"
+
+    def dtype(self, name: Any) -> Any:
+        """This library's dtype for a name ("float32"), or for another library's dtype."""
+        if not isinstance(name, str):
+            if isinstance(name, type) and name in _PYTHON_DTYPES:
+                name = _PYTHON_DTYPES[name]
+            else:
+                name = dtype_name(name)
+        return getattr(self.xp, name)
+
+    def asarray(self, values: Any, dtype: Any = None) -> Array:
+        """`values` (nested lists, numbers, a NumPy array) as an array made on this backend.
+
+        Python floats become float32 unless `dtype` says otherwise; arrays keep their dtype.
+        """
+        if not isinstance(values, np.ndarray):
+            values = np.asarray(values)
+            if dtype is None and values.dtype == np.float64:
+                dtype = "float32"
+        if dtype is not None:
+            values = values.astype(np.dtype(dtype_name(self.dtype(dtype))), copy=False)
+        return self.from_numpy(values)
+
+    def from_numpy(self, x: np.ndarray) -> Array:
+        """A NumPy array's values as an array of this library, on this backend's device."""
+        return self.xp.asarray(np.asarray(x, order="C"), device=self.device)
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        """An array's values in host memory; no copy where the library allows."""
+        try:
+            return np.from_dlpack(x)
+        except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
+            return np.asarray(x)
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what was asked of it; nothing to do on a CPU."""
+
+
+_PYTHON_DTYPES = {float: "float32", int: "int64", bool: "bool"}
+
+
+def dtype_name(dtype: Any) -> str:
+    """ "float32" for any library's float32."""
+    name = getattr(dtype, "name", None)  # NumPy, CuPy
+    if name is None:
+        name = str(dtype).rpartition(".")[2]  # array_api_strict.float32, torch.float32
+    return str(name)

@@ -1,0 +1,1 @@
+"""Kernels tuned for NumPy: one family a file, mirroring `portable/`."""

@@ -1,0 +1,42 @@
+"""Dense layers on NumPy: results are written where they are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..portable.dense import DenseKernels
+
+Array = Any
+
+_SAME_WIDTH = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
+
+
+class NumpyDense(DenseKernels):
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        y = np.matmul(x, weight.T)
+        if bias is not None:
+            if bias.dtype != y.dtype:
+                return y + bias
+            np.add(y, bias, out=y)
+        return y
+
+    def linear_backward(
+        self, gy: Array, x: Array, weight: Array, needs: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        gx = np.matmul(gy, weight) if needs[0] else None
+        gw = np.matmul(gy.T, x) if needs[1] else None
+        gb = np.add.reduce(gy, axis=0) if needs[2] else None
+        return gx, gw, gb
+
+    def relu(self, x: Array) -> Array:
+        return np.maximum(x, 0)
+
+    def relu_backward(self, gy: Array, y: Array) -> Array:
+        # The gradient's bits, as integers, times 0 or 1: ten times faster than where(), and an
+        # infinite gradient at a closed gate gives 0 as it should, not the NaN of inf * 0.
+        bits = _SAME_WIDTH.get(gy.dtype)
+        if bits is None:
+            return super().relu_backward(gy, y)
+        return np.multiply(gy.view(bits), y > 0).view(gy.dtype)

@@ -1,0 +1,13 @@
+"""Kernels compiled by numba, on NumPy arrays: one family a file, mirroring `portable/`.
+
+Chosen automatically where numba is installed (the extra `jit`) and `NNX_JIT` is not 0.  This
+file imports no numba: the first call of a compiled kernel does.
+"""
+
+from __future__ import annotations
+
+from ..numpy import NumpyBackend
+
+
+class JitBackend(NumpyBackend):
+    """NumPy arrays on the CPU, with numba where it is faster."""

@@ -1,0 +1,27 @@
+"""NumPy: the portable kernels, tuned where NumPy can do better."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .base import Array, Backend
+from .cpu.dense import NumpyDense
+from .cpu.loss import NumpyLoss
+
+
+class NumpyBackend(NumpyDense, NumpyLoss, Backend):
+    """NumPy arrays on the CPU, without numba."""
+
+    def __init__(self, name: str = "numpy") -> None:
+        super().__init__(np, name)
+
+    def from_numpy(self, x: np.ndarray) -> Array:
+        return np.array(x)  # a new array: what is made here is never shared with the caller
+
+    def to_numpy(self, x: Array) -> np.ndarray:
+        return np.asarray(x)
+
+    def dtype(self, name: Any) -> Any:
+        return np.dtype(super().dtype(name))

@@ -1,0 +1,35 @@
+"""Dense layers and the activations next to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Array = Any
+
+
+class DenseKernels:
+    """`linear` and `relu`; the derivations are in `nnx.ops.linear` and `nnx.ops.activation`."""
+
+    xp: Any
+
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """y = x W^T + b: x (N, D), weight (O, D), bias (O,) -> (N, O)."""
+        y = x @ self.xp.matrix_transpose(weight)
+        return y if bias is None else y + bias
+
+    def linear_backward(
+        self, gy: Array, x: Array, weight: Array, needs: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The gradients of x, weight and bias that are needed; None for the others."""
+        gx = gy @ weight if needs[0] else None  # (N, O) x (O, D) -> (N, D)
+        gw = self.xp.matrix_transpose(gy) @ x if needs[1] else None  # (O, N) x (N, D) -> (O, D)
+        gb = self.xp.sum(gy, axis=0) if needs[2] else None
+        return gx, gw, gb
+
+    def relu(self, x: Array) -> Array:
+        """max(x, 0), elementwise; NaN stays NaN."""
+        return self.xp.maximum(x, self.xp.zeros_like(x))
+
+    def relu_backward(self, gy: Array, y: Array) -> Array:
+        """gy where the output was positive, 0 elsewhere: relu'(0) = 0."""
+        return self.xp.where(y > 0, gy, self.xp.zeros_like(gy))

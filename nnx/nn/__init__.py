@@ -1,0 +1,5 @@
+"""Layers and models."""
+
+from .module import Module, Parameter
+
+__all__ = ["Module", "Parameter"]

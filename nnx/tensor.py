@@ -1,0 +1,369 @@
+"""`Tensor`: an array of any library, with the operators people expect and a place on the tape.
+
+Operations live above this file, in `nnx.ops`, one family a file.  The methods below are thin and
+call them through `ops`, which `nnx.ops` fills in when it is imported, so that imports point down
+and a reader (and a type checker) still finds every method in the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from .autograd import Function, Node, backward
+from .backends import Array, active_backend, backend_of, dtype_name, get_backend
+
+if TYPE_CHECKING:
+    from . import ops
+
+Axis = int | tuple[int, ...] | None
+
+
+class Tensor(Node):
+    """An array and its place on the tape.
+
+    Args:
+        data: an array of any supported library; it is not copied.
+        requires_grad: whether `backward` shall compute this tensor's gradient.
+
+    Attributes:
+        data: the array itself.
+        grad: after `backward`, the gradient: an array of the same library, shape and dtype.
+            Gradients are never written in place, so two tensors may share one.
+    """
+
+    __slots__ = ()
+    __array_priority__ = 1000  # np.float32(2) * tensor asks the tensor
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        if isinstance(data, Node):
+            data = data.data
+        if requires_grad:
+            _require_float(data)
+        super().__init__(data, requires_grad)
+
+    # ---- what it is ----
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.shape)
+
+    @property
+    def dtype(self) -> Any:
+        return self.data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        n = 1
+        for length in self.data.shape:
+            n *= length
+        return n
+
+    @property
+    def device(self) -> Any:
+        return self.data.device
+
+    def __len__(self) -> int:
+        if self.data.ndim == 0:
+            raise TypeError("len() of a tensor with shape ()")
+        return self.data.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[k] for k in range(len(self)))
+
+    def __repr__(self) -> str:
+        backend = backend_of(self.data)
+        body = np.array2string(backend.to_numpy(self.data), separator=", ", prefix="tensor(")
+        parts = [body, f"dtype={dtype_name(self.dtype)}"]
+        if backend.name != "numpy":
+            parts.append(f"backend={backend.name}")
+        if self.creator is not None:
+            parts.append(f"made_by={type(self.creator).__name__}")
+        elif self.requires_grad:
+            parts.append("requires_grad=True")
+        return f"tensor({', '.join(parts)})"
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __float__(self) -> float:
+        return float(self.data)
+
+    def __int__(self) -> int:
+        return int(self.data)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    # ---- gradients ----
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to the `.grad` of every leaf it was computed from.
+
+        Args:
+            gradient: dL/d(self), an array or tensor of this shape; may be left out for a scalar.
+            retain_graph: keep the tape, so that it can be walked again.
+
+        Raises:
+            RuntimeError: nothing behind this tensor requires a gradient, or the tape was freed.
+            ValueError: the tensor is no scalar and no gradient was given, or its shape is wrong.
+        """
+        backward(self, gradient.data if isinstance(gradient, Node) else gradient, retain_graph)
+
+    def retain_grad(self) -> None:
+        """Keep the `.grad` of this tensor though it is computed from others."""
+        self.retains_grad = True
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self.grad = None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Turn gradients of this leaf on or off."""
+        if self.creator is not None:
+            raise RuntimeError("requires_grad_: only a leaf can be changed; use detach()")
+        if requires_grad:
+            _require_float(self.data)
+        self.requires_grad = requires_grad
+        return self
+
+    def detach(self) -> Tensor:
+        """The same array, off the tape."""
+        return Tensor(self.data)
+
+    # ---- to other places ----
+
+    def item(self) -> Any:
+        """The value of a tensor with one element, as a Python number."""
+        if self.size != 1:
+            raise ValueError(f"item: only a tensor of one element has one; shape {self.shape}")
+        return backend_of(self.data).to_numpy(self.data).reshape(()).item()
+
+    def numpy(self) -> np.ndarray:
+        """The values in host memory, as a NumPy array; shared, not copied, where that is possible.
+
+        Raises:
+            RuntimeError: the tensor is on the tape, where its gradient would be lost silently.
+        """
+        if self.requires_grad:
+            raise RuntimeError("numpy(): this tensor requires a gradient; use detach().numpy()")
+        return backend_of(self.data).to_numpy(self.data)
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return backend_of(self.data).to_numpy(self.data).tolist()
+
+    def to(self, backend: str) -> Tensor:
+        """This tensor on another backend ("numpy", "cupy", ...); the copy is off the tape."""
+        home, target = backend_of(self.data), get_backend(backend)
+        if home is target and target.device is None:
+            return self
+        return Tensor(target.from_numpy(home.to_numpy(self.data)), self.requires_grad)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        home = backend_of(self.data)
+        if home.xp is not np:
+            raise TypeError(
+                f"np.asarray of a {home.name} tensor would move it silently; call .numpy()"
+            )
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        if self.requires_grad:
+            raise BufferError("__dlpack__: this tensor requires a gradient; export detach()")
+        return self.data.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
+
+    # ---- indexing ----
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return ops.getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Assign to part of a tensor that is not on the tape; the old array is left as it was."""
+        if self.requires_grad:
+            raise RuntimeError(
+                "in-place assignment to a tensor on the tape would make its gradient wrong; use "
+                "nnx.where or nnx.concat, or assign to a detach()ed tensor"
+            )
+        data = backend_of(self.data).xp.asarray(self.data, copy=True)
+        key = tuple(_plain(k) for k in key) if isinstance(key, tuple) else _plain(key)
+        data[key] = _plain(value)
+        self.data = data
+
+    # ---- operators ----
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.pow(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.pow(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    # Comparisons give tensors of bool, which have no gradient.
+
+    def __eq__(self, other: Any) -> Any:
+        return Tensor(self.data == _plain(other))
+
+    def __ne__(self, other: Any) -> Any:
+        return Tensor(self.data != _plain(other))
+
+    def __lt__(self, other: Any) -> Tensor:
+        return Tensor(self.data < _plain(other))
+
+    def __le__(self, other: Any) -> Tensor:
+        return Tensor(self.data <= _plain(other))
+
+    def __gt__(self, other: Any) -> Tensor:
+        return Tensor(self.data > _plain(other))
+
+    def __ge__(self, other: Any) -> Tensor:
+        return Tensor(self.data >= _plain(other))
+
+    def __invert__(self) -> Tensor:
+        return Tensor(~self.data)
+
+    def __and__(self, other: Any) -> Tensor:
+        return Tensor(self.data & _plain(other))
+
+    def __or__(self, other: Any) -> Tensor:
+        return Tensor(self.data | _plain(other))
+
+    # ---- the operations people write as methods ----
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """The index of the (first) largest value; no gradient."""
+        xp = backend_of(self.data).xp
+        return Tensor(xp.asarray(xp.argmax(self.data, axis=axis, keepdims=keepdims)))
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """`t.reshape(2, -1)` or `t.reshape((2, -1))`."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def permute_dims(self, *axes: Any) -> Tensor:
+        return ops.permute_dims(self, axes[0] if len(axes) == 1 else axes)
+
+    def astype(self, dtype: Any) -> Tensor:
+        """The values in another dtype; between float dtypes, gradients are cast back."""
+        return ops.astype(self, dtype)
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose of a matrix."""
+        if self.data.ndim != 2:
+            raise ValueError(f"T: the tensor must be a matrix; shape {self.shape}; see .mT")
+        return ops.permute_dims(self, (1, 0))
+
+    @property
+    def mT(self) -> Tensor:
+        """The transpose of each matrix of a stack."""
+        return ops.matrix_transpose(self)
+
+    def exp(self) -> Tensor:
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        return ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        return ops.sqrt(self)
+
+    def tanh(self) -> Tensor:
+        return ops.tanh(self)
+
+
+Function.tensor_type = Tensor
+
+
+def _plain(value: Any) -> Any:
+    return value.data if isinstance(value, Node) else value
+
+
+def _require_float(data: Array) -> None:
+    if not dtype_name(data.dtype).startswith(("float", "bfloat")):
+        raise TypeError(
+            f"only floating-point tensors can require a gradient; dtype {dtype_name(data.dtype)}"
+        )
+
+
+def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor on the active backend, from nested lists, numbers or an array.
+
+    Python floats become float32 unless `dtype` says otherwise; arrays keep their dtype.  The
+    values are copied.
+    """
+    backend = active_backend()
+    if isinstance(values, Node):
+        values = values.data
+    if not isinstance(values, np.ndarray) and hasattr(values, "shape") and hasattr(values, "dtype"):
+        values = backend_of(values).to_numpy(values)
+    return Tensor(backend.asarray(values, dtype), requires_grad)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor that shares the memory of any object with `__dlpack__`, where its library allows.
+
+    The library is chosen by the device: the host's memory becomes NumPy, a CUDA device's CuPy.
+    """
+    cpu = 1  # DLPack's device type
+    name = "numpy" if x.__dlpack_device__()[0] == cpu else "cupy"
+    return Tensor(get_backend(name).xp.from_dlpack(x))
