@@ -22,14 +22,11 @@ from typing import Any
 import numpy as np
 
 from .portable import PortableKernels
+from .saved import Saved
+
+__all__ = ["Array", "Backend", "Saved", "dtype_name"]
 
 Array = Any
-
-
-class Saved(tuple):
-    """What a forward kernel keeps for its backward kernel: private to the backend that made it."""
-
-    __slots__ = ()
 
 
 class Backend(PortableKernels):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from .conv import ConvKernels
 from .dense import DenseKernels
 from .loss import LossKernels
+from .norm import NormKernels
+from .pool import PoolKernels
 
 
-class PortableKernels(DenseKernels, LossKernels):
+class PortableKernels(ConvKernels, DenseKernels, LossKernels, NormKernels, PoolKernels):
     """All families; `Backend` adds the namespace `xp` they run on."""

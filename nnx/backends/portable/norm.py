@@ -1,0 +1,140 @@
+"""Normalisation: over the batch, over a sample's features, over groups of channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..saved import Saved
+
+Array = Any
+
+
+class NormKernels:
+    """The derivations are in `nnx.ops.normalization`.
+
+    All have one shape: x̂ = (x - μ) / √(σ² + ε) with mean μ and biased variance σ² over some
+    axes, y = γ x̂ + β, and the backward of `_normalized_backward`.
+    """
+
+    xp: Any
+
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array, Saved]:
+        """Normalise every channel over the batch and all positions.
+
+        x (N, C, ...), weight and bias (C,) or None -> y like x, mean (C,), biased variance (C,),
+        and what `batch_norm_backward` needs.
+        """
+        axes = (0, *range(2, x.ndim))
+        mean, variance, inverse, normal = self._normalized(x, axes, eps)
+        y = self._affine(normal, weight, bias)
+        channels = (x.shape[1],)
+        return (
+            y,
+            self.xp.reshape(mean, channels),
+            self.xp.reshape(variance, channels),
+            Saved((normal, inverse, weight)),
+        )
+
+    def batch_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The gradients of x, weight and bias that are needed; None for the others."""
+        normal, inverse, weight = saved
+        axes = (0, *range(2, gy.ndim))
+        gx = None
+        if needs[0]:
+            gx = self._normalized_backward(self._scaled(gy, weight), normal, inverse, axes)
+        gw = self.xp.sum(gy * normal, axis=axes) if needs[1] else None
+        gb = self.xp.sum(gy, axis=axes) if needs[2] else None
+        return gx, gw, gb
+
+    def layer_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Saved]:
+        """Normalise every row: x (M, D), weight and bias (D,) or None -> y (M, D), saved."""
+        _, _, inverse, normal = self._normalized(x, (1,), eps)
+        y = normal if weight is None else normal * weight
+        return y if bias is None else y + bias, Saved((normal, inverse, weight))
+
+    def layer_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The gradients of x, weight and bias that are needed; None for the others."""
+        normal, inverse, weight = saved
+        gx = None
+        if needs[0]:
+            scaled = gy if weight is None else gy * weight
+            gx = self._normalized_backward(scaled, normal, inverse, (1,))
+        gw = self.xp.sum(gy * normal, axis=0) if needs[1] else None
+        gb = self.xp.sum(gy, axis=0) if needs[2] else None
+        return gx, gw, gb
+
+    def group_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
+    ) -> tuple[Array, Saved]:
+        """Normalise each sample's channels in groups, over the group and all positions.
+
+        x (N, C, ...), weight and bias (C,) or None -> y like x, saved.
+        """
+        xp = self.xp
+        n, c = x.shape[:2]
+        pixels = _product(x.shape[2:])
+        grouped = xp.reshape(x, (n, groups, c // groups * pixels))
+        _, _, inverse, normal = self._normalized(grouped, (2,), eps)
+        y = self._affine(xp.reshape(normal, x.shape), weight, bias)
+        return y, Saved((normal, inverse, weight))
+
+    def group_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The gradients of x, weight and bias that are needed; None for the others."""
+        xp = self.xp
+        normal, inverse, weight = saved
+        axes = (0, *range(2, gy.ndim))
+        gx = None
+        if needs[0]:
+            grouped = xp.reshape(self._scaled(gy, weight), normal.shape)
+            gx = xp.reshape(self._normalized_backward(grouped, normal, inverse, (2,)), gy.shape)
+        gw = xp.sum(gy * xp.reshape(normal, gy.shape), axis=axes) if needs[1] else None
+        gb = xp.sum(gy, axis=axes) if needs[2] else None
+        return gx, gw, gb
+
+    def _normalized(
+        self, x: Array, axes: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array, Array, Array]:
+        """Mean, biased variance, 1/√(variance + eps), all with kept axes, and x̂."""
+        xp = self.xp
+        mean = xp.mean(x, axis=axes, keepdims=True)
+        centred = x - mean
+        variance = xp.mean(centred * centred, axis=axes, keepdims=True)
+        inverse = 1 / xp.sqrt(variance + eps)
+        return mean, variance, inverse, centred * inverse
+
+    def _normalized_backward(
+        self, g: Array, normal: Array, inverse: Array, axes: tuple[int, ...]
+    ) -> Array:
+        """dL/dx from g = dL/dx̂: (g - mean(g) - x̂ mean(g x̂)) / √(σ² + ε)."""
+        xp = self.xp
+        mean_g = xp.mean(g, axis=axes, keepdims=True)
+        mean_gn = xp.mean(g * normal, axis=axes, keepdims=True)
+        return (g - mean_g - normal * mean_gn) * inverse
+
+    def _scaled(self, x: Array, weight: Array | None) -> Array:
+        """x times its channel's weight."""
+        if weight is None:
+            return x
+        return x * self.xp.reshape(weight, (-1, *[1] * (x.ndim - 2)))
+
+    def _affine(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
+        """x times its channel's weight plus its channel's bias."""
+        x = self._scaled(x, weight)
+        return x if bias is None else x + self.xp.reshape(bias, (-1, *[1] * (x.ndim - 2)))
+
+
+def _product(lengths: tuple[int, ...]) -> int:
+    product = 1
+    for length in lengths:
+        product *= length
+    return product
