@@ -9,9 +9,10 @@ import numpy as np
 from .base import Array, Backend
 from .cpu.dense import NumpyDense
 from .cpu.loss import NumpyLoss
+from .cpu.random import NumpyRandom
 
 
-class NumpyBackend(NumpyDense, NumpyLoss, Backend):
+class NumpyBackend(NumpyDense, NumpyLoss, NumpyRandom, Backend):
     """NumPy arrays on the CPU, without numba."""
 
     def __init__(self, name: str = "numpy") -> None:

@@ -7,7 +7,8 @@ file imports no numba: the first call of a compiled kernel does.
 from __future__ import annotations
 
 from ..numpy import NumpyBackend
+from .random import JitRandom
 
 
-class JitBackend(NumpyBackend):
+class JitBackend(JitRandom, NumpyBackend):
     """NumPy arrays on the CPU, with numba where it is faster."""

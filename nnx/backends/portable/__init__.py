@@ -7,7 +7,15 @@ from .dense import DenseKernels
 from .loss import LossKernels
 from .norm import NormKernels
 from .pool import PoolKernels
+from .random import RandomKernels
 
 
-class PortableKernels(ConvKernels, DenseKernels, LossKernels, NormKernels, PoolKernels):
+class PortableKernels(
+    ConvKernels,
+    DenseKernels,
+    LossKernels,
+    NormKernels,
+    PoolKernels,
+    RandomKernels,
+):
     """All families; `Backend` adds the namespace `xp` they run on."""

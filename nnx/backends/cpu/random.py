@@ -1,0 +1,78 @@
+"""Philox on NumPy: 64-bit products in place, a block at a time that stays in cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..portable.random import MASK32, MASK64, MULTIPLIERS, RandomKernels, round_keys
+
+Array = Any
+
+_AT_ONCE = 16384  # blocks: six scratch rows of 128 KiB, within a core's second-level cache
+
+
+class NumpyRandom(RandomKernels):
+    def philox(self, key: tuple[int, int], counter: int, n: int, device: Any = None) -> Array:
+        blocks = -(-n // 4)
+        words = np.empty((blocks, 4), np.uint32)
+        keys = [(np.uint64(k0), np.uint64(k1)) for k0, k1 in round_keys(key)]
+        scratch = np.empty((6, min(blocks, _AT_ONCE)), np.uint64)
+        index = np.arange(scratch.shape[1], dtype=np.uint64)
+        for start in range(0, blocks, _AT_ONCE):
+            out = words[start : start + _AT_ONCE]
+            rows = scratch[:, : len(out)]
+            first = np.uint64((counter + start) & MASK64)
+            np.add(index[: len(out)], first, out=rows[1])  # wraps at 2^64, as it should
+            np.bitwise_and(rows[1], _MASK, out=rows[0])
+            np.right_shift(rows[1], _HALF, out=rows[1])
+            rows[2] = (counter >> 64) & MASK32
+            rows[3] = (counter >> 96) & MASK32
+            _rounds(rows, keys)
+            out.T[:] = rows[:4]
+        return words.reshape(-1)[:n]
+
+    def random_uniform(
+        self, key: tuple[int, int], counter: int, n: int, dtype: str, device: Any = None
+    ) -> Array:
+        if dtype == "float32":
+            words = self.philox(key, counter, n)
+            words >>= np.uint32(8)
+            uniform = words.astype(np.float32)
+            uniform *= np.float32(2.0**-24)
+            return uniform
+        words = self.philox(key, counter, 2 * n)
+        wide = (words[0::2] >> np.uint32(5)).astype(np.float64)
+        wide *= 2.0**26
+        wide += words[1::2] >> np.uint32(6)
+        wide *= 2.0**-53
+        return wide
+
+    def random_mask(
+        self, key: tuple[int, int], counter: int, n: int, threshold: int, device: Any = None
+    ) -> Array:
+        return self.philox(key, counter, n) < threshold
+
+    def _philox_words(self, key: tuple[int, int], counter: int, n: int, device: Any) -> Array:
+        return self.philox(key, counter, n).astype(np.int64)
+
+
+_MASK, _HALF = np.uint64(MASK32), np.uint64(32)
+_M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
+
+
+def _rounds(rows: Array, keys: list[tuple[Any, Any]]) -> None:
+    """Ten rounds on the rows c0, c1, c2, c3 (words in uint64), with two rows to work in."""
+    c0, c1, c2, c3, product0, product1 = rows
+    for k0, k1 in keys:
+        np.multiply(c0, _M0, out=product0)
+        np.multiply(c2, _M1, out=product1)
+        np.right_shift(product1, _HALF, out=c0)
+        np.bitwise_xor(c0, c1, out=c0)
+        np.bitwise_xor(c0, k0, out=c0)
+        np.right_shift(product0, _HALF, out=c2)
+        np.bitwise_xor(c2, c3, out=c2)
+        np.bitwise_xor(c2, k1, out=c2)
+        np.bitwise_and(product1, _MASK, out=c1)
+        np.bitwise_and(product0, _MASK, out=c3)
