@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from .conv import ConvKernels
 from .dense import DenseKernels
+from .embedding import EmbeddingKernels
+from .gru import GRUKernels
 from .loss import LossKernels
+from .lstm import LSTMKernels
 from .norm import NormKernels
 from .pool import PoolKernels
 from .random import RandomKernels
+from .rnn import RNNKernels
 
 
 class PortableKernels(
     ConvKernels,
     DenseKernels,
+    EmbeddingKernels,
+    GRUKernels,
     LossKernels,
+    LSTMKernels,
     NormKernels,
     PoolKernels,
     RandomKernels,
+    RNNKernels,
 ):
     """All families; `Backend` adds the namespace `xp` they run on."""
