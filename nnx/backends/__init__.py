@@ -29,6 +29,7 @@ __all__ = [
     "Saved",
     "active_backend",
     "backend_of",
+    "copy_beside",
     "dtype_name",
     "get_backend",
     "jit_enabled",
@@ -59,6 +60,14 @@ def backend_of(first: Array, *others: Array) -> Backend:
         if other is not backend:
             raise mixed(backend, other)
     return backend
+
+
+def copy_beside(array: Array, values: Array) -> Array:
+    """A copy of `values`, of any library, in the library and dtype and on the device of `array`."""
+    home = backend_of(array)
+    host = values if isinstance(values, np.ndarray) else backend_of(values).to_numpy(values)
+    host = np.array(host, dtype=np.dtype(dtype_name(array.dtype)))
+    return home.xp.asarray(home.from_numpy(host), device=array.device)
 
 
 def mixed(a: Backend, b: Backend) -> TypeError:

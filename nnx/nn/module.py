@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from ..backends import Array, Backend, active_backend, backend_of, dtype_name, get_backend
+from ..backends import (
+    Array,
+    Backend,
+    active_backend,
+    backend_of,
+    copy_beside,
+    dtype_name,
+    get_backend,
+)
 from ..tensor import Tensor
 
 
@@ -30,39 +38,65 @@ class Module:
 
     A subclass makes its parameters and sub-modules as attributes in `__init__` and computes in
     `forward`; no call to `super().__init__()` is needed.  Names (`weight`, `0.bias`, ...) are
-    the attributes' names joined by dots, as in PyTorch.
+    the attributes' names joined by dots, as in PyTorch, in the order the attributes were made.
     """
 
     training = True
     _buffers: Mapping[str, bool] = MappingProxyType({})  # name -> whether state_dict holds it
-    _forward_hooks: tuple[Callable[[Module, tuple[Any, ...], Any], Any], ...] = ()
+    _before: tuple[Callable[..., Any], ...] = ()  # hooks
+    _after: tuple[Callable[..., Any], ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not (self._before or self._after):
+            return self.forward(*args, **kwargs)
+        for hook in self._before:
+            changed = hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
         y = self.forward(*args, **kwargs)
-        for hook in self._forward_hooks:
+        for hook in self._after:
             changed = hook(self, args, y)
             y = y if changed is None else changed
         return y
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Callable[[], None]:
-        """Call `hook(module, inputs, output)` after each forward; what it returns replaces output.
+    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
+        """Call `hook(module, inputs)` before each forward; what it returns replaces the inputs."""
+        self._before = (*self._before, hook)
+        return Hook(self, "_before", hook)
 
-        Returns a function that removes the hook.
-        """
-        self._forward_hooks = (*self._forward_hooks, hook)
+    def register_forward_hook(self, hook: Callable[..., Any]) -> Hook:
+        """Call `hook(module, inputs, output)` after each forward; what it returns replaces it."""
+        self._after = (*self._after, hook)
+        return Hook(self, "_after", hook)
 
-        def remove() -> None:
-            self._forward_hooks = tuple(h for h in self._forward_hooks if h is not hook)
-
-        return remove
+    # ---- registering by name ----
 
     def register_buffer(self, name: str, array: Array | None, persistent: bool = True) -> None:
         """An array that belongs to the module's state but is not learnt (a running mean)."""
+        if name not in self._buffers:
+            self._require_free(name)
         self._buffers = {**self._buffers, name: persistent}
         setattr(self, name, array)
+
+    def register_parameter(self, name: str, parameter: Parameter | None) -> None:
+        """The same as setting the attribute, for names made at run time."""
+        if not isinstance(getattr(self, name, None), Parameter):
+            self._require_free(name)
+        setattr(self, name, parameter)
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """The same as setting the attribute, for names made at run time."""
+        if not isinstance(getattr(self, name, None), Module):
+            self._require_free(name)
+        setattr(self, name, module)
+
+    def _require_free(self, name: str) -> None:
+        if not name or "." in name or hasattr(self, name):
+            why = "is taken" if name and "." not in name else "must not be empty or hold a dot"
+            raise KeyError(f"{type(self).__name__}: the name {name!r} {why}")
 
     # ---- what is inside ----
 
@@ -72,15 +106,25 @@ class Module:
             if isinstance(value, Module):
                 yield name, value
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all inside it, each once, outer before inner."""
+    def children(self) -> Iterator[Module]:
+        for _, module in self.named_children():
+            yield module
+
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, outer before inner; each once, under its first name.
+
+        With `remove_duplicate=False` a shared module comes once under each of its names.
+        """
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
         while stack:
             name, module = stack.pop()
-            if id(module) in seen:
-                continue
-            seen.add(id(module))
+            if remove_duplicate:
+                if id(module) in seen:
+                    continue
+                seen.add(id(module))
             yield name, module
             dot = name + "." if name else ""
             stack.extend(reversed([(dot + n, m) for n, m in module.named_children()]))
@@ -89,38 +133,65 @@ class Module:
         for _, module in self.named_modules():
             yield module
 
-    def children(self) -> Iterator[Module]:
-        for _, module in self.named_children():
-            yield module
-
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter once, with its dotted name; a shared one under its first name."""
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter with its dotted name; a shared one once, under its first name."""
         seen: set[int] = set()
-        for prefix, module in self.named_modules():
-            dot = prefix + "." if prefix else ""
-            for name, value in vars(module).items():
+        owners = self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]
+        for name, module in owners:
+            dot = name + "." if name else ""
+            for attribute, value in vars(module).items():
                 if isinstance(value, Parameter) and id(value) not in seen:
-                    seen.add(id(value))
-                    yield dot + name, value
+                    if remove_duplicate:
+                        seen.add(id(value))
+                    yield dot + attribute, value
 
-    def parameters(self) -> Iterator[Parameter]:
-        for _, parameter in self.named_parameters():
+    def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
-    def named_buffers(self) -> Iterator[tuple[str, Array]]:
-        for prefix, module in self.named_modules():
-            dot = prefix + "." if prefix else ""
-            for name in module._buffers:
-                array = getattr(module, name)
+    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Array]]:
+        """Every buffer with its dotted name."""
+        for name, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
+            dot = name + "." if name else ""
+            for attribute in module._buffers:
+                array = getattr(module, attribute)
                 if array is not None:
-                    yield dot + name, array
+                    yield dot + attribute, array
+
+    def buffers(self, recurse: bool = True) -> Iterator[Array]:
+        for _, array in self.named_buffers(recurse=recurse):
+            yield array
+
+    def get_submodule(self, target: str) -> Module:
+        """The module of this dotted name; "" is the module itself."""
+        module = self
+        for name in target.split(".") if target else []:
+            inner = vars(module).get(name)
+            if not isinstance(inner, Module):
+                raise AttributeError(
+                    f"{type(self).__name__} has no module {target!r}: {type(module).__name__} has "
+                    f"{', '.join(n for n, _ in module.named_children()) or 'none'}"
+                )
+            module = inner
+        return module
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of this dotted name."""
+        path, _, name = target.rpartition(".")
+        parameter = vars(self.get_submodule(path)).get(name)
+        if not isinstance(parameter, Parameter):
+            raise AttributeError(f"{type(self).__name__} has no parameter {target!r}")
+        return parameter
 
     # ---- changing all of it ----
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call `function` on every module, inner before outer."""
-        for module in reversed(list(self.modules())):
-            function(module)
+        for module in self.children():
+            module.apply(function)
+        function(self)
         return self
 
     def train(self, mode: bool = True) -> Self:
@@ -134,10 +205,12 @@ class Module:
         return self.train(False)
 
     def zero_grad(self) -> None:
+        """Forget every parameter's gradient."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze every parameter in here (False), or let them learn again (True)."""
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
@@ -161,55 +234,68 @@ class Module:
 
     # ---- state ----
 
-    def state_dict(self) -> dict[str, Array]:
-        """Parameters and persistent buffers by dotted name: the arrays themselves, not copies."""
-        state: dict[str, Array] = {}
-        for prefix, module in self.named_modules():
+    def _state_places(self) -> Iterator[tuple[str, Module, str]]:
+        """(key, owner, attribute) of everything a state holds: per module, parameters first."""
+        for prefix, module in self.named_modules(remove_duplicate=False):
             dot = prefix + "." if prefix else ""
             for name, value in vars(module).items():
                 if isinstance(value, Parameter):
-                    state[dot + name] = value.data
+                    yield dot + name, module, name
             for name, persistent in module._buffers.items():
                 if persistent and getattr(module, name) is not None:
-                    state[dot + name] = getattr(module, name)
-        return state
+                    yield dot + name, module, name
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+    def state_dict(self) -> dict[str, Array]:
+        """Parameters and persistent buffers by dotted name: the arrays themselves, not copies.
+
+        Training goes on in these arrays: copy them to keep a moment.  A shared parameter stands
+        under each of its names.
+        """
+        return {key: _array(getattr(m, name)) for key, m, name in self._state_places()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values by name into parameters and buffers, keeping each one's backend and dtype.
 
         Nothing is changed unless everything fits.
 
+        Args:
+            state: arrays of any library, or tensors, by name.
+            strict: whether missing and unexpected names are errors; a wrong shape always is.
+
+        Returns:
+            (missing_keys, unexpected_keys).
+
         Raises:
-            KeyError: names missing or unknown (unless `strict=False`).
-            ValueError: a shape differs.
+            ValueError: names or shapes do not fit; the message lists all that do not.
         """
-        mine = self.state_dict()
-        missing = [name for name in mine if name not in state]
-        unknown = [name for name in state if name not in mine]
-        if strict and (missing or unknown):
-            raise KeyError(f"load_state_dict: missing names {missing}, unknown names {unknown}")
-        loaded: dict[str, Array] = {}
-        for name, array in mine.items():
-            if name not in state:
-                continue
-            value = state[name]
-            value = value.data if isinstance(value, Tensor) else value
-            if tuple(value.shape) != tuple(array.shape):
-                raise ValueError(
-                    f"load_state_dict: {name} has shape {tuple(array.shape)} here, "
-                    f"{tuple(value.shape)} in the state"
-                )
-            home = backend_of(array)
-            host = value if isinstance(value, np.ndarray) else backend_of(value).to_numpy(value)
-            loaded[name] = home.asarray(np.array(host), array.dtype)
-        for prefix, module in self.named_modules():
-            dot = prefix + "." if prefix else ""
-            for name, value in list(vars(module).items()):
-                if isinstance(value, Parameter) and dot + name in loaded:
-                    value.data = loaded[dot + name]
-            for name in module._buffers:
-                if dot + name in loaded:
-                    setattr(module, name, loaded[dot + name])
+        places = list(self._state_places())
+        mine = {key: _array(getattr(module, name)) for key, module, name in places}
+        missing = [key for key in mine if key not in state]
+        unexpected = [key for key in state if key not in mine]
+        shared = {key: _array(state[key]) for key in mine if key in state}
+        misshaped = [
+            f"{key} has shape {tuple(mine[key].shape)} here, {tuple(value.shape)} in the state"
+            for key, value in shared.items()
+            if tuple(value.shape) != tuple(mine[key].shape)
+        ]
+        wrong = [f"  shape: {line}" for line in misshaped]
+        if strict:
+            wrong += [f"  missing: {key}" for key in missing]
+            wrong += [f"  unexpected: {key}" for key in unexpected]
+        if wrong:
+            raise ValueError(
+                f"load_state_dict: the state does not fit this {type(self).__name__}:\n"
+                + "\n".join(wrong)
+            )
+        loaded = {key: copy_beside(mine[key], value) for key, value in shared.items()}
+        for key, module, name in places:
+            if key in loaded:
+                here = getattr(module, name)
+                if isinstance(here, Parameter):
+                    here.data = loaded[key]
+                else:
+                    setattr(module, name, loaded[key])
+        return LoadResult(missing, unexpected)
 
     # ---- showing it ----
 
@@ -223,6 +309,31 @@ class Module:
         if lines:
             body = "\n" + "\n".join(([f"  {body}"] if body else []) + lines) + "\n"
         return f"{type(self).__name__}({body})"
+
+
+class Hook:
+    """A hook that was registered; call it, or its `remove()`, to take it off again."""
+
+    def __init__(self, module: Module, place: str, function: Callable[..., Any]) -> None:
+        self.module, self.place, self.function = module, place, function
+
+    def remove(self) -> None:
+        """Take the hook off; nothing happens where that was done before."""
+        kept = tuple(f for f in getattr(self.module, self.place) if f is not self.function)
+        setattr(self.module, self.place, kept)
+
+    __call__ = remove
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict(strict=False)` passed over."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def _array(value: Any) -> Array:
+    return value.data if isinstance(value, Tensor) else value
 
 
 def _converted(array: Array, target: Backend | None, dtype: Any) -> Array:

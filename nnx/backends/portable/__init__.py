@@ -9,6 +9,7 @@ from .gru import GRUKernels
 from .loss import LossKernels
 from .lstm import LSTMKernels
 from .norm import NormKernels
+from .optim import OptimKernels
 from .pool import PoolKernels
 from .random import RandomKernels
 from .rnn import RNNKernels
@@ -22,6 +23,7 @@ class PortableKernels(
     LossKernels,
     LSTMKernels,
     NormKernels,
+    OptimKernels,
     PoolKernels,
     RandomKernels,
     RNNKernels,

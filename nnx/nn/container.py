@@ -1,0 +1,181 @@
+"""Modules that hold modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self, overload
+
+from .module import Module, Parameter
+
+
+class _Numbered(Module):
+    """What Sequential and ModuleList share: children named "0", "1", ... in order."""
+
+    def _layers(self) -> list[Module]:
+        return [m for m in vars(self).values() if isinstance(m, Module)]
+
+    def _renumber(self, modules: Iterable[Module]) -> None:
+        """Hold exactly these modules, under the names "0", "1", ..."""
+        modules = list(modules)
+        for name, _ in list(self.named_children()):
+            delattr(self, name)
+        for k, module in enumerate(modules):
+            setattr(self, str(k), _checked(self, module))
+
+    def __len__(self) -> int:
+        return len(self._layers())
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._layers())
+
+    def __setitem__(self, key: int, module: Module) -> None:
+        name = [n for n, _ in self.named_children()][key]
+        setattr(self, name, _checked(self, module))
+
+    def __delitem__(self, key: int | slice) -> None:
+        modules = self._layers()
+        del modules[key]
+        self._renumber(modules)
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end, under the first free number."""
+        number = len(self)
+        while str(number) in vars(self):  # the names of a slice begin where it was cut
+            number += 1
+        setattr(self, str(number), _checked(self, module))
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    def insert(self, index: int, module: Module) -> None:
+        """Put a module before position `index`; those after it are renumbered."""
+        modules = self._layers()
+        modules.insert(index, module)
+        self._renumber(modules)
+
+
+class Sequential(_Numbered):
+    """Modules applied one after another.
+
+        nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
+        nn.Sequential({"hidden": nn.Linear(784, 512), "out": nn.Linear(512, 10)})
+
+    The parameters' names begin with the position ("0.weight"), or with the given name.
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            named: Mapping[str, Any] = modules[0]
+        else:
+            named = {str(k): module for k, module in enumerate(modules)}
+        for name, module in named.items():
+            self.add_module(name, _checked(self, module))
+
+    @overload
+    def __getitem__(self, key: int) -> Module: ...
+    @overload
+    def __getitem__(self, key: slice) -> Sequential: ...
+    def __getitem__(self, key: int | slice) -> Module | Sequential:
+        """One module, or a Sequential of some: the same modules under the same names."""
+        if isinstance(key, slice):
+            return Sequential(dict(list(self.named_children())[key]))
+        return self._layers()[key]
+
+    def forward(self, x: Any) -> Any:
+        for module in self._layers():
+            x = module(x)
+        return x
+
+
+class ModuleList(_Numbered):
+    """A list of modules whose parameters are found; it computes nothing itself."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        self.extend(modules)
+
+    @overload
+    def __getitem__(self, key: int) -> Module: ...
+    @overload
+    def __getitem__(self, key: slice) -> ModuleList: ...
+    def __getitem__(self, key: int | slice) -> Module | ModuleList:
+        """One module, or a ModuleList of some, numbered anew."""
+        if isinstance(key, slice):
+            return ModuleList(self._layers()[key])
+        return self._layers()[key]
+
+
+class ModuleDict(Module):
+    """A dictionary of modules whose parameters are found; it computes nothing itself."""
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        self.update(modules or {})
+
+    def __getitem__(self, name: str) -> Module:
+        return dict(self.named_children())[name]
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, _checked(self, module))
+
+    def __delitem__(self, name: str) -> None:
+        self[name]  # a KeyError where there is none
+        delattr(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == n for n, _ in self.named_children())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.children())
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self.named_children())
+
+    def keys(self) -> Iterator[str]:
+        return iter(self)
+
+    def values(self) -> Iterator[Module]:
+        return self.children()
+
+    def items(self) -> Iterator[tuple[str, Module]]:
+        return self.named_children()
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add modules, or replace those of the same name."""
+        for name, module in modules.items():
+            self[name] = module
+
+
+class ParameterList(Module):
+    """A list of parameters that a module learns, named "0", "1", ..."""
+
+    def __init__(self, parameters: Iterable[Parameter] = ()) -> None:
+        for parameter in parameters:
+            self.append(parameter)
+
+    def append(self, parameter: Parameter) -> Self:
+        """Add a parameter at the end."""
+        self.register_parameter(str(len(self)), parameter)
+        return self
+
+    def __len__(self) -> int:
+        return len(list(self))
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return (p for p in vars(self).values() if isinstance(p, Parameter))
+
+    def __getitem__(self, key: int) -> Parameter:
+        return list(self)[key]
+
+    def extra_repr(self) -> str:
+        return ", ".join(str(p.shape) for p in self)
+
+
+def _checked(owner: Module, module: Any) -> Module:
+    if not isinstance(module, Module):
+        raise TypeError(
+            f"{type(owner).__name__}: expected a Module, got {type(module).__name__}: {module!r}"
+        )
+    return module

@@ -1,0 +1,49 @@
+"""The dense layer."""
+
+from __future__ import annotations
+
+import math
+
+from .. import ops
+from ..tensor import Tensor
+from . import init
+from .module import Module, Parameter, new_parameter
+
+
+class Linear(Module):
+    """y = x W^T + b: (..., in_features) -> (..., out_features).
+
+    W (out_features, in_features) and b (out_features,) start from U(-1/√in, 1/√in), PyTorch's
+    default.
+    """
+
+    bias: Parameter | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, dtype: str = "float32"
+    ) -> None:
+        if in_features < 1 or out_features < 1:
+            raise ValueError(
+                "Linear: in_features and out_features must be positive; "
+                f"got {in_features} and {out_features}"
+            )
+        self.in_features, self.out_features = in_features, out_features
+        self.weight = new_parameter((out_features, in_features), dtype)
+        self.bias = new_parameter((out_features,), dtype) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values."""
+        bound = 1 / math.sqrt(self.in_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
