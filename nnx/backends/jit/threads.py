@@ -1,0 +1,209 @@
+"""One pool of threads at a time.
+
+Three libraries would like to keep every core busy: BLAS, numba, and whoever calls both.  Two
+pools in one training step cost more than they bring: a BLAS thread goes on spinning for
+milliseconds after its product is done, on the core that the next compiled kernel wants.  So here
+the compiled kernels are single-threaded and release the GIL (`@njit(nogil=True)`, which also
+compiles in half the time of `parallel=True`), and *this* file splits the work:
+
+    split(kernel, n, *args)     runs kernel(lo, hi, *args) over parts of range(n), on all threads
+    matmul(a, b)                a product, its rows split likewise, BLAS with one thread in each
+
+`matmul` is for the dense layers of a network whose other layers call `split`: BLAS never wakes its
+own threads between two compiled kernels.  A network of dense layers alone is left to BLAS.  Nothing
+is changed for the caller's own use of BLAS.
+
+The pool is made at its first use, and made again in a forked child, which has no threads.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from queue import SimpleQueue
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+Array = Any
+
+SMALL_PRODUCT = 2**20  # multiply-adds: below, a hand-over costs more than it saves
+
+
+class _Job:
+    """One part of a split: what to run, and whether it is done."""
+
+    __slots__ = ("args", "done", "error", "run")
+
+    def __init__(self, run: Callable[..., None], args: tuple[Any, ...]) -> None:
+        self.run, self.args = run, args
+        self.error: BaseException | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
+
+
+class _Pool:
+    """Worker threads, one less than there are cores: the caller works too."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.size = thread_count()
+        self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        for k in range(self.size - 1):
+            threading.Thread(target=self._work, name=f"nnx-{k + 1}", daemon=True).start()
+
+    def _work(self) -> None:
+        while (job := self.jobs.get()) is not None:
+            try:
+                job.run(*job.args)
+            except BaseException as error:
+                job.error = error
+            finally:
+                job.done.release()
+                del job  # its arrays must not live until the next job
+
+
+_pool: _Pool | None = None
+_guard = threading.Lock()
+_set: int | None = None
+_compiled_kernels_run = False
+
+
+def thread_count() -> int:
+    """How many threads compute: `set_thread_count`, else `NNX_NUM_THREADS`, else
+    `OMP_NUM_THREADS`, else one for each core this process may use."""
+    if _set is not None:
+        return _set
+    for name in ("NNX_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "")
+        if value.isdigit() and int(value) > 0:
+            return int(value)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def set_thread_count(n: int | None) -> None:
+    """Compute with n threads from now on; None asks the environment again."""
+    global _set, _pool
+    if n is not None and n < 1:
+        raise ValueError(f"set_thread_count: n must be at least 1, got {n}")
+    with _guard:
+        _set = n
+        if _pool is not None and _pool.pid == os.getpid():
+            for _ in range(_pool.size - 1):
+                _pool.jobs.put(None)
+        _pool = None
+
+
+def _the_pool() -> _Pool:
+    global _pool
+    pool = _pool
+    if pool is None or pool.pid != os.getpid():
+        with _guard:
+            if _pool is None or _pool.pid != os.getpid():
+                _pool = _Pool()
+            pool = _pool
+    return pool
+
+
+def parts(n: int, least: int = 1) -> list[tuple[int, int]]:
+    """range(n) in as many even parts as there are threads, none shorter than `least`."""
+    count = max(1, min(thread_count(), n // max(1, least)))
+    return [(n * k // count, n * (k + 1) // count) for k in range(count)]
+
+
+def split(kernel: Callable[..., None], n: int, *args: Any, least: int = 1) -> None:
+    """Run `kernel(lo, hi, *args)` so that the parts lo..hi together are range(n).
+
+    The kernel must release the GIL and write only what belongs to its own part.  A thread is not
+    bothered for fewer than `least` items.  An error in any part is raised here.
+    """
+    global _compiled_kernels_run
+    _compiled_kernels_run = True
+    _run(kernel, parts(n, least), args)
+
+
+def split_parts(kernel: Callable[..., None], bounds: list[tuple[int, int]], *args: Any) -> None:
+    """Run `kernel(part, lo, hi, *args)` for bounds made by `parts`: for kernels that sum into
+    an accumulator of their own part."""
+    global _compiled_kernels_run
+    _compiled_kernels_run = True
+    _run(kernel, [(k, lo, hi) for k, (lo, hi) in enumerate(bounds)], args)
+
+
+def _run(
+    kernel: Callable[..., None], pieces: Sequence[tuple[int, ...]], args: tuple[Any, ...]
+) -> None:
+    if len(pieces) == 1:
+        kernel(*pieces[0], *args)
+        return
+    pool = _the_pool()
+    jobs = [_Job(kernel, (*piece, *args)) for piece in pieces[1:]]
+    for job in jobs:
+        pool.jobs.put(job)
+    try:
+        kernel(*pieces[0], *args)
+    finally:
+        for job in jobs:
+            job.done.acquire()
+    for job in jobs:
+        if job.error is not None:
+            raise job.error
+
+
+def compiled_kernels_run() -> bool:
+    """Whether this process has computed with `split`: dense layers then use `matmul` below."""
+    return _compiled_kernels_run
+
+
+# ---- BLAS ----
+
+_blas: list[Any] | None = None
+_blas_lock = threading.RLock()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """BLAS computes with one thread inside a `with` block (2 µs: libraries are found once)."""
+    global _blas
+    with _blas_lock:
+        if _blas is None:
+            _blas = ThreadpoolController().select(user_api="blas").lib_controllers
+        before = [library.get_num_threads() for library in _blas]
+        for library, n in zip(_blas, before, strict=True):
+            if n != 1:
+                library.set_num_threads(1)
+        try:
+            yield
+        finally:
+            for library, n in zip(_blas, before, strict=True):
+                if n != 1:
+                    library.set_num_threads(n)
+
+
+def _product(lo: int, hi: int, a: Array, b: Array, out: Array) -> None:
+    np.matmul(a[lo:hi], b, out=out[lo:hi])
+
+
+def _product_of_columns(lo: int, hi: int, a: Array, b: Array, out: Array) -> None:
+    np.matmul(a, b[:, lo:hi], out=out[:, lo:hi])
+
+
+def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
+    """a (M, K) x b (K, N) -> (M, N), the longer side of the result split over the threads."""
+    m, k = a.shape
+    n = b.shape[1]
+    if out is None:
+        out = np.empty((m, n), np.result_type(a, b))
+    with one_blas_thread():
+        if m * n * k < SMALL_PRODUCT or thread_count() == 1:
+            return np.matmul(a, b, out=out)
+        if m >= n:
+            _run(_product, parts(m, 16), (a, b, out))
+        else:
+            _run(_product_of_columns, parts(n, 16), (a, b, out))
+    return out
