@@ -1,9 +1,25 @@
-"""nnx: neural networks to read and to run."""
+"""nnx: neural networks to read and to run.
 
-from . import nn, ops, optim
+    import nnx
+    from nnx import nn, optim
+
+The tape, tensors and operations are here at once; every other room is imported when its name is
+first used, so that `import nnx` costs little more than `import numpy`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import ops
 from .autograd import Function, enable_grad, is_grad_enabled, no_grad
-from .backends import active_backend, set_backend, use_backend
+from .backends import active_backend, get_backend, set_backend, use_backend
 from .tensor import Tensor, from_dlpack, tensor
+
+if TYPE_CHECKING:
+    from . import io, nn, optim, random
+    from .random import manual_seed
 
 __version__ = "0.1.0"
 
@@ -13,12 +29,38 @@ __all__ = [
     "active_backend",
     "enable_grad",
     "from_dlpack",
+    "get_backend",
+    "io",
     "is_grad_enabled",
+    "manual_seed",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "random",
     "set_backend",
     "tensor",
     "use_backend",
 ]
+
+_ROOMS = frozenset(["io", "nn", "optim", "random"])
+_HOMES = {"manual_seed": "random"}  # name -> the room it lives in
+
+
+def __getattr__(name: str) -> Any:
+    """A room, a name that lives in one, or an operation: found at its first use, then kept."""
+    value: Any
+    if name in _ROOMS:
+        value = import_module(f".{name}", __name__)
+    elif name in _HOMES:
+        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    elif name in ops.__all__:
+        value = getattr(ops, name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *ops.__all__})

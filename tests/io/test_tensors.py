@@ -1,0 +1,223 @@
+"""Safetensors files: any backend's arrays, whole or not at all, clear errors."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx.io import CorruptFile, load, replacing, save, write_text
+
+
+def leftovers(folder):
+    return [p.name for p in folder.iterdir() if p.name.endswith(".tmp")]
+
+
+def test_arrays_of_every_backend_come_back(backend, tmp_path):
+    values = np.arange(6, dtype=np.float32).reshape(2, 3)
+    arrays = {
+        "weight": backend.asarray(values),
+        "strided": backend.strided(values),
+        "transposed": backend.xp.permute_dims(backend.asarray(values), (1, 0)),
+        "tensor": backend.tensor(values, requires_grad=True),
+        "scalar": backend.asarray(np.float32(2.5)),
+        "empty": backend.asarray(np.zeros((0, 4), np.float32)),
+        "labels": backend.asarray(np.asarray([3, 1], np.int64)),
+        "mask": backend.asarray(np.asarray([True, False])),
+    }
+    save(tmp_path / "a.safetensors", arrays, {"layers": [1, 2], "rate": 0.1})
+    loaded, metadata = load(tmp_path / "a.safetensors")
+    assert metadata == {"layers": [1, 2], "rate": 0.1}
+    assert loaded.keys() == arrays.keys()
+    for name, array in arrays.items():
+        expected = backend.to_numpy(array)
+        assert isinstance(loaded[name], np.ndarray)
+        assert loaded[name].dtype == expected.dtype, name
+        np.testing.assert_array_equal(loaded[name], expected, err_msg=name)
+
+
+def test_another_program_reads_the_file(tmp_path):
+    from safetensors.numpy import load_file
+
+    save(tmp_path / "a.safetensors", {"w": np.eye(3, dtype=np.float32).T[::-1]})
+    np.testing.assert_array_equal(load_file(tmp_path / "a.safetensors")["w"], np.eye(3)[::-1])
+
+
+def test_the_file_of_another_program_is_read(tmp_path):
+    from safetensors.numpy import save_file
+
+    save_file({"w": np.ones(2, np.float32)}, tmp_path / "a.safetensors", {"format": "pt"})
+    tensors, metadata = load(tmp_path / "a.safetensors")
+    assert metadata == {"format": "pt"}
+    np.testing.assert_array_equal(tensors["w"], [1, 1])
+
+
+def test_a_dtype_that_numpy_lacks_is_named(tmp_path):
+    header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(TypeError, match=r"a\.safetensors: w is BF16, a dtype NumPy lacks"):
+        load(path)
+
+
+def test_the_same_state_gives_the_same_bytes(tmp_path):
+    for name in "ab":
+        save(tmp_path / name, {"w": np.ones(3), "v": np.zeros(2, np.int8)}, {"x": 1, "y": 2})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_what_is_saved_is_not_changed_by_the_loaded(tmp_path):
+    array = np.zeros(3)
+    save(tmp_path / "a", {"w": array})
+    first, _ = load(tmp_path / "a")
+    first["w"][:] = 7
+    again, _ = load(tmp_path / "a")
+    assert not again["w"].any() and not array.any()
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 60, -8, -1])
+def test_a_cut_off_file_is_named(tmp_path, keep):
+    path = tmp_path / "cut.safetensors"
+    save(path, {"w": np.ones((4, 4), np.float32)}, {"note": "x"})
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(CorruptFile, match=r"cut\.safetensors is not a whole safetensors file"):
+        load(path)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    with pytest.raises(CorruptFile, match=r"picture\.png"):
+        load(path)
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    path = tmp_path / "weights.pt"
+    path.write_bytes(pickle.dumps(Trap()))
+    with pytest.raises(CorruptFile, match=r"weights\.pt"):
+        load(path)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "null", "[" * 200_000])
+def test_damaged_json_in_the_header_is_named(tmp_path, text):
+    from safetensors.numpy import save_file
+
+    save_file({"w": np.ones(2)}, tmp_path / "odd.safetensors", {"nnx": text})
+    with pytest.raises(CorruptFile, match=r"odd\.safetensors.*header"):
+        load(tmp_path / "odd.safetensors")
+
+
+def test_a_missing_file_and_a_folder_say_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        load(tmp_path / "nothing.safetensors")
+    with pytest.raises(OSError, match=tmp_path.name):
+        load(tmp_path)
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is(tmp_path):
+    path = tmp_path / "a.safetensors"
+    with pytest.raises(TypeError, match=r"metadata for .*a\.safetensors.*JSON"):
+        save(path, {}, {"function": print})
+    with pytest.raises(TypeError, match="save: w has dtype complex128"):
+        save(path, {"w": np.ones(2, np.complex128)})
+    with pytest.raises(TypeError, match="expected an array"):
+        save(path, {"w": [1, 2]})
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- never half ----
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "a.safetensors"
+    save(path, {"w": np.ones(2)})
+    before = path.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(path, {"w": np.zeros(2)})
+    assert path.read_bytes() == before
+    assert leftovers(tmp_path) == []
+
+
+def test_an_interrupt_while_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "history.csv"
+    write_text(path, "old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as beside:
+        beside.write_text("ne")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert leftovers(tmp_path) == []
+
+
+def test_the_file_is_on_the_disk_before_it_is_renamed(tmp_path, monkeypatch):
+    """A rename that reached the disk before the contents would be an empty file after a crash."""
+    path, events = tmp_path / "a.txt", []
+    fsync, replace = os.fsync, type(path).replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (events.append("fsync"), fsync(fd))[1])
+    monkeypatch.setattr(
+        type(path), "replace", lambda a, b: (events.append("rename"), replace(a, b))[1]
+    )
+    write_text(path, "text")
+    assert events[:2] == ["fsync", "rename"]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(OSError, match="nowhere"):
+        save(tmp_path / "nowhere" / "a.safetensors", {"w": np.ones(1)})
+
+
+def test_a_file_is_readable_by_whom_the_umask_says(tmp_path):
+    if os.name != "posix":
+        pytest.skip("file modes are POSIX")
+    save(tmp_path / "a", {"w": np.ones(1)})
+    (tmp_path / "b").write_bytes(b"")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+WRITER = """
+import sys, itertools, numpy as np, nnx
+for k in itertools.count():
+    nnx.io.save(sys.argv[1], {"w": np.full(200_000, k, np.int64)}, {"k": k})
+    if k == 0:
+        print("ready", flush=True)
+"""
+
+
+def test_a_killed_writer_leaves_a_whole_file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    for wait in (0.013, 0.029):
+        command = [sys.executable, "-c", WRITER, str(path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            try:
+                assert child.stdout.readline() == "ready\n"
+                time.sleep(wait)
+            finally:
+                child.kill()
+        tensors, metadata = load(path)
+        assert tensors["w"].shape == (200_000,)
+        assert np.all(tensors["w"] == metadata["k"])
+
+
+def test_the_metadata_is_plain_json_in_the_header(tmp_path):
+    path = tmp_path / "a.safetensors"
+    nnx.io.save(path, {"w": np.ones(1)}, {"model": "mlp"})
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    assert json.loads(header["__metadata__"]["nnx"]) == {"model": "mlp"}
