@@ -1,0 +1,33 @@
+"""Data sets: digits ship with the package; the others are found, or downloaded, once.
+
+    train, test = nnx.datasets.load_digits()
+    train.images, train.labels          # NumPy arrays
+
+Where files are looked for, and in which order, is told in `nnx.datasets.lookup`.
+"""
+
+from .idx import read_idx, write_idx
+from .images import load_digits, load_mnist
+from .kinds import DataError, Images, Texts, TradingDays, TrainTest, Windows
+from .lookup import DataNotFoundError, cache_folder
+from .series import curve, load_csi300, load_curve
+from .text import load_imdb
+
+__all__ = [
+    "DataError",
+    "DataNotFoundError",
+    "Images",
+    "Texts",
+    "TradingDays",
+    "TrainTest",
+    "Windows",
+    "cache_folder",
+    "curve",
+    "load_csi300",
+    "load_curve",
+    "load_digits",
+    "load_imdb",
+    "load_mnist",
+    "read_idx",
+    "write_idx",
+]

@@ -1,0 +1,122 @@
+"""IDX, the file format of MNIST: a magic number, the lengths of the axes, the values.
+
+    00 00 TT DD   TT the type of the values, DD the number of axes
+    DD lengths    32 bits each, big-endian
+    values        row-major, big-endian
+
+gzipped or not: the contents decide, not the name.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .kinds import DataError
+
+Array = Any
+
+_TYPES: dict[int, np.dtype[Any]] = {  # code -> dtype in the file
+    0x08: np.dtype(">u1"),
+    0x09: np.dtype(">i1"),
+    0x0B: np.dtype(">i2"),
+    0x0C: np.dtype(">i4"),
+    0x0D: np.dtype(">f4"),
+    0x0E: np.dtype(">f8"),
+}
+
+
+def read_idx(path: str | os.PathLike[str], expect: tuple[str, int] | None = None) -> Array:
+    """The array of an IDX file, gzipped or not.
+
+    Args:
+        path: the file.
+        expect: dtype and number of axes the file must have, such as ("uint8", 3) for images.
+
+    Raises:
+        DataError: the file is truncated, damaged, has the wrong magic number or more bytes than
+            its header promises, or is not as expected; the message names the file.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    content = read_bytes(path)
+    if len(content) < 4:
+        raise DataError(
+            f"{path}: truncated: an IDX file begins with 4 bytes, this has {len(content)}"
+        )
+    zero, code, ndim = struct.unpack(">HBB", content[:4])
+    if zero != 0 or code not in _TYPES or ndim == 0:
+        raise DataError(
+            f"{path}: not an IDX file: its magic number is {content[:4].hex(' ')}, but must be "
+            f"00 00, a type ({', '.join(f'{t:02x}' for t in _TYPES)}) and the number of axes"
+        )
+    kind = _TYPES[code]
+    if expect is not None and (kind.newbyteorder("=").name, ndim) != expect:
+        wanted = next(t for t, d in _TYPES.items() if d.newbyteorder("=").name == expect[0])
+        raise DataError(
+            f"{path}: wrong magic number {content[:4].hex(' ')}: expected {expect[0]} with "
+            f"{expect[1]} axes (00 00 {wanted:02x} {expect[1]:02x}), this holds "
+            f"{kind.newbyteorder('=').name} with {ndim}"
+        )
+    start = 4 + 4 * ndim
+    if len(content) < start:
+        raise DataError(
+            f"{path}: truncated: the header for {ndim} axes takes {start} bytes, "
+            f"the file has {len(content)}"
+        )
+    shape = struct.unpack(f">{ndim}I", content[4:start])
+    promised, found = math.prod(shape) * kind.itemsize, len(content) - start
+    if found != promised:
+        fault = "truncated" if found < promised else "too long"
+        raise DataError(
+            f"{path}: {fault}: the header promises {promised} bytes of values for shape {shape}, "
+            f"the file has {found}"
+        )
+    values = np.frombuffer(content, kind, offset=start).reshape(shape)
+    return values.astype(kind.newbyteorder("="))  # a copy: one's own, and in native byte order
+
+
+def write_idx(path: str | os.PathLike[str], array: Array) -> None:
+    """Write an array as an IDX file, gzipped where the name ends in .gz.
+
+    Raises:
+        ValueError: IDX has no such dtype, or the array has no axes or more than 255.
+    """
+    path, array = Path(path), np.asarray(array)
+    codes = {d.newbyteorder("=").name: code for code, d in _TYPES.items()}
+    if array.dtype.name not in codes:
+        raise ValueError(f"write_idx: IDX has {', '.join(codes)}, but not {array.dtype}; {path}")
+    if not 1 <= array.ndim <= 255:
+        raise ValueError(f"write_idx: an IDX file has 1 to 255 axes; shape {array.shape}; {path}")
+    code = codes[array.dtype.name]
+    header = struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
+    content = header + array.astype(_TYPES[code]).tobytes()
+    if path.suffix == ".gz":
+        content = gzip.compress(content, mtime=0)
+    path.write_bytes(content)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's contents, unpacked where they are gzipped.
+
+    Raises:
+        DataError: the gzip file is truncated or damaged.
+    """
+    content = path.read_bytes()
+    if content[:2] != b"\x1f\x8b":
+        return content
+    try:
+        return gzip.decompress(content)
+    except EOFError:
+        raise DataError(
+            f"{path}: truncated: the gzip stream ends early, after {len(content)} bytes"
+        ) from None
+    except (gzip.BadGzipFile, zlib.error, struct.error) as error:
+        raise DataError(f"{path}: damaged gzip file: {error}") from error
