@@ -1,15 +1,21 @@
-"""CuPy: CUDA kernels from `kernels/`, portable code where none is written yet.
+"""CuPy: CUDA kernels from `kernels/`, portable code where none is written.
 
-The only file that imports CuPy.
+The only file that imports CuPy.  The kernels and their launches are in `cuda/` and `launcher.py`;
+this says how CuPy compiles them.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import array_api_compat.cupy as xp
 import cupy
 import numpy as np
 
-from .base import Array, Backend
+from .base import Array
+from .cuda import CudaBackend
+from .launcher import Kernel, Modules
+from .sources import read_source
 
 
 def no_gpu() -> str | None:
@@ -28,12 +34,26 @@ def no_gpu() -> str | None:
     return None
 
 
-class CupyBackend(Backend):
+def compile_kernel(kernel: Kernel, options: tuple[str, ...]) -> Any:
+    """The function `kernel.name` of `kernel.source`, compiled by NVRTC.
+
+    CuPy adds `-ftz=true` (float32 results too small for a normal number become 0) and the
+    device's architecture, and keeps the binary on disk (`~/.cupy/kernel_cache`), where it is
+    found again by the source, the options and the versions.  Kernels of one source and the same
+    options share one module.  A function is loaded once for each device that it runs on, and
+    runs on the current stream.
+    """
+    module = cupy.RawModule(code=read_source(kernel.source), options=options)
+    return module.get_function(kernel.name)
+
+
+class CupyBackend(CudaBackend):
     """CuPy arrays on one CUDA device."""
 
     def __init__(self, device: int | None = None) -> None:
         name = "cupy" if device is None else f"cupy:{device}"
-        super().__init__(xp, name, None if device is None else cupy.cuda.Device(device))
+        modules = Modules(compile_kernel, cupy.ndarray)
+        super().__init__(xp, name, modules, None if device is None else cupy.cuda.Device(device))
 
     def from_numpy(self, x: np.ndarray) -> Array:
         if self.device is None:

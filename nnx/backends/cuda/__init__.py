@@ -1,0 +1,22 @@
+"""Kernels written in CUDA C: one family a file, mirroring `portable/`.
+
+Each family has the descriptions of its kernels and short methods that launch them.  Nothing here
+knows CuPy: the methods run on any arrays that `modules` has functions for, which are CuPy's on a
+GPU and NumPy's in the tests.  How to add a kernel: `docs/kernels.md`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..base import Backend
+from ..launcher import Modules
+from .conv import CudaConv
+
+
+class CudaBackend(CudaConv, Backend):
+    """Arrays of the namespace `xp`, and the CUDA kernels of `modules` that run on them."""
+
+    def __init__(self, xp: Any, name: str, modules: Modules, device: Any = None) -> None:
+        super().__init__(xp, name, device)
+        self.modules = modules

@@ -1,0 +1,58 @@
+"""The `cuda` fixture: one test body, on the CPU harness and on a GPU where one answers.
+
+| parameter | arrays | kernels                                                                |
+| --------- | ------ | ---------------------------------------------------------------------- |
+| check     | NumPy  | compiled by g++, every access watched, in three orders of the threads   |
+| fast      | NumPy  | compiled by g++                                                         |
+| gpu       | CuPy   | compiled by NVRTC (marker `gpu`; skipped where no GPU answers)          |
+
+A test marked `kernels("im2col", ...)` says that it holds these kernels to their portable twins
+(with `cuda.agree`), and fails if it did not.  `test_registry.py` demands such a test of every
+kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from cuda_cpu import why_unavailable
+from cuda_cpu.available import skip_or_fail
+from cuda_cpu.under_test import CudaUnderTest
+
+from nnx.backends import unavailable
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "kernels(*names): this test holds these CUDA kernels to their portable twins"
+    )
+
+
+@pytest.fixture(params=["check", "fast", pytest.param("gpu", marks=pytest.mark.gpu)])
+def cuda(request: pytest.FixtureRequest) -> Iterator[CudaUnderTest]:
+    if request.param == "gpu":
+        skip_or_fail(unavailable("cupy"), "NNX_REQUIRE_GPU")
+    else:
+        skip_or_fail(why_unavailable(), "NNX_REQUIRE_HARNESS")
+    under_test = CudaUnderTest(request.param)
+    yield under_test
+    claims_kept({n for mark in request.node.iter_markers("kernels") for n in mark.args}, under_test)
+
+
+def claims_kept(claimed: set[str], under_test: CudaUnderTest) -> None:
+    """Fail a test that says of a kernel what it has not shown."""
+    missing = claimed - under_test.held_to_twin
+    if missing:
+        pytest.fail(f"marked kernels({', '.join(sorted(missing))}), but never held to a twin")
+
+
+@pytest.fixture(name="claims_kept")
+def _claims_kept() -> Callable[[set[str], CudaUnderTest], None]:
+    return claims_kept
+
+
+@pytest.fixture(params=["float32", "float64"])
+def real(request: pytest.FixtureRequest) -> str:
+    """What REAL is."""
+    return request.param
