@@ -1,0 +1,182 @@
+"""`Metric`: fed batch by batch, read once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..backends import Array, backend_of
+from ..tensor import Tensor
+
+
+class Deferred:
+    """Numbers that a device computes: kept as arrays, and read all at once when someone asks.
+
+    Reading a number waits for the device.  An epoch that reads each batch's loss would wait at
+    each step; one that keeps them and reads at its end waits once.
+    """
+
+    def __init__(self) -> None:
+        self._pending: list[Array] = []  # scalars, shape ()
+        self._read: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._read) + len(self._pending)
+
+    def append(self, scalar: Array | float) -> None:
+        """Keep an array of shape (), unread; or a number, where a library gave one."""
+        if isinstance(scalar, int | float):
+            self.values().append(scalar)
+        else:
+            self._pending.append(scalar)
+
+    def values(self) -> list[float]:
+        """All of them, as Python numbers."""
+        if self._pending:
+            backend = backend_of(self._pending[0])
+            together = backend.xp.stack([backend.xp.asarray(x) for x in self._pending])
+            self._read += backend.to_numpy(together).tolist()
+            self._pending = []
+        return self._read
+
+    def restore(self, values: list[float]) -> None:
+        """Go on from where `values()` was taken."""
+        self._read, self._pending = list(values), []
+
+
+class Metric:
+    """Base of all metrics.
+
+    A subclass adds up in `add`, per batch, and answers in `compute`.  What it adds up are arrays
+    of shape () in `sums` and a count of examples, so a batch costs no wait for a device.
+
+    Attributes:
+        name: what it is called in the history and the log.
+        higher_is_better: whether a larger value is the better one.
+        percent: whether people read it as a percentage.
+    """
+
+    name: str
+    higher_is_better = True
+    percent = False
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every batch."""
+        self.count = 0
+        self.sums: dict[str, Deferred] = {}
+
+    def update(self, output: Tensor | Array, target: Tensor | Array) -> None:
+        """Take in one batch."""
+        output = output.data if isinstance(output, Tensor) else output
+        target = target.data if isinstance(target, Tensor) else target
+        self.add(backend_of(output, target).xp, output, target)
+
+    def add(self, xp: Any, output: Array, target: Array) -> None:
+        """Take in one batch of arrays."""
+        raise NotImplementedError(f"{type(self).__name__}.add")
+
+    def compute(self) -> float:
+        """The value over everything since `reset`; NaN where that was nothing."""
+        raise NotImplementedError(f"{type(self).__name__}.compute")
+
+    def show(self, value: float) -> str:
+        """The value as people read it."""
+        return f"{100 * value:.2f}%" if self.percent else f"{value:.4g}"
+
+    # ---- for subclasses ----
+
+    def keep(self, name: str, scalar: Array | float) -> None:
+        """Add an array of shape () to the sum called `name`."""
+        part = self.sums.get(name)
+        if part is None:
+            part = self.sums[name] = Deferred()
+        part.append(scalar)
+
+    def total(self, name: str) -> float:
+        """The sum called `name`."""
+        part = self.sums.get(name)
+        return exact_sum(part.values()) if part is not None else 0.0
+
+    # ---- state, for a checkpoint in the middle of an epoch ----
+
+    def state_dict(self) -> dict[str, Any]:
+        """What was added up so far, as plain numbers."""
+        return {
+            "count": self.count,
+            "sums": {name: list(part.values()) for name, part in self.sums.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict()` was taken."""
+        self.reset()
+        self.count = state["count"]
+        for name, values in state["sums"].items():
+            self.sums[name] = Deferred()
+            self.sums[name].restore(values)
+
+
+class Mean(Metric):
+    """The mean of a number that is given per batch, weighted by the size of the batch."""
+
+    higher_is_better = False
+
+    def __init__(self, name: str = "loss") -> None:
+        self.name = name
+        super().__init__()
+
+    def reset(self) -> None:
+        super().reset()
+        self.sizes: list[int] = []
+        self.parts = Deferred()
+
+    def take(self, scalar: Array, size: int) -> None:
+        """A batch's mean, an array of shape (), and the number of examples in the batch."""
+        self.count += size
+        self.sizes.append(size)
+        self.parts.append(scalar)
+
+    def compute(self) -> float:
+        values = self.parts.values()
+        if not self.count:
+            return math.nan
+        return exact_sum([v * n for v, n in zip(values, self.sizes, strict=True)]) / self.count
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"count": self.count, "sizes": self.sizes, "values": list(self.parts.values())}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.reset()
+        self.count, self.sizes = state["count"], list(state["sizes"])
+        self.parts.restore(state["values"])
+
+
+def exact_sum(values: list[float]) -> float:
+    """The sum, rounded once; inf - inf is NaN, and too much is inf, as everywhere."""
+    try:
+        return math.fsum(values)
+    except (ValueError, OverflowError):
+        return sum(values)
+
+
+def get(metric: str | Metric) -> Metric:
+    """A metric by its name: accuracy, binary_accuracy, top<k> (top5), mse, mae, r2."""
+    from .classification import Accuracy, BinaryAccuracy, TopK
+    from .regression import MAE, MSE, R2
+
+    if isinstance(metric, Metric):
+        return metric
+    kinds: dict[str, type[Metric]] = {
+        "accuracy": Accuracy,
+        "binary_accuracy": BinaryAccuracy,
+        "mse": MSE,
+        "mae": MAE,
+        "r2": R2,
+    }
+    if metric in kinds:
+        return kinds[metric]()
+    if metric.startswith("top") and metric[3:].isdecimal():
+        return TopK(int(metric[3:]))
+    raise ValueError(f"there is no metric {metric!r}; there are {', '.join(kinds)} and top<k>")
