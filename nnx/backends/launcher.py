@@ -92,7 +92,9 @@ class Argument(NamedTuple):
         return self.direction in ("in", "out", "inout")
 
     def __str__(self) -> str:
-        return f"{self.name}:{self.direction}:{self.type}"
+        if not self.is_array:
+            return f"{self.name}:{'const' if self.direction == 'const' else self.type}"
+        return f"{self.name}:{self.direction}{'?' * self.optional}:{self.type}"
 
 
 def parse_argument(text: str) -> Argument:
@@ -153,6 +155,11 @@ class Kernel:
                 f"kernel {name}: the plan asks for {sorted(unknown)}, not numbers here"
             )
         self._reals = tuple(a for a in self.passed if a.is_array and a.type == "real")
+
+    def planned(self, plan: Callable[..., Plan]) -> Kernel:
+        """The same kernel with other numbers of blocks and threads: to tune it, or to test it."""
+        args = " ".join(map(str, self.arguments))
+        return Kernel(self.source, self.name, args, plan, self.constants)
 
     def __repr__(self) -> str:
         return f"Kernel({self.source}: {self.name}({', '.join(map(str, self.arguments))}))"

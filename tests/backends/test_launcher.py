@@ -229,3 +229,9 @@ def test_two_kernels_of_one_name():
             register(Kernel("b.cu", "only_in_this_test", "x:in", lambda: Plan((1,), (32,))))
     finally:
         del REGISTRY["only_in_this_test"]
+
+
+def test_planned_changes_the_plan_alone():
+    again = ADD.planned(lambda: Plan((7,), (64,)))
+    assert again.arguments == ADD.arguments and again.name == "add"
+    assert again.plan() == Plan((7,), (64,))

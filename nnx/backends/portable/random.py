@@ -76,6 +76,21 @@ class RandomKernels:
         """bool (n,), true where a word is below `threshold`: with probability threshold / 2^32."""
         return self._philox_words(key, counter, n, device) < threshold
 
+    def dropout(
+        self, x: Array, key: tuple[int, int], counter: int, threshold: int, scale: float
+    ) -> Array:
+        """x times `scale` where element i's word is below `threshold`, 0 elsewhere: x's shape.
+
+        The gradient is the same function of the output's gradient, so the mask is drawn again
+        and not kept.  Elements count in row-major order.
+        """
+        xp = self.xp
+        n = 1
+        for length in x.shape:
+            n *= length
+        mask = xp.reshape(self.random_mask(key, counter, n, threshold, x.device), x.shape)
+        return xp.where(mask, x * scale, xp.zeros_like(x))
+
     def _philox_words(self, key: tuple[int, int], counter: int, n: int, device: Any) -> Array:
         """The words as int64 (n,), which every library has; no step leaves 0 .. 2^63."""
         xp = self.xp
