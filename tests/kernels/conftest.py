@@ -13,7 +13,8 @@ kernel.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 from cuda_cpu import why_unavailable
@@ -21,6 +22,8 @@ from cuda_cpu.available import skip_or_fail
 from cuda_cpu.under_test import CudaUnderTest
 
 from nnx.backends import unavailable
+
+PASSED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,7 +40,19 @@ def cuda(request: pytest.FixtureRequest) -> Iterator[CudaUnderTest]:
         skip_or_fail(why_unavailable(), "NNX_REQUIRE_HARNESS")
     under_test = CudaUnderTest(request.param)
     yield under_test
-    claims_kept({n for mark in request.node.iter_markers("kernels") for n in mark.args}, under_test)
+    if request.node.stash.get(PASSED, False):
+        claims_kept(
+            {n for mark in request.node.iter_markers("kernels") for n in mark.args}, under_test
+        )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Remember whether the test itself passed, for the fixture's last word."""
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
 
 
 def claims_kept(claimed: set[str], under_test: CudaUnderTest) -> None:

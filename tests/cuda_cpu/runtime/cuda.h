@@ -7,16 +7,11 @@
 // int64_t and no standard headers), or waits to be added.
 #pragma once
 
-#include <cmath>
+#include <math.h>  // C++'s own: it has exp(float) and exp(double) in the global namespace, as CUDA
 #include <cstdint>
 #include <cstring>
 #include <type_traits>
 #include <utility>
-
-// <cmath> hides these behind std::; CUDA has them everywhere.
-using std::isfinite;
-using std::isinf;
-using std::isnan;
 
 // NVRTC refuses these names, so they are refused here.
 #undef INFINITY
