@@ -1,0 +1,145 @@
+"""The training steps that are timed, each in nnx and in PyTorch with the same weights and data.
+
+To add one, write a function that builds the two networks and hand them to `pair`:
+
+    @row("my-network", numpy=0.8, jit=0.6)      # goals: nnx / PyTorch, without and with numba
+    def my_network():
+        return pair(
+            nn.Sequential(...), nn.CrossEntropyLoss(), partial(optim.SGD, lr=0.1),
+            lambda torch: (torch.nn.Sequential(...), torch.nn.CrossEntropyLoss(),
+                           partial(torch.optim.SGD, lr=0.1)),
+            x, y)
+
+A file beside this one that uses `row` is found if `compare.py` and `test_training_steps.py` import
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import nnx
+from nnx import nn, optim
+
+Step = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A training step: `build()` gives nnx's step, and a function that builds PyTorch's."""
+
+    name: str
+    build: Callable[[], tuple[Step, Callable[[], Step]]]
+    goals: dict[str, float]
+
+
+ROWS: dict[str, Row] = {}
+
+
+def row(name: str, **goals: float) -> Callable[[Callable], Callable]:
+    """Register a builder under a name, with the ratios to reach: `numpy=` and `jit=`."""
+
+    def register(build: Callable) -> Callable:
+        ROWS[name] = Row(name, build, goals)
+        return build
+
+    return register
+
+
+def step_of(model: Any, loss_function: Any, optimizer: Any, x: Any, y: Any) -> Step:
+    """One whole training step through the public API; the same code for both libraries."""
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss = loss_function(model(x), y)
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def pair(
+    model: nn.Module,
+    loss_function: nn.Module,
+    optimizer: Callable[[Any], optim.Optimizer],
+    theirs: Callable[[Any], tuple[Any, Any, Any]],
+    x: np.ndarray,
+    y: np.ndarray,
+) -> tuple[Step, Callable[[], Step]]:
+    """nnx's step, and how to build PyTorch's: its network gets the weights of `model`."""
+    state = {name: np.array(array) for name, array in model.state_dict().items()}
+
+    def build_theirs() -> Step:
+        import torch
+
+        net, loss, make = theirs(torch)
+        net.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in state.items()})
+        return step_of(net, loss, make(net.parameters()), torch.tensor(x), torch.tensor(y))
+
+    ours = step_of(
+        model, loss_function, optimizer(model.parameters()), nnx.tensor(x), nnx.tensor(y)
+    )
+    return ours, build_theirs
+
+
+def dense(
+    sizes: list[int], batch: int, ours: Callable, theirs: Callable[[Any], Callable]
+) -> tuple[Step, Callable[[], Step]]:
+    """Dense layers with ReLU between them, softmax cross-entropy at the end."""
+    nnx.random.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((batch, sizes[0])).astype("float32")
+    y = rng.integers(0, sizes[-1], batch)
+
+    def stack(nn: Any) -> Any:
+        layers: list[Any] = []
+        for a, b in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(a, b), nn.ReLU()]
+        return nn.Sequential(*layers[:-1])
+
+    return pair(
+        stack(nn),
+        nn.CrossEntropyLoss(),
+        ours,
+        lambda torch: (stack(torch.nn), torch.nn.CrossEntropyLoss(), theirs(torch)),
+        x,
+        y,
+    )
+
+
+@row("softmax", numpy=0.8, jit=0.7)
+def softmax_regression() -> tuple[Step, Callable[[], Step]]:
+    """784-10, batch 256, SGD."""
+    return dense([784, 10], 256, partial(optim.SGD, lr=0.1), lambda t: partial(t.optim.SGD, lr=0.1))
+
+
+@row("mlp-sgd", numpy=0.7, jit=0.65)
+def mlp_sgd() -> tuple[Step, Callable[[], Step]]:
+    """784-512-10, batch 256, SGD with L2 1e-4."""
+    options = {"lr": 0.1, "weight_decay": 1e-4}
+    return dense(
+        [784, 512, 10],
+        256,
+        partial(optim.SGD, **options),
+        lambda t: partial(t.optim.SGD, **options),
+    )
+
+
+@row("mlp-adam", numpy=0.8, jit=0.6)
+def mlp_adam() -> tuple[Step, Callable[[], Step]]:
+    """784-512-10, batch 256, Adam."""
+    return dense([784, 512, 10], 256, optim.Adam, lambda t: t.optim.Adam)
+
+
+@row("small", numpy=1.0, jit=0.6)
+def small() -> tuple[Step, Callable[[], Step]]:
+    """64-32-10, batch 32, SGD: bound by Python."""
+    return dense(
+        [64, 32, 10], 32, partial(optim.SGD, lr=0.1), lambda t: partial(t.optim.SGD, lr=0.1)
+    )
