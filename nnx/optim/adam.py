@@ -1,26 +1,49 @@
-"""Adam and its relatives."""
+"""Adam and its relatives: a running mean of the gradient, scaled by one of its square."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from ..backends import Backend
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, State, zeros_like
+from .optimizer import Arrays, Group, Optimizer, State, zeros_like
 
 
-class Adam(Optimizer):
-    """Adam (Kingma and Ba 2015): steps scaled by running estimates of two moments.
+class _Moments(Optimizer):
+    """What the family shares: its options, and two running averages per parameter."""
 
+    slots: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+
+    def check(self, group: Group) -> None:
+        for option in ("lr", "eps", "weight_decay"):
+            self.require(group, option)
+        if not all(0 <= beta < 1 for beta in group["betas"]):
+            raise ValueError(
+                f"{type(self).__name__}: betas must be at least 0 and less than 1, "
+                f"got {group['betas']}"
+            )
+
+    def start(self, p: Tensor, group: Group) -> State:
+        return {"step": 0, "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+
+
+class Adam(_Moments):
+    """Adam (Kingma and Ba 2015; Xu 5.18-5.22).
+
+        g = ∂L/∂p + λ p
         m = β1 m + (1-β1) g        m̂ = m / (1 - β1^t)
         s = β2 s + (1-β2) g²       ŝ = s / (1 - β2^t)
         p = p - lr m̂ / (√ŝ + ε)
 
-    t counts the steps of each parameter, from 1: m and s start at zero, and dividing by 1 - β^t
-    undoes that bias.
+    m and s start from zero, so after t steps of gradients of one size g they are (1 - β1^t) g and
+    (1 - β2^t) g²; the divisions undo that bias.  t counts each parameter's own steps, from 1: the
+    first step of every weight is lr long.  With `amsgrad` (Reddi et al. 2018) the largest s so far
+    takes the place of s.
     """
 
+    slots = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
     decoupled = False
 
     def __init__(
@@ -46,32 +69,24 @@ class Adam(Optimizer):
             },
         )
 
-    def check(self, group: Group) -> None:
-        for option in ("lr", "eps", "weight_decay"):
-            self.require(group, option, 0.0)
-        if not all(0 <= beta < 1 for beta in group["betas"]):
-            raise ValueError(
-                f"{type(self).__name__}: betas must be at least 0 and below 1, got {group['betas']}"
-            )
-
     def start(self, p: Tensor, group: Group) -> State:
-        state = {"step": 0, "exp_avg": zeros_like(p), "exp_avg_sq": zeros_like(p)}
+        state = super().start(p, group)
         if group["amsgrad"]:
             state["max_exp_avg_sq"] = zeros_like(p)
         return state
 
     def update(
-        self, backend: Backend, group: Group, params: list[Tensor], states: list[State]
-    ) -> None:
-        step = states[0]["step"] + 1
-        amsgrad, (beta1, beta2) = group["amsgrad"], group["betas"]
-        new, averages, squares, maxima = backend.adam_(
-            [p.data for p in params],
-            [p.grad for p in params],
-            [s["exp_avg"] for s in states],
-            [s["exp_avg_sq"] for s in states],
-            [s["max_exp_avg_sq"] for s in states] if amsgrad else None,
-            step,
+        self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
+    ) -> tuple[Any, ...]:
+        beta1, beta2 = group["betas"]
+        averages, squares, maxima = state
+        return backend.adam_(
+            params,
+            grads,
+            averages,
+            squares,
+            maxima,
+            at["step"],
             group["lr"],
             beta1,
             beta2,
@@ -80,10 +95,216 @@ class Adam(Optimizer):
             self.decoupled,
             group["maximize"],
         )
-        for k, (p, state) in enumerate(zip(params, states, strict=True)):
-            p.data = new[k]
-            state["step"] = step
-            state["exp_avg"] = averages[k]
-            state["exp_avg_sq"] = squares[k]
-            if maxima is not None:
-                state["max_exp_avg_sq"] = maxima[k]
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+
+    Before Adam's step with g = ∂L/∂p, the weights shrink: p = p - lr λ p.  In Adam itself, λ p is
+    part of g and is divided by √ŝ like the rest.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+
+
+class NAdam(_Moments):
+    """Adam with Nesterov's momentum (Dozat 2016), as PyTorch defines it.
+
+    μ(t) = β1 (1 - 0.96^(ψ t) / 2)             ψ: momentum_decay
+    Π = μ(1) ... μ(t)
+    p = p - lr ((1 - μ(t)) g / (1 - Π) + μ(t+1) m / (1 - Π μ(t+1))) / (√ŝ + ε)
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "momentum_decay": momentum_decay,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "maximize": maximize,
+            },
+        )
+
+    def check(self, group: Group) -> None:
+        super().check(group)
+        self.require(group, "momentum_decay")
+
+    def momentum(self, group: Group, step: int) -> float:
+        """μ(t)."""
+        return group["betas"][0] * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
+
+    def start(self, p: Tensor, group: Group) -> State:
+        return {**super().start(p, group), "mu_product": 1.0}
+
+    def progress(self, state: State) -> Any:
+        return state["step"], state["mu_product"]
+
+    def advance(self, group: Group, states: list[State]) -> None:
+        super().advance(group, states)
+        for state in states:
+            state["mu_product"] *= self.momentum(group, state["step"])
+
+    def update(
+        self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
+    ) -> tuple[Any, ...]:
+        lr, (beta1, beta2) = group["lr"], group["betas"]
+        now, after = self.momentum(group, at["step"]), self.momentum(group, at["step"] + 1)
+        product = at["mu_product"]
+        averages, squares = state
+        return backend.nadam_(
+            params,
+            grads,
+            averages,
+            squares,
+            at["step"],
+            lr * (1 - now) / (1 - product),
+            lr * after / (1 - product * after),
+            lr,
+            beta1,
+            beta2,
+            group["eps"],
+            group["weight_decay"],
+            group["decoupled_weight_decay"],
+            group["maximize"],
+        )
+
+
+class RAdam(_Moments):
+    """Rectified Adam (Liu et al. 2020): plain momentum until s is worth trusting.
+
+    ρ∞ = 2 / (1-β2) - 1        ρ = ρ∞ - 2 t β2^t / (1 - β2^t)
+    r = √((ρ-4)(ρ-2) ρ∞ / ((ρ∞-4)(ρ∞-2) ρ))
+    p = p - lr m̂ r √(1 - β2^t) / (√s + ε)  where ρ > 5,  p - lr m̂  before
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled_weight_decay: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "decoupled_weight_decay": decoupled_weight_decay,
+                "maximize": maximize,
+            },
+        )
+
+    def update(
+        self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
+    ) -> tuple[Any, ...]:
+        lr, (beta1, beta2), step = group["lr"], group["betas"], at["step"]
+        rate, scale = lr / (1 - beta1**step), 1 - beta2**step
+        last = 2 / (1 - beta2) - 1
+        rho = last - 2 * step * beta2**step / scale
+        adaptive = 0.0
+        if rho > 5:
+            r = (rho - 4) * (rho - 2) * last / ((last - 4) * (last - 2) * rho)
+            adaptive = rate * math.sqrt(r * scale)
+        averages, squares = state
+        return backend.radam_(
+            params,
+            grads,
+            averages,
+            squares,
+            rate,
+            adaptive,
+            lr,
+            beta1,
+            beta2,
+            group["eps"],
+            group["weight_decay"],
+            group["decoupled_weight_decay"],
+            group["maximize"],
+        )
+
+
+class Adamax(_Moments):
+    """Adam with the largest gradient, of a fading memory, for √s (Kingma and Ba 2015, section 7).
+
+    m = β1 m + (1-β1) g
+    u = max(β2 u, |g| + ε)
+    p = p - lr / (1 - β1^t) m / u
+    """
+
+    slots = ("exp_avg", "exp_inf")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "betas": betas,
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+            },
+        )
+
+    def start(self, p: Tensor, group: Group) -> State:
+        return {"step": 0, "exp_avg": zeros_like(p), "exp_inf": zeros_like(p)}
+
+    def update(
+        self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
+    ) -> tuple[Any, ...]:
+        beta1, beta2 = group["betas"]
+        averages, norms = state
+        return backend.adamax_(
+            params,
+            grads,
+            averages,
+            norms,
+            group["lr"] / (1 - beta1 ** at["step"]),
+            beta1,
+            beta2,
+            group["eps"],
+            group["weight_decay"],
+            group["maximize"],
+        )

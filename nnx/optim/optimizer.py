@@ -1,16 +1,26 @@
-"""`Optimizer`: parameter groups, per-parameter state, and one kernel call per group and step."""
+"""`Optimizer`: parameter groups, the state of each parameter, one kernel call per group and step.
+
+**Weight decay is L2 regularisation**, except where an optimizer says otherwise: the penalty
+(λ/2) |p|² is added to the loss (Xu 3.3-3.4), and so λ p to the gradient (Xu 3.5), before anything
+else is made of it.  `SGD(..., weight_decay=1e-4)` is the textbook's λ = 0.0001.  In an adaptive
+method that term is then divided by √s like the rest of the gradient, and weights with large
+gradients are hardly regularised; *decoupled* decay (AdamW; Loshchilov and Hutter 2019) shrinks the
+parameter by lr λ p beside the step instead.  For plain SGD the two are the same.
+
+The textbook penalises weights, not biases; give the biases a group of their own for that:
+
+    optim.SGD([{"params": weights, "weight_decay": 1e-4}, {"params": biases}], lr=0.1)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-
 from ..backends import Array, Backend, backend_of, copy_beside
-from ..nn.module import Parameter
 from ..tensor import Tensor
 
+Arrays = list[Array]
 Group = dict[str, Any]
 State = dict[str, Any]
 
@@ -18,29 +28,28 @@ State = dict[str, Any]
 class Optimizer:
     """Base of all optimizers.
 
-    A subclass names its options in `defaults`, and implements `start` (the state of a parameter
-    before its first step) and `update` (one step for parameters that are equally far).
+    A subclass names in `slots` the arrays it remembers per parameter, makes them in `start`, and
+    computes one step for some parameters in `update`, by a kernel.
 
     Args:
-        params: tensors to learn; or dictionaries `{"params": tensors, "lr": 0.1, ...}`, parameter
-            groups with options of their own.
-        defaults: the options of groups that do not give them.
+        params: tensors to learn, (name, tensor) pairs as `named_parameters()` gives them, or
+            parameter groups: dictionaries `{"params": tensors, "lr": 0.1, ...}`.
+        defaults: the options, for groups that do not give their own.
 
     Attributes:
-        param_groups: the groups, as dictionaries; a schedule changes `group["lr"]` in them.
-        state: per parameter, the dictionary of what is remembered between steps.
+        param_groups: the groups; a schedule changes `group["lr"]` in them.
+        state: per parameter that was updated, what is remembered.
     """
 
-    # The state's arrays, in the order the kernel takes and returns them.
     slots: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
-        entries = list(params.values() if isinstance(params, Mapping) else params)
+        entries: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         if not entries:
-            raise ValueError(f"{type(self).__name__}: got no parameters")
+            raise ValueError(f"{type(self).__name__}: there are no parameters to learn")
         if isinstance(entries[0], Mapping):
             for group in entries:
                 self.add_param_group(group)
@@ -51,26 +60,27 @@ class Optimizer:
         """More parameters, with options of their own: `{"params": tensors, "lr": 0.01}`.
 
         Raises:
-            ValueError: a parameter that is in here already, or an unknown option.
-            TypeError: something that is no leaf tensor of floats.
+            TypeError: something in it is no leaf tensor.
+            ValueError: a parameter that is here already, or an option that is unknown or wrong.
         """
         name = type(self).__name__
+        options = {key: value for key, value in group.items() if key != "params"}
+        unknown = sorted(options.keys() - self.defaults.keys())
+        if unknown:
+            raise ValueError(f"{name}: there are no options {unknown}, only {list(self.defaults)}")
         params = group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
-        unknown = [key for key in group if key != "params" and key not in self.defaults]
-        if unknown:
-            raise ValueError(
-                f"{name}: unknown options {unknown}; the options are {sorted(self.defaults)}"
-            )
-        seen = {id(p) for other in self.param_groups for p in other["params"]}
+        params = [p[1] if isinstance(p, tuple) else p for p in params]
+        seen = {id(p) for p in self._parameters()}
         for p in params:
-            if not isinstance(p, Tensor) or p.creator is not None:
-                raise TypeError(f"{name}: can only optimize leaf tensors, got {type(p).__name__}")
+            if not isinstance(p, Tensor):
+                raise TypeError(f"{name}: a parameter must be a Tensor, got {type(p).__name__}")
+            if p.creator is not None:
+                raise TypeError(f"{name}: a parameter must be a leaf; one was computed: {p!r}")
             if id(p) in seen:
                 raise ValueError(f"{name}: a parameter of shape {p.shape} was given twice")
             seen.add(id(p))
-        full = {"params": params, **self.defaults, **{k: v for k, v in group.items()}}
-        full["params"] = params
+        full = {"params": params, **self.defaults, **options}
         self.check(full)
         self.param_groups.append(full)
 
@@ -83,20 +93,44 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            runs: dict[Any, list[Tensor]] = {}
-            for p in group["params"]:
-                if p.grad is not None:
-                    state = self.state.get(p)
-                    if state is None:
-                        state = self.state[p] = self.start(p, group)
-                    key = (type(p.data), p.data.dtype, self.progress(state))
-                    run = runs.get(key)
-                    if run is None:
-                        runs[key] = [p]
-                    else:
-                        run.append(p)
-            for run in runs.values():
-                self.update(backend_of(run[0].data), group, run, [self.state[p] for p in run])
+            for params, states in self._runs(group):
+                self.advance(group, states)
+                arrays: list[Any] = [
+                    [state[slot] for state in states] if slot in states[0] else None
+                    for slot in self.slots
+                ]
+                new, *moved = self.update(
+                    backend_of(params[0].data),
+                    group,
+                    states[0],
+                    [p.data for p in params],
+                    [p.grad for p in params],
+                    *arrays,
+                )
+                for p, array in zip(params, new, strict=True):
+                    p.data = array
+                for slot, kept in zip(self.slots, moved, strict=True):
+                    if kept is not None:
+                        for state, array in zip(states, kept, strict=True):
+                            state[slot] = array
+
+    def _runs(self, group: Group) -> Iterable[tuple[list[Tensor], list[State]]]:
+        """The parameters that have a gradient, in runs a kernel can update in one call: of one
+        library and dtype, and equally many steps on their way."""
+        runs: dict[Any, tuple[list[Tensor], list[State]]] = {}
+        for p in group["params"]:
+            if p.grad is not None:
+                state = self.state.get(p)
+                if state is None:
+                    state = self.state[p] = self.start(p, group)
+                data = p.data
+                key = (type(data), data.dtype, len(state), self.progress(state))
+                run = runs.get(key)
+                if run is None:
+                    run = runs[key] = ([], [])
+                run[0].append(p)
+                run[1].append(state)
+        return runs.values()
 
     # ---- what a subclass says ----
 
@@ -108,35 +142,47 @@ class Optimizer:
         return {}
 
     def progress(self, state: State) -> Any:
-        """Parameters for which this is equal are updated together."""
+        """The numbers in a state: parameters that agree in them are updated in one call."""
         return state.get("step")
 
+    def advance(self, group: Group, states: list[State]) -> None:
+        """Count a step, in the states of the parameters that are about to take it."""
+        for state in states:
+            state["step"] += 1
+
     def update(
-        self, backend: Backend, group: Group, params: list[Tensor], states: list[State]
-    ) -> None:
-        """One step for some parameters of a group."""
+        self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
+    ) -> tuple[Any, ...]:
+        """The new parameters and the new state, by one kernel call.
+
+        `at` holds the numbers of these parameters' state: at["step"] counts from 1.  `state` has
+        for each of `slots` a list with one array per parameter, or None where the parameters have
+        no such state, and so has what is returned.
+        """
         raise NotImplementedError(f"{type(self).__name__}.update")
 
-    def require(self, group: Group, option: str, at_least: float, below: float = np.inf) -> None:
-        """Raise ValueError unless at_least <= group[option] < below."""
+    def require(self, group: Group, option: str, low: float = 0.0, below: float = 0.0) -> None:
+        """Raise ValueError unless low <= group[option] (< below, where that is given)."""
         value = group[option]
-        if not at_least <= value < below:
-            rule = f"at least {at_least:g}" + (f" and below {below:g}" if below < np.inf else "")
+        if not (low <= value and (not below or value < below)):
+            rule = f"at least {low:g}" + (f" and less than {below:g}" if below else "")
             raise ValueError(f"{type(self).__name__}: {option} must be {rule}, got {value}")
 
     # ---- state ----
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything the next steps depend on, as in PyTorch: plain numbers and arrays.
+        """Everything the next steps depend on: plain numbers and arrays, arranged as in PyTorch.
 
             {"state": {0: {"step": 3, "exp_avg": array, ...}, ...},
              "param_groups": [{"lr": 0.001, ..., "params": [0, 1]}]}
 
-        Parameters are numbered in the order of the groups.  The arrays are the ones in use.
+        Parameters are numbered in the order of the groups.  The arrays are the ones in use: copy
+        them to keep a moment.
         """
-        number = {id(p): k for k, p in enumerate(self._all_params())}
+        number = {id(p): k for k, p in enumerate(self._parameters())}
+        states = {number[id(p)]: dict(state) for p, state in self.state.items() if state}
         return {
-            "state": {number[id(p)]: dict(state) for p, state in self.state.items() if state},
+            "state": dict(sorted(states.items())),
             "param_groups": [
                 {**group, "params": [number[id(p)] for p in group["params"]]}
                 for group in self.param_groups
@@ -144,64 +190,54 @@ class Optimizer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `state_dict()` was taken.  Arrays are copied, to each parameter's
-        backend.
+        """Go on from where `state_dict()` was taken; arrays are copied to their parameter's side.
 
         Raises:
-            ValueError: the groups, or the shapes in them, are not those of this optimizer.
+            ValueError: the groups or the shapes are not those of this optimizer's parameters.
         """
-        name = type(self).__name__
+        where = f"{type(self).__name__}.load_state_dict"
         groups = state["param_groups"]
-        sizes = [len(group["params"]) for group in groups]
-        mine = [len(group["params"]) for group in self.param_groups]
-        if sizes != mine:
-            raise ValueError(
-                f"{name}.load_state_dict: the state has groups of {sizes} parameters, "
-                f"this optimizer {mine}"
-            )
-        numbers = [n for group in groups for n in group["params"]]
-        by_number = {int(k): v for k, v in state["state"].items()}
-        loaded: dict[Tensor, State] = {}
-        for p, number in zip(self._all_params(), numbers, strict=True):
-            if number in by_number:
-                loaded[p] = {
-                    key: _beside(p, value, f"{name}.load_state_dict: state {number}, {key}")
-                    for key, value in by_number[number].items()
-                }
+        here, there = ([len(g["params"]) for g in gs] for gs in (self.param_groups, groups))
+        if here != there:
+            raise ValueError(f"{where}: groups of {here} parameters here, of {there} in the state")
+        by_number = {int(number): values for number, values in state["state"].items()}
+        numbers = [number for group in groups for number in group["params"]]
+        loaded = {
+            p: {key: _beside(p, v, f"{where}: {key} of parameter {n}") for key, v in kept.items()}
+            for p, n in zip(self._parameters(), numbers, strict=True)
+            if (kept := by_number.get(int(n)))
+        }
         for group, new in zip(self.param_groups, groups, strict=True):
             for key, value in new.items():
                 if key != "params":
                     group[key] = tuple(value) if isinstance(value, list) else value
         self.state = loaded
 
-    def _all_params(self) -> Iterator[Tensor]:
+    def _parameters(self) -> Iterator[Tensor]:
         for group in self.param_groups:
             yield from group["params"]
 
     def __repr__(self) -> str:
         lines = []
         for k, group in enumerate(self.param_groups):
-            options = ", ".join(f"{key}={group[key]}" for key in sorted(self.defaults))
-            lines.append(f"  group {k}: {len(group['params'])} parameters, {options}")
-        return f"{type(self).__name__}(\n" + "\n".join(lines) + "\n)"
+            options = ", ".join(f"{key}={group[key]}" for key in self.defaults)
+            lines.append(f"  group {k}: {len(group['params'])} parameters, {options}\n")
+        return f"{type(self).__name__}(\n{''.join(lines)})"
 
 
 def _beside(p: Tensor, value: Any, what: str) -> Any:
-    """A copy of an array of the state, in the library and dtype of p; a number as it is."""
-    if not hasattr(value, "shape"):
-        return value
+    """An array of the state in the library, device and dtype of p; a number as it is."""
     if isinstance(value, Tensor):
         value = value.data
-    if tuple(value.shape) == () and p.shape != ():
-        return float(value)
+    if not hasattr(value, "shape"):
+        return value
     if tuple(value.shape) != p.shape:
-        raise ValueError(f"{what}: shape {tuple(value.shape)}, but the parameter's is {p.shape}")
+        if tuple(value.shape) == ():
+            return value.item()  # a step that was kept as an array
+        raise ValueError(f"{what} has shape {tuple(value.shape)}, the parameter {p.shape}")
     return copy_beside(p.data, value)
 
 
 def zeros_like(p: Tensor) -> Array:
-    """State that starts at zero."""
+    """State that starts from zero."""
     return backend_of(p.data).xp.zeros_like(p.data)
-
-
-__all__ = ["Group", "Optimizer", "Parameter", "State", "zeros_like"]

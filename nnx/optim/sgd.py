@@ -1,4 +1,4 @@
-"""Stochastic gradient descent."""
+"""Stochastic gradient descent, with momentum."""
 
 from __future__ import annotations
 
@@ -6,17 +6,27 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..backends import Backend
-from ..tensor import Tensor
-from .optimizer import Group, Optimizer, State
+from .optimizer import Arrays, Group, Optimizer, State
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum if wanted.
+    """Stochastic gradient descent, with momentum if wanted (Xu 5.6.1; Sutskever et al. 2013).
 
-    g = ∂L/∂p + λ p                             λ: weight_decay
-    v = μ v + (1 - d) g     (v = g at first)    μ: momentum, d: dampening
-    p = p - lr v,  or by Nesterov  p - lr (g + μ v)
+        g = ∂L/∂p + λ p                             λ: weight_decay
+        v = μ v + (1 - d) g     (v = g at first)    μ: momentum, d: dampening
+        p = p - lr v,  or by Nesterov  p - lr (g + μ v)
+
+    PyTorch's definition: the rate stands outside of v.  The textbook has it inside, v = γ v + lr g
+    and p = p - v (Xu 5.1-5.2): the same at a constant rate, and different while v still remembers
+    steps of another one.
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate.
+        maximize: climb instead of descend.
     """
+
+    slots = ("momentum_buffer",)
 
     def __init__(
         self,
@@ -43,34 +53,28 @@ class SGD(Optimizer):
 
     def check(self, group: Group) -> None:
         for option in ("lr", "momentum", "weight_decay"):
-            self.require(group, option, 0.0)
+            self.require(group, option)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError(
                 "SGD: nesterov needs a momentum and no dampening; "
                 f"momentum {group['momentum']}, dampening {group['dampening']}"
             )
 
-    def progress(self, state: State) -> Any:
-        return "momentum_buffer" in state
+    def advance(self, group: Group, states: list[State]) -> None:
+        """There is no step to count."""
 
     def update(
-        self, backend: Backend, group: Group, params: list[Tensor], states: list[State]
-    ) -> None:
-        buffers = [s["momentum_buffer"] for s in states] if "momentum_buffer" in states[0] else None
-        momentum = group["momentum"]
-        new, buffers = backend.sgd_(
-            [p.data for p in params],
-            [p.grad for p in params],
+        self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
+    ) -> tuple[Any, ...]:
+        (buffers,) = state
+        return backend.sgd_(
+            params,
+            grads,
             buffers,
             group["lr"],
-            momentum,
+            group["momentum"],
             group["dampening"],
             group["nesterov"],
             group["weight_decay"],
             group["maximize"],
         )
-        for p, array in zip(params, new, strict=True):
-            p.data = array
-        if buffers is not None:
-            for state, buffer in zip(states, buffers, strict=True):
-                state["momentum_buffer"] = buffer
