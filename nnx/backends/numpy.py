@@ -8,11 +8,24 @@ import numpy as np
 
 from .base import Array, Backend
 from .cpu.dense import NumpyDense
+from .cpu.embedding import NumpyEmbedding
+from .cpu.gru import NumpyGRU
 from .cpu.loss import NumpyLoss
+from .cpu.lstm import NumpyLSTM
 from .cpu.random import NumpyRandom
+from .cpu.rnn import NumpyRNN
 
 
-class NumpyBackend(NumpyDense, NumpyLoss, NumpyRandom, Backend):
+class NumpyBackend(
+    NumpyDense,
+    NumpyEmbedding,
+    NumpyGRU,
+    NumpyLoss,
+    NumpyLSTM,
+    NumpyRandom,
+    NumpyRNN,
+    Backend,
+):
     """NumPy arrays on the CPU, without numba."""
 
     def __init__(self, name: str = "numpy") -> None:

@@ -1,0 +1,156 @@
+"""One time step of a recurrent layer, for loops of one's own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .. import ops
+from ..backends import backend_of
+from ..ops.rnn import NONLINEARITIES
+from ..tensor import Tensor
+from . import init
+from .module import Module, Parameter, new_parameter
+from .recurrent import mark_reset_before
+
+
+class Cell(Module):
+    """What the cells share: weight_ih (G H, D), weight_hh (G H, H), bias_ih, bias_hh (G H,)."""
+
+    gates = 1
+    bias_ih: Parameter | None
+    bias_hh: Parameter | None
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: str) -> None:
+        if input_size < 1 or hidden_size < 1:
+            raise ValueError(
+                f"{type(self).__name__}: input_size and hidden_size must be positive; "
+                f"got {input_size} and {hidden_size}"
+            )
+        self.input_size, self.hidden_size = input_size, hidden_size
+        rows = self.gates * hidden_size
+        self.weight_ih = new_parameter((rows, input_size), dtype)
+        self.weight_hh = new_parameter((rows, hidden_size), dtype)
+        self.bias_ih = new_parameter((rows,), dtype) if bias else None
+        self.bias_hh = new_parameter((rows,), dtype) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values from U(-1/√H, 1/√H)."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def checked(self, x: Tensor, *states: Tensor | None) -> tuple[Tensor, ...]:
+        """x (N, D) and the states (N, H), zeros where there is none; one row where unbatched."""
+        name = type(self).__name__
+        if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
+            raise ValueError(
+                f"{name}: x must be (N, D), or (D,) for one row, with D = input_size = "
+                f"{self.input_size}; x has shape {x.shape}"
+            )
+        want = (*x.shape[:-1], self.hidden_size)
+        checked = []
+        for state in states:
+            if state is None:
+                xp = backend_of(x.data).xp
+                state = Tensor(xp.zeros(want, dtype=x.dtype, device=x.device))
+            if state.shape != want:
+                raise ValueError(
+                    f"{name}: a state must be {want} for x of shape {x.shape}; "
+                    f"it has shape {state.shape}"
+                )
+            checked.append(state)
+        if x.ndim == 1:
+            x, *checked = (ops.expand_dims(a, axis=0) for a in (x, *checked))
+        return x, *checked
+
+    def extra_repr(self) -> str:
+        bias = "" if self.bias_ih is not None else ", bias=False"
+        return f"{self.input_size}, {self.hidden_size}{bias}"
+
+
+class RNNCell(Cell):
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or with relu: x (N, D), h (N, H) -> (N, H)."""
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        dtype: str = "float32",
+    ) -> None:
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(f"RNNCell: nonlinearity must be tanh or relu, got {nonlinearity!r}")
+        self.nonlinearity = nonlinearity
+        super().__init__(input_size, hidden_size, bias, dtype)
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        one = x.ndim == 1
+        x, h = self.checked(x, h)
+        z = ops.linear(x, self.weight_ih, self.bias_ih) + ops.linear(
+            h, self.weight_hh, self.bias_hh
+        )
+        y = ops.tanh(z) if self.nonlinearity == "tanh" else ops.relu(z)
+        return ops.squeeze(y, axis=0) if one else y
+
+
+class LSTMCell(Cell):
+    """One step of `LSTM`: x (N, D), (h, c) each (N, H), zeros where None -> (h', c')."""
+
+    gates = 4
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, dtype: str = "float32"
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, dtype)
+
+    def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        one = x.ndim == 1
+        x, h, c = self.checked(x, *(hx or (None, None)))
+        z = ops.linear(x, self.weight_ih, self.bias_ih) + ops.linear(
+            h, self.weight_hh, self.bias_hh
+        )
+        h, c = ops.lstm_cell(z, c)
+        return (ops.squeeze(h, axis=0), ops.squeeze(c, axis=0)) if one else (h, c)
+
+
+class GRUCell(Cell):
+    """One step of `GRU`, in the same two variants: x (N, D), h (N, H) or None -> h' (N, H)."""
+
+    gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        reset_after: bool = True,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, dtype)
+        self.reset_after = reset_after
+        if not reset_after:
+            self.register_buffer("reset_before", mark_reset_before())
+
+    def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        one = x.ndim == 1
+        x, h = self.checked(x, h)
+        gates = ops.linear(x, self.weight_ih, self.bias_ih)
+        if self.reset_after:
+            y = ops.gru_cell(gates, ops.linear(h, self.weight_hh, self.bias_hh), h)
+        else:
+            two = 2 * self.hidden_size
+            u = self._recurrent(h, slice(0, two))
+            rh, z = ops.gru_reset(gates[:, :two], u, h)
+            u = self._recurrent(rh, slice(two, None))
+            y = ops.gru_update(gates[:, two:], u, z, h)
+        return ops.squeeze(y, axis=0) if one else y
+
+    def _recurrent(self, h: Tensor, rows: slice) -> Tensor:
+        bias: Any = None if self.bias_hh is None else self.bias_hh[rows]
+        return ops.linear(h, self.weight_hh[rows], bias)
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")

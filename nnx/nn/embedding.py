@@ -1,0 +1,75 @@
+"""Embedding: a learnt vector for each of a vocabulary's words."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from .. import ops
+from ..backends import active_backend, backend_of
+from ..tensor import Tensor
+from . import init
+from .module import Module, Parameter, new_parameter
+
+
+class Embedding(Module):
+    """Rows of a table: integers (...,) from 0 to num_embeddings - 1 -> (..., embedding_dim).
+
+    Args:
+        num_embeddings, embedding_dim: the table's rows and columns.
+        padding_idx: a row that starts as zeros and gets no gradient.
+
+    Parameter: weight (num_embeddings, embedding_dim), from N(0, 1).
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        self._describe(num_embeddings, embedding_dim, padding_idx)
+        self.weight = new_parameter((num_embeddings, embedding_dim), dtype)
+        self.reset_parameters()
+
+    def _describe(self, rows: int, columns: int, padding_idx: int | None) -> None:
+        if rows < 1 or columns < 1:
+            raise ValueError(
+                "Embedding: num_embeddings and embedding_dim must be positive; "
+                f"got {rows} and {columns}"
+            )
+        if padding_idx is not None:
+            if not -rows <= padding_idx < rows:
+                raise ValueError(f"Embedding: padding_idx {padding_idx} is not one of {rows} rows")
+            padding_idx %= rows
+        self.num_embeddings, self.embedding_dim = rows, columns
+        self.padding_idx = padding_idx
+
+    def reset_parameters(self) -> None:
+        """Draw new vectors; the padding row is zeros."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            self.weight.data[self.padding_idx, :] = 0
+
+    @classmethod
+    def from_pretrained(
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
+    ) -> Self:
+        """A table of given vectors (V, E), an array or a tensor; `freeze` keeps them fixed."""
+        array = embeddings.data if isinstance(embeddings, Tensor) else embeddings
+        if array.ndim != 2:
+            raise ValueError(
+                f"Embedding.from_pretrained: the vectors must be (V, E), got {tuple(array.shape)}"
+            )
+        self = cls.__new__(cls)
+        self._describe(array.shape[0], array.shape[1], padding_idx)
+        host = backend_of(array).to_numpy(array)
+        self.weight = Parameter(active_backend().from_numpy(host.copy()), not freeze)
+        return self
+
+    def forward(self, indices: Any) -> Tensor:
+        return ops.embedding(self.weight, indices, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"

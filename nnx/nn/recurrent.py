@@ -1,0 +1,417 @@
+"""Recurrent layers: one Function per layer and whole sequence (`nnx.ops.rnn`, `lstm`, `gru`)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..backends import active_backend, backend_of, dtype_name
+from ..ops.gru import GRU as GRUFunction
+from ..ops.lstm import LSTM as LSTMFunction
+from ..ops.recurrent import check_lengths
+from ..ops.rnn import NONLINEARITIES
+from ..ops.rnn import RNN as RNNFunction
+from ..random import default_generator
+from ..tensor import Tensor
+from . import init
+from .module import Module, new_parameter
+
+States = tuple[Tensor | None, ...]
+
+
+class Recurrent(Module):
+    """What RNN, LSTM and GRU share: parameters, layers, directions, dropout, checks.
+
+    Parameters have PyTorch's names and shapes: for layer k `weight_ih_l{k}` (G H, D_k),
+    `weight_hh_l{k}` (G H, H), `bias_ih_l{k}`, `bias_hh_l{k}` (G H,), where G is 1, 4 or 3 and
+    D_k the input's features; `_reverse` ends the second direction's.  All start from
+    U(-1/√H, 1/√H).
+    """
+
+    gates = 1
+    state_names: tuple[str, ...] = ("h_0",)
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        bias: bool,
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        variational: bool,
+        dtype: str,
+        proj_size: int = 0,
+    ) -> None:
+        name = type(self).__name__
+        if input_size < 1 or hidden_size < 1 or num_layers < 1:
+            raise ValueError(
+                f"{name}: input_size, hidden_size and num_layers must be positive; "
+                f"got {input_size}, {hidden_size} and {num_layers}"
+            )
+        if not 0.0 <= dropout <= 1.0:
+            raise ValueError(f"{name}: dropout must be between 0 and 1, got {dropout}")
+        if not 0 <= proj_size < hidden_size:
+            raise ValueError(
+                f"{name}: proj_size must be from 0 to hidden_size - 1; "
+                f"got {proj_size} and {hidden_size}"
+            )
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                f"{name}: dropout={dropout} acts between layers, and there is one layer only",
+                stacklevel=3,
+            )
+        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
+        self.bidirectional, self.variational, self.proj_size = bidirectional, variational, proj_size
+        self.directions = 2 if bidirectional else 1
+        self._names: list[list[str | None]] = []  # per layer, in the order the Function wants
+        out = proj_size or hidden_size
+        rows = self.gates * hidden_size
+        for layer in range(num_layers):
+            features = input_size if layer == 0 else self.directions * out
+            names: list[str | None] = []
+            for end in ("", "_reverse")[: self.directions]:
+                shapes: dict[str, tuple[int, ...]] = {
+                    "weight_ih": (rows, features),
+                    "weight_hh": (rows, out),
+                }
+                if bias:
+                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
+                if proj_size:
+                    shapes["weight_hr"] = (out, hidden_size)
+                for kind, shape in shapes.items():
+                    setattr(self, f"{kind}_l{layer}{end}", new_parameter(shape, dtype))
+                order = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
+                order += ["weight_hr"] if proj_size else []
+                names += [f"{k}_l{layer}{end}" if k in shapes else None for k in order]
+            self._names.append(names)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values."""
+        bound = 1 / math.sqrt(self.hidden_size)
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def layer(
+        self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
+    ) -> tuple[Tensor, ...]:
+        """One layer, both directions: y and the last states."""
+        raise NotImplementedError
+
+    def run(self, x: Tensor, states: States, lengths: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """All layers: y, and each kind of last state (num_layers S, N, H)."""
+        counts = self._checked(x, states, lengths)
+        batched = x.ndim == 3
+        if not batched:
+            x = ops.expand_dims(x, axis=0 if self.batch_first else 1)
+            states = tuple(None if h is None else ops.expand_dims(h, axis=1) for h in states)
+        lasts: list[tuple[Tensor, ...]] = []
+        s = self.directions
+        for k, names in enumerate(self._names):
+            if k and self.dropout and self.training:
+                x = self._drop(x)
+            own = tuple(None if h is None else h[k * s : (k + 1) * s] for h in states)
+            weights = [None if name is None else getattr(self, name) for name in names]
+            x, *last = self.layer(x, own, weights, counts)
+            lasts.append(tuple(last))
+        if len(lasts) == 1:
+            ends = lasts[0]
+        else:
+            ends = tuple(ops.concat(kind, axis=0) for kind in zip(*lasts, strict=True))
+        if not batched:
+            x = ops.squeeze(x, axis=0 if self.batch_first else 1)
+            ends = tuple(ops.squeeze(h, axis=1) for h in ends)
+        return x, ends
+
+    def _drop(self, x: Tensor) -> Tensor:
+        """Dropout between layers: anew at every step, or one mask for the whole sequence."""
+        if not self.variational:
+            return ops.dropout(x, self.dropout)
+        steps = 1 if self.batch_first else 0
+        shape = tuple(1 if axis == steps else n for axis, n in enumerate(x.shape))
+        keep = 1.0 - self.dropout
+        mask = default_generator().bernoulli(keep, shape, like=x.data)
+        xp = backend_of(x.data).xp
+        return x * Tensor(xp.astype(mask, x.dtype) * (1.0 / keep if keep else 0.0))
+
+    def _checked(self, x: Tensor, states: States, lengths: Any) -> np.ndarray | None:
+        """Raise unless x, states and lengths fit; the lengths in host memory."""
+        name = type(self).__name__
+        shape = x.data.shape
+        ndim = len(shape)
+        if ndim not in (2, 3) or shape[-1] != self.input_size:
+            order = "(N, T, D)" if self.batch_first else "(T, N, D)"
+            raise ValueError(
+                f"{name}: x must be {order}, or (T, D) for one sequence, with D = input_size = "
+                f"{self.input_size}; x has shape {x.shape}"
+            )
+        if ndim == 2:
+            steps, n = shape[0], 1
+        else:
+            steps, n = (shape[1], shape[0]) if self.batch_first else (shape[0], shape[1])
+        if steps < 1:
+            raise ValueError(f"{name}: there must be at least one time step; x has shape {x.shape}")
+        weight = self.weight_ih_l0  # type: ignore[attr-defined]
+        if x.data.dtype != weight.data.dtype:
+            raise TypeError(
+                f"{name}: x and the weights must have one dtype; x is {dtype_name(x.dtype)}, the "
+                f"weights {dtype_name(weight.dtype)}; convert with x.astype or module.to(dtype=...)"
+            )
+        for key, state in zip(self.state_names, states, strict=True):
+            if state is None:
+                continue
+            units = (self.proj_size or self.hidden_size) if key == "h_0" else self.hidden_size
+            want = (self.num_layers * self.directions, *((n,) if ndim == 3 else ()), units)
+            if state.shape != want:
+                raise ValueError(
+                    f"{name}: {key} must be {want} (layers x directions, batch, hidden) for x of "
+                    f"shape {x.shape}; {key} has shape {state.shape}"
+                )
+        if lengths is None:
+            return None
+        if ndim == 2:
+            raise ValueError(
+                f"{name}: lengths belong to a batch, but x is one sequence of shape {x.shape}"
+            )
+        return check_lengths(name, lengths, steps, n)
+
+    def extra_repr(self) -> str:
+        parts = [f"{self.input_size}, {self.hidden_size}"]
+        if self.proj_size:
+            parts.append(f"proj_size={self.proj_size}")
+        if self.num_layers != 1:
+            parts.append(f"num_layers={self.num_layers}")
+        if not self.bias:
+            parts.append("bias=False")
+        if self.batch_first:
+            parts.append("batch_first=True")
+        if self.dropout:
+            parts.append(f"dropout={self.dropout}")
+        if self.variational:
+            parts.append("variational=True")
+        if self.bidirectional:
+            parts.append("bidirectional=True")
+        return ", ".join(parts)
+
+
+class RNN(Recurrent):
+    """h[t] = f(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh), f = tanh or relu; `nnx.ops.rnn` derives it.
+
+    Args:
+        input_size, hidden_size: features of x, units of a layer.
+        num_layers: each further layer reads the outputs of the one below.
+        nonlinearity: "tanh" or "relu".
+        bias: whether there are bias_ih and bias_hh.
+        batch_first: x and y are (N, T, ...) instead of (T, N, ...); states are not affected.
+        dropout: probability to drop an output between two layers, in training.
+        bidirectional: a second direction from the last step to the first; y has both side by side.
+        variational: one dropout mask per sequence, the same at all its time steps (Gal and
+            Ghahramani 2016), instead of a new one at every step.
+
+    Call: `y, h_n = rnn(x, h_0=None, lengths=None)`
+
+        x        (T, N, D), (N, T, D) with batch_first, or (T, D) for one sequence
+        h_0      (layers x directions, N, H), zeros where None; without N for one sequence
+        lengths  N integers: how many steps each sequence of a padded batch has.  What stands
+                 beyond is not read: y is 0 there, h_n is the state after the last real step, and
+                 the second direction starts at it.
+        y        (T, N, directions x H), and h_n like h_0
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: str = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        variational: bool = False,
+        dtype: str = "float32",
+    ) -> None:
+        if nonlinearity not in NONLINEARITIES:
+            raise ValueError(f"RNN: nonlinearity must be tanh or relu, got {nonlinearity!r}")
+        self.nonlinearity = nonlinearity
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            variational,
+            dtype,
+        )
+
+    def layer(
+        self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
+    ) -> tuple[Tensor, ...]:
+        function = RNNFunction(self.directions, self.nonlinearity, lengths, self.batch_first)
+        return function(x, *states, *weights)
+
+    def forward(
+        self, x: Tensor, h_0: Tensor | None = None, lengths: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        y, (h_n,) = self.run(x, (h_0,), lengths)
+        return y, h_n
+
+    def extra_repr(self) -> str:
+        relu = ", nonlinearity=relu" if self.nonlinearity == "relu" else ""
+        return super().extra_repr() + relu
+
+
+class LSTM(Recurrent):
+    """Long short-term memory, gates i, f, g, o; `nnx.ops.lstm` derives it.
+
+    Args: those of `RNN`, without the nonlinearity, and
+        proj_size: if positive, h[t] = W_hr (o[t] * tanh c[t]) has this many units instead of H;
+            parameters `weight_hr_l{k}` (proj_size, H).
+
+    Call: `y, (h_n, c_n) = lstm(x, (h_0, c_0)=None, lengths=None)`, as `RNN`; c_0 and c_n have
+    hidden_size units, h_0, h_n and each direction of y proj_size of them if that is set.
+    """
+
+    gates = 4
+    state_names = ("h_0", "c_0")
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        variational: bool = False,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            variational,
+            dtype,
+            proj_size,
+        )
+
+    def layer(
+        self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
+    ) -> tuple[Tensor, ...]:
+        function = LSTMFunction(self.directions, self.proj_size > 0, lengths, self.batch_first)
+        return function(x, *states, *weights)
+
+    def forward(
+        self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Any = None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        states = (None, None) if hx is None else hx
+        if not isinstance(states, tuple | list) or len(states) != 2:
+            raise ValueError("LSTM: the initial state must be the pair (h_0, c_0)")
+        y, (h_n, c_n) = self.run(x, tuple(states), lengths)
+        return y, (h_n, c_n)
+
+
+class GRU(Recurrent):
+    """Gated recurrent units, gates r, z, n; `nnx.ops.gru` derives both variants.
+
+    Args: those of `RNN`, without the nonlinearity, and
+        reset_after: True, PyTorch's variant, resets after the recurrent product; False, the
+            textbook's (Xu 9.4), before it.  The parameters have the same shapes but mean different
+            functions, so the variant travels with them: with False the state dict holds one more
+            entry, `reset_before`, which strict loading into the other variant refuses by name.
+
+    Call: `y, h_n = gru(x, h_0=None, lengths=None)`, as `RNN`.
+    """
+
+    gates = 3
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        reset_after: bool = True,
+        variational: bool = False,
+        dtype: str = "float32",
+    ) -> None:
+        self.reset_after = reset_after
+        super().__init__(
+            input_size,
+            hidden_size,
+            num_layers,
+            bias,
+            batch_first,
+            dropout,
+            bidirectional,
+            variational,
+            dtype,
+        )
+        if not reset_after:
+            self.register_buffer("reset_before", mark_reset_before())
+
+    def layer(
+        self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
+    ) -> tuple[Tensor, ...]:
+        function = GRUFunction(self.directions, self.reset_after, lengths, self.batch_first)
+        return function(x, *states, *weights)
+
+    def forward(
+        self, x: Tensor, h_0: Tensor | None = None, lengths: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        y, (h_n,) = self.run(x, (h_0,), lengths)
+        return y, h_n
+
+    def extra_repr(self) -> str:
+        return super().extra_repr() + ("" if self.reset_after else ", reset_after=False")
+
+
+def mark_reset_before() -> Any:
+    """The entry of a state dict that says: these GRU weights reset before the product."""
+    return active_backend().from_numpy(np.ones((1,), np.uint8))
+
+
+def truncated(
+    module: Recurrent, x: Tensor, steps: int, hx: Any = None
+) -> Iterator[tuple[Tensor, Any]]:
+    """Truncated back-propagation through time (Williams and Peng 1990).
+
+    Cuts x into pieces of `steps` time steps and yields (y, state) of each.  The state of one
+    piece starts the next, but off the tape: gradients reach back no further than the beginning
+    of a piece, and its memory is free once it was differentiated.
+
+        for y, _ in nn.truncated(rnn, x, steps=35):
+            loss(y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+
+    Raises:
+        ValueError: steps is not positive, or what the module itself refuses.
+    """
+    if steps < 1:
+        raise ValueError(f"truncated: steps must be positive, got {steps}")
+    axis = 1 if module.batch_first and x.ndim == 3 else 0
+    for start in range(0, x.shape[axis], steps):
+        piece = slice(start, min(start + steps, x.shape[axis]))
+        y, hx = module(x[:, piece] if axis else x[piece], hx)
+        yield y, hx
+        hx = tuple(h.detach() for h in hx) if isinstance(hx, tuple) else hx.detach()

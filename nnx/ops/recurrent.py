@@ -1,0 +1,102 @@
+"""Checks that the recurrent operations share: every fault is named with every shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backends import Array, Backend, backend_of
+from ..tensor import Tensor
+
+Weights = Sequence[Tensor | None]  # (weight_ih, weight_hh, bias_ih, bias_hh) of one direction
+
+
+def check_lengths(name: str, lengths: Any, steps: int, n: int) -> np.ndarray:
+    """`lengths` as integers in host memory; a ValueError names what is wrong with them."""
+    if isinstance(lengths, Tensor):
+        lengths = lengths.data
+    if not isinstance(lengths, np.ndarray | list | tuple):
+        lengths = backend_of(lengths).to_numpy(lengths)
+    counts = np.asarray(lengths)
+    if counts.shape != (n,) or counts.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name}: lengths must be {n} integers, one per sequence of the batch; "
+            f"lengths has shape {counts.shape} and dtype {counts.dtype}"
+        )
+    wrong = (counts < 1) | (counts > steps)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(
+            f"{name}: every length must be between 1 and the {steps} time steps of x; "
+            f"lengths[{at}] is {int(counts[at])}; lengths {counts.tolist()}"
+        )
+    return counts.astype(np.int64)
+
+
+def device_lengths(backend: Backend, lengths: np.ndarray | None, x: Array) -> Array | None:
+    """The lengths beside x, or None where every sequence is as long as the batch."""
+    if lengths is None or int(lengths.min()) == x.shape[0]:
+        return None
+    return backend.xp.asarray(backend.from_numpy(lengths), device=x.device)
+
+
+def check_layer(
+    name: str,
+    gates: int,
+    x: Tensor,
+    weights: Sequence[Weights],
+    states: dict[str, Tensor | None],
+    lengths: Any,
+) -> np.ndarray | None:
+    """Raise unless x, weights and initial states fit one another; the checked lengths.
+
+    `gates` is how many pre-activations a hidden unit has: 1, 4 (LSTM) or 3 (GRU).
+    """
+    shapes = f"x has shape {x.shape}" + "".join(
+        f", {key} {state.shape}" for key, state in states.items() if state is not None
+    )
+    first = weights[0]
+    assert first[0] is not None and first[1] is not None
+    rows, features = first[0].shape
+    out = first[1].shape[1]
+    if x.ndim != 3 or x.shape[2] != features:
+        raise ValueError(
+            f"{name}: x must be (T, N, D) with D = {features}, the columns of weight_ih; "
+            f"{shapes}, weight_ih {first[0].shape}"
+        )
+    hidden = rows // gates
+    if x.shape[0] < 1:
+        raise ValueError(f"{name}: there must be at least one time step; {shapes}")
+    for s, own in enumerate(weights):
+        expected = [(rows, features), (rows, out), (rows,), (rows,), (out, hidden)]
+        for key, value, shape in zip(
+            ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"),
+            own,
+            expected,
+            strict=False,
+        ):
+            if (value is not None and value.shape != shape) or rows != gates * hidden:
+                raise ValueError(
+                    f"{name}: for {features} features and {hidden} hidden units the weights of a "
+                    f"direction are {expected[: len(own)]}; direction {s} has "
+                    f"{[None if w is None else w.shape for w in own]} ({key} differs)"
+                )
+        if any((a is None) != (b is None) for a, b in zip(own, first, strict=True)):
+            raise ValueError(f"{name}: either all directions have a bias, or none; direction {s}")
+    for key, state in states.items():
+        want = (len(weights), x.shape[1], hidden if key == "c0" else out)
+        if state is not None and state.shape != want:
+            raise ValueError(f"{name}: {key} must be {want} (directions, batch, hidden); {shapes}")
+    return None if lengths is None else check_lengths(name, lengths, x.shape[0], x.shape[1])
+
+
+def by_direction(flat: Sequence[Any], size: int) -> list[tuple[Any, ...]]:
+    """[a, b, c, d, ...] -> [(a, b), (c, d), ...] for size 2."""
+    return [tuple(flat[k : k + size]) for k in range(0, len(flat), size)]
+
+
+def time_major(xp: Any, x: Array, batch_first: bool) -> Array:
+    """(N, T, ...) -> (T, N, ...), and back, where the layer is asked to put the batch first."""
+    return xp.permute_dims(x, (1, 0, 2)) if batch_first else x
