@@ -86,7 +86,7 @@ def by_pytorch(case, dtype):
             for p, g in zip(ps, gradients(dtype, step), strict=True):
                 p.grad = None if g is None else torch.tensor(g)
             opt.step()
-            after[step + 1] = [np.array(p.detach()) for p in ps]
+            after[step + 1] = [p.detach().numpy().copy() for p in ps]
         return after
     finally:
         torch.set_default_dtype(before)
