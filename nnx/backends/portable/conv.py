@@ -92,7 +92,7 @@ class ConvKernels:
         return y, Saved((x, weight, stride, padding, dilation, groups))
 
     def conv2d_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, bool, bool]
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
         x, weight, stride, padding, dilation, groups = saved

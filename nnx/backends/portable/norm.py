@@ -38,7 +38,7 @@ class NormKernels:
         )
 
     def batch_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, bool, bool]
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
         normal, inverse, weight = saved
@@ -59,7 +59,7 @@ class NormKernels:
         return y if bias is None else y + bias, Saved((normal, inverse, weight))
 
     def layer_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, bool, bool]
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
         normal, inverse, weight = saved
@@ -87,7 +87,7 @@ class NormKernels:
         return y, Saved((normal, inverse, weight))
 
     def group_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, bool, bool]
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
         xp = self.xp

@@ -1,0 +1,185 @@
+"""Convolutional layers."""
+
+from __future__ import annotations
+
+import math
+
+from .. import ops
+from ..ops._window import PaddingLike, Size, padding_pairs, sizes
+from ..tensor import Tensor
+from . import init
+from .module import Module, Parameter, new_parameter
+
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+class _Conv(Module):
+    """What convolutional layers share: arguments, initial values, and how they are shown."""
+
+    axes = 2
+    transposed = False
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: PaddingLike = 0,
+        dilation: Size = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        dtype: str = "float32",
+    ) -> None:
+        name = type(self).__name__
+        if in_channels < 1 or out_channels < 1:
+            raise ValueError(
+                f"{name}: in_channels and out_channels must be positive; "
+                f"got {in_channels} and {out_channels}"
+            )
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{name}: in_channels and out_channels must be multiples of groups; "
+                f"in_channels {in_channels}, out_channels {out_channels}, groups {groups}"
+            )
+        if padding_mode not in PADDING_MODES:
+            raise ValueError(
+                f"{name}: padding_mode {padding_mode!r} is not one of {', '.join(PADDING_MODES)}"
+            )
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = sizes(name, "kernel_size", kernel_size, self.axes)
+        self.stride = sizes(name, "stride", stride, self.axes)
+        self.dilation = sizes(name, "dilation", dilation, self.axes)
+        padding_pairs(name, padding, self.kernel_size, self.stride, self.dilation)
+        self.padding = padding
+        self.groups = groups
+        self.padding_mode = padding_mode
+        # A transposed convolution has its input channels where a convolution has its outputs.
+        first, second = (
+            (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
+        )
+        self.weight = new_parameter((first, second // groups, *self.kernel_size), dtype)
+        self.bias = new_parameter((out_channels,), dtype) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values: U(-1/√fan_in, 1/√fan_in), PyTorch's default."""
+        bound = 1 / math.sqrt(init.fans(self.weight)[0])
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def extra_repr(self) -> str:
+        parts = [
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}",
+            f"stride={self.stride}",
+        ]
+        if self.padding not in (0, "valid"):
+            parts.append(f"padding={self.padding!r}")
+        if max(self.dilation) > 1:
+            parts.append(f"dilation={self.dilation}")
+        if self.groups > 1:
+            parts.append(f"groups={self.groups}")
+        if self.bias is None:
+            parts.append("bias=False")
+        if self.padding_mode != "zeros":
+            parts.append(f"padding_mode={self.padding_mode!r}")
+        return ", ".join(parts)
+
+
+class Conv2d(_Conv):
+    """Convolution of images: (N, in_channels, H, W) -> (N, out_channels, oh, ow).
+
+    Arguments, names and initial values are PyTorch's; padding may also be a pair (before, after)
+    per axis.  `weight` is (out_channels, in_channels/groups, kh, kw), `bias` (out_channels,).
+    The formula and its gradients: `nnx.ops.conv.Conv2d`.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.conv2d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            self.padding_mode,
+        )
+
+
+class Conv1d(_Conv):
+    """Convolution of sequences: (N, in_channels, L) -> (N, out_channels, ol).
+
+    As `Conv2d`, with one axis: `weight` is (out_channels, in_channels/groups, k).
+    """
+
+    axes = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.conv1d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            self.padding_mode,
+        )
+
+
+class ConvTranspose2d(_Conv):
+    """The transpose of a convolution: (N, in_channels, H, W) -> (N, out_channels, oh, ow).
+
+    Arguments and names are PyTorch's.  `weight` is (in_channels, out_channels/groups, kh, kw).
+    The formula and its gradients: `nnx.ops.conv.ConvTranspose2d`.
+    """
+
+    transposed = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Size,
+        stride: Size = 1,
+        padding: PaddingLike = 0,
+        output_padding: Size = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Size = 1,
+        dtype: str = "float32",
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            dtype=dtype,
+        )
+        self.output_padding = sizes(
+            type(self).__name__, "output_padding", output_padding, 2, least=0
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.conv_transpose2d(
+            x,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.output_padding,
+            self.groups,
+            self.dilation,
+        )
+
+    def extra_repr(self) -> str:
+        extra = "" if max(self.output_padding) == 0 else f", output_padding={self.output_padding}"
+        return super().extra_repr() + extra

@@ -1,0 +1,290 @@
+"""Convolution, in the sense of neural networks: cross-correlation with a learnt kernel."""
+
+from __future__ import annotations
+
+from ..autograd import Function
+from ..backends import Array
+from ..tensor import Tensor
+from ._window import (
+    InOneDimension,
+    Padding,
+    PaddingLike,
+    Pair,
+    Size,
+    check_fit,
+    padding_pairs,
+    sizes,
+)
+from .padding import MODES, pad_border
+
+
+class Conv2d(Function):
+    """y[n, o, p, q] = b[o] + Σ_c Σ_i Σ_j w[o, c, i, j] x[n, c, p s + i d, q s + j d].
+
+    x is the image with its padding, s the stride, d the dilation (one of each per axis).
+
+    Forward.  For fixed (p, q) this is a dot product of two vectors of length C kh kw.  Lay every
+    window of the image out as a column, X = im2col(x), so that X[(c, i, j), (p, q)] is the pixel
+    under the sum; then all windows and all output channels are one matrix product,
+
+        Y = W X + b        (O, C kh kw) x (C kh kw, oh ow) -> (O, oh ow)      for every image.
+
+    Backward.  With G = dL/dY, (O, oh ow), this is a dense layer (Xu 4.12, 4.13):
+
+        dL/dW = Σ_n G X^T            (O, oh ow) x (oh ow, C kh kw)            Xu 4.25, 4.26
+        dL/db = Σ_n Σ_pq G           (O,)                                     Xu 4.27
+        dL/dX = W^T G                (C kh kw, O) x (O, oh ow)
+
+    im2col copies pixels, each to the columns of all windows that see it; its transpose, col2im,
+    adds up what stands in those columns.  So dL/dx = col2im(W^T G).
+
+    The textbook writes the same gradient as a full correlation with the kernel rotated by 180°
+    (Xu 4.16-4.22).  The two agree: pixel (u, v) is seen by window (p, q) = (u - i d, v - j d) / s
+    through weight (i, j), for each (i, j) for which that is a window.  Adding up over the columns,
+
+        dL/dx[c, u, v] = Σ_o Σ_i Σ_j w[o, c, i, j] G[o, (u - i d)/s, (v - j d)/s]
+
+    and for s = d = 1, with i' = kh-1-i and j' = kw-1-j, this is
+
+        Σ_o Σ_i' Σ_j' rot180(w)[o, c, i', j'] G°[o, u + i', v + j']
+
+    a correlation of rot180(w), input and output channels exchanged, with G° = G padded by kh-1
+    and kw-1 zeros.  For s > 1, s - 1 zeros go between G's pixels first; for d > 1 between the
+    kernel's.  col2im never multiplies by those zeros.
+
+    With groups, each group of channels is a convolution of its own.
+    """
+
+    def __init__(self, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> None:
+        self.geometry = stride, padding, dilation, groups
+
+    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        y, saved = self.backend.conv2d(x, weight, bias, *self.geometry)
+        if True in self.needs:
+            self.saved = saved
+        return y
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        return self.backend.conv2d_backward(g, self.saved, self.needs)
+
+
+class Conv1d(InOneDimension, Conv2d):
+    """`Conv2d` on images of height 1: y[n, o, q] = b[o] + Σ_c Σ_j w[o, c, j] x[n, c, q s + j d]."""
+
+
+class ConvTranspose2d(Function):
+    """The transpose of a convolution: y[n, c, p s + i d, q s + j d] += w[o, c, i, j] x[n, o, p, q].
+
+    With C_w the linear map x -> conv2d(x, w), this is its transpose C_w^T: forward here is what
+    backward is there, col2im(W^T X), and the other way round.
+
+    Backward.  L depends on y = C_w^T x through G = dL/dy, so for any change of x or w
+
+        dL = <G, C_w^T x> = <C_w G, x>.
+
+    Read as a function of x: dL/dx = C_w G, a convolution.  Read as a function of w: dL/dw is the
+    weight gradient of the convolution C_w G when x is what arrives at its output.
+    """
+
+    def __init__(
+        self, size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
+    ) -> None:
+        self.size = size
+        self.geometry = stride, padding, dilation, groups
+
+    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        xp = self.backend.xp
+        shape = (x.shape[0], weight.shape[1] * self.geometry[3], *self.size)
+        y = self.backend.conv_transpose2d(x, weight, shape, *self.geometry)
+        if self.needs[0] or self.needs[1]:
+            self.weight = weight
+        if self.needs[1]:
+            self.x = x
+        return y if bias is None else y + xp.reshape(bias, (-1, 1, 1))
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        gx = gw = gb = None
+        if self.needs[0] or self.needs[1]:
+            gx, saved = self.backend.conv2d(g, self.weight, None, *self.geometry)
+        if self.needs[1]:
+            _, gw, _ = self.backend.conv2d_backward(self.x, saved, (False, True, False))
+        if self.needs[2]:
+            gb = self.backend.xp.sum(g, axis=(0, 2, 3))
+        return gx, gw, gb
+
+
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: PaddingLike = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+) -> Tensor:
+    """Convolution of images with a kernel (LeCun et al. 1989; Xu 4.2).
+
+    x (N, C, H, W), weight (O, C/groups, kh, kw), bias (O,) or None -> (N, O, oh, ow) with
+    oh = floor((H + padding - dilation (kh - 1) - 1) / stride) + 1.  All of one dtype.
+
+    Args:
+        stride: how far the window moves: an integer, or (down, across); so is dilation.
+        padding: an integer, (vertical, horizontal), ((top, bottom), (left, right)), "same" (with
+            stride 1: H and W stay) or "valid" (none).
+        dilation: how far apart the pixels under the window are.
+        groups: channels are split into so many independent convolutions; C: depthwise.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+
+    Raises:
+        ValueError: shapes that do not fit, a window larger than the padded image, ...; the message
+            names the rule and all shapes.
+        TypeError: dtypes that differ.
+    """
+    return _convolve(
+        "conv2d", Conv2d, x, weight, bias, stride, padding, dilation, groups, padding_mode
+    )
+
+
+def conv1d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: PaddingLike = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    padding_mode: str = "zeros",
+) -> Tensor:
+    """Convolution of sequences: x (N, C, L), weight (O, C/groups, k) -> (N, O, ol).
+
+    Arguments and errors are those of `conv2d`, with one axis; asymmetric padding is
+    ((before, after),).
+    """
+    return _convolve(
+        "conv1d", Conv1d, x, weight, bias, stride, padding, dilation, groups, padding_mode
+    )
+
+
+def _convolve(
+    name: str,
+    function: type[Conv2d],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: PaddingLike,
+    dilation: Size,
+    groups: int,
+    padding_mode: str,
+) -> Tensor:
+    """Check everything once, make it uniform, and convolve."""
+    axes = 1 if function is Conv1d else 2
+    _check_operands(name, x, weight, bias, groups, axes, transposed=False)
+    kernel = tuple(weight.data.shape[2:])
+    strides = sizes(name, "stride", stride, axes)
+    dilations = sizes(name, "dilation", dilation, axes)
+    pads = padding_pairs(name, padding, kernel, strides, dilations)
+    check_fit(name, x.shape, kernel, pads, dilations, lambda: f", weight {weight.shape}")
+    if padding_mode != "zeros":
+        if padding_mode not in MODES:
+            raise ValueError(
+                f"{name}: padding_mode {padding_mode!r} is not one of zeros, {', '.join(MODES)}"
+            )
+        x = pad_border(x, pads, padding_mode)
+        pads = ((0, 0),) * axes
+    if axes == 1:
+        strides, dilations, pads = (1, *strides), (1, *dilations), ((0, 0), *pads)
+    geometry = function(strides, pads, dilations, groups)  # type: ignore[arg-type]
+    return geometry(x, weight, bias)
+
+
+def conv_transpose2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: PaddingLike = 0,
+    output_padding: Size = 0,
+    groups: int = 1,
+    dilation: Size = 1,
+) -> Tensor:
+    """The transpose of a convolution, for making images larger (Zeiler et al. 2010).
+
+    x (N, C, H, W), weight (C, O/groups, kh, kw), bias (O,) or None -> (N, O, oh, ow) with
+    oh = (H - 1) stride - padding + dilation (kh - 1) + output_padding + 1.
+
+    Args:
+        padding: what is cut off around the result, as in `conv2d`.
+        output_padding: rows and columns added at the bottom and right: which of the sizes that
+            `conv2d` with this stride turns into (H, W) the result has.
+
+    Raises:
+        ValueError, TypeError: as `conv2d`; also an output_padding that is not below the stride.
+    """
+    name = "conv_transpose2d"
+    _check_operands(name, x, weight, bias, groups, 2, transposed=True)
+    kernel = tuple(weight.data.shape[2:])
+    strides = sizes(name, "stride", stride, 2)
+    dilations = sizes(name, "dilation", dilation, 2)
+    extra = sizes(name, "output_padding", output_padding, 2, least=0)
+    if extra[0] >= strides[0] or extra[1] >= strides[1]:
+        raise ValueError(
+            f"{name}: output_padding must be smaller than the stride; "
+            f"output_padding {extra}, stride {strides}"
+        )
+    pads = padding_pairs(name, padding, kernel, strides, dilations)
+    size = tuple(
+        (length - 1) * s - before - after + d * (k - 1) + more + 1
+        for length, s, (before, after), d, k, more in zip(
+            x.shape[2:], strides, pads, dilations, kernel, extra, strict=True
+        )
+    )
+    if min(size) < 1:
+        raise ValueError(
+            f"{name}: the result would be {size}: padding {pads} cuts off all of it; "
+            f"x has shape {x.shape}, weight {weight.shape}"
+        )
+    geometry = ConvTranspose2d(size, strides, pads, dilations, groups)  # type: ignore[arg-type]
+    return geometry(x, weight, bias)
+
+
+def _check_operands(
+    name: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    groups: int,
+    axes: int,
+    transposed: bool,
+) -> None:
+    """Ranks, channels, groups, bias and dtypes; the message gives every shape."""
+    xs, ws = tuple(x.data.shape), tuple(weight.data.shape)
+    rule = None
+    image, kernel = ("H, W", "kh, kw") if axes == 2 else ("L", "k")
+    if len(xs) != axes + 2:
+        rule = f"x must be (N, C, {image})"
+    elif len(ws) != axes + 2 or min(ws[2:]) < 1:
+        first = f"C, O/groups, {kernel}" if transposed else f"O, C/groups, {kernel}"
+        rule = f"weight must be ({first})"
+    elif groups < 1:
+        rule = f"groups must be positive, got {groups}"
+    else:
+        channels = ws[0] if transposed else ws[1] * groups
+        outputs = ws[1] * groups if transposed else ws[0]
+        if xs[1] != channels:
+            per_group = "" if groups == 1 else f" ({groups} groups of {channels // groups})"
+            rule = f"x has {xs[1]} channels but weight expects {channels}{per_group}"
+        elif ws[0] % groups:
+            rule = f"the {ws[0]} channels of weight's first axis do not split into {groups} groups"
+        elif bias is not None and tuple(bias.data.shape) != (outputs,):
+            rule = f"bias must have shape ({outputs},), one per output channel"
+    given = None if bias is None else bias.shape
+    if rule is not None:
+        raise ValueError(f"{name}: {rule}; x has shape {xs}, weight {ws}, bias {given}")
+    if x.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
+        dtypes = f"x is {x.dtype}, weight {weight.dtype}"
+        raise TypeError(
+            f"{name}: x, weight and bias must have one dtype; {dtypes}"
+            + ("" if bias is None else f", bias {bias.dtype}")
+        )

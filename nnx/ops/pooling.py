@@ -1,0 +1,424 @@
+"""Pooling: one number for each window of an image."""
+
+from __future__ import annotations
+
+from ..autograd import Function
+from ..backends import Array
+from ..tensor import Tensor
+from ._window import (
+    InOneDimension,
+    Padding,
+    PaddingLike,
+    Pair,
+    Size,
+    check_fit,
+    padding_pairs,
+    sizes,
+)
+
+
+class MaxPool2d(Function):
+    """y[n, c, p, q] = max over (i, j) of x[n, c, p s + i d, q s + j d].
+
+    Backward.  y is the pixel at which the maximum stands, so its gradient is 1 there and 0
+    elsewhere (Xu 4.3.2): the place is kept from the forward pass, one byte a window, and the
+    gradient goes back to it.  A pixel that several windows chose gets the sum.
+
+    Where values are equal the function has no derivative; the gradient goes to the first of them
+    in row-major order.  ReLU's zeros make this common, so every backend must do the same.  NaN
+    counts as largest, so that it is not lost.
+    """
+
+    def __init__(self, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> None:
+        self.geometry = kernel, stride, padding, dilation
+
+    def forward(self, x: Array) -> Array:
+        y, self.argmax = self.backend.max_pool2d(x, *self.geometry)
+        self.shape = tuple(x.shape)
+        return y
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.max_pool2d_backward(g, self.argmax, self.shape, *self.geometry)
+
+    def indices(self) -> Array:
+        """Where in its image each maximum stands: row W + column, int64."""
+        xp, argmax = self.backend.xp, self.argmax
+        (_, kw), (sh, sw), (above, before), (dh, dw) = (
+            self.geometry[0],
+            self.geometry[1],
+            (self.geometry[2][0][0], self.geometry[2][1][0]),
+            self.geometry[3],
+        )
+        oh, ow = argmax.shape[2:]
+        place = xp.astype(argmax, xp.int64)
+        rows = xp.arange(oh, dtype=xp.int64, device=argmax.device) * sh - above
+        columns = xp.arange(ow, dtype=xp.int64, device=argmax.device) * sw - before
+        row = xp.reshape(rows, (-1, 1)) + place // kw * dh
+        return row * self.shape[3] + columns + place % kw * dw
+
+
+class MaxPool1d(InOneDimension, MaxPool2d):
+    """`MaxPool2d` on images of height 1."""
+
+    def indices(self) -> Array:
+        return self.backend.xp.squeeze(super().indices(), axis=-2)
+
+
+class AvgPool2d(Function):
+    """y[n, c, p, q] = (1/m) Σ_ij x[n, c, p s + i, q s + j], m the number of pixels counted.
+
+    Backward.  Each pixel of a window contributed with weight 1/m, so it gets G/m (Xu 4.3.2).
+    """
+
+    def __init__(
+        self,
+        kernel: Pair,
+        stride: Pair,
+        padding: Padding,
+        counted: Padding,
+        divisor: int | None = None,
+    ) -> None:
+        self.geometry = kernel, stride, padding, counted
+        self.scale = None if divisor is None else kernel[0] * kernel[1] / divisor
+
+    def forward(self, x: Array) -> Array:
+        self.shape = tuple(x.shape)
+        y = self.backend.avg_pool2d(x, *self.geometry)
+        return y if self.scale is None else y * self.scale
+
+    def backward(self, g: Array) -> Array:
+        if self.scale is not None:
+            g = g * self.scale
+        return self.backend.avg_pool2d_backward(g, self.shape, *self.geometry)
+
+
+class AvgPool1d(InOneDimension, AvgPool2d):
+    """`AvgPool2d` on images of height 1."""
+
+
+class _Adaptive(Function):
+    """Window k of an axis is floor(k L / m) .. ceil((k + 1) L / m): m windows that cover it."""
+
+    def __init__(self, size: Pair) -> None:
+        self.size = size
+
+    def cells(self, shape: tuple[int, ...]) -> list[tuple[int, int, slice, slice]]:
+        """Every window: where it goes, and its rows and columns."""
+        rows, columns = (
+            [slice(k * length // m, -(-(k + 1) * length // m)) for k in range(m)]
+            for length, m in zip(shape[2:], self.size, strict=True)
+        )
+        return [(p, q, r, c) for p, r in enumerate(rows) for q, c in enumerate(columns)]
+
+
+class AdaptiveAvgPool2d(_Adaptive):
+    """The mean of each window; its gradient is shared evenly by the window's pixels."""
+
+    def forward(self, x: Array) -> Array:
+        xp = self.backend.xp
+        self.shape = tuple(x.shape)
+        y = xp.empty((*x.shape[:2], *self.size), dtype=x.dtype, device=x.device)
+        for p, q, rows, columns in self.cells(x.shape):
+            y[:, :, p, q] = xp.mean(x[:, :, rows, columns], axis=(2, 3))
+        return y
+
+    def backward(self, g: Array) -> Array:
+        gx = self.backend.xp.zeros(self.shape, dtype=g.dtype, device=g.device)
+        for p, q, rows, columns in self.cells(self.shape):
+            area = (rows.stop - rows.start) * (columns.stop - columns.start)
+            gx[:, :, rows, columns] += g[:, :, p : p + 1, q : q + 1] / area
+        return gx
+
+
+class AdaptiveMaxPool2d(_Adaptive):
+    """The largest value of each window, with the rules of `MaxPool2d` for ties and NaN."""
+
+    def forward(self, x: Array) -> Array:
+        xp = self.backend.xp
+        self.shape = tuple(x.shape)
+        y = xp.empty((*x.shape[:2], *self.size), dtype=x.dtype, device=x.device)
+        self.chosen = xp.empty(y.shape, dtype=xp.int64, device=x.device)
+        width = x.shape[3]
+        for p, q, rows, columns in self.cells(x.shape):
+            best = x[:, :, rows.start, columns.start]
+            at = xp.full(best.shape, rows.start * width + columns.start, dtype=xp.int64)
+            at = xp.asarray(at, device=x.device) if at.device != x.device else at
+            for r in range(rows.start, rows.stop):
+                for c in range(columns.start, columns.stop):
+                    value = x[:, :, r, c]
+                    better = (value > best) | (xp.isnan(value) & ~xp.isnan(best))
+                    best = xp.where(better, value, best)
+                    at = xp.where(better, xp.asarray(r * width + c, device=x.device), at)
+            y[:, :, p, q] = best
+            self.chosen[:, :, p, q] = at
+        return y
+
+    def backward(self, g: Array) -> Array:
+        xp = self.backend.xp
+        gx = xp.zeros(self.shape, dtype=g.dtype, device=g.device)
+        pixels = xp.reshape(
+            xp.arange(self.shape[2] * self.shape[3], dtype=xp.int64, device=g.device),
+            (self.shape[2], self.shape[3]),
+        )
+        for p, q, rows, columns in self.cells(self.shape):
+            hit = self.chosen[:, :, p : p + 1, q : q + 1] == pixels[rows, columns]
+            share = g[:, :, p : p + 1, q : q + 1]
+            gx[:, :, rows, columns] += xp.where(hit, share, xp.zeros_like(share))
+        return gx
+
+    def indices(self) -> Array:
+        return self.chosen
+
+
+# ---- what people call ----
+
+
+def max_pool2d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: PaddingLike = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The largest value of each window: x (N, C, H, W) -> (N, C, oh, ow).
+
+    oh = floor((H + padding - dilation (kh - 1) - 1) / stride) + 1, or the ceiling of the fraction
+    with `ceil_mode`, where the last window may reach beyond the image but starts in it.
+
+    Args:
+        kernel_size: an integer, or (height, width); so are stride (default: kernel_size) and
+            dilation.
+        padding: as in `conv2d`, at most half the window; its pixels are never chosen.
+        return_indices: also return where in its image each maximum stands, row W + column, int64.
+
+    Raises:
+        ValueError: the message names the rule and the shapes.
+    """
+    return _max_pool(
+        "max_pool2d",
+        MaxPool2d,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        dilation,
+        ceil_mode,
+        return_indices,
+    )
+
+
+def max_pool1d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: PaddingLike = 0,
+    dilation: Size = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The largest value of each window: x (N, C, L) -> (N, C, ol); as `max_pool2d`."""
+    return _max_pool(
+        "max_pool1d",
+        MaxPool1d,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        dilation,
+        ceil_mode,
+        return_indices,
+    )
+
+
+def avg_pool2d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: PaddingLike = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow), sizes as in `max_pool2d`.
+
+    Args:
+        count_include_pad: whether a pixel of the padding counts (as zero) in the mean.
+        divisor_override: divide every sum by this instead of by the number of pixels.
+
+    Raises:
+        ValueError: the message names the rule and the shapes.
+    """
+    return _avg_pool(
+        "avg_pool2d",
+        AvgPool2d,
+        x,
+        kernel_size,
+        stride,
+        padding,
+        ceil_mode,
+        count_include_pad,
+        divisor_override,
+    )
+
+
+def avg_pool1d(
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None = None,
+    padding: PaddingLike = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window: x (N, C, L) -> (N, C, ol); as `avg_pool2d`."""
+    return _avg_pool(
+        "avg_pool1d", AvgPool1d, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None
+    )
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
+    """The means of windows that cut the image into output_size: (N, C, H, W) -> (N, C, oh, ow).
+
+    Window (p, q) is rows floor(p H/oh) to ceil((p+1) H/oh), columns likewise: they may overlap by
+    a pixel and differ in size by one.
+
+    Raises:
+        ValueError: x is not (N, C, H, W), or empty; output_size is not positive.
+    """
+    size = _adaptive_size("adaptive_avg_pool2d", x, output_size)
+    if x.shape[2] % size[0] == 0 and x.shape[3] % size[1] == 0:
+        kernel = (x.shape[2] // size[0], x.shape[3] // size[1])
+        return avg_pool2d(x, kernel)
+    return AdaptiveAvgPool2d(size)(x)
+
+
+def adaptive_max_pool2d(
+    x: Tensor, output_size: Size, return_indices: bool = False
+) -> Tensor | tuple[Tensor, Tensor]:
+    """The largest values of the windows of `adaptive_avg_pool2d`; see there and `max_pool2d`."""
+    size = _adaptive_size("adaptive_max_pool2d", x, output_size)
+    if x.shape[2] % size[0] == 0 and x.shape[3] % size[1] == 0:
+        kernel = (x.shape[2] // size[0], x.shape[3] // size[1])
+        return max_pool2d(x, kernel, return_indices=return_indices)
+    function = AdaptiveMaxPool2d(size)
+    y = function(x)
+    return (y, Tensor(function.indices())) if return_indices else y
+
+
+def global_avg_pool2d(x: Tensor) -> Tensor:
+    """The mean of each channel of each image: (N, C, H, W) -> (N, C, 1, 1) (Lin et al. 2013)."""
+    return adaptive_avg_pool2d(x, 1)
+
+
+def global_max_pool2d(x: Tensor) -> Tensor:
+    """The largest value of each channel of each image: (N, C, H, W) -> (N, C, 1, 1)."""
+    y = adaptive_max_pool2d(x, 1)
+    assert isinstance(y, Tensor)
+    return y
+
+
+# ---- checks they share ----
+
+
+def _max_pool(
+    name: str,
+    function: type[MaxPool2d],
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: PaddingLike,
+    dilation: Size,
+    ceil_mode: bool,
+    return_indices: bool,
+) -> Tensor | tuple[Tensor, Tensor]:
+    axes = 1 if function is MaxPool1d else 2
+    kernel, strides, pads, dilations, extra = _geometry(
+        name, x, axes, kernel_size, stride, padding, dilation, ceil_mode
+    )
+    pads = tuple((before, after + e) for (before, after), e in zip(pads, extra, strict=True))
+    if axes == 1:
+        kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
+        pads = ((0, 0), *pads)
+    pool = function(kernel, strides, pads, dilations)  # type: ignore[arg-type]
+    y = pool(x)
+    return (y, Tensor(pool.indices())) if return_indices else y
+
+
+def _avg_pool(
+    name: str,
+    function: type[AvgPool2d],
+    x: Tensor,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: PaddingLike,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor: int | None,
+) -> Tensor:
+    axes = 1 if function is AvgPool1d else 2
+    kernel, strides, pads, _, extra = _geometry(
+        name, x, axes, kernel_size, stride, padding, 1, ceil_mode
+    )
+    if divisor is not None and divisor == 0:
+        raise ValueError(f"{name}: divisor_override must not be 0")
+    counted = pads if count_include_pad else ((0, 0),) * axes
+    pads = tuple((before, after + e) for (before, after), e in zip(pads, extra, strict=True))
+    if divisor is not None:
+        counted = pads  # so that every window counts all its places
+    if axes == 1:
+        kernel, strides = (1, *kernel), (1, *strides)
+        pads, counted = ((0, 0), *pads), ((0, 0), *counted)
+    return function(kernel, strides, pads, counted, divisor)(x)  # type: ignore[arg-type]
+
+
+def _geometry(
+    name: str,
+    x: Tensor,
+    axes: int,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: PaddingLike,
+    dilation: Size,
+    ceil_mode: bool,
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Pair, ...], tuple[int, ...], list[int]]:
+    """Checked kernel, stride, padding, dilation, and what ceil_mode adds after each axis."""
+    _require_images(name, x, axes)
+    kernel = sizes(name, "kernel_size", kernel_size, axes)
+    strides = kernel if stride is None else sizes(name, "stride", stride, axes)
+    dilations = sizes(name, "dilation", dilation, axes)
+    pads = padding_pairs(name, padding, kernel, strides, dilations)
+    check_fit(name, x.shape, kernel, pads, dilations)
+    extra = []
+    for length, k, s, (before, after), d in zip(
+        x.shape[2:], kernel, strides, pads, dilations, strict=True
+    ):
+        reach = d * (k - 1) + 1
+        if max(before, after) > reach // 2:
+            raise ValueError(
+                f"{name}: padding must be at most half the window, or a window could lie outside "
+                f"the image; padding {pads}, window {reach} (kernel {kernel}, "
+                f"dilation {dilations}), x has shape {x.shape}"
+            )
+        room = length + before + after - reach
+        windows = room // s + 1
+        if ceil_mode:
+            windows = -(-room // s) + 1
+            if (windows - 1) * s >= length + before:
+                windows -= 1
+        extra.append(max(0, (windows - 1) * s - room))
+    return kernel, strides, pads, dilations, extra
+
+
+def _require_images(name: str, x: Tensor, axes: int) -> None:
+    image = "H, W" if axes == 2 else "L"
+    if x.ndim != axes + 2:
+        raise ValueError(f"{name}: x must be (N, C, {image}); x has shape {x.shape}")
+
+
+def _adaptive_size(name: str, x: Tensor, output_size: Size) -> Pair:
+    _require_images(name, x, 2)
+    rows, columns = sizes(name, "output_size", output_size, 2)
+    if 0 in x.shape[2:]:
+        raise ValueError(f"{name}: the image must not be empty; x has shape {x.shape}")
+    return rows, columns

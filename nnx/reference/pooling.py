@@ -1,0 +1,91 @@
+"""Pooling by its definition: a loop over every window (Xu 4.4)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .conv import NO_PADDING, Pair, output_size
+
+
+def _windows(shape, kernel, stride, padding, dilation):
+    """For every window, its index in the result and the pixels (row, column) it sees, in
+    row-major order, those in the padding left out."""
+    (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
+    (h, w), ((top, _), (left, _)) = shape[2:], padding
+    for p in range(output_size(h, kh, sh, padding[0], dh)):
+        for q in range(output_size(w, kw, sw, padding[1], dw)):
+            places = [
+                (p * sh - top + i * dh, q * sw - left + j * dw)
+                for i in range(kh)
+                for j in range(kw)
+            ]
+            yield (p, q), [(r, c) for r, c in places if 0 <= r < h and 0 <= c < w]
+
+
+def max_pool2d(
+    x: np.ndarray,
+    kernel: Pair,
+    stride: Pair,
+    padding: tuple[Pair, Pair] = NO_PADDING,
+    dilation: Pair = (1, 1),
+) -> tuple[np.ndarray, np.ndarray]:
+    """x (N, C, H, W) -> the largest value of each window, and where in the image it stands (row W +
+    column): the first of equal ones, the first NaN before all."""
+    n_images, n_channels, h, w = x.shape
+    oh = output_size(h, kernel[0], stride[0], padding[0], dilation[0])
+    ow = output_size(w, kernel[1], stride[1], padding[1], dilation[1])
+    y = np.empty((n_images, n_channels, oh, ow), x.dtype)
+    where = np.empty(y.shape, np.int64)
+    for (p, q), pixels in _windows(x.shape, kernel, stride, padding, dilation):
+        for n in range(n_images):
+            for c in range(n_channels):
+                best = pixels[0]
+                for pixel in pixels:
+                    larger = x[n, c][pixel] > x[n, c][best]
+                    if larger or (np.isnan(x[n, c][pixel]) and not np.isnan(x[n, c][best])):
+                        best = pixel
+                y[n, c, p, q] = x[n, c][best]
+                where[n, c, p, q] = best[0] * w + best[1]
+    return y, where
+
+
+def max_pool2d_backward(gy: np.ndarray, where: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Each window's gradient goes to the pixel it chose."""
+    gx = np.zeros(shape, gy.dtype)
+    for n, c, p, q in np.ndindex(gy.shape):
+        gx[n, c].flat[where[n, c, p, q]] += gy[n, c, p, q]
+    return gx
+
+
+def avg_pool2d(
+    x: np.ndarray,
+    kernel: Pair,
+    stride: Pair,
+    padding: tuple[Pair, Pair] = NO_PADDING,
+    count_include_pad: bool = True,
+) -> np.ndarray:
+    """x (N, C, H, W) -> the mean of each window, the zeros of the padding counted or not."""
+    oh = output_size(x.shape[2], kernel[0], stride[0], padding[0], 1)
+    ow = output_size(x.shape[3], kernel[1], stride[1], padding[1], 1)
+    y = np.empty((*x.shape[:2], oh, ow), x.dtype)
+    for (p, q), pixels in _windows(x.shape, kernel, stride, padding, (1, 1)):
+        count = kernel[0] * kernel[1] if count_include_pad else len(pixels)
+        y[:, :, p, q] = sum(x[:, :, r, c] for r, c in pixels) / count
+    return y
+
+
+def avg_pool2d_backward(
+    gy: np.ndarray,
+    shape: tuple[int, ...],
+    kernel: Pair,
+    stride: Pair,
+    padding: tuple[Pair, Pair] = NO_PADDING,
+    count_include_pad: bool = True,
+) -> np.ndarray:
+    """Each pixel of a window gets an even share of its gradient."""
+    gx = np.zeros(shape, gy.dtype)
+    for (p, q), pixels in _windows(shape, kernel, stride, padding, (1, 1)):
+        count = kernel[0] * kernel[1] if count_include_pad else len(pixels)
+        for r, c in pixels:
+            gx[:, :, r, c] += gy[:, :, p, q] / count
+    return gx
