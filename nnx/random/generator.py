@@ -207,6 +207,10 @@ class Generator:
         Raises:
             ValueError: the range is empty, or does not fit into int64.
         """
+        return _moved(self.host_integers(low, high, shape))
+
+    def host_integers(self, low: int, high: int | None = None, shape: Shape = ()) -> np.ndarray:
+        """`integers` as a NumPy array, whatever the active backend."""
         if high is None:
             low, high = 0, low
         low, high = operator.index(low), operator.index(high)
@@ -215,7 +219,7 @@ class Generator:
         if low < -(2**63) or high > 2**63:
             raise ValueError(f"integers: the range must fit into int64; low {low}, high {high}")
         shape = _shape("integers", shape)
-        return _moved(host.integers(self._words, low, high, _product(shape)).reshape(shape))
+        return host.integers(self._words, low, high, _product(shape)).reshape(shape)
 
     def permutation(self, n: int) -> Array:
         """0 .. n-1 (int64) in random order, every order exactly as likely as any other."""

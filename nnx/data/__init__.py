@@ -1,0 +1,30 @@
+"""Data sets, loaders and what prepares data for them.
+
+train, test = nnx.datasets.load_digits()
+loader = nnx.data.DataLoader((train.scaled(), train.labels), batch_size=32, shuffle=True)
+for images, labels in loader:
+    ...
+"""
+
+from .dataset import ArrayDataset, Dataset, Subset, random_split, train_test_split
+from .encode import one_hot, pad_sequences
+from .loader import DataLoader
+from .sampler import RandomSampler, Sampler, SequentialSampler
+from .scaling import Scaling, minmax, standardize
+
+__all__ = [
+    "ArrayDataset",
+    "DataLoader",
+    "Dataset",
+    "RandomSampler",
+    "Sampler",
+    "Scaling",
+    "SequentialSampler",
+    "Subset",
+    "minmax",
+    "one_hot",
+    "pad_sequences",
+    "random_split",
+    "standardize",
+    "train_test_split",
+]
