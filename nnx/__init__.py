@@ -18,7 +18,7 @@ from .backends import active_backend, get_backend, set_backend, use_backend
 from .tensor import Tensor, from_dlpack, tensor
 
 if TYPE_CHECKING:
-    from . import io, nn, optim, random
+    from . import data, datasets, io, nn, optim, random
     from .random import manual_seed
 
 __version__ = "0.1.0"
@@ -27,6 +27,8 @@ __all__ = [
     "Function",
     "Tensor",
     "active_backend",
+    "data",
+    "datasets",
     "enable_grad",
     "from_dlpack",
     "get_backend",
@@ -43,7 +45,7 @@ __all__ = [
     "use_backend",
 ]
 
-_ROOMS = frozenset(["io", "nn", "optim", "random"])
+_ROOMS = frozenset(["data", "datasets", "io", "nn", "optim", "random"])
 _HOMES = {"manual_seed": "random"}  # name -> the room it lives in
 
 

@@ -105,6 +105,32 @@ def test_masks_compare_words_with_the_threshold(backend, threshold):
     )
 
 
+@pytest.mark.parametrize("shape", [(), (0, 3), (5,), (3, 7, 4), (130, 70)])
+@pytest.mark.parametrize("threshold", [0, 3 * 2**30, 2**32])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_dropout_is_the_mask_and_the_scale(backend, shape, threshold, dtype):
+    if dtype == "float64":
+        backend.skip_without_float64()
+    key, counter = (3, 4), (5 << 64) + 2**32 - 1
+    x = np.random.default_rng(0).standard_normal(shape).astype(dtype)
+    given = backend.strided(x)
+    y = backend.backend.dropout(given, key, counter, threshold, 1.25)
+    assert dtype_name(y.dtype) == dtype and tuple(y.shape) == shape
+    kept = reference(key, counter, x.size).astype(np.int64).reshape(shape) < threshold
+    np.testing.assert_array_equal(
+        backend.to_numpy(y), np.where(kept, x * x.dtype.type(1.25), x.dtype.type(0))
+    )
+    np.testing.assert_array_equal(backend.to_numpy(given), x)
+
+
+def test_what_is_dropped_is_zero_whatever_it_was(backend):
+    x = np.asarray([np.inf, -np.inf, np.nan, -1.0] * 100, np.float32)
+    y = backend.to_numpy(backend.backend.dropout(backend.asarray(x), (0, 0), 0, 2**31, 2.0))
+    kept = reference((0, 0), 0, 400) < 2**31
+    np.testing.assert_array_equal(y[kept], 2 * x[kept])
+    assert not np.any(y[~kept]) and not np.any(np.signbit(y[~kept]))
+
+
 def test_draws_are_made_on_the_device_asked_for(backend):
     if not backend.kind.startswith("strict"):
         pytest.skip("one device only")

@@ -54,10 +54,26 @@ class NumpyRandom(RandomKernels):
     ) -> Array:
         return self.philox(key, counter, n) < threshold
 
+    def dropout(
+        self, x: Array, key: tuple[int, int], counter: int, threshold: int, scale: float
+    ) -> Array:
+        if x.dtype not in _SAME_WIDTH:
+            return super().dropout(x, key, counter, threshold, scale)
+        y = np.empty(x.shape, x.dtype)
+        np.multiply(x, x.dtype.type(scale), out=y)
+        # All bits of a number where it is kept and none where it is not: a choice by `where`
+        # would be guessed wrong every other time and cost as much as drawing the words.
+        bits = self.random_mask(key, counter, x.size, threshold).astype(_SAME_WIDTH[x.dtype])
+        np.negative(bits, out=bits)
+        flat = y.reshape(-1).view(bits.dtype)
+        np.bitwise_and(flat, bits, out=flat)
+        return y
+
     def _philox_words(self, key: tuple[int, int], counter: int, n: int, device: Any) -> Array:
         return self.philox(key, counter, n).astype(np.int64)
 
 
+_SAME_WIDTH = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 _MASK, _HALF = np.uint64(MASK32), np.uint64(32)
 _M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
 
