@@ -13,10 +13,17 @@ from ..base import Backend
 from ..launcher import Modules
 from .conv import CudaConv
 from .loss import CudaLoss
+from .pool import CudaPool
 from .random import CudaRandom
 
 
-class CudaBackend(CudaConv, CudaLoss, CudaRandom, Backend):
+class CudaBackend(
+    CudaConv,
+    CudaLoss,
+    CudaPool,
+    CudaRandom,
+    Backend,
+):
     """Arrays of the namespace `xp`, and the CUDA kernels of `modules` that run on them."""
 
     def __init__(self, xp: Any, name: str, modules: Modules, device: Any = None) -> None:

@@ -1,0 +1,174 @@
+"""Pooling in CUDA (`kernels/pool.cu`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..launcher import REALS, Kernel, Modules, ceil_div, launch, register
+from ..portable.pool import PoolKernels
+from ..portable.windows import Padding, Pair, window_counts
+from .planes import by_plane
+
+Array = Any
+
+SIZES = "planes:i32 h:i32 w:i32 oh:i32 ow:i32 kh:i32 kw:i32 sh:i32 sw:i32 top:i32 left:i32"
+DILATION = "dh:i32 dw:i32"
+COUNTED = "counted_top:i32 counted_bottom:i32 counted_left:i32 counted_right:i32"
+
+# By the bytes of a place in the window: uint8 where there are at most 256 places, else int32.
+MAX_POOL = {
+    size: register(
+        Kernel(
+            "pool.cu",
+            f"max_pool_{place}",
+            f"x:in y:out place:out:{place} {SIZES} {DILATION}",
+            lambda planes, oh, ow: by_plane(planes, oh * ow),
+        )
+    )
+    for size, place in ((1, "u8"), (4, "i32"))
+}
+MAX_POOL_BACKWARD = {
+    size: register(
+        Kernel(
+            "pool.cu",
+            f"max_pool_backward_{place}",
+            f"gy:in place:in:{place} gx:out {SIZES} {DILATION}",
+            lambda planes, h, w: by_plane(planes, h * w),
+        )
+    )
+    for size, place in ((1, "u8"), (4, "i32"))
+}
+MAX_POOL_BACKWARD_APART = register(
+    Kernel(
+        "pool.cu",
+        "max_pool_backward_apart",
+        "gy:in place:in:u8 gx:out planes:i32 h:i32 w:i32 oh:i32 ow:i32 kw:i32 "
+        "sh:i32 sw:i32 top:i32 left:i32 cells_down:i32 cells_across:i32",
+        lambda planes, cells_down, cells_across: by_plane(planes, cells_down * cells_across),
+    )
+)
+AVG_POOL = register(
+    Kernel(
+        "pool.cu",
+        "avg_pool",
+        f"x:in y:out {SIZES} {COUNTED}",
+        lambda planes, oh, ow: by_plane(planes, oh * ow),
+    )
+)
+AVG_POOL_BACKWARD = register(
+    Kernel(
+        "pool.cu",
+        "avg_pool_backward",
+        f"gy:in gx:out {SIZES} {COUNTED}",
+        lambda planes, h, w: by_plane(planes, h * w),
+    )
+)
+
+
+class CudaPool(PoolKernels):
+    modules: Modules
+
+    def max_pool2d(
+        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
+    ) -> tuple[Array, Array]:
+        if x.dtype not in REALS:
+            return super().max_pool2d(x, kernel, stride, padding, dilation)
+        xp = self.xp
+        out = window_counts((x.shape[2], x.shape[3]), kernel, stride, padding, dilation)
+        y = xp.empty((*x.shape[:2], *out), dtype=x.dtype)
+        place = xp.empty(y.shape, dtype=xp.uint8 if kernel[0] * kernel[1] <= 256 else xp.int32)
+        numbers = _sizes(x.shape, out, kernel, stride, padding)
+        dh, dw = dilation
+        launch(
+            MAX_POOL[place.dtype.itemsize],
+            self.modules,
+            x=x,
+            y=y,
+            place=place,
+            dh=dh,
+            dw=dw,
+            **numbers,
+        )
+        return y, place
+
+    def max_pool2d_backward(
+        self,
+        gy: Array,
+        argmax: Array,
+        shape: tuple[int, ...],
+        kernel: Pair,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+    ) -> Array:
+        if gy.dtype not in REALS:
+            return super().max_pool2d_backward(gy, argmax, shape, kernel, stride, padding, dilation)
+        gx = self.xp.empty(shape, dtype=gy.dtype)
+        numbers = _sizes(shape, gy.shape[2:], kernel, stride, padding)
+        apart = stride[0] >= kernel[0] and stride[1] >= kernel[1] and dilation == (1, 1)
+        if apart and argmax.dtype.itemsize == 1:
+            del numbers["kh"]
+            numbers["cells_down"] = ceil_div(shape[2] + padding[0][0], stride[0])
+            numbers["cells_across"] = ceil_div(shape[3] + padding[1][0], stride[1])
+            launch(MAX_POOL_BACKWARD_APART, self.modules, gy=gy, place=argmax, gx=gx, **numbers)
+            return gx
+        numbers["dh"], numbers["dw"] = dilation
+        backward = MAX_POOL_BACKWARD[argmax.dtype.itemsize]
+        launch(backward, self.modules, gy=gy, place=argmax, gx=gx, **numbers)
+        return gx
+
+    def avg_pool2d(
+        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, counted: Padding
+    ) -> Array:
+        if x.dtype not in REALS:
+            return super().avg_pool2d(x, kernel, stride, padding, counted)
+        out = window_counts((x.shape[2], x.shape[3]), kernel, stride, padding, (1, 1))
+        y = self.xp.empty((*x.shape[:2], *out), dtype=x.dtype)
+        numbers = _sizes(x.shape, out, kernel, stride, padding)
+        launch(AVG_POOL, self.modules, x=x, y=y, **numbers, **_counted(counted))
+        return y
+
+    def avg_pool2d_backward(
+        self,
+        gy: Array,
+        shape: tuple[int, ...],
+        kernel: Pair,
+        stride: Pair,
+        padding: Padding,
+        counted: Padding,
+    ) -> Array:
+        if gy.dtype not in REALS:
+            return super().avg_pool2d_backward(gy, shape, kernel, stride, padding, counted)
+        gx = self.xp.empty(shape, dtype=gy.dtype)
+        numbers = _sizes(shape, gy.shape[2:], kernel, stride, padding)
+        launch(AVG_POOL_BACKWARD, self.modules, gy=gy, gx=gx, **numbers, **_counted(counted))
+        return gx
+
+
+def _sizes(
+    shape: tuple[int, ...], out: Pair, kernel: Pair, stride: Pair, padding: Padding
+) -> dict[str, int]:
+    n, c, h, w = shape
+    return {
+        "planes": n * c,
+        "h": h,
+        "w": w,
+        "oh": out[0],
+        "ow": out[1],
+        "kh": kernel[0],
+        "kw": kernel[1],
+        "sh": stride[0],
+        "sw": stride[1],
+        "top": padding[0][0],
+        "left": padding[1][0],
+    }
+
+
+def _counted(counted: Padding) -> dict[str, int]:
+    (top, bottom), (left, right) = counted
+    return {
+        "counted_top": top,
+        "counted_bottom": bottom,
+        "counted_left": left,
+        "counted_right": right,
+    }

@@ -1,0 +1,133 @@
+"""kernels/pool.cu against the portable pooling."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnx.backends.portable.windows import window_counts
+
+NO_PADDING = ((0, 0), (0, 0))
+
+# (N, C, H, W), kernel, stride, padding, dilation
+CASES = {
+    "one pixel": ((1, 1, 1, 1), (1, 1), (1, 1), NO_PADDING, (1, 1)),
+    "2x2, one pixel left over": ((2, 3, 7, 5), (2, 2), (2, 2), NO_PADDING, (1, 1)),
+    "2x2, padded": ((2, 1, 6, 7), (2, 2), (2, 2), ((1, 0), (1, 0)), (1, 1)),
+    "3x3 that overlap": ((1, 2, 9, 8), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
+    "overlap in one direction": ((1, 2, 6, 9), (2, 3), (2, 1), NO_PADDING, (1, 1)),
+    "stride over kernel": ((2, 2, 9, 11), (2, 2), (3, 4), NO_PADDING, (1, 1)),
+    "stride over kernel, padded": ((3, 2, 5, 5), (2, 2), (3, 3), ((1, 1), (1, 1)), (1, 1)),
+    "uneven padding": ((1, 2, 5, 6), (4, 3), (2, 1), ((2, 0), (1, 2)), (1, 1)),
+    "dilation": ((1, 2, 9, 8), (3, 2), (1, 2), ((1, 2), (0, 1)), (2, 3)),
+    "dilation, stride over kernel": ((1, 1, 9, 9), (2, 2), (3, 3), NO_PADDING, (2, 2)),
+    "dilation around the image": ((1, 1, 2, 2), (2, 2), (1, 1), ((1, 1), (1, 1)), (3, 3)),
+    "31 windows": ((1, 2, 1, 31), (1, 1), (1, 1), NO_PADDING, (1, 1)),
+    "33 windows": ((1, 3, 33, 1), (1, 1), (1, 1), NO_PADDING, (1, 1)),
+    "more than a block": ((1, 1, 20, 33), (2, 2), (1, 1), NO_PADDING, (1, 1)),
+    "17x17": ((1, 1, 20, 19), (17, 17), (1, 2), NO_PADDING, (1, 1)),
+}
+
+
+def small_integers(shape: tuple[int, ...], real: str) -> np.ndarray:
+    """Many ties, and sums that are exact in any order."""
+    return np.random.default_rng(0).integers(-3, 4, shape).astype(real)
+
+
+@pytest.mark.kernels(
+    "max_pool_u8",
+    "max_pool_i32",
+    "max_pool_backward_u8",
+    "max_pool_backward_i32",
+    "max_pool_backward_apart",
+)
+def test_every_max_pool_kernel(cuda, real):
+    """The three ways the method chooses between, each on a case of its own."""
+    for case in ("3x3 that overlap", "stride over kernel", "17x17"):
+        hold_max_pool(cuda, real, *CASES[case])
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_max_pool(cuda, real, case):
+    hold_max_pool(cuda, real, *CASES[case])
+
+
+def hold_max_pool(cuda, real, shape, *geometry):
+    """Exactly: a choice, and sums of small integers.  NaN and -inf are among the values."""
+    x = small_integers(shape, real)
+    x.flat[3::7] = -np.inf
+    x.flat[5::13] = np.nan
+    n, c, h, w = shape
+    gy = small_integers((n, c, *window_counts((h, w), *geometry)), real)
+    cuda.agree(lambda b, x: b.max_pool2d(x, *geometry), x)
+    cuda.agree(
+        lambda b, x, gy: b.max_pool2d_backward(gy, b.max_pool2d(x, *geometry)[1], shape, *geometry),
+        x,
+        gy,
+    )
+
+
+@pytest.mark.parametrize(
+    "values,place",
+    [
+        ([1, 5, 5, 5], 1),
+        ([0, 0, 0, 0], 0),
+        ([3, np.nan, 9, np.nan], 1),
+        ([-np.inf] * 4, 0),
+        ([-np.inf, -np.inf, -np.inf, -5], 3),
+        ([np.inf, np.nan, 1, np.inf], 1),
+    ],
+)
+def test_first_maximum_wins_and_nan_wins(cuda, real, values, place):
+    x = np.array(values, real).reshape(1, 1, 2, 2)
+    _, chosen = cuda.backend.max_pool2d(cuda.asarray(x), (2, 2), (2, 2), NO_PADDING, (1, 1))
+    assert cuda.backend.to_numpy(chosen).item() == place
+
+
+def test_padding_is_never_chosen(cuda, real):
+    """A window whose pixels are all -inf chooses its first pixel inside the image."""
+    x = np.full((1, 1, 2, 2), -np.inf, real)
+    geometry = (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)
+    _, chosen = cuda.agree(lambda b, x: b.max_pool2d(x, *geometry), x)
+    assert chosen.reshape(-1).tolist() == [4, 3, 1, 0]
+
+
+@pytest.mark.kernels("avg_pool", "avg_pool_backward")
+@pytest.mark.parametrize("count_padding", ["none", "all", "some"])
+@pytest.mark.parametrize("case", [name for name, c in CASES.items() if c[-1] == (1, 1)])
+def test_avg_pool(cuda, real, case, count_padding):
+    """Within a rounding of each share: the twin adds the shares in another order."""
+    shape, kernel, stride, padding, _ = CASES[case]
+    counted = {
+        "none": NO_PADDING,
+        "all": padding,
+        "some": ((padding[0][0], 0), (0, padding[1][1])),
+    }[count_padding]
+    x = small_integers(shape, real)
+    n, c, h, w = shape
+    gy = small_integers((n, c, *window_counts((h, w), kernel, stride, padding, (1, 1))), real)
+    cuda.agree(lambda b, x: b.avg_pool2d(x, kernel, stride, padding, counted), x)
+    cuda.agree(
+        lambda b, gy: b.avg_pool2d_backward(gy, shape, kernel, stride, padding, counted),
+        gy,
+        rtol=1e-6 if real == "float32" else 1e-14,
+    )
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 4, 4)])
+def test_empty_batch(cuda, real, shape):
+    geometry = (2, 2), (2, 2), NO_PADDING, (1, 1)
+    x, gy = np.empty(shape, real), np.empty((*shape[:2], 2, 2), real)
+    hold_max_pool(cuda, real, shape, *geometry)
+    cuda.agree(lambda b, x: b.avg_pool2d(x, *geometry[:3], NO_PADDING), x)
+    cuda.agree(lambda b, gy: b.avg_pool2d_backward(gy, shape, *geometry[:3], NO_PADDING), gy)
+    assert not cuda.launched
+
+
+def test_other_dtypes_use_the_twin(cuda):
+    x = np.arange(32, dtype=np.float16).reshape(1, 2, 4, 4)
+    geometry = (2, 2), (2, 2), NO_PADDING, (1, 1)
+    hold_max_pool(cuda, "float16", x.shape, *geometry)
+    cuda.agree(lambda b, x: b.avg_pool2d(x, *geometry[:3], NO_PADDING), x)
+    cuda.agree(lambda b, gy: b.avg_pool2d_backward(gy, (1, 2, 8, 8), *geometry[:3], NO_PADDING), x)
+    assert not cuda.launched
