@@ -4,20 +4,28 @@ Reverse-mode differentiation (Linnainmaa 1970; Liu, back-propagation on graphs).
 instance per call is the tape entry.  Functions are numbered in the order they are called; an
 output exists before it can be used, so walking them by falling number meets every consumer of a
 value before its maker: no separate sort is needed, and no recursion.
+
+An entry points at the makers of its inputs, not at the inputs: an array lives only as long as
+somebody holds its tensor or some backward keeps it.
+
+`Function.__call__` and `backward` run once per operation, and small networks spend most of their
+time in them; hence the few plain loops here where two shorter functions would also do.
 """
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+import weakref
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
 from typing import Any
 
-from .backends import Array, Backend, _by_type, backend_of, mixed
+from .backends import Array, Backend, _by_type, backend_of, dtype_name, mixed
 
 _calls = itertools.count(1)
+_new = object.__new__
 
 
 class _Mode(threading.local):
@@ -55,22 +63,28 @@ def is_grad_enabled() -> bool:
 class Node:
     """An array and its place on the tape; `nnx.Tensor` adds names and operators to it."""
 
-    __slots__ = ("__weakref__", "creator", "data", "grad", "requires_grad", "retains_grad", "slot")
+    __slots__ = ("__weakref__", "creator", "data", "grad", "requires_grad", "slot")
 
     data: Array
     grad: Array | None
     requires_grad: bool
-    retains_grad: bool
     creator: Function | None
     slot: int  # which of the creator's outputs this is
+
+    order = 0  # a leaf comes before every function (see Function.order)
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         self.data = data
         self.grad = None
         self.requires_grad = requires_grad
-        self.retains_grad = False
         self.creator = None
         self.slot = 0
+
+    def retain_grad(self) -> None:
+        """Keep the `.grad` of this tensor though it is computed from others."""
+        maker = self.creator
+        if maker is not None:
+            maker.retained = (*maker.retained, weakref.ref(self))
 
 
 class Function:
@@ -85,11 +99,19 @@ class Function:
         self.needs      per input, whether its gradient is wanted: what is not need not be kept
     """
 
+    # Slots are quicker to fill than a dictionary; what a subclass keeps goes to its dictionary.
+    __slots__ = ("__dict__", "backend", "needs", "order", "outputs", "slots", "sources")
+
     backend: Backend
-    needs: tuple[bool, ...]
-    inputs: tuple[Any, ...] | None = None
-    order = 0
-    outputs: list[tuple[Any, Any, Any]] | None = None  # (shape, dtype, device) of each of several
+    needs: Sequence[bool]
+
+    # The tape entry, written by __call__ where a gradient is wanted.
+    order: int  # the number of the call; -1: walked and freed
+    sources: Sequence[Any]  # per input: the Function that made it, or itself if a leaf, or None
+    slots: Sequence[int]  # per input: which of its maker's outputs it is
+    outputs: tuple[tuple[Any, Any], ...]  # per output: (shape, dtype)
+
+    retained: tuple[weakref.ref[Node], ...] = ()  # outputs whose gradient somebody wants to see
 
     tensor_type: type[Node] = Node  # what outputs are wrapped in: `nnx.tensor` sets it to Tensor
 
@@ -100,52 +122,166 @@ class Function:
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def __call__(self, *inputs: Any) -> Any:
+        kind: type | None = None
         backend: Backend | None = None
         arrays: list[Any] = []
         needs: list[bool] = []
-        recording = _mode.recording
+        sources: list[Any] = []
+        slots: list[int] = []
+        on_tape = False
         for x in inputs:
             if isinstance(x, Node):
                 data = x.data
-                home = _by_type.get(type(data)) or backend_of(data)
-                if backend is None:
-                    backend = home
-                elif home is not backend:
-                    raise mixed(backend, home)
+                if type(data) is not kind:
+                    home = _by_type.get(type(data)) or backend_of(data)
+                    if backend is None:
+                        backend, kind = home, type(data)
+                    elif home is not backend:
+                        raise mixed(backend, home)
                 arrays.append(data)
-                needs.append(recording and x.requires_grad)
+                if x.requires_grad and (on_tape or _mode.recording):
+                    on_tape = True
+                    needs.append(True)
+                    sources.append(x.creator or x)
+                    slots.append(x.slot)
+                    continue
             else:
                 arrays.append(x)
-                needs.append(False)
+            needs.append(False)
+            sources.append(None)
+            slots.append(0)
         if backend is None:
             raise TypeError(f"{type(self).__name__} needs at least one Tensor, got {inputs!r}")
         self.backend = backend
-        self.needs = tuple(needs)
-        results = self.forward(*arrays)
+        self.needs = needs
+        y = self.forward(*arrays)
 
-        make = self.tensor_type
-        on_tape = True in needs
+        if type(y) is not tuple:
+            if type(y) is not kind:
+                y = backend.xp.asarray(y)  # a library's scalar: NumPy's sum()
+            return self._output(y, sources, slots) if on_tape else self.tensor_type(y)
+        outs = tuple([self.tensor_type(part) for part in y])
         if on_tape:
-            self.inputs = inputs
             self.order = next(_calls)
-        if type(results) is not tuple:
-            if type(results) not in _by_type:
-                results = backend.xp.asarray(results)  # a library's scalar: NumPy's sum()
-            out = make(results)
-            if on_tape:
-                out.requires_grad = True
-                out.creator = self
-            return out
-        outs = tuple([make(y) for y in results])
-        if on_tape:
-            self.outputs = [(y.shape, y.dtype, y.device) for y in results]
+            self.sources = sources
+            self.slots = slots
+            self.outputs = tuple([(part.shape, part.dtype) for part in y])
             for slot, out in enumerate(outs):
                 out.requires_grad, out.creator, out.slot = True, self, slot
         return outs
 
+    def _output(self, y: Array, sources: Any, slots: Any) -> Any:
+        """The only output, `y`, as a tensor on the tape."""
+        self.order = next(_calls)
+        self.sources = sources
+        self.slots = slots
+        self.outputs = ((y.shape, y.dtype),)
+        out = _new(self.tensor_type)
+        out.data = y
+        out.grad = None
+        out.requires_grad = True
+        out.creator = self
+        out.slot = 0
+        return out
+
+    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        """`gradient` as `backward` returned it, in the shape and dtype of the input.
+
+        Called where they differ, which is a mistake unless the operation broadcasts.
+        """
+        raise RuntimeError(
+            f"{type(self).__name__}.backward returned a gradient of {gradient.dtype} "
+            f"{tuple(gradient.shape)} for an input of {dtype} {tuple(shape)}"
+        )
+
     def release(self) -> None:
         """Forget everything that was kept for backward."""
+        self.order = -1
+        self.sources = []
         self.__dict__.clear()
+
+
+class Unary(Function):
+    """A Function of one tensor with one output: `Function.__call__` with its loops undone."""
+
+    floats_only = False  # True: an integer tensor is an error, not a silent float64
+
+    def __call__(self, x: Any) -> Any:
+        if not isinstance(x, Node):
+            raise TypeError(f"{type(self).__name__} needs a Tensor, got {x!r}")
+        data = x.data
+        kind = type(data)
+        self.backend = backend = _by_type.get(kind) or backend_of(data)
+        on_tape = x.requires_grad and _mode.recording
+        if self.floats_only and not on_tape and not backend.is_float(data.dtype):
+            name = type(self).__name__.lower()
+            raise TypeError(
+                f"{name}: the tensor must be of a floating-point dtype, not "
+                f'{dtype_name(data.dtype)}; use {name}(x.astype("float32"))'
+            )
+        self.needs = (on_tape,)
+        y = self.forward(data)
+        if type(y) is not kind:
+            y = backend.xp.asarray(y)
+        if on_tape:
+            return self._output(y, (x.creator or x,), (x.slot,))
+        return self.tensor_type(y)
+
+
+class Binary(Function):
+    """A Function of two operands with one output, where either may be a number.
+
+    `Function.__call__` with its loops undone, and one addition: operands whose dtypes are not the
+    same are first passed through `align`.
+    """
+
+    def __call__(self, a: Any, b: Any) -> Any:
+        need_a = need_b = False
+        kind: type | None = None
+        if isinstance(a, Node):
+            x = a.data
+            kind = type(x)
+            need_a = a.requires_grad
+        else:
+            x = a
+        if isinstance(b, Node):
+            y = b.data
+            need_b = b.requires_grad
+            if kind is None:
+                kind = type(y)
+            elif type(y) is not kind and backend_of(x) is not backend_of(y):
+                raise mixed(backend_of(x), backend_of(y))
+        else:
+            y = b
+        if kind is None:
+            raise TypeError(f"{type(self).__name__} needs a Tensor, got {a!r} and {b!r}")
+        self.backend = backend = _by_type.get(kind) or backend_of(x if isinstance(a, Node) else y)
+        if (need_a or need_b) and not _mode.recording:
+            need_a = need_b = False
+        self.needs = (need_a, need_b)
+        if type(x) is not type(y) or x.dtype is not y.dtype:
+            x, y = self.align(x, y)
+        try:
+            z = self.forward(x, y)
+        except (RuntimeError, TypeError, ValueError):
+            self.explain(x, y)
+            raise
+        if type(z) is not kind:
+            z = backend.xp.asarray(z)
+        if need_a or need_b:
+            return self._output(
+                z,
+                ((a.creator or a) if need_a else None, (b.creator or b) if need_b else None),
+                (a.slot if need_a else 0, b.slot if need_b else 0),
+            )
+        return self.tensor_type(z)
+
+    def align(self, a: Any, b: Any) -> tuple[Any, Any]:
+        """Operands of two dtypes, or an array and a number, as `forward` shall see them."""
+        return a, b
+
+    def explain(self, a: Any, b: Any) -> None:
+        """Raise an error that says more than the library's, where there is more to say."""
 
 
 def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None:
@@ -158,62 +294,92 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
             "backward: nothing to differentiate: the tensor was computed from no tensor that "
             "requires a gradient (or inside no_grad)"
         )
+    data = root.data
     if grad is None:
-        if tuple(root.data.shape) != ():
+        if tuple(data.shape) != ():
             raise ValueError(
                 "backward: without a gradient the tensor must be a scalar, but its shape is "
-                f"{tuple(root.data.shape)}; pass backward(gradient) or reduce it, e.g. .sum()"
+                f"{tuple(data.shape)}; pass backward(gradient) or reduce it, e.g. .sum()"
             )
-        grad = backend_of(root.data).xp.ones_like(root.data)
-    elif tuple(grad.shape) != tuple(root.data.shape):
+        grad = backend_of(data).xp.ones_like(data)
+    elif tuple(grad.shape) != tuple(data.shape):
         raise ValueError(
             f"backward: the gradient must have the tensor's shape; gradient {tuple(grad.shape)}, "
-            f"tensor {tuple(root.data.shape)}"
+            f"tensor {tuple(data.shape)}"
         )
+    elif grad.dtype != data.dtype or backend_of(grad) is not backend_of(data):
+        raise TypeError(
+            f"backward: the gradient must have the tensor's dtype and library; gradient "
+            f"{grad.dtype} ({backend_of(grad).name}), tensor {data.dtype} "
+            f"({backend_of(data).name})"
+        )
+    maker = root.creator
+    if maker is None:
+        _accumulate(root, grad)
+        return
+    if maker.order < 0:
+        raise _freed(maker)
 
-    ready: list[tuple[int, Function]] = []  # a heap: the latest call first
+    kind = type(grad)
+    ready: list[tuple[int, Function]] = [(-maker.order, maker)]  # a heap: the latest call first
     pending: dict[int, list[Array | None]] = {}  # gradients of a function's outputs, so far
+    pending[maker.order] = first = [None] * len(maker.outputs)
+    first[root.slot] = grad
 
-    def give(node: Node, g: Array) -> None:
-        maker = node.creator
-        if maker is None or node.retains_grad:
-            node.grad = g if node.grad is None else node.grad + g
-            if maker is None:
-                return
-        slots = pending.get(maker.order)
-        if slots is None or maker.inputs is None:
-            if maker.inputs is None:
-                raise RuntimeError(
-                    "backward: this part of the tape was already walked and its memory freed; "
-                    "call backward(retain_graph=True) the first time to walk it twice"
-                )
-            slots = pending[maker.order] = [None] * (len(maker.outputs) if maker.outputs else 1)
-            heappush(ready, (-maker.order, maker))
-        before = slots[node.slot]
-        slots[node.slot] = g if before is None else before + g
-
-    give(root, grad)
     while ready:
-        _, function = heappop(ready)
-        slots = pending.pop(function.order)
-        if function.outputs is not None:  # an unused output's gradient is zeros
-            zeros = function.backend.xp.zeros
-            for k, (shape, dtype, device) in enumerate(function.outputs):
-                if slots[k] is None:
-                    slots[k] = zeros(shape, dtype=dtype, device=device)
-        gradients = function.backward(*slots)
+        order, function = heappop(ready)
+        got = pending.pop(-order)
+        if len(got) > 1:
+            _fill(got, function)
+        for ref in function.retained:
+            output = ref()
+            if output is not None:
+                _accumulate(output, got[output.slot])
+        gradients = function.backward(*got)
         if type(gradients) is not tuple:
             gradients = (gradients,)
-        inputs, needs = function.inputs, function.needs
-        assert inputs is not None
+        for source, slot, g in zip(function.sources, function.slots, gradients, strict=True):
+            if source is None:
+                continue
+            if type(g) is not kind:
+                g = function.backend.xp.asarray(g)
+            order = source.order
+            if order > 0:
+                shape, dtype = source.outputs[slot]
+                if g.shape != shape or (g.dtype is not dtype and g.dtype != dtype):
+                    g = function.fit(g, shape, dtype)
+                waiting = pending.get(order)
+                if waiting is None:
+                    pending[order] = waiting = [None] * len(source.outputs)
+                    heappush(ready, (-order, source))
+                before = waiting[slot]
+                waiting[slot] = g if before is None else before + g
+            elif order == 0:
+                data = source.data
+                if g.shape != data.shape or g.dtype != data.dtype:
+                    g = function.fit(g, data.shape, data.dtype)
+                before = source.grad
+                source.grad = g if before is None else before + g
+            else:
+                raise _freed(source)
         if not retain_graph:
             function.release()
-        for x, g, needed in zip(inputs, gradients, needs, strict=True):
-            if needed:
-                if g.shape != x.data.shape or g.dtype != x.data.dtype:
-                    raise RuntimeError(
-                        f"{type(function).__name__}.backward returned a gradient of "
-                        f"{g.dtype} {tuple(g.shape)} for an input of {x.data.dtype} "
-                        f"{tuple(x.data.shape)}"
-                    )
-                give(x, g)
+
+
+def _accumulate(node: Node, g: Array | None) -> None:
+    node.grad = g if node.grad is None else node.grad + g
+
+
+def _fill(got: list[Array | None], function: Function) -> None:
+    """An output that nobody used has a gradient of zeros."""
+    some = next(g for g in got if g is not None)
+    for slot, (shape, dtype) in enumerate(function.outputs):
+        if got[slot] is None:
+            got[slot] = function.backend.xp.zeros(shape, dtype=dtype, device=some.device)
+
+
+def _freed(function: Function) -> RuntimeError:
+    return RuntimeError(
+        f"backward: this part of the tape ({type(function).__name__}) was already walked and its "
+        "memory freed; call backward(retain_graph=True) the first time to walk it twice"
+    )

@@ -42,7 +42,11 @@ class Tensor(Node):
             data = data.data
         if requires_grad:
             _require_float(data)
-        super().__init__(data, requires_grad)
+        self.data = data
+        self.grad = None
+        self.requires_grad = requires_grad
+        self.creator = None
+        self.slot = 0
 
     # ---- what it is ----
 
@@ -116,10 +120,6 @@ class Tensor(Node):
             ValueError: the tensor is no scalar and no gradient was given, or its shape is wrong.
         """
         backward(self, gradient.data if isinstance(gradient, Node) else gradient, retain_graph)
-
-    def retain_grad(self) -> None:
-        """Keep the `.grad` of this tensor though it is computed from others."""
-        self.retains_grad = True
 
     def zero_grad(self) -> None:
         """Forget the gradient."""

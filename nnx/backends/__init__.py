@@ -34,6 +34,7 @@ __all__ = [
     "get_backend",
     "jit_enabled",
     "kernels",
+    "mixed",
     "override",
     "set_backend",
     "unavailable",

@@ -42,6 +42,7 @@ class Backend(PortableKernels):
         self.xp = xp
         self.name = name
         self.device = device
+        self._floats: dict[Any, bool] = {}
 
     def __repr__(self) -> str:
         where = "" if self.device is None else f", device={self.device}"
@@ -55,6 +56,13 @@ class Backend(PortableKernels):
             else:
                 name = dtype_name(name)
         return getattr(self.xp, name)
+
+    def is_float(self, dtype: Any) -> bool:
+        """Whether a dtype of this library is a floating-point one."""
+        known = self._floats.get(dtype)
+        if known is None:
+            known = self._floats[dtype] = dtype_name(dtype).startswith(("float", "bfloat"))
+        return known
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         """`values` (nested lists, numbers, a NumPy array) as an array made on this backend.

@@ -1,100 +1,144 @@
-"""The four operations, with broadcasting.
-
-Each derivative below is elementwise; where an operand was broadcast, its gradient is then summed
-over the stretched axes (`sum_to`), the transpose of broadcasting.  An operand may be a plain
-number; in a mix of dtypes each gradient is cast back to its operand's.
-"""
+"""Arithmetic, with broadcasting: the four operations, powers, the larger and the smaller."""
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any
 
-from ..autograd import Function
+from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
-from ._shape import sum_to
+from ._broadcast import Broadcasting
 
 
-class _Binary(Function):
-    """What two broadcast operands share: remembering what they were, and going back to it."""
-
-    def keep(self, a: Array, b: Array) -> None:
-        self.like = [
-            (x.shape, x.dtype) if need else None for x, need in zip((a, b), self.needs, strict=True)
-        ]
-
-    def back(self, g: Array, k: int) -> Array:
-        """The gradient `g` in the shape and dtype of operand k."""
-        kept = self.like[k]
-        assert kept is not None
-        shape, dtype = kept
-        g = sum_to(self.backend.xp, g, shape)
-        return g if g.dtype == dtype else self.backend.xp.astype(g, dtype)
-
-
-class Add(_Binary):
+class Add(Broadcasting):
     """y = a + b:  da = g,  db = g."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.keep(a, b)
         return a + b
 
-    def backward(self, g: Array) -> tuple[Array | None, Array | None]:
-        return (
-            self.back(g, 0) if self.needs[0] else None,
-            self.back(g, 1) if self.needs[1] else None,
-        )
+    def backward(self, g: Array) -> tuple[Array, Array]:
+        return g, g
 
 
-class Subtract(_Binary):
+class Subtract(Broadcasting):
     """y = a - b:  da = g,  db = -g."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.keep(a, b)
         return a - b
 
-    def backward(self, g: Array) -> tuple[Array | None, Array | None]:
-        return (
-            self.back(g, 0) if self.needs[0] else None,
-            self.back(-g, 1) if self.needs[1] else None,
-        )
+    def backward(self, g: Array) -> tuple[Array, Array | None]:
+        return g, -g if self.needs[1] else None
 
 
-class Multiply(_Binary):
+class Multiply(Broadcasting):
     """y = a b:  da = g b,  db = g a."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.keep(a, b)
-        self.a = a if self.needs[1] else None
-        self.b = b if self.needs[0] else None
+        for_a, for_b = self.needs
+        if for_a:
+            self.b = b
+        if for_b:
+            self.a = a
         return a * b
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
-        return (
-            self.back(g * self.b, 0) if self.needs[0] else None,
-            self.back(g * self.a, 1) if self.needs[1] else None,
-        )
+        for_a, for_b = self.needs
+        return g * self.b if for_a else None, g * self.a if for_b else None
 
 
-class Divide(_Binary):
+class Divide(Broadcasting):
     """y = a / b:  da = g / b,  db = -g a / b² = -g y / b."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        self.keep(a, b)
         y = a / b
         self.b = b
-        self.y = y if self.needs[1] else None
+        if self.needs[1]:
+            self.y = y
         return y
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         g = g / self.b
+        for_a, for_b = self.needs
+        return g if for_a else None, -g * self.y if for_b else None
+
+
+class Power(Broadcasting):
+    """y = a^b:  da = g b a^(b-1),  db = g y log a.
+
+    At the edges, as in PyTorch: b = 0 gives da = 0 (the constant 1, also at a = 0, though
+    a^(b-1) is infinite there); a = 0 with b >= 0 gives db = 0; a < 0 gives db = NaN.
+    """
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.a, self.b = a, b
+        y = a**b
+        if self.needs[1]:
+            self.y = y
+        return y
+
+    def backward(self, g: Array) -> tuple[Array | None, Array | None]:
+        for_a, for_b = self.needs
+        return self._for_base(g) if for_a else None, self._for_exponent(g) if for_b else None
+
+    def _for_base(self, g: Array) -> Array:
+        xp, a, b = self.backend.xp, self.a, self.b
+        if hasattr(b, "dtype"):
+            constant = b == 0
+            power = a ** xp.where(constant, xp.ones_like(b), b - 1)
+            return g * xp.where(constant, xp.zeros_like(power), b * power)
+        if b == 2:
+            return g * (a * 2)
+        return g * (a ** (b - 1) * b) if b != 0 else xp.zeros_like(g)
+
+    def _for_exponent(self, g: Array) -> Array:
+        xp, a, b = self.backend.xp, self.a, self.b
+        if not hasattr(a, "dtype"):
+            a = xp.full_like(b, a)
+        positive = a > 0
+        log = xp.log(xp.where(positive, a, xp.ones_like(a)))
+        below = xp.where(a < 0, xp.full_like(a, math.nan), xp.full_like(a, -math.inf))
+        log = xp.where(positive, log, below)
+        flat = (a == 0) & (b >= 0)
+        return g * xp.where(flat, xp.zeros_like(self.y), self.y * xp.where(flat, self.y, log))
+
+
+class Maximum(Broadcasting):
+    """y = max(a, b):  the gradient goes to the larger one; at a tie, half to each."""
+
+    takes_a = staticmethod(operator.gt)
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.keep(a, b)
+        return self.backend.xp.maximum(a, b)
+
+    def keep(self, a: Array, b: Array) -> None:
+        if True in self.needs:
+            self.won, self.tied = self.takes_a(a, b), a == b
+
+    def backward(self, g: Array) -> tuple[Array | None, Array | None]:
+        xp = self.backend.xp
+        zeros = xp.zeros_like(g)
+        half = xp.where(self.tied, g * 0.5, zeros)
+        for_a, for_b = self.needs
         return (
-            self.back(g, 0) if self.needs[0] else None,
-            self.back(-g * self.y, 1) if self.needs[1] else None,
+            xp.where(self.won, g, half) if for_a else None,
+            xp.where(self.won | self.tied, half, g) if for_b else None,
         )
 
 
-class Negative(Function):
+class Minimum(Maximum):
+    """y = min(a, b):  the gradient goes to the smaller one; at a tie, half to each."""
+
+    takes_a = staticmethod(operator.lt)
+
+    def forward(self, a: Array, b: Array) -> Array:
+        self.keep(a, b)
+        return self.backend.xp.minimum(a, b)
+
+
+class Negative(Unary):
     """y = -x:  dx = -g."""
 
     def forward(self, x: Array) -> Array:
@@ -122,6 +166,24 @@ def multiply(a: Any, b: Any) -> Tensor:
 def divide(a: Any, b: Any) -> Tensor:
     """a / b, elementwise, broadcast; one of the two may be a number."""
     return Divide()(a, b)
+
+
+def pow(a: Any, b: Any) -> Tensor:
+    """a ** b, elementwise, broadcast; one of the two may be a number.
+
+    0 ** 0 is 1.  A negative base with a fractional exponent is NaN.
+    """
+    return Power()(a, b)
+
+
+def maximum(a: Any, b: Any) -> Tensor:
+    """The larger of a and b, elementwise, broadcast; NaN wins.  At a tie each gets half of g."""
+    return Maximum()(a, b)
+
+
+def minimum(a: Any, b: Any) -> Tensor:
+    """The smaller of a and b, elementwise, broadcast; NaN wins.  At a tie each gets half of g."""
+    return Minimum()(a, b)
 
 
 def negative(x: Tensor) -> Tensor:

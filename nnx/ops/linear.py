@@ -7,7 +7,7 @@ from typing import Any
 from ..autograd import Function
 from ..backends import Array
 from ..tensor import Tensor
-from ._shape import sum_to
+from ._broadcast import sum_to
 
 
 class Linear(Function):

@@ -6,6 +6,7 @@ from .conv import ConvKernels
 from .dense import DenseKernels
 from .embedding import EmbeddingKernels
 from .gru import GRUKernels
+from .indexing import IndexingKernels
 from .loss import LossKernels
 from .lstm import LSTMKernels
 from .norm import NormKernels
@@ -20,6 +21,7 @@ class PortableKernels(
     DenseKernels,
     EmbeddingKernels,
     GRUKernels,
+    IndexingKernels,
     LossKernels,
     LSTMKernels,
     NormKernels,

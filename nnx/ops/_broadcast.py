@@ -1,0 +1,131 @@
+"""Broadcasting and its transpose; axes as people write them."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Binary
+from ..backends import Array, backend_of, mixed
+
+Axis = int | tuple[int, ...] | None
+
+
+def sum_to(xp: Any, g: Array, shape: tuple[int, ...]) -> Array:
+    """The transpose of broadcasting: add up g over the axes along which `shape` was stretched.
+
+    If y = broadcast(x), every copy of x[i] adds its own dL/dy to dL/dx[i].
+    """
+    if g.shape == shape:
+        return g
+    extra = g.ndim - len(shape)
+    stretched = tuple(
+        axis for axis in range(g.ndim) if axis < extra or shape[axis - extra] != g.shape[axis]
+    )
+    return xp.reshape(xp.sum(g, axis=stretched), shape)
+
+
+def fit_broadcast(xp: Any, g: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """A gradient of the broadcast shape and common dtype, in the shape and dtype of one operand."""
+    g = sum_to(xp, g, shape)
+    return g if g.dtype == dtype else xp.astype(g, dtype)
+
+
+def broadcast_shape(name: str, *shapes: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that all these are broadcast to.
+
+    Raises:
+        ValueError: an axis has two lengths, neither of them 1.
+    """
+    ndim = max(len(shape) for shape in shapes)
+    out = []
+    for axis in range(-ndim, 0):
+        lengths = {shape[axis] for shape in shapes if -axis <= len(shape)} - {1}
+        if len(lengths) > 1:
+            raise ValueError(
+                f"{name}: shapes that cannot be broadcast: axis {axis} has the lengths "
+                f"{sorted(lengths)}; shapes {', '.join(str(tuple(s)) for s in shapes)}"
+            )
+        out.append(lengths.pop() if lengths else 1)
+    return tuple(out)
+
+
+def one_axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
+    """`axis` counted from the front.
+
+    Raises:
+        ValueError: there is no such axis.
+    """
+    k = operator.index(axis)
+    ndim = len(shape)
+    if not -ndim <= k < ndim:
+        raise ValueError(
+            f"{name}: axis {k} is out of range for {ndim} axes; the tensor has shape {tuple(shape)}"
+        )
+    return k % ndim
+
+
+def axes_of(name: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """`axis` (None: all) as a tuple of axes counted from the front, each once."""
+    if axis is None:
+        return tuple(range(len(shape)))
+    axes = tuple(
+        one_axis(name, k, shape) for k in (axis if isinstance(axis, tuple | list) else (axis,))
+    )
+    if len(set(axes)) < len(axes):
+        raise ValueError(
+            f"{name}: axis {axis} names an axis twice; the tensor has shape {tuple(shape)}"
+        )
+    return axes
+
+
+def plain_number(x: Any) -> Any:
+    """NumPy's scalars as Python numbers, which take the dtype of the array beside them."""
+    return x.item() if isinstance(x, np.generic) else x
+
+
+class Broadcasting(Binary):
+    """An elementwise operation whose operands are broadcast and may differ in dtype.
+
+    `backward` returns gradients in the shape of the output; the tape calls `fit` where an operand
+    was smaller or of another dtype.  The dtype of the result is the array API's; where that has
+    no rule, integers and booleans take the float operand's dtype, and float32 beside a Python
+    float, so that no float64 comes from nowhere.
+    """
+
+    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        return fit_broadcast(self.backend.xp, gradient, shape, dtype)
+
+    def align(self, a: Any, b: Any) -> tuple[Any, Any]:
+        a, b = plain_number(a), plain_number(b)
+        if hasattr(a, "dtype") and hasattr(b, "dtype"):
+            if type(a) is not type(b) and backend_of(a) is not backend_of(b):
+                raise mixed(backend_of(a), backend_of(b))
+            if a.dtype == b.dtype:
+                return a, b
+            is_float = self.backend.is_float
+            if is_float(a.dtype) and not is_float(b.dtype):
+                return a, self.backend.xp.astype(b, a.dtype)
+            if is_float(b.dtype) and not is_float(a.dtype):
+                return self.backend.xp.astype(a, b.dtype), b
+            return a, b
+        return self._beside_number(a, b), self._beside_number(b, a)
+
+    def _beside_number(self, x: Any, other: Any) -> Any:
+        """An array as it is computed with the number `other`; a number as it is."""
+        if hasattr(x, "dtype"):
+            backend = self.backend
+            if type(other) is float and not backend.is_float(x.dtype):
+                return backend.xp.astype(x, backend.xp.float32)
+        elif not isinstance(x, int | float):
+            raise TypeError(
+                f"{type(self).__name__.lower()}: the operands must be tensors or numbers, not "
+                f"{type(x).__name__}: {x!r}"
+            )
+        return x
+
+    def explain(self, a: Any, b: Any) -> None:
+        if hasattr(a, "shape") and hasattr(b, "shape"):
+            broadcast_shape(type(self).__name__.lower(), tuple(a.shape), tuple(b.shape))

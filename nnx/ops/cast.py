@@ -1,0 +1,37 @@
+"""Changing the dtype."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..autograd import Unary
+from ..backends import Array, backend_of
+from ..tensor import Tensor
+
+
+class AsType(Unary):
+    """y = x in another float dtype: dx is g in x's dtype."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+
+    def forward(self, x: Array) -> Array:
+        self.x_dtype = x.dtype
+        return self.backend.xp.astype(x, self.dtype)
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.xp.astype(g, self.x_dtype)
+
+
+def astype(x: Tensor, dtype: Any) -> Tensor:
+    """x in another dtype, given by name ("float32") or as any library's dtype.
+
+    Between floating-point dtypes gradients are cast back; other dtypes end the tape.
+    """
+    home = backend_of(x.data)
+    wanted = home.dtype(dtype)
+    if x.data.dtype == wanted:
+        return x
+    if home.is_float(wanted):
+        return AsType(wanted)(x)
+    return Tensor(home.xp.astype(x.data, wanted))

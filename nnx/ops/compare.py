@@ -1,0 +1,139 @@
+"""Questions about values: comparisons, logic, positions.  None of them has a gradient."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from ..autograd import Node
+from ..backends import Array, backend_of, mixed
+from ..tensor import Tensor
+from ._broadcast import Axis, axes_of, broadcast_shape, plain_number
+
+
+def _pair(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Tensor:
+    """function(a, b), elementwise, where one of the two may be a number."""
+    x = a.data if isinstance(a, Node) else plain_number(a)
+    y = b.data if isinstance(b, Node) else plain_number(b)
+    arrays = [v for v in (x, y) if hasattr(v, "dtype")]
+    if not arrays:
+        raise TypeError(f"{name} needs at least one Tensor, got {a!r} and {b!r}")
+    home = backend_of(arrays[0])
+    if len(arrays) == 2:
+        if backend_of(y) is not home:
+            raise mixed(home, backend_of(y))
+        if x.shape != y.shape:
+            broadcast_shape(name, tuple(x.shape), tuple(y.shape))
+    return Tensor(home.xp.asarray(function(x, y)))
+
+
+def equal(a: Any, b: Any) -> Tensor:
+    """a == b, elementwise, broadcast."""
+    return _pair("equal", operator.eq, a, b)
+
+
+def not_equal(a: Any, b: Any) -> Tensor:
+    """a != b, elementwise, broadcast."""
+    return _pair("not_equal", operator.ne, a, b)
+
+
+def less(a: Any, b: Any) -> Tensor:
+    """a < b, elementwise, broadcast."""
+    return _pair("less", operator.lt, a, b)
+
+
+def less_equal(a: Any, b: Any) -> Tensor:
+    """a <= b, elementwise, broadcast."""
+    return _pair("less_equal", operator.le, a, b)
+
+
+def greater(a: Any, b: Any) -> Tensor:
+    """a > b, elementwise, broadcast."""
+    return _pair("greater", operator.gt, a, b)
+
+
+def greater_equal(a: Any, b: Any) -> Tensor:
+    """a >= b, elementwise, broadcast."""
+    return _pair("greater_equal", operator.ge, a, b)
+
+
+def logical_and(a: Any, b: Any) -> Tensor:
+    """a and b, for booleans, elementwise, broadcast."""
+    return _pair("logical_and", operator.and_, a, b)
+
+
+def logical_or(a: Any, b: Any) -> Tensor:
+    """a or b, for booleans, elementwise, broadcast."""
+    return _pair("logical_or", operator.or_, a, b)
+
+
+def logical_not(x: Tensor) -> Tensor:
+    """not x, for booleans, elementwise."""
+    return Tensor(backend_of(x.data).xp.logical_not(x.data))
+
+
+def isnan(x: Tensor) -> Tensor:
+    """Where x is not a number."""
+    return Tensor(backend_of(x.data).xp.isnan(x.data))
+
+
+def isinf(x: Tensor) -> Tensor:
+    """Where x is infinite."""
+    return Tensor(backend_of(x.data).xp.isinf(x.data))
+
+
+def isfinite(x: Tensor) -> Tensor:
+    """Where x is neither infinite nor NaN."""
+    return Tensor(backend_of(x.data).xp.isfinite(x.data))
+
+
+def _reduced(name: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    xp = backend_of(x.data).xp
+    axes = axes_of(name, axis, x.shape)
+    return Tensor(xp.asarray(getattr(xp, name)(x.data, axis=axes, keepdims=keepdims)))
+
+
+def any(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether any value along `axis` is true."""
+    return _reduced("any", x, axis, keepdims)
+
+
+def all(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether every value along `axis` is true."""
+    return _reduced("all", x, axis, keepdims)
+
+
+def _position(name: str, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
+    xp = backend_of(x.data).xp
+    if axis is not None:
+        (axis,) = axes_of(name, axis, x.shape)
+    return Tensor(xp.asarray(getattr(xp, name)(x.data, axis=axis, keepdims=keepdims)))
+
+
+def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The index of the first of the largest values; over all axes, in row-major order."""
+    return _position("argmax", x, axis, keepdims)
+
+
+def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """The index of the first of the smallest values; over all axes, in row-major order."""
+    return _position("argmin", x, axis, keepdims)
+
+
+def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
+    """The indices that sort x along `axis`; equal values keep their order."""
+    xp = backend_of(x.data).xp
+    return Tensor(xp.argsort(x.data, axis=axis, descending=descending, stable=True))
+
+
+def one_hot(indices: Tensor, num_classes: int, dtype: Any = "float32") -> Tensor:
+    """1 at each index and 0 elsewhere, along a new last axis: (...) -> (..., num_classes).
+
+    An index outside [0, num_classes) gives a row of zeros.
+    """
+    home = backend_of(indices.data)
+    xp = home.xp
+    index: Array = xp.expand_dims(indices.data, axis=-1)
+    classes = xp.arange(num_classes, dtype=index.dtype, device=index.device)
+    return Tensor(xp.astype(index == classes, home.dtype(dtype)))

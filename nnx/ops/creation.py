@@ -1,0 +1,77 @@
+"""New tensors on the active backend, and tensors like others."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from ..backends import active_backend, backend_of
+from ..tensor import Tensor
+
+Shape = int | tuple[int, ...] | list[int]
+
+
+def _shape(shape: Shape) -> tuple[int, ...]:
+    if isinstance(shape, tuple | list):
+        return tuple([operator.index(n) for n in shape])
+    return (operator.index(shape),)
+
+
+def zeros(shape: Shape, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros."""
+    return full(shape, 0, dtype, requires_grad)
+
+
+def ones(shape: Shape, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """A tensor of ones."""
+    return full(shape, 1, dtype, requires_grad)
+
+
+def full(
+    shape: Shape, fill_value: Any, dtype: Any = "float32", requires_grad: bool = False
+) -> Tensor:
+    """A tensor that holds one value everywhere."""
+    home = active_backend()
+    array = home.xp.full(_shape(shape), fill_value, dtype=home.dtype(dtype), device=home.device)
+    return Tensor(array, requires_grad)
+
+
+def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
+    """Evenly spaced numbers from `start` up to, not including, `stop` (`arange(n)`: 0 to n - 1).
+
+    Integers give int64 and floats float32, unless `dtype` says otherwise.
+    """
+    home = active_backend()
+    if dtype is None:
+        whole = all(isinstance(x, int) for x in (start, stop, step) if x is not None)
+        dtype = "int64" if whole else "float32"
+    return Tensor(home.xp.arange(start, stop, step, dtype=home.dtype(dtype), device=home.device))
+
+
+def linspace(start: float, stop: float, num: int, dtype: Any = "float32") -> Tensor:
+    """`num` evenly spaced numbers from `start` to `stop`, both included."""
+    home = active_backend()
+    return Tensor(home.xp.linspace(start, stop, num, dtype=home.dtype(dtype), device=home.device))
+
+
+def eye(n_rows: int, n_cols: int | None = None, dtype: Any = "float32") -> Tensor:
+    """A matrix with ones on its diagonal and zeros elsewhere."""
+    home = active_backend()
+    return Tensor(home.xp.eye(n_rows, n_cols, dtype=home.dtype(dtype), device=home.device))
+
+
+def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Zeros of x's shape, and its dtype unless another is given, in x's library."""
+    return full_like(x, 0, dtype)
+
+
+def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
+    """Ones of x's shape, and its dtype unless another is given, in x's library."""
+    return full_like(x, 1, dtype)
+
+
+def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
+    """One value in x's shape, and its dtype unless another is given, in x's library."""
+    home = backend_of(x.data)
+    wanted = x.data.dtype if dtype is None else home.dtype(dtype)
+    return Tensor(home.xp.full(x.data.shape, fill_value, dtype=wanted, device=x.data.device))

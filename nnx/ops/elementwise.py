@@ -1,0 +1,225 @@
+"""Functions of one number, elementwise.
+
+In each, g = dL/dy and dx = g f'(x); where f' is a function of y, only y is kept.  Where the
+derivative is infinite (log and sqrt at 0), so is the gradient, and NumPy says so as it does for
+1/0.
+"""
+
+from __future__ import annotations
+
+from ..autograd import Unary
+from ..backends import Array
+from ..tensor import Tensor
+
+
+class _FromOutput(Unary):
+    """An operation whose derivative is computed from y alone."""
+
+    floats_only = True
+
+    def forward(self, x: Array) -> Array:
+        y = self.compute(x)
+        if self.needs[0]:
+            self.y = y
+        return y
+
+    def compute(self, x: Array) -> Array:
+        raise NotImplementedError
+
+
+class _FromInput(Unary):
+    """An operation whose derivative is computed from x."""
+
+    floats_only = True
+
+    def forward(self, x: Array) -> Array:
+        if self.needs[0]:
+            self.x = x
+        return self.compute(x)
+
+    def compute(self, x: Array) -> Array:
+        raise NotImplementedError
+
+
+class Exp(_FromOutput):
+    """y = e^x:  dx = g y."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.exp(x)
+
+    def backward(self, g: Array) -> Array:
+        return g * self.y
+
+
+class Expm1(_FromOutput):
+    """y = e^x - 1:  dx = g (y + 1)."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.expm1(x)
+
+    def backward(self, g: Array) -> Array:
+        return g * (self.y + 1)
+
+
+class Log(_FromInput):
+    """y = log x:  dx = g / x."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.log(x)
+
+    def backward(self, g: Array) -> Array:
+        return g / self.x
+
+
+class Log1p(_FromInput):
+    """y = log(1 + x):  dx = g / (1 + x)."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.log1p(x)
+
+    def backward(self, g: Array) -> Array:
+        return g / (self.x + 1)
+
+
+class Sqrt(_FromOutput):
+    """y = √x:  dx = g / (2 y)."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.sqrt(x)
+
+    def backward(self, g: Array) -> Array:
+        return g / (self.y * 2)
+
+
+class Square(_FromInput):
+    """y = x²:  dx = 2 g x."""
+
+    floats_only = False
+
+    def compute(self, x: Array) -> Array:
+        return x * x
+
+    def backward(self, g: Array) -> Array:
+        return g * (self.x * 2)
+
+
+class Reciprocal(_FromOutput):
+    """y = 1/x:  dx = -g / x² = -g y²."""
+
+    def compute(self, x: Array) -> Array:
+        return 1.0 / x
+
+    def backward(self, g: Array) -> Array:
+        return -g * (self.y * self.y)
+
+
+class Abs(_FromInput):
+    """y = |x|:  dx = g sign(x), which is 0 at 0."""
+
+    floats_only = False
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.abs(x)
+
+    def backward(self, g: Array) -> Array:
+        return g * self.backend.xp.sign(self.x)
+
+
+class Sign(Unary):
+    """y = -1, 0 or 1:  flat wherever it is smooth, dx = 0."""
+
+    def forward(self, x: Array) -> Array:
+        return self.backend.xp.sign(x)
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.xp.zeros_like(g)
+
+
+class Tanh(_FromOutput):
+    """y = tanh x:  dx = g (1 - y²)."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.tanh(x)
+
+    def backward(self, g: Array) -> Array:
+        return g * (1 - self.y * self.y)
+
+
+class Sin(_FromInput):
+    """y = sin x:  dx = g cos x."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.sin(x)
+
+    def backward(self, g: Array) -> Array:
+        return g * self.backend.xp.cos(self.x)
+
+
+class Cos(_FromInput):
+    """y = cos x:  dx = -g sin x."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.cos(x)
+
+    def backward(self, g: Array) -> Array:
+        return -g * self.backend.xp.sin(self.x)
+
+
+def exp(x: Tensor) -> Tensor:
+    """e to the power x, elementwise."""
+    return Exp()(x)
+
+
+def expm1(x: Tensor) -> Tensor:
+    """exp(x) - 1, elementwise, accurate near 0."""
+    return Expm1()(x)
+
+
+def log(x: Tensor) -> Tensor:
+    """The natural logarithm, elementwise; -inf at 0, NaN below."""
+    return Log()(x)
+
+
+def log1p(x: Tensor) -> Tensor:
+    """log(1 + x), elementwise, accurate near 0."""
+    return Log1p()(x)
+
+
+def sqrt(x: Tensor) -> Tensor:
+    """The square root, elementwise; NaN below 0.  The gradient at 0 is infinite."""
+    return Sqrt()(x)
+
+
+def square(x: Tensor) -> Tensor:
+    """x * x, elementwise."""
+    return Square()(x)
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    """1 / x, elementwise."""
+    return Reciprocal()(x)
+
+
+def abs(x: Tensor) -> Tensor:
+    """The absolute value, elementwise; the gradient at 0 is 0."""
+    return Abs()(x)
+
+
+def sign(x: Tensor) -> Tensor:
+    """-1, 0 or 1 with the sign of x, elementwise; the gradient is 0 everywhere."""
+    return Sign()(x)
+
+
+def tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent, elementwise."""
+    return Tanh()(x)
+
+
+def sin(x: Tensor) -> Tensor:
+    """The sine, elementwise."""
+    return Sin()(x)
+
+
+def cos(x: Tensor) -> Tensor:
+    """The cosine, elementwise."""
+    return Cos()(x)

@@ -1,0 +1,254 @@
+"""Reading parts of a tensor by position, and the transpose: adding gradients up by position."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Node, Unary
+from ..backends import Array, backend_of, mixed
+from ..tensor import Tensor
+from ._broadcast import one_axis
+from .shape import permute_dims, reshape
+
+
+class GetItem(Unary):
+    """y = x[key] with integers, slices, None and Ellipsis: dx is g at those places, 0 elsewhere."""
+
+    def __init__(self, key: Any) -> None:
+        self.key = key
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return self.backend.slice(x, self.key)
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.slice_backward(g, self.key, self.shape)
+
+
+class Take(Unary):
+    """y = x[..., indices, ...] along one axis.
+
+    An index that is read several times gets the sum of its gradients:
+    dx[i] = sum of g[k] over all k with indices[k] = i.
+    """
+
+    def __init__(self, indices: Array, axis: int) -> None:
+        self.indices, self.axis = indices, axis
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return self.backend.xp.take(x, self.indices, axis=self.axis)
+
+    def backward(self, g: Array) -> Array:
+        xp, axis, shape = self.backend.xp, self.axis, self.shape
+        rest = tuple([n for k, n in enumerate(shape) if k != axis])
+        front = (axis, *[k for k in range(len(shape)) if k != axis])
+        rows = xp.reshape(xp.permute_dims(g, front), (g.shape[axis], math.prod(rest)))
+        rows = self.backend.index_add(rows, self.indices, shape[axis])  # (n, rest)
+        back = (*range(1, axis + 1), 0, *range(axis + 1, len(shape)))
+        return xp.permute_dims(xp.reshape(rows, (shape[axis], *rest)), back)
+
+
+class TakeAlongAxis(Unary):
+    """y[..., k] = x[..., indices[..., k]], for each line along the axis its own indices.
+
+    With the lines one under the other, position k of line b is number b n + k of one long row, and
+    backward is that of `Take`.
+    """
+
+    def __init__(self, indices: Array, axis: int) -> None:
+        self.indices, self.axis = indices, axis
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return self.backend.xp.take_along_axis(x, self.indices, axis=self.axis)
+
+    def backward(self, g: Array) -> Array:
+        xp, axis, shape = self.backend.xp, self.axis, self.shape
+        n, ndim = shape[axis], len(shape)
+        last = (*[k for k in range(ndim) if k != axis], axis)
+        lines = math.prod(shape) // n if n else 0
+        values = xp.reshape(xp.permute_dims(g, last), (-1,))
+        indices = xp.reshape(xp.permute_dims(self.indices, last), (lines, -1))
+        start = xp.arange(lines, dtype=indices.dtype, device=g.device) * n
+        flat = xp.reshape(indices + xp.reshape(start, (-1, 1)), (-1,))
+        out = self.backend.index_add(values, flat, lines * n)
+        out = xp.reshape(out, (*[shape[k] for k in last[:-1]], n))
+        back = (*range(axis), ndim - 1, *range(axis, ndim - 1))
+        return xp.permute_dims(out, back)
+
+
+def getitem(x: Tensor, key: Any) -> Tensor:
+    """x[key], as NumPy understands it: integers, slices, None, Ellipsis, a boolean mask, and
+    integer arrays (tensors, arrays or lists), which are broadcast with each other.
+
+    Raises:
+        IndexError: too many indices, an index out of range, or a mask of the wrong shape.
+    """
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(_is_array(part) for part in parts):
+        return _fancy(x, parts)
+    return GetItem(_plain_key(parts, x.shape))(x)
+
+
+def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
+    """The slices of x at `indices` (integers, one axis) along `axis`; repeats are allowed.
+
+    Raises:
+        IndexError: an index out of range.
+    """
+    if axis is None:
+        if x.ndim != 1:
+            raise ValueError(f"take: axis must be given for shape {x.shape}")
+        axis = 0
+    k = one_axis("take", axis, x.shape)
+    index = _indices("take", indices, x)
+    if index.ndim != 1:
+        raise ValueError(f"take: indices must have one axis; their shape is {tuple(index.shape)}")
+    return Take(backend_of(index).wrap_indices(index, x.shape[k]), k)(x)
+
+
+def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
+    """y[i, k] = x[i, indices[i, k]], and likewise for any number of axes: along `axis` each line
+    has its own indices.  x and indices agree in every other axis.
+
+    Raises:
+        ValueError: shapes that do not agree.
+        IndexError: an index out of range.
+    """
+    k = one_axis("take_along_axis", axis, x.shape)
+    index = _indices("take_along_axis", indices, x)
+    shape = tuple(index.shape)
+    if len(shape) != x.ndim or shape[:k] + shape[k + 1 :] != x.shape[:k] + x.shape[k + 1 :]:
+        raise ValueError(
+            "take_along_axis: x and indices must have the same shape except along the axis; "
+            f"axis {axis}, x {x.shape}, indices {shape}"
+        )
+    return TakeAlongAxis(backend_of(index).wrap_indices(index, x.shape[k]), k)(x)
+
+
+def _is_array(part: Any) -> bool:
+    return isinstance(part, Node | list) or (hasattr(part, "dtype") and hasattr(part, "ndim"))
+
+
+def _every_axis(parts: tuple[Any, ...], shape: tuple[int, ...]) -> list[Any]:
+    """The key with Ellipsis, written or implied at its end, as slices: one part per axis, or None.
+
+    A mask stands for as many axes as it has.
+    """
+    dots = [k for k, part in enumerate(parts) if part is Ellipsis]
+    if len(dots) > 1:
+        raise IndexError("an index can hold only one Ellipsis")
+    used = sum(_axes_used(part) for part in parts)
+    if used > len(shape):
+        raise IndexError(f"too many indices: {used} for the {len(shape)} axes of shape {shape}")
+    at = dots[0] if dots else len(parts)
+    return [*parts[:at], *[slice(None)] * (len(shape) - used), *parts[at + 1 :]]
+
+
+def _axes_used(part: Any) -> int:
+    if part is None or part is Ellipsis:
+        return 0
+    is_mask = hasattr(part, "dtype") and "bool" in str(part.dtype)
+    return part.ndim if is_mask else 1
+
+
+def _plain_key(parts: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
+    """A key of slices and integers counted from the front, one per axis, and None."""
+    key: list[Any] = []
+    axis = 0
+    for part in _every_axis(parts, shape):
+        if part is not None:
+            if not isinstance(part, slice):
+                part = _integer(part, axis, shape)
+            axis += 1
+        key.append(part)
+    return tuple(key)
+
+
+def _integer(part: Any, axis: int, shape: tuple[int, ...]) -> int:
+    if isinstance(part, bool) or not hasattr(part, "__index__"):
+        raise IndexError(
+            "an index is an integer, a slice, None, Ellipsis, a boolean mask or an integer array, "
+            f"not {part!r}"
+        )
+    k, length = part.__index__(), shape[axis]
+    if not -length <= k < length:
+        raise IndexError(
+            f"index {k} is out of range for axis {axis} of length {length}; shape {shape}"
+        )
+    return k % length
+
+
+def _fancy(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
+    """x[parts] where some parts are arrays: slices first, then the arrays as one `take`.
+
+    NumPy's rule for where the arrays' axes go: at the place of the first of them if they stand
+    side by side, in front of all others if something stands between.
+    """
+    parts = tuple([_indices("index", part, x) if _is_array(part) else part for part in parts])
+    basic: list[Any] = []  # slices and None, done at once
+    arrays: list[tuple[int, Array]] = []  # (place in the sliced tensor, indices)
+    axis = 0
+    for part in _every_axis(parts, x.shape):
+        if part is None or isinstance(part, slice):
+            basic.append(part)
+            axis += part is not None
+            continue
+        for index in _as_arrays(part, axis, x):
+            arrays.append((len(basic), index))
+            basic.append(slice(None))
+            axis += 1
+    if any(part != slice(None) for part in basic):
+        x = getitem(x, tuple(basic))
+
+    # The indexed axes in front, laid out as one, and the arrays as positions in it.
+    places = [place for place, _ in arrays]
+    others = [k for k in range(x.ndim) if k not in places]
+    lengths, rest = [x.shape[k] for k in places], tuple([x.shape[k] for k in others])
+    flat: Array = 0
+    for (_, index), length in zip(arrays, lengths, strict=True):
+        flat = flat * length + index
+    x = reshape(permute_dims(x, (*places, *others)), (math.prod(lengths), *rest))
+    xp = backend_of(flat).xp
+    y = reshape(Take(xp.reshape(flat, (-1,)), 0)(x), (*flat.shape, *rest))
+
+    first, n = places[0], flat.ndim
+    if places == list(range(first, first + len(places))):
+        y = permute_dims(y, (*range(n, n + first), *range(n), *range(n + first, y.ndim)))
+    return y
+
+
+def _as_arrays(part: Any, axis: int, x: Tensor) -> tuple[Array, ...]:
+    """An integer, integer array or mask as integer arrays, one for each axis it stands for."""
+    backend = backend_of(x.data)
+    if not hasattr(part, "dtype"):
+        k = _integer(part, axis, x.shape)  # beside arrays, an integer is an array without axes
+        return (backend.xp.asarray(k, dtype=backend.xp.int64, device=x.device),)
+    if part.dtype != backend.xp.bool:
+        return (backend.wrap_indices(part, x.shape[axis]),)
+    covered = x.shape[axis : axis + part.ndim]
+    if tuple(part.shape) != covered or not covered:
+        raise IndexError(
+            "a boolean mask must have the shape of the axes it stands for; "
+            f"mask {tuple(part.shape)}, axes {covered} of shape {x.shape}"
+        )
+    return tuple(backend.xp.nonzero(part))
+
+
+def _indices(name: str, indices: Any, x: Tensor) -> Array:
+    """Integer or boolean indices as an array of x's library, on its device."""
+    home = backend_of(x.data)
+    if isinstance(indices, Node):
+        indices = indices.data
+    if not hasattr(indices, "dtype"):
+        host = np.asarray(indices) if len(indices) else np.zeros(0, np.int64)
+        indices = home.xp.asarray(host.tolist(), dtype=home.dtype(host.dtype.name), device=x.device)
+    elif backend_of(indices) is not home:
+        raise mixed(home, backend_of(indices))
+    if not home.xp.isdtype(indices.dtype, ("integral", "bool")):
+        raise IndexError(f"{name}: indices must be integers or booleans, not {indices.dtype}")
+    return indices

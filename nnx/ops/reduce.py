@@ -1,0 +1,302 @@
+"""Sums, means, extremes: one number from many.
+
+In every backward g has the output's shape; `self.full(g)` puts the reduced axes back with length
+1, so that g broadcasts against x.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ..autograd import Unary
+from ..backends import Array
+from ..tensor import Tensor
+from ._broadcast import Axis, axes_of
+
+
+class Reduction(Unary):
+    """What reductions share: the axes they go over, and the way back to x's shape."""
+
+    def __init__(self, axis: Axis = None, keepdims: bool = False) -> None:
+        self.axis = axis
+        self.keepdims = keepdims
+
+    def over(self, x: Array) -> tuple[int, ...]:
+        """Note x's shape; the reduced axes counted from the front."""
+        self.shape = x.shape
+        if self.axis is None:
+            self.axes = tuple(range(x.ndim))
+        else:
+            self.axes = axes_of(type(self).__name__.lower(), self.axis, x.shape)
+        return self.axes
+
+    def count(self) -> int:
+        """How many numbers each output is made of."""
+        return math.prod([self.shape[k] for k in self.axes])
+
+    def full(self, g: Array) -> Array:
+        """g with every reduced axis, of length 1."""
+        if self.keepdims or not self.shape:
+            return g
+        axes = self.axes
+        return self.backend.xp.reshape(
+            g, tuple([1 if k in axes else n for k, n in enumerate(self.shape)])
+        )
+
+    def stretch(self, g: Array) -> Array:
+        """g repeated along the reduced axes."""
+        return self.backend.xp.broadcast_to(self.full(g), self.shape)
+
+
+class Sum(Reduction):
+    """y = sum of x:  every x[i] gets g."""
+
+    def forward(self, x: Array) -> Array:
+        xp = self.backend.xp
+        if x.dtype == xp.bool:
+            x = xp.astype(x, xp.int64)
+        return xp.sum(x, axis=self.over(x), keepdims=self.keepdims)
+
+    def backward(self, g: Array) -> Array:
+        return self.stretch(g)
+
+
+class Mean(Reduction):
+    """y = (sum of x) / n:  every x[i] gets g / n."""
+
+    floats_only = True
+
+    def forward(self, x: Array) -> Array:
+        return self.backend.xp.mean(x, axis=self.over(x), keepdims=self.keepdims)
+
+    def backward(self, g: Array) -> Array:
+        return self.stretch(g / self.count())
+
+
+class Var(Reduction):
+    """y = sum (x - m)² / (n - c), with m the mean and c the correction.
+
+    dx = 2 g (x - m) / (n - c): what x does to m drops out, since sum (x - m) = 0.
+    """
+
+    floats_only = True
+
+    def __init__(self, axis: Axis, correction: float, keepdims: bool) -> None:
+        super().__init__(axis, keepdims)
+        self.correction = correction
+
+    def forward(self, x: Array) -> Array:
+        return self.variance(x)
+
+    def variance(self, x: Array) -> Array:
+        xp, axes = self.backend.xp, self.over(x)
+        centred = x - xp.mean(x, axis=axes, keepdims=True)
+        self.n = self.count() - self.correction
+        if self.n <= 0:
+            raise ValueError(
+                f"{type(self).__name__.lower()}: needs more than correction={self.correction} "
+                f"values, got {self.count()}; axis {self.axis} of shape {tuple(x.shape)}"
+            )
+        if self.needs[0]:
+            self.centred = centred
+        return xp.sum(centred * centred, axis=axes, keepdims=self.keepdims) / self.n
+
+    def backward(self, g: Array) -> Array:
+        return self.full(g * (2 / self.n)) * self.centred
+
+
+class Std(Var):
+    """y = √var:  dx = g (x - m) / ((n - c) y), taken as 0 where y = 0."""
+
+    def forward(self, x: Array) -> Array:
+        self.y = self.backend.xp.sqrt(self.variance(x))
+        return self.y
+
+    def backward(self, g: Array) -> Array:
+        xp, y = self.backend.xp, self.y
+        safe = xp.where(y == 0, xp.ones_like(y), y)
+        return self.full(xp.where(y == 0, xp.zeros_like(g), g / (safe * self.n))) * self.centred
+
+
+class Max(Reduction):
+    """y = the largest x.
+
+    Over one axis the gradient goes to the first of the largest, as in `torch.max(x, dim)`;
+    over all axes or several it is shared evenly among them, as in `torch.amax` (and, over all,
+    `torch.max`).
+    """
+
+    def forward(self, x: Array) -> Array:
+        axes = self.over(x)
+        if not all(x.shape[k] for k in axes):
+            raise ValueError(
+                f"{type(self).__name__.lower()}: there is none of no values; axis {self.axis} of "
+                f"shape {tuple(x.shape)}"
+            )
+        y = self.extreme(x, axes)
+        if self.needs[0]:
+            if isinstance(self.axis, int):
+                self.where = self.position(x, axes[0])
+            else:
+                top = self.full(y)
+                self.hits = (x == top) | (x != x)  # NaN is the largest, and unequal to itself
+        return y
+
+    def extreme(self, x: Array, axes: tuple[int, ...]) -> Array:
+        return self.backend.xp.max(x, axis=axes, keepdims=self.keepdims)
+
+    def position(self, x: Array, axis: int) -> Array:
+        return self.backend.xp.argmax(x, axis=axis, keepdims=True)
+
+    def backward(self, g: Array) -> Array:
+        xp = self.backend.xp
+        g = self.full(g)
+        if isinstance(self.axis, int):
+            (axis,) = self.axes
+            shape = [1] * len(self.shape)
+            shape[axis] = self.shape[axis]
+            every = xp.arange(self.shape[axis], dtype=self.where.dtype, device=g.device)
+            hits = self.where == xp.reshape(every, tuple(shape))
+            return xp.where(hits, g, xp.zeros_like(g))
+        hits = xp.astype(self.hits, g.dtype)
+        return hits * (g / xp.sum(hits, axis=self.axes, keepdims=True))
+
+
+class Min(Max):
+    """y = the smallest x; ties as in `Max`."""
+
+    def extreme(self, x: Array, axes: tuple[int, ...]) -> Array:
+        return self.backend.xp.min(x, axis=axes, keepdims=self.keepdims)
+
+    def position(self, x: Array, axis: int) -> Array:
+        return self.backend.xp.argmin(x, axis=axis, keepdims=True)
+
+
+class Prod(Reduction):
+    """y = product of x:  dx[i] = g times the product of the others.
+
+    Without zeros that is g y / x[i].  With p the product of what is not zero: where one x is
+    zero it alone gets g p and the others 0; where two are, all get 0.
+    """
+
+    def forward(self, x: Array) -> Array:
+        axes = self.over(x)
+        if self.needs[0]:
+            self.x = x
+        return self.backend.xp.prod(x, axis=axes, keepdims=self.keepdims)
+
+    def backward(self, g: Array) -> Array:
+        xp, x = self.backend.xp, self.x
+        zero = x == 0
+        rest = xp.where(zero, xp.ones_like(x), x)
+        p = self.full(g) * xp.prod(rest, axis=self.axes, keepdims=True)
+        zeros = xp.sum(xp.astype(zero, xp.int64), axis=self.axes, keepdims=True)
+        alone = xp.where(zero, zeros == 1, zeros == 0)
+        return xp.where(alone, p / rest, xp.zeros_like(x))
+
+
+class LogSumExp(Reduction):
+    """y = log sum exp x = m + log sum exp(x - m), with m the largest x, so that exp stays in range.
+
+    dx = g exp(x - y), the softmax.
+    """
+
+    floats_only = True
+
+    def forward(self, x: Array) -> Array:
+        xp, axes = self.backend.xp, self.over(x)
+        m = xp.max(x, axis=axes, keepdims=True)
+        m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))
+        total = xp.sum(xp.exp(x - m), axis=axes, keepdims=True)
+        empty = total == 0  # every x is -inf
+        log = xp.log(xp.where(empty, xp.ones_like(total), total)) + m
+        y = xp.where(empty, xp.full_like(log, -math.inf), log)
+        if self.needs[0]:
+            self.x, self.y = x, xp.where(xp.isfinite(y), y, xp.zeros_like(y))
+        if self.keepdims:
+            return y
+        return xp.reshape(y, tuple([n for k, n in enumerate(x.shape) if k not in axes]))
+
+    def backward(self, g: Array) -> Array:
+        return self.full(g) * self.backend.xp.exp(self.x - self.y)
+
+
+class CumulativeSum(Unary):
+    """y[k] = x[0] + ... + x[k]:  x[k] is in y[k], y[k+1], ..., so dx[k] = g[k] + ... + g[n-1]."""
+
+    def __init__(self, axis: int, include_initial: bool) -> None:
+        self.axis, self.include_initial = axis, include_initial
+
+    def forward(self, x: Array) -> Array:
+        xp = self.backend.xp
+        y = xp.cumulative_sum(x, axis=self.axis)
+        if self.include_initial:
+            shape = list(x.shape)
+            shape[self.axis] = 1
+            first = xp.zeros(tuple(shape), dtype=y.dtype, device=x.device)
+            y = xp.concat([first, y], axis=self.axis)
+        return y
+
+    def backward(self, g: Array) -> Array:
+        xp, axis = self.backend.xp, self.axis
+        if self.include_initial:
+            g = g[(*[slice(None)] * axis, slice(1, None), ...)]
+        return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
+
+
+def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The sum over `axis` (an axis, several, or all); booleans are counted."""
+    return Sum(axis, keepdims)(x)
+
+
+def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The arithmetic mean over `axis` (an axis, several, or all)."""
+    return Mean(axis, keepdims)(x)
+
+
+def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+    """The variance over `axis`: sum (x - mean)² / (n - correction).
+
+    `correction` is 0 for the variance of these n numbers (the array API's default) and 1 for the
+    unbiased estimate from a sample (PyTorch's).
+    """
+    return Var(axis, correction, keepdims)(x)
+
+
+def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+    """The square root of `var`; where it is 0 the gradient is 0."""
+    return Std(axis, correction, keepdims)(x)
+
+
+def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The largest value over `axis`.
+
+    At a tie the gradient goes to the first of them for one axis, and is shared evenly among them
+    for all axes or a tuple, as in PyTorch (`max(dim)`, and `max()` or `amax`).
+    """
+    return Max(axis, keepdims)(x)
+
+
+def min(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The smallest value over `axis`; ties as in `max`."""
+    return Min(axis, keepdims)(x)
+
+
+def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """The product over `axis`; gradients are right where values are 0 too."""
+    return Prod(axis, keepdims)(x)
+
+
+def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log of the sum of exp(x) over `axis`, without overflow."""
+    return LogSumExp(axis, keepdims)(x)
+
+
+def cumulative_sum(x: Tensor, axis: int | None = None, include_initial: bool = False) -> Tensor:
+    """Running sums along `axis` (may be left out for one axis); `include_initial` starts with 0."""
+    if axis is None:
+        if x.ndim != 1:
+            raise ValueError(f"cumulative_sum: axis must be given for shape {x.shape}")
+        axis = 0
+    (axis,) = axes_of("cumulative_sum", axis, x.shape)
+    return CumulativeSum(axis, include_initial)(x)

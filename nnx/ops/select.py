@@ -1,0 +1,105 @@
+"""Choosing between values: where, clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..autograd import Function, Node
+from ..backends import Array, backend_of, mixed
+from ..tensor import Tensor
+from ._broadcast import Broadcasting, broadcast_shape, fit_broadcast, plain_number
+
+
+class Where(Broadcasting):
+    """y = a where the condition holds, else b: each gets g where it was chosen, 0 elsewhere."""
+
+    def __init__(self, condition: Array) -> None:
+        self.condition = condition
+
+    def forward(self, a: Array, b: Array) -> Array:
+        return self.backend.xp.where(self.condition, a, b)
+
+    def backward(self, g: Array) -> tuple[Array | None, Array | None]:
+        xp = self.backend.xp
+        zeros = xp.zeros_like(g)
+        for_a, for_b = self.needs
+        return (
+            xp.where(self.condition, g, zeros) if for_a else None,
+            xp.where(self.condition, zeros, g) if for_b else None,
+        )
+
+    def explain(self, a: Any, b: Any) -> None:
+        shapes = [tuple(x.shape) for x in (self.condition, a, b) if hasattr(x, "shape")]
+        broadcast_shape("where", *shapes)
+
+
+class Clip(Function):
+    """y = min(max(x, low), high):  x gets g where low <= x <= high, low where x is below it, high
+    where the result is high.
+    """
+
+    def forward(self, x: Array, low: Any, high: Any) -> Array:
+        xp = self.backend.xp
+        y = x if low is None else xp.maximum(x, low)
+        if high is not None:
+            y = xp.minimum(y, high)
+        if True in self.needs:
+            self.x, self.low, self.high = x, low, high
+        return y
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        xp, x, low, high = self.backend.xp, self.x, self.low, self.high
+        above = x >= low if low is not None else x == x
+        below = x <= high if high is not None else x == x
+        zeros = xp.zeros_like(g)
+        for_x, for_low, for_high = self.needs
+        gx = xp.where(above & below, g, zeros) if for_x else None
+        gl = gh = None
+        if for_low:
+            wins = x < low if high is None else (x < low) & (low < high)
+            gl = xp.where(wins, g, zeros)
+        if for_high:
+            wins = x > high if low is None else (x > high) | (low > high)
+            gh = xp.where(wins, g, zeros)
+        return gx, gl, gh
+
+    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        return fit_broadcast(self.backend.xp, gradient, shape, dtype)
+
+
+def where(condition: Any, a: Any, b: Any) -> Tensor:
+    """a where the condition (booleans) holds, b elsewhere; all broadcast, a or b may be a number.
+
+    Both a and b are computed in full: an infinite gradient on the side that was not chosen is
+    multiplied by 0 further back, which makes NaN; clip or replace such values before.
+    """
+    if isinstance(condition, Node):
+        condition = condition.data
+    if not isinstance(a, Node) and not isinstance(b, Node):
+        a = Tensor(_as_float(condition, a))
+    home = backend_of(condition)
+    for x in (a, b):
+        if isinstance(x, Node) and backend_of(x.data) is not home:
+            raise mixed(home, backend_of(x.data))
+    if condition.dtype != home.xp.bool:
+        raise TypeError(f"where: the condition must be of dtype bool, not {condition.dtype}")
+    return Where(condition)(a, b)
+
+
+def _as_float(condition: Array, x: Any) -> Array:
+    """A number as float32 (an integer as int64) beside a condition."""
+    xp = backend_of(condition).xp
+    dtype = xp.float32 if isinstance(x, float) else xp.int64
+    return xp.asarray(x, dtype=dtype, device=condition.device)
+
+
+def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """x held between `min` and `max` (numbers or tensors; None: no bound), elementwise.
+
+    The gradient passes where min <= x <= max, the bounds included.
+    """
+    if min is None and max is None:
+        return x
+    low, high = plain_number(min), plain_number(max)
+    broadcast_shape("clip", *[tuple(b.shape) for b in (x, low, high) if hasattr(b, "shape")])
+    return Clip()(x, low, high)

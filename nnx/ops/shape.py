@@ -1,0 +1,373 @@
+"""Moving numbers about: shapes, order, joining, cutting, padding.
+
+These are linear and every output is a copy of one input, so backward is the same journey back;
+where an input was copied several times, its gradients are added up.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from ..autograd import Function, Unary
+from ..backends import Array
+from ..tensor import Tensor
+from ._broadcast import Axis, axes_of, broadcast_shape, one_axis, sum_to
+
+
+def _along(axis: int, part: Any) -> tuple[Any, ...]:
+    """The key that takes `part` of one axis and all of the others."""
+    return (*[slice(None)] * axis, part, ...)
+
+
+class Reshape(Unary):
+    """The same numbers in row-major order, in another shape: dx = g in x's shape."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x: Array) -> Array:
+        shape, self.shape = self.shape, x.shape
+        return self.backend.xp.reshape(x, shape)
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.xp.reshape(g, self.shape)
+
+
+class PermuteDims(Unary):
+    """y's axis k is x's axis axes[k]: dx permutes g by the inverse."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x: Array) -> Array:
+        return self.backend.xp.permute_dims(x, self.axes)
+
+    def backward(self, g: Array) -> Array:
+        inverse = [0] * len(self.axes)
+        for k, axis in enumerate(self.axes):
+            inverse[axis] = k
+        return self.backend.xp.permute_dims(g, tuple(inverse))
+
+
+class BroadcastTo(Unary):
+    """Every number repeated: dx adds up what its copies get."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def forward(self, x: Array) -> Array:
+        self.x_shape = x.shape
+        return self.backend.xp.broadcast_to(x, self.shape)
+
+    def backward(self, g: Array) -> Array:
+        return sum_to(self.backend.xp, g, self.x_shape)
+
+
+class Flip(Unary):
+    """y[k] = x[n-1-k]: dx flips g."""
+
+    def __init__(self, axes: tuple[int, ...]) -> None:
+        self.axes = axes
+
+    def forward(self, x: Array) -> Array:
+        return self.backend.xp.flip(x, axis=self.axes)
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.xp.flip(g, axis=self.axes)
+
+
+class Roll(Unary):
+    """y[(k + shift) mod n] = x[k]: dx rolls g back."""
+
+    def __init__(self, shift: int | tuple[int, ...], axis: Axis) -> None:
+        self.shift, self.axis = shift, axis
+
+    def forward(self, x: Array) -> Array:
+        return self.backend.xp.roll(x, self.shift, axis=self.axis)
+
+    def backward(self, g: Array) -> Array:
+        shift = self.shift
+        back = -shift if isinstance(shift, int) else tuple([-s for s in shift])
+        return self.backend.xp.roll(g, back, axis=self.axis)
+
+
+class Concat(Function):
+    """Inputs one after the other along an axis: each gets its own stretch of g."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, *xs: Array) -> Array:
+        self.lengths = [x.shape[self.axis] for x in xs]
+        return self.backend.xp.concat(xs, axis=self.axis)
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        parts: list[Array | None] = []
+        start = 0
+        for length, needed in zip(self.lengths, self.needs, strict=True):
+            part = slice(start, start + length)
+            parts.append(g[_along(self.axis, part)] if needed else None)
+            start += length
+        return tuple(parts)
+
+    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.backend.xp.astype(gradient, dtype)  # inputs of several float dtypes
+
+
+class Split(Function):
+    """x cut at `cuts` along an axis; backward joins the gradients of the parts."""
+
+    def __init__(self, cuts: Sequence[int], axis: int) -> None:
+        self.cuts, self.axis = cuts, axis
+
+    def forward(self, x: Array) -> tuple[Array, ...]:
+        ends = [*self.cuts, x.shape[self.axis]]
+        starts = [0, *self.cuts]
+        return tuple([x[_along(self.axis, slice(a, b))] for a, b in zip(starts, ends, strict=True)])
+
+    def backward(self, *gs: Array) -> Array:
+        return self.backend.xp.concat(gs, axis=self.axis)
+
+
+class Stack(Concat):
+    """Inputs side by side along a new axis: each gets its own slice of g."""
+
+    def forward(self, *xs: Array) -> Array:
+        return self.backend.xp.stack(xs, axis=self.axis)
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        return tuple(
+            [g[_along(self.axis, k)] if need else None for k, need in enumerate(self.needs)]
+        )
+
+
+class Unstack(Function):
+    """The slices of x along an axis; backward stacks their gradients."""
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> tuple[Array, ...]:
+        return tuple([x[_along(self.axis, k)] for k in range(x.shape[self.axis])])
+
+    def backward(self, *gs: Array) -> Array:
+        return self.backend.xp.stack(gs, axis=self.axis)
+
+
+class Repeat(Unary):
+    """Every slice along an axis `times` times in a row; dx adds up what the copies get."""
+
+    def __init__(self, times: int, axis: int) -> None:
+        self.times, self.axis = times, axis
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return self.backend.xp.repeat(x, self.times, axis=self.axis)
+
+    def backward(self, g: Array) -> Array:
+        xp, shape, axis = self.backend.xp, self.shape, self.axis
+        split = (*shape[: axis + 1], self.times, *shape[axis + 1 :])
+        return xp.sum(xp.reshape(g, split), axis=axis + 1)
+
+
+class Tile(Unary):
+    """x laid side by side, times[k] times along axis k; dx adds up the tiles of g."""
+
+    def __init__(self, times: tuple[int, ...]) -> None:
+        self.times = times
+
+    def forward(self, x: Array) -> Array:
+        self.shape = x.shape
+        return self.backend.xp.tile(x, self.times)
+
+    def backward(self, g: Array) -> Array:
+        xp = self.backend.xp
+        ndim = max(len(self.times), len(self.shape))
+        times = (1,) * (ndim - len(self.times)) + self.times
+        shape = (1,) * (ndim - len(self.shape)) + tuple(self.shape)
+        split = [n for pair in zip(times, shape, strict=True) for n in pair]
+        tiles = xp.sum(xp.reshape(g, tuple(split)), axis=tuple(range(0, 2 * ndim, 2)))
+        return xp.reshape(tiles, self.shape)
+
+
+def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
+    """The same numbers in row-major order, in another shape; one length may be -1: what is left.
+
+    Raises:
+        ValueError: the shape holds another number of values.
+    """
+    new = (shape,) if isinstance(shape, int) else tuple([operator.index(n) for n in shape])
+    known = 1
+    for n in new:
+        known *= n if n != -1 else 1
+    holes = new.count(-1)
+    size = x.size
+    fits = size == known if not holes else holes == 1 and known > 0 and size % known == 0
+    if not fits:
+        raise ValueError(
+            f"reshape: {size} values of shape {x.shape} do not fit the shape {tuple(new)}"
+        )
+    return Reshape(new)(x)
+
+
+def permute_dims(x: Tensor, axes: Sequence[int]) -> Tensor:
+    """x with its axes in another order: y.shape[k] = x.shape[axes[k]].
+
+    Raises:
+        ValueError: `axes` does not name every axis once.
+    """
+    order = axes_of("permute_dims", tuple(axes), x.shape)
+    if len(order) != x.ndim:
+        raise ValueError(
+            f"permute_dims: axes must name each of the {x.ndim} axes once; axes {tuple(axes)}, "
+            f"shape {x.shape}"
+        )
+    return PermuteDims(order)(x)
+
+
+def matrix_transpose(x: Tensor) -> Tensor:
+    """The last two axes exchanged: (..., I, J) -> (..., J, I)."""
+    if x.ndim < 2:
+        raise ValueError(f"matrix_transpose: needs two axes or more; shape {x.shape}")
+    axes = list(range(x.ndim))
+    axes[-2], axes[-1] = axes[-1], axes[-2]
+    return PermuteDims(tuple(axes))(x)
+
+
+def moveaxis(x: Tensor, source: int, destination: int) -> Tensor:
+    """x with the axis `source` moved to `destination`, the others in their order."""
+    start = one_axis("moveaxis", source, x.shape)
+    axes = [k for k in range(x.ndim) if k != start]
+    axes.insert(one_axis("moveaxis", destination, x.shape), start)
+    return PermuteDims(tuple(axes))(x)
+
+
+def squeeze(x: Tensor, axis: Axis = None) -> Tensor:
+    """x without the axes named (None: without all axes of length 1).
+
+    Raises:
+        ValueError: a named axis is longer than 1.
+    """
+    if axis is None:
+        axes = tuple([k for k, n in enumerate(x.shape) if n == 1])
+    else:
+        axes = axes_of("squeeze", axis, x.shape)
+    if any(x.shape[k] != 1 for k in axes):
+        raise ValueError(
+            f"squeeze: only an axis of length 1 can be dropped; axis {axis}, shape {x.shape}"
+        )
+    return Reshape(tuple([n for k, n in enumerate(x.shape) if k not in axes]))(x)
+
+
+def expand_dims(x: Tensor, axis: Axis = 0) -> Tensor:
+    """x with a new axis of length 1 at the place (or places) `axis` of the result."""
+    where = axis if isinstance(axis, tuple) else (0 if axis is None else axis,)
+    shape = (1,) * (x.ndim + len(where))
+    places = axes_of("expand_dims", where, shape)
+    old = iter(x.shape)
+    return Reshape(tuple([1 if k in places else next(old) for k in range(len(shape))]))(x)
+
+
+def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
+    """x repeated along new axes and along axes of length 1.
+
+    Raises:
+        ValueError: x cannot be broadcast to this shape.
+    """
+    new = tuple(shape)
+    if broadcast_shape("broadcast_to", x.shape, new) != new:
+        raise ValueError(f"broadcast_to: shape {x.shape} cannot become {new}")
+    return BroadcastTo(new)(x)
+
+
+def flip(x: Tensor, axis: Axis = None) -> Tensor:
+    """x in reverse order along `axis` (None: along all)."""
+    return Flip(axes_of("flip", axis, x.shape))(x)
+
+
+def roll(x: Tensor, shift: int | tuple[int, ...], axis: Axis = None) -> Tensor:
+    """x moved on by `shift` along `axis`, what falls off the end coming in at the start."""
+    if axis is not None:
+        axes_of("roll", axis, x.shape)
+    return Roll(shift, axis)(x)
+
+
+def concat(xs: Sequence[Tensor], axis: int | None = 0) -> Tensor:
+    """Tensors joined along an axis they have (None: flattened first).
+
+    Raises:
+        ValueError: no tensors, or shapes that differ elsewhere than along `axis`.
+    """
+    xs = list(xs)
+    if not xs:
+        raise ValueError("concat: no tensors were given")
+    if axis is None:
+        return Concat(0)(*[reshape(x, (-1,)) for x in xs])
+    k = one_axis("concat", axis, xs[0].shape)
+    rest = {(*x.shape[:k], *x.shape[k + 1 :]) for x in xs}
+    if len(rest) > 1 or len({x.ndim for x in xs}) > 1:
+        raise ValueError(
+            f"concat: shapes must agree except along axis {axis}; "
+            f"shapes {', '.join(str(x.shape) for x in xs)}"
+        )
+    return Concat(k)(*xs)
+
+
+def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """Tensors of one shape joined along a new axis.
+
+    Raises:
+        ValueError: no tensors, or shapes that differ.
+    """
+    xs = list(xs)
+    if not xs:
+        raise ValueError("stack: no tensors were given")
+    if len({x.shape for x in xs}) > 1:
+        raise ValueError(
+            f"stack: shapes must be the same; shapes {', '.join(str(x.shape) for x in xs)}"
+        )
+    return Stack(one_axis("stack", axis, (*xs[0].shape, 1)))(*xs)
+
+
+def unstack(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
+    """The slices of x along `axis`, without that axis."""
+    return Unstack(one_axis("unstack", axis, x.shape))(x)
+
+
+def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+    """x cut along `axis`: into that many equal parts, or at the positions given (as NumPy does).
+
+    Raises:
+        ValueError: the axis cannot be cut into equal parts, or positions out of order.
+    """
+    k = one_axis("split", axis, x.shape)
+    length = x.shape[k]
+    if isinstance(sections, int):
+        if sections < 1 or length % sections:
+            raise ValueError(
+                f"split: axis {axis} of length {length} cannot be cut into {sections} equal "
+                f"parts; shape {x.shape}"
+            )
+        step = length // sections
+        cuts = [part * step for part in range(1, sections)]
+    else:
+        cuts = [operator.index(cut) for cut in sections]
+        if cuts != sorted(cuts) or any(not 0 <= cut <= length for cut in cuts):
+            raise ValueError(
+                f"split: positions must rise from 0 to {length}; positions {cuts}, axis {axis}, "
+                f"shape {x.shape}"
+            )
+    return Split(cuts, k)(x)
+
+
+def repeat(x: Tensor, repeats: int, axis: int) -> Tensor:
+    """Every slice along `axis` `repeats` times in a row: (a, b) -> (a, a, b, b)."""
+    return Repeat(repeats, one_axis("repeat", axis, x.shape))(x)
+
+
+def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
+    """x laid side by side: repetitions[k] times along axis k, counted from the last."""
+    times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
+    return Tile(times)(x)

@@ -1,0 +1,173 @@
+"""Every operation: finite differences on every backend, and a table that must stay complete."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from gradients import check_gradients
+
+import nnx
+from nnx import ops
+
+RNG = np.random.default_rng(5)
+A = RNG.standard_normal((3, 4))
+B = RNG.standard_normal((3, 4))
+C = RNG.standard_normal((2, 3, 4))
+POSITIVE = RNG.uniform(0.5, 2, (3, 4))
+ROW = RNG.standard_normal(4)
+APART = np.linspace(-2, 2, 12).reshape(3, 4) + 0.05  # no ties, no zeros
+M = RNG.standard_normal((4, 5))
+
+
+def index(values):
+    """Indices of the library the test runs on are made from lists."""
+    return np.asarray(values).tolist()
+
+
+# name -> [(function of tensors, arrays), ...]
+CASES = {
+    "abs": [(ops.abs, [APART])],
+    "add": [(ops.add, [A, B]), (ops.add, [A, ROW]), (lambda x: x + 2.5, [A])],
+    "broadcast_to": [(lambda x: ops.broadcast_to(x, (2, 3, 4)), [ROW])],
+    "clip": [
+        (lambda x: ops.clip(x, -1.0, 1.0), [APART]),
+        (lambda x: ops.clip(x, max=0.5), [APART]),
+        (ops.clip, [C, np.full(4, -0.5), np.full((3, 1), 0.5)]),
+    ],
+    "concat": [
+        (lambda *xs: ops.concat(xs, axis=1), [A, A[:, :2], B]),
+        (lambda *xs: ops.concat(xs, axis=None), [A, ROW]),
+    ],
+    "cos": [(ops.cos, [A])],
+    "cumulative_sum": [
+        (lambda x: ops.cumulative_sum(x, axis=1), [C]),
+        (lambda x: ops.cumulative_sum(x, axis=-1, include_initial=True), [C]),
+    ],
+    "divide": [(ops.divide, [A, POSITIVE]), (lambda x: 2 / x, [POSITIVE])],
+    "exp": [(ops.exp, [A])],
+    "expand_dims": [(lambda x: ops.expand_dims(x, axis=(0, -1)), [A])],
+    "expm1": [(ops.expm1, [A])],
+    "flip": [(ops.flip, [A]), (lambda x: ops.flip(x, axis=1), [C])],
+    "getitem": [
+        (lambda x: x[1], [A]),
+        (lambda x: x[..., -1, None, ::-2], [C]),
+        (lambda x: x[index([0, 2, 0, -1])], [A]),
+        (lambda x: x[1, :, index([[0, 2], [0, -1]])], [C]),
+        (lambda x: x[:, index([2, 1, 2]), index([0, 3, 0])], [C]),
+        (lambda x: x[index([0, 1, 0]), 1:, index([0, 3, 0])], [C]),
+        (lambda x: x[(A > 0).tolist()], [A]),
+        (lambda x: x[:, (A > 0).tolist()], [C]),
+    ],
+    "linear": [(ops.linear, [A, M.T, RNG.standard_normal(5)]), (ops.linear, [C, M.T])],
+    "log": [(ops.log, [POSITIVE])],
+    "log1p": [(ops.log1p, [POSITIVE])],
+    "logsumexp": [(ops.logsumexp, [A]), (lambda x: ops.logsumexp(x, axis=(0, 2)), [C])],
+    "matmul": [
+        (ops.matmul, [A, M]),
+        (ops.matmul, [C, M]),
+        (ops.matmul, [ROW, M]),
+        (ops.matmul, [C, ROW]),
+        (ops.matmul, [ROW, ROW[::-1]]),
+    ],
+    "matrix_transpose": [(ops.matrix_transpose, [C])],
+    "max": [
+        (ops.max, [A]),
+        (lambda x: ops.max(x, axis=1), [C]),
+        (lambda x: ops.max(x, axis=(0, 2), keepdims=True), [C]),
+    ],
+    "maximum": [(ops.maximum, [A, ROW]), (lambda x: ops.maximum(0.0, x), [APART])],
+    "mean": [(ops.mean, [A]), (lambda x: ops.mean(x, axis=(0, 2)), [C])],
+    "min": [(ops.min, [A]), (lambda x: ops.min(x, axis=-1, keepdims=True), [C])],
+    "minimum": [(ops.minimum, [A, ROW])],
+    "moveaxis": [(lambda x: ops.moveaxis(x, 0, -1), [C])],
+    "multiply": [(ops.multiply, [A, B]), (ops.multiply, [C, ROW]), (lambda x: 3 * x, [A])],
+    "negative": [(ops.negative, [A])],
+    "permute_dims": [(lambda x: ops.permute_dims(x, (2, 0, 1)), [C])],
+    "pow": [
+        (ops.pow, [POSITIVE, A]),
+        (lambda x: x**3, [A]),
+        (lambda x: x**2, [A]),
+        (lambda x: x**-0.5, [POSITIVE]),
+        (lambda x: 2**x, [A]),
+    ],
+    "prod": [
+        (ops.prod, [A]),
+        (lambda x: ops.prod(x, axis=1), [np.where(A > 1, 0.0, A)]),
+        (lambda x: ops.prod(x, axis=(0, 2), keepdims=True), [C]),
+    ],
+    "reciprocal": [(ops.reciprocal, [POSITIVE])],
+    "relu": [(ops.relu, [APART])],
+    "repeat": [(lambda x: ops.repeat(x, 3, axis=1), [C])],
+    "reshape": [(lambda x: ops.reshape(x, (2, -1)), [A])],
+    "roll": [
+        (lambda x: ops.roll(x, 5), [A]),
+        (lambda x: ops.roll(x, (1, -1), axis=(0, 1)), [C]),
+    ],
+    "sign": [(lambda x: ops.sign(x) * x, [APART])],
+    "sin": [(ops.sin, [A])],
+    "split": [
+        (lambda x: ops.split(x, 2, axis=1), [A]),
+        (lambda x: ops.split(x, [1, 1, 3], axis=-1)[::2], [A]),
+    ],
+    "sqrt": [(ops.sqrt, [POSITIVE])],
+    "square": [(ops.square, [A])],
+    "squeeze": [(lambda x: ops.squeeze(ops.expand_dims(x, axis=1)), [A])],
+    "stack": [(lambda *xs: ops.stack(xs, axis=1), [A, B])],
+    "std": [(lambda x: ops.std(x, axis=1, correction=1), [C]), (ops.std, [A])],
+    "subtract": [(ops.subtract, [A, ROW]), (lambda x: 1 - x, [A])],
+    "sum": [(ops.sum, [A]), (lambda x: ops.sum(x, axis=(0, -1), keepdims=True), [C])],
+    "take": [(lambda x: ops.take(x, index([1, 0, -1, 1]), axis=1), [C])],
+    "take_along_axis": [
+        (lambda x: ops.take_along_axis(x, index([[0, 0], [3, -1], [1, 2]]), axis=1), [A]),
+        (lambda x: ops.take_along_axis(x, index([[0, 2, 1, 1]]), axis=0), [A]),
+    ],
+    "tanh": [(ops.tanh, [A])],
+    "tile": [(lambda x: ops.tile(x, (2, 1, 3)), [A]), (lambda x: ops.tile(x, 2), [A])],
+    "unstack": [(ops.unstack, [A]), (lambda x: ops.unstack(x, axis=1)[1::2], [C])],
+    "var": [(lambda x: ops.var(x, axis=(0, 2), correction=1), [C]), (ops.var, [A])],
+    "where": [(lambda a, b: ops.where(a > b, a * a, b), [A, ROW])],
+}
+
+WITHOUT_GRADIENT = {
+    *["all", "any", "argmax", "argmin", "argsort", "isfinite", "isinf", "isnan", "one_hot"],
+    *["equal", "greater", "greater_equal", "less", "less_equal", "not_equal"],
+    *["logical_and", "logical_not", "logical_or"],
+    *["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"],
+}
+ELSEWHERE = {"astype": "test_cast.py", "cross_entropy": "test_loss.py"}
+
+TABLE = [
+    pytest.param(function, arrays, id=f"{name}-{k}")
+    for name, cases in CASES.items()
+    for k, (function, arrays) in enumerate(cases)
+]
+
+
+def test_no_operation_is_missing_from_the_table():
+    listed = set(CASES) | WITHOUT_GRADIENT | set(ELSEWHERE)
+    assert set(ops.__all__) == listed
+
+
+@pytest.mark.parametrize("function, arrays", TABLE)
+def test_gradient(backend, function, arrays):
+    backend.skip_without_float64()
+    check_gradients(function, *arrays, wrap=backend.asarray)
+
+
+@pytest.mark.parametrize("function, arrays", TABLE)
+def test_float32_in_float32_out_and_inputs_untouched(backend, function, arrays):
+    hosts = [np.asarray(a, "float32") for a in arrays]
+    inputs = [backend.strided(a) for a in hosts]
+    tensors = [nnx.Tensor(x, requires_grad=True) for x in inputs]
+    results = function(*tensors)
+    total = None
+    for y in results if isinstance(results, tuple) else [results]:
+        assert isinstance(y, nnx.Tensor)
+        part = ops.sum(y)
+        total = part if total is None else total + part
+    total.backward()
+    for tensor, x, host in zip(tensors, inputs, hosts, strict=True):
+        assert tensor.grad.dtype == x.dtype == total.dtype
+        assert type(tensor.grad) is type(x)
+        assert tuple(tensor.grad.shape) == host.shape
+        np.testing.assert_array_equal(backend.to_numpy(x), host)
