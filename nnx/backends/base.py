@@ -98,6 +98,8 @@ _PYTHON_DTYPES = {float: "float32", int: "int64", bool: "bool"}
 def dtype_name(dtype: Any) -> str:
     """ "float32" for any library's float32."""
     name = getattr(dtype, "name", None)  # NumPy, CuPy
+    if name is None and isinstance(dtype, type):
+        name = dtype.__name__  # numpy.float32, the scalar's class
     if name is None:
         name = str(dtype).rpartition(".")[2]  # array_api_strict.float32, torch.float32
     return str(name)
