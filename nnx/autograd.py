@@ -103,7 +103,7 @@ class Function:
     __slots__ = ("__dict__", "backend", "needs", "order", "outputs", "slots", "sources")
 
     backend: Backend
-    needs: Sequence[bool]
+    needs: tuple[bool, ...]
 
     # The tape entry, written by __call__ where a gradient is wanted.
     order: int  # the number of the call; -1: walked and freed
@@ -153,7 +153,7 @@ class Function:
         if backend is None:
             raise TypeError(f"{type(self).__name__} needs at least one Tensor, got {inputs!r}")
         self.backend = backend
-        self.needs = needs
+        self.needs = tuple(needs)
         y = self.forward(*arrays)
 
         if type(y) is not tuple:
