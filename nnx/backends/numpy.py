@@ -12,6 +12,7 @@ from .cpu.embedding import NumpyEmbedding
 from .cpu.gru import NumpyGRU
 from .cpu.loss import NumpyLoss
 from .cpu.lstm import NumpyLSTM
+from .cpu.optim import NumpyOptim
 from .cpu.random import NumpyRandom
 from .cpu.rnn import NumpyRNN
 
@@ -22,6 +23,7 @@ class NumpyBackend(
     NumpyGRU,
     NumpyLoss,
     NumpyLSTM,
+    NumpyOptim,
     NumpyRandom,
     NumpyRNN,
     Backend,
