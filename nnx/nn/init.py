@@ -1,33 +1,186 @@
 """Initial values of parameters.
 
-Every function gives a parameter new values, on the backend and in the dtype it has, and returns
-it.  They are drawn from nnx's shared generator (`nnx.manual_seed`), and are bit-identical on
-every backend.
+Every function gives a tensor new values, in the library, on the device and in the dtype it has,
+and returns it.  They are drawn from nnx's shared generator (`nnx.manual_seed`), or from one's own
+by `generator=`, and are bit-identical on every backend.
+
+How large should they be?  In a layer y[o] = sum_i W[o, i] x[i] with `fan_in` terms and weights of
+variance σ², independent of x and of mean zero, var(y) = fan_in σ² E[x²]: the signal keeps its size
+from layer to layer if σ² = gain² / fan_in, where `gain` makes up for what the activation function
+takes away (√2 for ReLU, which halves E[x²]).  The gradient, which passes the layer the other way,
+asks for fan_out instead.  Xavier's rule is the mean of the two, Kaiming's chooses one.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ..backends import dtype_name
-from ..random import default_generator
+import numpy as np
+
+from ..backends import active_backend, copy_beside, dtype_name
+from ..random import Generator, default_generator
 from ..tensor import Tensor
 
 T = TypeVar("T", bound=Tensor)
 
+GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
 
-def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
-    """U(a, b)."""
-    dtype = dtype_name(tensor.dtype)
-    tensor.data = default_generator().uniform(tensor.shape, a, b, dtype, like=tensor.data)
+
+def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> T:
+    """Draw from the uniform distribution on [a, b)."""
+    source = generator or default_generator()
+    tensor.data = source.uniform(tensor.shape, a, b, dtype_name(tensor.dtype), like=tensor.data)
     return tensor
 
 
+def normal_(
+    tensor: T, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
+) -> T:
+    """Draw from the normal distribution."""
+    source = generator or default_generator()
+    values = source.normal(tensor.shape, mean, std, dtype_name(tensor.dtype))
+    return _fill(tensor, values)
+
+
+def trunc_normal_(
+    tensor: T,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Generator | None = None,
+) -> T:
+    """Draw from the normal distribution, given that a <= x <= b."""
+    source = generator or default_generator()
+    values = source.truncated_normal(tensor.shape, mean, std, a, b, dtype_name(tensor.dtype))
+    return _fill(tensor, values)
+
+
+def constant_(tensor: T, value: float) -> T:
+    """Set every element to one value."""
+    return _fill(tensor, np.full(tensor.shape, value, np.float64))
+
+
+def zeros_(tensor: T) -> T:
+    """Set every element to 0."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: T) -> T:
+    """Set every element to 1."""
+    return constant_(tensor, 1.0)
+
+
+def eye_(tensor: T) -> T:
+    """Make a matrix the identity: 1 on its diagonal, 0 elsewhere."""
+    if tensor.ndim != 2:
+        raise ValueError(f"eye_: the tensor must be a matrix; shape {tensor.shape}")
+    return _fill(tensor, np.eye(*tensor.shape))
+
+
+def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
+    """U(-b, b) with b = gain √(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    U(-b, b) has variance b²/3, so σ² = gain² 2 / (fan_in + fan_out).
+    """
+    bound = gain * math.sqrt(6.0 / sum(fans(tensor)))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
+    """N(0, σ²) with σ = gain √(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(fans(tensor))), generator)
+
+
+def kaiming_uniform_(
+    tensor: T,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> T:
+    """U(-b, b) with b = gain √(3 / fan) (He et al. 2015).
+
+    Args:
+        a: the negative slope of the leaky ReLU that follows (0: ReLU).
+        mode: "fan_in" keeps the size of the signal, "fan_out" that of the gradient.
+        nonlinearity: which activation function follows; see `calculate_gain`.
+    """
+    bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: T,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Generator | None = None,
+) -> T:
+    """N(0, σ²) with σ = gain / √fan (He et al. 2015); arguments as in `kaiming_uniform_`."""
+    std = calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
+    return normal_(tensor, 0.0, std, generator)
+
+
+def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
+    """Rows (or columns, where there are more rows) of length `gain`, at right angles to each other.
+
+    The axes after the first are taken as one.  Q of a QR decomposition of normal draws, with the
+    signs that make R's diagonal positive, is uniform over all such matrices (Mezzadri 2007; Saxe
+    et al. 2014 for the use).  Computed in host memory in float64.
+    """
+    if tensor.ndim < 2:
+        raise ValueError(f"orthogonal_: the tensor needs two axes or more; shape {tensor.shape}")
+    rows = tensor.shape[0]
+    columns = math.prod(tensor.shape[1:])
+    if not rows * columns:
+        return tensor
+    source = generator or default_generator()
+    draws = source.normal((max(rows, columns), min(rows, columns)), dtype="float64")
+    q, r = np.linalg.qr(active_backend().to_numpy(draws))
+    q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+    return _fill(tensor, gain * np.reshape(q if rows >= columns else q.T, tensor.shape))
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """What the weights must make up for, given the activation function that follows.
+
+    "linear", "conv1d" and the like, "sigmoid": 1; "tanh": 5/3; "relu": √2;
+    "leaky_relu": √(2 / (1 + slope²)), slope 0.01 unless `param` says otherwise; "selu": 3/4.
+    """
+    if nonlinearity == "leaky_relu":
+        slope = 0.01 if param is None else param
+        return math.sqrt(2.0 / (1 + slope**2))
+    if nonlinearity.startswith("conv"):
+        return 1.0
+    if nonlinearity not in GAINS:
+        raise ValueError(
+            f"calculate_gain: unknown nonlinearity {nonlinearity!r}; known are "
+            f"{', '.join([*GAINS, 'leaky_relu'])}"
+        )
+    return GAINS[nonlinearity]
+
+
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (O, I, *window)."""
+    """(fan_in, fan_out) of a weight (O, I, *window): I and O, times the window's size.
+
+    Raises:
+        ValueError: the tensor has less than two axes, as a bias has.
+    """
     shape = tensor.shape
     if len(shape) < 2:
         raise ValueError(f"fans: a weight must be (out, in, *window); shape {shape}")
     window = math.prod(shape[2:])
     return shape[1] * window, shape[0] * window
+
+
+def _fan(tensor: Tensor, mode: str) -> int:
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f'the mode must be "fan_in" or "fan_out", got {mode!r}')
+    return fans(tensor)[mode == "fan_out"]
+
+
+def _fill(tensor: T, values: Any) -> T:
+    tensor.data = copy_beside(tensor.data, values)
+    return tensor
