@@ -13,6 +13,7 @@ from ..base import Backend
 from ..launcher import Modules
 from .conv import CudaConv
 from .loss import CudaLoss
+from .norm import CudaNorm
 from .pool import CudaPool
 from .random import CudaRandom
 
@@ -20,6 +21,7 @@ from .random import CudaRandom
 class CudaBackend(
     CudaConv,
     CudaLoss,
+    CudaNorm,
     CudaPool,
     CudaRandom,
     Backend,

@@ -1,0 +1,298 @@
+"""Normalisation in CUDA (`kernels/batch_norm.cu`, `kernels/layer_norm.cu`)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
+from ..portable.norm import NormKernels
+from ..saved import Saved
+from .planes import THREADS, by_plane, threads_across
+
+Array = Any
+
+# A channel is reduced in parts, so that there are about this many blocks in all: enough to keep a
+# large device busy.  A fixed number, so that results do not depend on the device.
+BLOCKS = 512
+SPAN = 2048  # a longer plane is cut into pieces of this many positions
+CHANNELS_A_BLOCK = 32  # where a channel has one position an image
+
+
+def per_channel(images: int, channels: int, length: int, cuts: int) -> Plan:
+    """Blocks in x count channels, or groups of them; in y, the parts of a channel."""
+    across = CHANNELS_A_BLOCK if length == 1 else threads_across(length)
+    down = THREADS // across
+    groups = ceil_div(channels, CHANNELS_A_BLOCK) if length == 1 else channels
+    parts = min(ceil_div(images * cuts, down), max(1, BLOCKS // max(groups, 1)))
+    return Plan((groups, parts), (across, down))
+
+
+def one_warp_each(channels: int) -> Plan:
+    return Plan((ceil_div(channels * 32, THREADS),), (THREADS,))
+
+
+def one_block_each(rows: int) -> Plan:
+    return Plan((rows,), (THREADS,))
+
+
+CHANNEL_MOMENTS = register(
+    Kernel(
+        "batch_norm.cu",
+        "channel_moments",
+        "x:in parts:out images:i32 channels:i32 length:i32 cuts:i32 span:i32",
+        per_channel,
+    )
+)
+MERGE_MOMENTS = register(
+    Kernel(
+        "batch_norm.cu",
+        "merge_moments",
+        "parts:in mean:out variance:out inverse:out channels:i32 count:i32 eps:real",
+        one_warp_each,
+    )
+)
+CHANNEL_NORMALIZE = register(
+    Kernel(
+        "batch_norm.cu",
+        "channel_normalize",
+        "x:in mean:in inverse:in weight:in? bias:in? y:out planes:i32 channels:i32 length:i32",
+        lambda planes, length: by_plane(planes, length),
+    )
+)
+CHANNEL_SUMS = register(
+    Kernel(
+        "batch_norm.cu",
+        "channel_sums",
+        "gy:in x:in mean:in inverse:in parts:out "
+        "images:i32 channels:i32 length:i32 cuts:i32 span:i32 groups:i32",
+        per_channel,
+    )
+)
+MERGE_SUMS = register(
+    Kernel(
+        "batch_norm.cu",
+        "merge_sums",
+        "parts:in plain:out along:out channels:i32 count:i32",
+        one_warp_each,
+    )
+)
+BATCH_NORM_BACKWARD = register(
+    Kernel(
+        "batch_norm.cu",
+        "batch_norm_backward",
+        "gy:in x:in mean:in inverse:in weight:in? plain:in along:in gx:out "
+        "planes:i32 channels:i32 length:i32 count:real",
+        lambda planes, length: by_plane(planes, length),
+    )
+)
+ROW_NORMALIZE = register(
+    Kernel(
+        "layer_norm.cu",
+        "row_normalize",
+        "x:in weight:in? bias:in? y:out mean:out inverse:out "
+        "rows:i32 length:i32 inner:i32 groups:i32 eps:real",
+        one_block_each,
+    )
+)
+ROW_NORMALIZE_BACKWARD = register(
+    Kernel(
+        "layer_norm.cu",
+        "row_normalize_backward",
+        "gy:in x:in mean:in inverse:in weight:in? gx:out rows:i32 length:i32 inner:i32 groups:i32",
+        one_block_each,
+    )
+)
+
+Needs = tuple[bool, ...]
+Gradients = tuple[Array | None, Array | None, Array | None]
+
+
+class CudaNorm(NormKernels):
+    modules: Modules
+
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array, Saved]:
+        if not _suits(x, weight, bias):
+            return super().batch_norm(x, weight, bias, eps)
+        n, c, length = _as_planes(x)
+        parts = self._parts(3, n, c, length, x.dtype)
+        launch(CHANNEL_MOMENTS, self.modules, x=x, parts=parts, **_cut(n, c, length))
+        mean, variance, inverse = (self.xp.empty((c,), dtype=x.dtype) for _ in range(3))
+        launch(
+            MERGE_MOMENTS,
+            self.modules,
+            parts=parts,
+            mean=mean,
+            variance=variance,
+            inverse=inverse,
+            channels=c,
+            count=parts.shape[1],
+            eps=eps,
+        )
+        y = self.xp.empty(x.shape, dtype=x.dtype)
+        launch(
+            CHANNEL_NORMALIZE,
+            self.modules,
+            x=x,
+            mean=mean,
+            inverse=inverse,
+            weight=weight,
+            bias=bias,
+            y=y,
+            planes=n * c,
+            channels=c,
+            length=length,
+        )
+        return y, mean, variance, Saved((x, mean, inverse, weight))
+
+    def batch_norm_backward(self, gy: Array, saved: Saved, needs: Needs) -> Gradients:
+        if len(saved) == 3:
+            return super().batch_norm_backward(gy, saved, needs)
+        x, mean, inverse, weight = saved
+        n, c, length = _as_planes(x)
+        gb, gw = self._channel_sums(gy, x, mean, inverse, groups=0)
+        gx = None
+        if needs[0]:
+            gx = self.xp.empty(x.shape, dtype=x.dtype)
+            launch(
+                BATCH_NORM_BACKWARD,
+                self.modules,
+                gy=gy,
+                x=x,
+                mean=mean,
+                inverse=inverse,
+                weight=weight,
+                plain=gb,
+                along=gw,
+                gx=gx,
+                planes=n * c,
+                channels=c,
+                length=length,
+                count=n * length,
+            )
+        return gx, gw if needs[1] else None, gb if needs[2] else None
+
+    def layer_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Saved]:
+        if not _suits(x, weight, bias):
+            return super().layer_norm(x, weight, bias, eps)
+        return self._rows(x, weight, bias, eps, groups=1)
+
+    def layer_norm_backward(self, gy: Array, saved: Saved, needs: Needs) -> Gradients:
+        if len(saved) == 3:
+            return super().layer_norm_backward(gy, saved, needs)
+        return self._rows_backward(gy, saved, needs)
+
+    def group_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
+    ) -> tuple[Array, Saved]:
+        if not _suits(x, weight, bias):
+            return super().group_norm(x, weight, bias, groups, eps)
+        return self._rows(x, weight, bias, eps, groups)
+
+    def group_norm_backward(self, gy: Array, saved: Saved, needs: Needs) -> Gradients:
+        if len(saved) == 3:
+            return super().group_norm_backward(gy, saved, needs)
+        return self._rows_backward(gy, saved, needs)
+
+    def _rows(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float, groups: int
+    ) -> tuple[Array, Saved]:
+        """x (N, C, ...): a row is a sample's group of channels (layer norm: x (M, D), 1 group)."""
+        xp = self.xp
+        n, c, length = _as_planes(x)
+        mean, inverse = (xp.empty((n * groups,), dtype=x.dtype) for _ in range(2))
+        y = xp.empty(x.shape, dtype=x.dtype)
+        launch(
+            ROW_NORMALIZE,
+            self.modules,
+            x=x,
+            weight=weight,
+            bias=bias,
+            y=y,
+            mean=mean,
+            inverse=inverse,
+            rows=n * groups,
+            length=c // groups * length,
+            inner=length,
+            groups=groups,
+            eps=eps,
+        )
+        return y, Saved((x, mean, inverse, weight, groups))
+
+    def _rows_backward(self, gy: Array, saved: Saved, needs: Needs) -> Gradients:
+        x, mean, inverse, weight, groups = saved
+        n, c, length = _as_planes(x)
+        gx = gw = gb = None
+        if needs[0]:
+            gx = self.xp.empty(x.shape, dtype=x.dtype)
+            launch(
+                ROW_NORMALIZE_BACKWARD,
+                self.modules,
+                gy=gy,
+                x=x,
+                mean=mean,
+                inverse=inverse,
+                weight=weight,
+                gx=gx,
+                rows=n * groups,
+                length=c // groups * length,
+                inner=length,
+                groups=groups,
+            )
+        if needs[1] or needs[2]:
+            gb, gw = self._channel_sums(gy, x, mean, inverse, groups)
+        return gx, gw if needs[1] else None, gb if needs[2] else None
+
+    def _channel_sums(
+        self, gy: Array, x: Array, mean: Array, inverse: Array, groups: int
+    ) -> tuple[Array, Array]:
+        """The gradients of bias and weight, (C,) each."""
+        n, c, length = _as_planes(x)
+        parts = self._parts(2, n, c, length, x.dtype)
+        launch(
+            CHANNEL_SUMS,
+            self.modules,
+            gy=gy,
+            x=x,
+            mean=mean,
+            inverse=inverse,
+            parts=parts,
+            groups=groups,
+            **_cut(n, c, length),
+        )
+        plain, along = (self.xp.empty((c,), dtype=x.dtype) for _ in range(2))
+        launch(
+            MERGE_SUMS,
+            self.modules,
+            parts=parts,
+            plain=plain,
+            along=along,
+            channels=c,
+            count=parts.shape[1],
+        )
+        return plain, along
+
+    def _parts(self, kinds: int, n: int, c: int, length: int, dtype: Any) -> Array:
+        """Room for what `per_channel` blocks write."""
+        cut = _cut(n, c, length)
+        plan = per_channel(n, c, length, cut["cuts"])
+        return self.xp.empty((kinds, plan.grid[1], c), dtype=dtype)
+
+
+def _suits(x: Array, weight: Array | None, bias: Array | None) -> bool:
+    same = all(a is None or a.dtype == x.dtype for a in (weight, bias))
+    return x.dtype in REALS and x.size > 0 and same
+
+
+def _as_planes(x: Array) -> tuple[int, int, int]:
+    """(N, C, positions)."""
+    return x.shape[0], x.shape[1], math.prod(x.shape[2:])
+
+
+def _cut(n: int, c: int, length: int) -> dict[str, int]:
+    cuts = ceil_div(length, SPAN)
+    return {"images": n, "channels": c, "length": length, "cuts": cuts, "span": SPAN}
