@@ -38,7 +38,7 @@ from .linear import linear, matmul
 from .loss import cross_entropy
 from .lstm import lstm, lstm_cell
 from .normalization import batch_norm, batch_norm_inference, group_norm, layer_norm
-from .padding import pad_border, source_lines
+from .padding import pad_border
 from .pooling import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -49,7 +49,6 @@ from .pooling import (
     max_pool1d,
     max_pool2d,
 )
-from .recurrent import by_direction, check_layer, check_lengths, device_lengths, time_major
 from .reduce import cumulative_sum, logsumexp, max, mean, min, prod, std, sum, var
 from .rnn import rnn
 from .select import clip, where
@@ -88,9 +87,6 @@ __all__ = [
     "batch_norm",
     "batch_norm_inference",
     "broadcast_to",
-    "by_direction",
-    "check_layer",
-    "check_lengths",
     "clip",
     "concat",
     "conv1d",
@@ -99,7 +95,6 @@ __all__ = [
     "cos",
     "cross_entropy",
     "cumulative_sum",
-    "device_lengths",
     "divide",
     "embedding",
     "equal",
@@ -164,7 +159,6 @@ __all__ = [
     "roll",
     "sign",
     "sin",
-    "source_lines",
     "split",
     "sqrt",
     "square",
@@ -177,7 +171,6 @@ __all__ = [
     "take_along_axis",
     "tanh",
     "tile",
-    "time_major",
     "unstack",
     "var",
     "where",
