@@ -18,7 +18,7 @@ ROOMS = [
     ["functional", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics"],
-    ["train", "parity", "debug"],
+    ["train", "tools", "debug"],
     ["recipes", "plots"],
     ["cli", "__main__"],
 ]

@@ -1,0 +1,92 @@
+"""Finding what is slow or wrong without being seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from .backends import Backend, active_backend
+from .tensor import Tensor
+
+# What makes the host wait for the device: reading values out of an array.
+_READING = (
+    "__bool__",
+    "__float__",
+    "__int__",
+    "__index__",
+    "__complex__",
+    "__array__",
+    "item",
+    "get",
+    "tolist",
+    "tobytes",
+)
+_TENSOR_READING = ("__bool__", "__float__", "__int__", "__array__", "item", "numpy", "tolist")
+
+
+class HiddenTransfer(RuntimeError):
+    """Values were read from the device inside `no_transfers`."""
+
+
+@contextmanager
+def no_transfers(backend: str | Backend | None = None) -> Iterator[None]:
+    """Raise where values are read back from the device inside a `with` block.
+
+    A GPU runs behind the host; `loss.item()`, `if (x > 0).any():` or `float(x)` makes the host
+    wait until it has caught up, and a training step that does so once per layer is slow for no
+    visible reason.  Inside this block each of them raises `HiddenTransfer`, on a CPU as well, so
+    that a training loop can be checked before it meets a GPU:
+
+        with nnx.debug.no_transfers():
+            loss = loss_fn(model(x), y)
+            loss.backward()
+            optimizer.step()
+        print(loss.item())
+
+    Tensors are watched on every backend, plain arrays where their class can be (CuPy and
+    array_api_strict; NumPy's is sealed).
+
+    Args:
+        backend: whose arrays to watch; the active one by default.
+    """
+    from .backends import get_backend
+
+    home = get_backend(backend) if isinstance(backend, str) else backend or active_backend()
+    array_class = type(home.from_numpy(np.zeros(1, np.float32)))
+    with ExitStack() as stack:
+        for owner, names in ((Tensor, _TENSOR_READING), (array_class, _READING)):
+            for name in names:
+                if hasattr(owner, name):
+                    stack.enter_context(_forbidden(owner, name))
+        yield
+
+
+@contextmanager
+def _forbidden(owner: type, name: str) -> Iterator[None]:
+    """Replace a method by one that raises; a sealed class is left as it is."""
+    own = vars(owner).get(name)
+    try:
+        setattr(owner, name, _raiser(owner, name))
+    except TypeError:  # a built-in class
+        yield
+        return
+    try:
+        yield
+    finally:
+        if own is None:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
+
+
+def _raiser(owner: type, name: str) -> Callable[..., Any]:
+    def forbidden(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise HiddenTransfer(
+            f"{owner.__name__}.{name} reads values from the device and makes the host wait for it "
+            f"(array of shape {tuple(self.shape)}); inside no_transfers() nothing may"
+        )
+
+    return forbidden

@@ -1,0 +1,1 @@
+"""What a careful person wants beside training: comparisons, checks, a doctor."""

@@ -1,0 +1,92 @@
+"""`nnx.parity` finds the layer at fault, and only that one."""
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx import nn
+from nnx.backends import Backend, use_backend
+from nnx.backends.numpy import NumpyBackend
+from nnx.tools.parity import parity
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((6, 5)).astype("float32"), rng.integers(0, 3, 6)
+
+
+def network():
+    return nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 4), nn.ReLU(), nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize("other", ["array_api_strict", "array_api_strict:device1"])
+def test_two_good_backends_agree(batch, other):
+    pytest.importorskip("array_api_strict")
+    model = network()
+    report = parity(model, batch, nn.CrossEntropyLoss(), backends=("numpy", other))
+    assert report.ok and report.first is None, str(report)
+    # Three dense layers with output and three gradients, two ReLUs with output and one.
+    assert len(report.rows) == 3 * 4 + 2 * 2
+    assert "agree in all 16 tensors" in str(report)
+
+
+def test_without_a_loss_the_gradient_is_random(batch):
+    report = parity(network(), batch[0], backends=("numpy", Backend(np, "portable")))
+    assert report.ok and any("gradient of weight" in row.tensor for row in report.rows)
+
+
+def test_the_model_is_left_as_it_was(batch):
+    model = network()
+    before = {k: np.array(v) for k, v in model.state_dict().items()}
+    parity(model, batch, nn.CrossEntropyLoss(), backends=("numpy", Backend(np, "portable")))
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name])
+    assert all(p.grad is None for p in model.parameters())
+    assert "forward" not in vars(model[0])
+
+
+@pytest.mark.parametrize(
+    "kernel, tensor",
+    [("linear", "output"), ("relu_backward", "gradient of input")],
+)
+def test_a_corrupt_constant_is_traced_to_its_layer(batch, kernel, tensor):
+    """The fault is planted in one call only: the layer that makes it must be named."""
+
+    class Corrupt(NumpyBackend):
+        calls = 0
+
+    def corrupted(self, *args):
+        result = getattr(NumpyBackend, kernel)(self, *args)
+        type(self).calls += 1
+        return result * np.float32(1.001) if type(self).calls == 2 else result
+
+    setattr(Corrupt, kernel, corrupted)
+    # Backward runs layer by layer as well, so the second call belongs to the second such layer.
+    report = parity(network(), batch, nn.CrossEntropyLoss(), backends=(NumpyBackend(), Corrupt()))
+    assert not report.ok
+    assert report.first.layer == ("2" if kernel == "linear" else "3")
+    assert report.first.tensor == tensor
+    assert sum(not row.ok for row in report.rows) == 1
+    assert f"differ first in layer '{report.first.layer}'" in str(report)
+
+
+def test_dropout_draws_the_same_mask_on_both(batch):
+    nnx.manual_seed(3)
+    model = nn.Sequential(nn.Linear(5, 50), nn.Dropout(0.5), nn.Linear(50, 3))
+    report = parity(model, batch, nn.CrossEntropyLoss(), ("numpy", Backend(np, "portable")))
+    assert report.ok, str(report)
+
+
+def test_an_unknown_backend_is_refused(batch):
+    with pytest.raises(ValueError, match="no_such_library"):
+        parity(network(), batch[0], backends=("numpy", "no_such_library"))
+    with pytest.raises(ValueError, match="compares two backends, got 1"):
+        parity(network(), batch[0], backends=("numpy",))
+
+
+def test_it_runs_whatever_backend_is_active(batch):
+    pytest.importorskip("array_api_strict")
+    with use_backend("array_api_strict"):
+        model = network()
+    assert parity(model, batch[0], backends=("numpy", "array_api_strict")).ok
