@@ -34,6 +34,15 @@ def no_gpu() -> str | None:
     return None
 
 
+def describe_device() -> str:
+    """The current device in one line: name, compute capability, free and total memory."""
+    device = cupy.cuda.Device()
+    name = cupy.cuda.runtime.getDeviceProperties(device.id)["name"].decode()
+    free, total = device.mem_info
+    major, minor = device.compute_capability[:-1], device.compute_capability[-1]
+    return f"{name}, compute capability {major}.{minor}, {free >> 20} of {total >> 20} MiB free"
+
+
 def compile_kernel(kernel: Kernel, options: tuple[str, ...]) -> Any:
     """The function `kernel.name` of `kernel.source`, compiled by NVRTC.
 

@@ -137,6 +137,7 @@ def _cupy_wheels() -> Iterator[Finding]:
             continue
     cuda = _driver_cuda()
     wanted = None if cuda is None else "cupy-cuda13x" if cuda >= 13000 else "cupy-cuda12x"
+    driver = "" if cuda is None else f"CUDA {cuda // 1000}"
     if len(installed) > 1:
         names = " ".join(n for n, _ in installed)
         yield Finding(
@@ -149,7 +150,7 @@ def _cupy_wheels() -> Iterator[Finding]:
         state = NOTE
         detail = "none installed"
         if cuda is not None:
-            detail += f", though a driver for CUDA {cuda // 1000} is here"
+            detail += f", though a driver for {driver} is here"
         extra = "cuda13" if wanted == "cupy-cuda13x" else "cuda12"
         yield Finding("CuPy wheels", state, detail, f"pip install 'nnx-array[{extra}]' for a GPU")
     else:
@@ -158,7 +159,7 @@ def _cupy_wheels() -> Iterator[Finding]:
             yield Finding(
                 "CuPy wheels",
                 WRONG,
-                f"{name} {version} needs a newer driver: this one supports CUDA {cuda // 1000}",
+                f"{name} {version} needs a newer driver: this one supports {driver}",
                 f"pip uninstall {name}, then pip install {wanted}",
             )
         else:

@@ -161,7 +161,6 @@ def _record(
     """Run the whole model once, forward and backward, and write down what each layer saw."""
     calls: list[_Call] = []
     names = {id(m): n or type(m).__name__ for n, m in model.named_modules()}
-    states: dict[int, dict[str, Any]] = {}
     generator = random.default_generator()
 
     def watch(layer: Module) -> None:
@@ -246,7 +245,7 @@ def _error(a: np.ndarray, b: np.ndarray) -> float:
     if a.size == 0:
         return 0.0
     a, b = a.astype(np.float64), b.astype(np.float64)
-    scale = max(float(np.max(np.abs(a))), float(np.max(np.abs(b))), np.finfo(np.float32).tiny)
+    scale = float(max(np.max(np.abs(a)), np.max(np.abs(b)), 1e-38))
     return float(np.max(np.abs(a - b))) / scale
 
 
