@@ -1,31 +1,4 @@
-"""One description of every CUDA kernel, and one way to launch them all.
-
-A `Kernel` says which function of which `.cu` file it is, what its arguments are called, which
-way each one goes, and how many threads it wants:
-
-    IM2COL = Kernel(
-        "im2col.cu", "im2col",
-        "x:in cols:out size:i64 width:i32",
-        lambda size: per_element(size),
-    )
-
-The arguments stand in the order of the C function:
-
-| written | C type | passed |
-| --- | --- | --- |
-| `x:in` | `const REAL*` | a float32 or float64 array; copied first if it is not contiguous |
-| `y:out` | `REAL*` | a contiguous array of which the kernel writes every element |
-| `y:inout` | `REAL*` | a contiguous array that the kernel reads and updates |
-| `t:in:i64`, `mask:out:u8` | `const long long*`, `unsigned char*` | an array of a fixed type |
-| `bias:in?` | `const REAL*` | the same, or None, which arrives as a null pointer |
-| `n:i32`, `seed:u64`, `p:f32` | `int`, `unsigned long long`, `float` | a number |
-| `scale:real` | `REAL` | a number, as wide as the arrays |
-| `K:const` | none: `-DK=3` | a number fixed when the kernel is compiled |
-
-Kernels are plain `extern "C"` functions in which `REAL` is a macro: a file is compiled once as
-`-DREAL=float` and once as `-DREAL=double`, whichever is asked for.  Templates would do as well,
-but CuPy before 14.2 compiles name expressions again in every process, and keeps the binaries of
-plain functions on disk.
+"""One `launch` for every CUDA kernel, and the modules that are compiled for it.
 
 `launch` does what every launch needs: contiguous inputs, exact scalar widths (CuPy passes a
 Python number as 64 bits whatever the kernel declares), empty grids, errors that name the kernel
@@ -35,162 +8,41 @@ one thing that differs between a GPU and the tests: `cupy.RawModule`, or g++ (`t
 
 from __future__ import annotations
 
-import inspect
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from itertools import product
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
-REALS: dict[np.dtype[Any], str] = {np.dtype("float32"): "float", np.dtype("float64"): "double"}
+from .kernel import (
+    MOST_LISTED,
+    REALS,
+    REGISTRY,
+    TYPES,
+    Argument,
+    Kernel,
+    Plan,
+    ceil_div,
+    describe,
+    per_element,
+    register,
+)
 
-TYPES: dict[str, np.dtype[Any]] = {
-    "i8": np.dtype("int8"),
-    "u8": np.dtype("uint8"),
-    "i32": np.dtype("int32"),
-    "u32": np.dtype("uint32"),
-    "i64": np.dtype("int64"),
-    "u64": np.dtype("uint64"),
-    "f32": np.dtype("float32"),
-    "f64": np.dtype("float64"),
-    "bool": np.dtype("bool"),
-}
+__all__ = [
+    "REALS",
+    "REGISTRY",
+    "CompileError",
+    "Kernel",
+    "Modules",
+    "Plan",
+    "ceil_div",
+    "launch",
+    "per_element",
+    "register",
+]
 
 LARGEST_GRID = (2**31 - 1, 65535, 65535)
 LARGEST_BLOCK = 1024
-
-
-class Plan(NamedTuple):
-    """How many threads: blocks in the grid, threads in a block, bytes of dynamic shared memory."""
-
-    grid: tuple[int, ...]
-    block: tuple[int, ...]
-    shared: int = 0
-
-
-def ceil_div(a: int, b: int) -> int:
-    """How many pieces of `b` cover `a`."""
-    return -(-a // b)
-
-
-def per_element(size: int, block: int = 256) -> Plan:
-    """One thread for each of `size` elements."""
-    return Plan((ceil_div(size, block),), (block,))
-
-
-class Argument(NamedTuple):
-    """One argument of a kernel, as its description says."""
-
-    name: str
-    direction: str  # "in", "out", "inout", "scalar" or "const"
-    type: str  # a key of TYPES, or "real"
-    optional: bool = False
-
-    @property
-    def is_array(self) -> bool:
-        return self.direction in ("in", "out", "inout")
-
-    def __str__(self) -> str:
-        if not self.is_array:
-            return f"{self.name}:{'const' if self.direction == 'const' else self.type}"
-        return f"{self.name}:{self.direction}{'?' * self.optional}:{self.type}"
-
-
-def parse_argument(text: str) -> Argument:
-    """`"x:in"`, `"t:in:i64"`, `"bias:in?"`, `"n:i32"` or `"K:const"` as an `Argument`."""
-    name, _, rest = text.partition(":")
-    kind, _, type_ = rest.partition(":")
-    direction, optional = kind.removesuffix("?"), kind.endswith("?")
-    types = ("real", *TYPES)
-    if name.isidentifier():
-        if direction in ("in", "out", "inout") and (type_ or "real") in types:
-            return Argument(name, direction, type_ or "real", optional)
-        if kind in types and not type_:
-            return Argument(name, "scalar", kind)
-        if kind == "const" and not type_:
-            return Argument(name, "const", "i32")
-    raise ValueError(
-        f"kernel argument {text!r}: write name:in, name:out, name:inout (with ? if it may be None, "
-        f"and :type if it is not REAL), name:type or name:const; types are {', '.join(types)}"
-    )
-
-
-class Kernel:
-    """The description of one CUDA function; see the module's docstring for `args`.
-
-    `plan` is called with the scalar (and const) arguments it names, and `itemsize`, the bytes of
-    a REAL, if it names that.  `constants` lists for each const argument the values that are
-    compiled and tested, and no others can be launched.
-    """
-
-    def __init__(
-        self,
-        source: str,
-        name: str,
-        args: str,
-        plan: Callable[..., Plan],
-        constants: Mapping[str, tuple[int, ...]] | None = None,
-    ) -> None:
-        self.source, self.name, self.plan = source, name, plan
-        self.arguments = tuple(parse_argument(text) for text in args.split())
-        self.constants = dict(constants or {})
-
-        names = [a.name for a in self.arguments]
-        if len(set(names)) != len(names):
-            raise ValueError(f"kernel {name}: two arguments of the same name in {args!r}")
-        declared = {a.name for a in self.arguments if a.direction == "const"}
-        if declared != set(self.constants):
-            raise ValueError(
-                f"kernel {name}: const arguments are {sorted(declared)}, "
-                f"but values are listed for {sorted(self.constants)}"
-            )
-        self.names = frozenset(names)
-        self.passed = tuple(a for a in self.arguments if a.direction != "const")
-        self.outputs = tuple(a.name for a in self.arguments if a.direction == "out")
-        self.plan_names = tuple(inspect.signature(plan).parameters)
-        numbers = {a.name for a in self.arguments if not a.is_array} | {"itemsize"}
-        if unknown := set(self.plan_names) - numbers:
-            raise ValueError(
-                f"kernel {name}: the plan asks for {sorted(unknown)}, not numbers here"
-            )
-        self._reals = tuple(a for a in self.passed if a.is_array and a.type == "real")
-
-    def planned(self, plan: Callable[..., Plan]) -> Kernel:
-        """The same kernel with other numbers of blocks and threads: to tune it, or to test it."""
-        args = " ".join(map(str, self.arguments))
-        return Kernel(self.source, self.name, args, plan, self.constants)
-
-    def __repr__(self) -> str:
-        return f"Kernel({self.source}: {self.name}({', '.join(map(str, self.arguments))}))"
-
-    def real(self, values: Mapping[str, Any]) -> np.dtype[Any]:
-        """What REAL is for these arguments: the dtype of the first array declared REAL."""
-        for argument in self._reals:
-            array = values[argument.name]
-            if array is None:
-                continue
-            if array.dtype not in REALS:
-                raise TypeError(
-                    f"{self.name}: {argument.name} must be float32 or float64, "
-                    f"got {_describe(array)}"
-                )
-            return array.dtype
-        return np.dtype("float32")
-
-    def options(self, real: np.dtype[Any], constants: tuple[int, ...] = ()) -> tuple[str, ...]:
-        """The compiler's options for this kernel with REAL as `real`."""
-        return (
-            "--std=c++17",
-            f"-DREAL={REALS[real]}",
-            *(f"-D{k}={v}" for k, v in zip(self.constants, constants, strict=True)),
-        )
-
-    def variants(self) -> Iterator[tuple[np.dtype[Any], tuple[int, ...]]]:
-        """Every (real, constants) this kernel may be compiled for."""
-        for real in REALS:
-            for constants in product(*(self.constants[name] for name in self.constants)):
-                yield real, constants
 
 
 class Function(Protocol):
@@ -254,29 +106,14 @@ def launch(kernel: Kernel, modules: Modules, /, **values: Any) -> None:
     if values.keys() != kernel.names:
         _wrong_names(kernel, values)
     real = kernel.real(values)
-    args = []
+    args: list[Any] = []
     for argument in kernel.passed:
-        name = argument.name
-        value = values[name]
         dtype = real if argument.type == "real" else TYPES[argument.type]
-        if argument.direction == "scalar":
-            value = values[name] = _scalar(kernel, name, dtype, value)
-        elif value is not None or not argument.optional:
-            if not isinstance(value, modules.array) or value.dtype != dtype:
-                _wrong_array(kernel, name, dtype, modules.array, value)
-            if not value.flags.c_contiguous:
-                if argument.direction != "in":
-                    raise ValueError(
-                        f"{kernel.name}: {name} is written in place, so it must be C-contiguous; "
-                        f"got {_describe(value)} with strides {value.strides}"
-                    )
-                value = value.copy(order="C")
-        args.append(value)
+        convert = _list if argument.many else _array if argument.is_array else _scalar
+        args.append(convert(kernel, modules, argument, dtype, values[argument.name]))
 
     constants = tuple(_constant(kernel, name, values[name]) for name in kernel.constants)
-    numbers = [
-        real.itemsize if name == "itemsize" else int(values[name]) for name in kernel.plan_names
-    ]
+    numbers = [real.itemsize if name == "itemsize" else values[name] for name in kernel.plan_names]
     grid, block, shared = kernel.plan(*numbers)
     if 0 in grid:
         _nothing_to_write(kernel, values)
@@ -285,7 +122,31 @@ def launch(kernel: Kernel, modules: Modules, /, **values: Any) -> None:
     modules.function(kernel, real, constants)(grid, block, tuple(args), shared_mem=shared)
 
 
-def _scalar(kernel: Kernel, name: str, dtype: np.dtype[Any], value: Any) -> np.generic:
+def _array(
+    kernel: Kernel, modules: Modules, argument: Argument, dtype: np.dtype[Any], value: Any
+) -> Any:
+    """`value`, contiguous; TypeError or ValueError where it does not suit."""
+    if value is None and argument.optional:
+        return None
+    if not isinstance(value, modules.array) or value.dtype != dtype:
+        kind = modules.array
+        raise TypeError(
+            f"{kernel.name}: {argument.name} must be a {kind.__module__}.{kind.__qualname__} of "
+            f"{dtype}, got {describe(value)}"
+        )
+    if value.flags.c_contiguous:
+        return value
+    if argument.direction != "in":
+        raise ValueError(
+            f"{kernel.name}: {argument.name} is written in place, so it must be C-contiguous; "
+            f"got {describe(value)} with strides {value.strides}"
+        )
+    return value.copy(order="C")
+
+
+def _scalar(
+    kernel: Kernel, modules: Modules, argument: Argument, dtype: np.dtype[Any], value: Any
+) -> np.generic:
     """`value` as exactly `dtype`: the width that the kernel declares."""
     try:
         if dtype.kind in "iu":
@@ -293,7 +154,41 @@ def _scalar(kernel: Kernel, name: str, dtype: np.dtype[Any], value: Any) -> np.g
         return dtype.type(value)
     except (TypeError, ValueError, OverflowError) as error:
         kind = OverflowError if isinstance(error, OverflowError) else TypeError
-        raise kind(f"{kernel.name}: {name} must fit {dtype}, got {value!r}") from None
+        message = f"{kernel.name}: {argument.name} must fit {dtype}, got {value!r}"
+        raise kind(message) from None
+
+
+class PassedList(np.ndarray):
+    """A list argument as CuPy passes it by value: one element that is a structure.
+
+    `items` are the arrays it points to (or the numbers), which must outlive the launch.
+    """
+
+    items: list[Any]
+
+
+def _list(
+    kernel: Kernel, modules: Modules, argument: Argument, dtype: np.dtype[Any], value: Any
+) -> PassedList:
+    """The addresses of a list of arrays, or the numbers of a list, as one structure."""
+    if value is None and argument.optional:
+        value = []
+    if len(value) > MOST_LISTED:
+        raise ValueError(
+            f"{kernel.name}: {argument.name} may list {MOST_LISTED} items, got {len(value)}"
+        )
+    convert = _array if argument.is_array else _scalar
+    items: list[Any] = [convert(kernel, modules, argument, dtype, item) for item in value]
+    slot = np.dtype(np.uint64) if argument.is_array else dtype
+    passed = np.zeros(1, np.dtype([("at", slot, MOST_LISTED)])).view(PassedList)
+    passed.items = items
+    passed["at"][0, : len(items)] = [address(i) for i in items] if argument.is_array else items
+    return passed
+
+
+def address(array: Any) -> int:
+    """Where an array's elements begin, on the device it lives on."""
+    return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data
 
 
 def _constant(kernel: Kernel, name: str, value: Any) -> int:
@@ -317,40 +212,18 @@ def _check_plan(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...]) -
 
 def _nothing_to_write(kernel: Kernel, values: Mapping[str, Any]) -> None:
     """An empty grid leaves every output as it is: fine only if none has elements."""
-    for name in kernel.outputs:
-        if values[name] is not None and values[name].size:
-            raise ValueError(
-                f"{kernel.name}: the plan launches no block, yet {name} waits to be written: "
-                f"{_describe(values[name])}"
-            )
+    for argument in kernel.passed:
+        if argument.direction != "out" or values[argument.name] is None:
+            continue
+        value = values[argument.name]
+        for array in value if argument.many else [value]:
+            if array.size:
+                raise ValueError(
+                    f"{kernel.name}: the plan launches no block, yet {argument.name} waits to be "
+                    f"written: {describe(array)}"
+                )
 
 
 def _wrong_names(kernel: Kernel, values: Mapping[str, Any]) -> None:
     missing, unknown = sorted(kernel.names - set(values)), sorted(set(values) - kernel.names)
     raise TypeError(f"{kernel.name}: arguments missing: {missing}, unknown: {unknown}")
-
-
-def _wrong_array(kernel: Kernel, name: str, dtype: np.dtype[Any], array: type, value: Any) -> None:
-    raise TypeError(
-        f"{kernel.name}: {name} must be a {array.__module__}.{array.__qualname__} of {dtype}, "
-        f"got {_describe(value)}"
-    )
-
-
-def _describe(value: Any) -> str:
-    kind = type(value)
-    text = f"{kind.__module__}.{kind.__qualname__}"
-    if hasattr(value, "dtype"):
-        text += f" of {value.dtype} and shape {value.shape}"
-    return text
-
-
-REGISTRY: dict[str, Kernel] = {}
-
-
-def register(kernel: Kernel) -> Kernel:
-    """Enter `kernel` in the registry, whose every entry the tests compile and run."""
-    if kernel.name in REGISTRY:
-        raise ValueError(f"two kernels are called {kernel.name}")
-    REGISTRY[kernel.name] = kernel
-    return kernel

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nnx.backends.launcher import TYPES, Argument
+from nnx.backends.kernel import MOST_LISTED, TYPES, Argument
+from nnx.backends.launcher import PassedList
 
 WRITABLE, STARTS_UNINITIALISED, MUST_BE_WRITTEN = 1, 2, 4
 
@@ -55,7 +56,7 @@ def code(argument: Argument, real: np.dtype[Any]) -> str:
     """The type of an argument as `runtime/table.h` writes it: `const float*` is `pf4`."""
     dtype = real if argument.type == "real" else TYPES[argument.type]
     pointer = {"in": "p", "out": "P", "inout": "P"}.get(argument.direction, "")
-    return f"{pointer}{dtype.kind}{dtype.itemsize}"
+    return f"{pointer}{dtype.kind}{dtype.itemsize}" + f"*{MOST_LISTED}" * argument.many
 
 
 def pointers(args: tuple[Any, ...]) -> tuple[Any, list[Any]]:
@@ -64,6 +65,8 @@ def pointers(args: tuple[Any, ...]) -> tuple[Any, list[Any]]:
     for value in args:
         if value is None:
             keep.append(ctypes.c_void_p(None))
+        elif isinstance(value, PassedList):  # by value
+            keep.append(ctypes.create_string_buffer(value.tobytes(), value.nbytes))
         elif isinstance(value, np.ndarray):
             keep.append(ctypes.c_void_p(value.ctypes.data))
         else:

@@ -13,7 +13,7 @@ import numpy as np
 
 from cuda_cpu import marshal
 from cuda_cpu.build import MOST_SHARED, Library, build, launch_bounds
-from nnx.backends.launcher import Argument, Kernel
+from nnx.backends.kernel import Argument, Kernel
 from nnx.backends.sources import read_source
 
 
@@ -84,7 +84,12 @@ class CpuFunction:
             )
         check = self.factory.variant == "check"
         passed = list(zip(self.kernel.passed, args, strict=True))
-        buffers = [self._buffer(a, x) for a, x in passed if a.is_array and x is not None]
+        buffers = [
+            self._buffer(argument, array, name)
+            for argument, value in passed
+            if argument.is_array and value is not None
+            for name, array in _named(argument, value)
+        ]
         self._refuse_overlaps(buffers)
         pointers, keep = marshal.pointers(args)
         order = marshal.Launch(
@@ -117,16 +122,16 @@ class CpuFunction:
                 "(p: pointer to const, P: pointer; f, i, u, b and a size in bytes)"
             )
 
-    def _buffer(self, argument: Argument, array: np.ndarray) -> marshal.Buffer:
+    def _buffer(self, argument: Argument, array: np.ndarray, name: str) -> marshal.Buffer:
         flags = 0
         if argument.direction != "in":
             flags |= marshal.WRITABLE
             if not array.flags.writeable:
-                raise KernelFault(f"{self.kernel.name}: {argument.name} is read-only memory")
+                raise KernelFault(f"{self.kernel.name}: {name} is read-only memory")
         if argument.direction == "out":
             flags |= marshal.STARTS_UNINITIALISED | marshal.MUST_BE_WRITTEN
         return marshal.Buffer(
-            array.ctypes.data, array.nbytes, min(array.itemsize, 4), flags, argument.name.encode()
+            array.ctypes.data, array.nbytes, min(array.itemsize, 4), flags, name.encode()
         )
 
     def _refuse_overlaps(self, buffers: list[marshal.Buffer]) -> None:
@@ -150,3 +155,10 @@ class CpuFunction:
         command = ["addr2line", "-e", str(self.library.path), hex(outcome.fault_offset - 1)]
         place = subprocess.run(command, capture_output=True, text=True, check=False).stdout
         return f" at {place.rpartition('/')[2].split(' ')[0].strip()}"
+
+
+def _named(argument: Argument, value: Any) -> list[tuple[str, np.ndarray]]:
+    """The arrays of an argument, which may be a list, with a name for messages."""
+    if not argument.many:
+        return [(argument.name, value)]
+    return [(f"{argument.name}[{k}]", array) for k, array in enumerate(value.items)]
