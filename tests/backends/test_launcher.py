@@ -229,6 +229,49 @@ def test_two_kernels_of_one_name():
         del REGISTRY["only_in_this_test"]
 
 
+STEP = Kernel(
+    "step.cu",
+    "step",
+    "params:inout* grads:in* maxima:inout*? sizes:i64* n:i32",
+    lambda sizes: Plan((sum(sizes),), (32,)),
+)
+
+
+def test_lists_are_passed_by_value(modules, calls):
+    """As CuPy wants a structure: an array of one element."""
+    params = [np.zeros(3, "f8"), np.zeros((2, 2), "f8")]
+    grads = [np.ones(6, "f8")[::2], np.ones((2, 2), "f8")]
+    launch(STEP, modules, params=params, grads=grads, maxima=None, sizes=[3, 4], n=2)
+    ((grid, _, args, _),) = calls.launched
+    assert grid == (7,) and calls.compiled == [("step", ("--std=c++17", "-DREAL=double"))]
+    assert [a.size for a in args] == [1] * 5 and [a.nbytes for a in args[:4]] == [512] * 4
+    assert args[0]["at"][0, :3].tolist() == [params[0].ctypes.data, params[1].ctypes.data, 0]
+    assert args[1].items[0].flags.c_contiguous  # the copy lives as long as the argument
+    assert args[1]["at"][0, 0] == args[1].items[0].ctypes.data
+    assert not args[2]["at"].any() and args[3]["at"][0, :3].tolist() == [3, 4, 0]
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        ({"params": [np.zeros(3, "f4"), np.zeros(3, "f8")]}, "step: params must be .* of float32"),
+        ({"params": [np.zeros(6, "f4")[::2]]}, "step: params is written in place"),
+        ({"grads": [None]}, "step: grads must be a numpy.ndarray"),
+        ({"sizes": [1.5]}, "step: sizes must fit int64, got 1.5"),
+        ({"sizes": [1] * 65}, "step: sizes may list 64 items, got 65"),
+    ],
+)
+def test_wrong_lists(modules, changes, message):
+    given = {"params": [np.zeros(3, "f4")], "grads": [np.zeros(3, "f4")]}
+    with pytest.raises((TypeError, ValueError), match=message):
+        launch(STEP, modules, **(given | {"maxima": None, "sizes": [3], "n": 1} | changes))
+
+
+def test_empty_list_launches_nothing(modules, calls):
+    launch(STEP, modules, params=[], grads=[], maxima=None, sizes=[], n=0)
+    assert not calls.launched
+
+
 def test_planned_changes_the_plan_alone():
     again = ADD.planned(lambda: Plan((7,), (64,)))
     assert again.arguments == ADD.arguments and again.name == "add"

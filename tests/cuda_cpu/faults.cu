@@ -213,3 +213,16 @@ extern "C" __global__ void order_of_additions(const REAL* x, REAL* y, int n) {
 extern "C" __global__ void last_one_wins(const REAL* x, REAL* y, int n) {
     INDEX; if (i < n) atomicExch(&y[0], x[i]);
 }
+
+// ---- lists of arrays ----
+struct Inputs { const REAL* at[64]; };
+struct Outputs { REAL* at[64]; };
+extern "C" __global__ void list_beyond(Inputs xs, Outputs ys, int n) {
+    INDEX; if (i <= n) ys.at[1][i] = xs.at[1][i];
+}
+extern "C" __global__ void list_past_its_end(Inputs xs, Outputs ys, int n) {
+    INDEX; if (i < n) ys.at[2][i] = xs.at[0][i];
+}
+extern "C" __global__ void list_through_const(Inputs xs, Outputs ys, int n) {
+    INDEX; if (i < n) const_cast<REAL*>(xs.at[0])[i] = ys.at[0][i];
+}

@@ -79,13 +79,23 @@ MISDESCRIBED = {
     "not_const": "x:in y:out n:i32",
     "other_element": "x:in y:out n:i32",
 }
+LISTS = {
+    "list_beyond": r"out-of-bounds read.*argument xs\[1\]",
+    "list_past_its_end": "(out-of-bounds write through a|undefined behaviour:) null",
+    "list_through_const": r"write to a const argument: argument xs\[0\]",
+}
 # Each run is right, but the result depends on the order.
 UNSTEADY = ("order_of_additions", "last_one_wins")
 
 
 def test_every_planted_fault_is_launched():
-    assert set(kernel_names(READ["faults.cu"])) == {*FAULTS, *MISDESCRIBED, *UNSTEADY}
-    assert len(FAULTS) + len(MISDESCRIBED) + len(UNSTEADY) >= 40
+    assert set(kernel_names(READ["faults.cu"])) == {
+        *FAULTS,
+        *MISDESCRIBED,
+        *LISTS,
+        *UNSTEADY,
+    }
+    assert len(FAULTS) + len(MISDESCRIBED) + len(LISTS) + len(UNSTEADY) >= 45
 
 
 def arguments(name: str, n: int) -> dict:
@@ -121,6 +131,15 @@ def test_wrong_description_is_refused(name):
     kernel = Kernel("faults.cu", name, MISDESCRIBED[name], lambda n: per_element(n, 64))
     with pytest.raises(RuntimeError, match=r"described as .* but faults\.cu declares"):
         launch(kernel, modules(0), **arguments(name, 100))
+
+
+@ORDERS
+@pytest.mark.parametrize("name", LISTS)
+def test_fault_in_a_list_is_caught(name, order):
+    kernel = Kernel("faults.cu", name, "xs:in* ys:inout* n:i32", lambda n: per_element(n, 64))
+    xs, ys = ([np.ones(100, np.float32) for _ in range(2)] for _ in range(2))
+    with pytest.raises(cuda_cpu.KernelFault, match=f"^{name}: {LISTS[name]}"):
+        launch(kernel, modules(order), xs=xs, ys=ys, n=100)
 
 
 @pytest.mark.parametrize("name", UNSTEADY)
@@ -246,6 +265,22 @@ def test_votes(run):
     y = np.empty(4, np.int32)
     run(kernel, x=x, y=y, n=50)
     assert y.tolist() == [17, 1, 0, 0b01001001]
+
+
+@pytest.mark.parametrize("count", [1, 3, 64])
+def test_list(run, count):
+    kernel = Kernel(
+        "correct.cu",
+        "scale_all",
+        "xs:in* ys:out* factors:real* sizes:i64* count:i32",
+        lambda sizes: Plan((ceil_div(max(sizes), 64), len(sizes)), (64,)),
+    )
+    xs = [numbers(70 + k) for k in range(count)]
+    ys = [np.empty_like(x) for x in xs]
+    factors = [float(k) for k in range(count)]
+    run(kernel, xs=xs, ys=ys, factors=factors, sizes=[x.size for x in xs], count=count)
+    for x, y, factor in zip(xs, ys, factors, strict=True):
+        np.testing.assert_array_equal(y, factor * x)
 
 
 @pytest.mark.parametrize("bias", [True, False])
