@@ -17,9 +17,9 @@ ROOMS = [
     ["ops"],
     ["functional", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
-    ["optim", "metrics"],
+    ["optim", "metrics", "plots"],
     ["train", "tools", "debug"],
-    ["recipes", "plots"],
+    ["recipes"],
     ["cli", "__main__"],
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}

@@ -1,0 +1,9 @@
+"""Pictures, where matplotlib is installed (the extra `plot`).
+
+Arrays and rows of numbers in, a PNG file out; no window, and no global state of matplotlib.
+"""
+
+from .canvas import available, figure, save_figure
+from .curves import learning_curves
+
+__all__ = ["available", "figure", "learning_curves", "save_figure"]

@@ -1,0 +1,50 @@
+"""Learning curves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+from .canvas import figure, save_figure
+
+Rows = Sequence[Mapping[str, float]]
+
+
+def learning_curves(rows: Rows, path: str | os.PathLike[str], title: str = "") -> None:
+    """The columns of a history over its epochs: the loss, and a panel for each metric.
+
+    Args:
+        rows: the rows of a `History`: a column's `val_` twin is drawn beside it.
+        path: the PNG file.
+        title: above the picture.
+    """
+    compare_curves({"": rows}, path, title)
+
+
+def compare_curves(runs: Mapping[str, Rows], path: str | os.PathLike[str], title: str = "") -> None:
+    """The same for several runs in one picture, each in its own colour."""
+    columns = [name for rows in runs.values() for row in rows for name in row]
+    aside = ("epoch", "lr", "seconds")
+    panels = [n for n in dict.fromkeys(columns) if n not in aside and not n.startswith("val_")]
+    drawn = figure(4.5 * len(panels), 3.6)
+    for axes, name in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for k, (run, rows) in enumerate(runs.items()):
+            for column, style, what in (
+                (name, "-", "training"),
+                (f"val_{name}", "--", "validation"),
+            ):
+                points = [(row["epoch"], row[column]) for row in rows if column in row]
+                if points:
+                    label = f"{run}, {what}" if run else what
+                    colour = f"C{k}" if len(runs) > 1 else None
+                    marker = "o" if len(points) == 1 else None
+                    axes.plot(
+                        *zip(*points, strict=True), style, label=label, color=colour, marker=marker
+                    )
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(name)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    if title:
+        drawn.suptitle(title)
+    save_figure(drawn, path)

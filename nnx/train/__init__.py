@@ -1,0 +1,29 @@
+"""Training: the Trainer, its callbacks, its history."""
+
+from .callbacks import (
+    Callback,
+    Checkpoint,
+    ClipGradNorm,
+    CSVLog,
+    EarlyStopping,
+    LearningCurve,
+    Schedule,
+)
+from .history import History
+from .nonfinite import NonFinite
+from .progress import Progress
+from .trainer import Trainer
+
+__all__ = [
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "ClipGradNorm",
+    "EarlyStopping",
+    "History",
+    "LearningCurve",
+    "NonFinite",
+    "Progress",
+    "Schedule",
+    "Trainer",
+]

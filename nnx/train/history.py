@@ -1,0 +1,68 @@
+"""`History`: what each epoch and each step gave."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+Row = dict[str, float]
+
+
+class History:
+    """One row of numbers per epoch, and the loss of every step.
+
+        history["val_loss"]             one value per epoch, in order
+        history.rows[-1]                the last epoch: {"epoch": 3, "loss": 0.1, ...}
+        history.step_losses             one value per step since the first
+
+    A row has `epoch` (counted from 1), `loss` and the metrics over the epoch's training batches,
+    the same with `val_` before them where there is validation data, `lr` and `seconds`.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+        self.step_losses: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> list[float]:
+        if name not in self.names():
+            raise KeyError(f"the history has no {name!r}; it has {', '.join(self.names())}")
+        return [row[name] for row in self.rows if name in row]
+
+    def names(self) -> list[str]:
+        """The columns, in the order of their first appearance."""
+        return list(dict.fromkeys(name for row in self.rows for name in row))
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} epochs, {len(self.step_losses)} steps)"
+
+    def csv(self) -> str:
+        """The rows as CSV, with a header; numbers as Python writes them, so no digit is lost."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.names(), restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
+
+    def state_dict(self) -> dict[str, Any]:
+        import numpy as np
+
+        return {"rows": self.rows, "step_losses": np.asarray(self.step_losses, np.float64)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.rows = [dict(row) for row in state["rows"]]
+        self.step_losses = state["step_losses"].tolist()
+
+
+def read_csv(text: str) -> History:
+    """The rows of `History.csv`."""
+    history = History()
+    for line in csv.DictReader(io.StringIO(text)):
+        row: Row = {name: float(value) for name, value in line.items() if value not in ("", None)}
+        if "epoch" in row:
+            row["epoch"] = int(row["epoch"])
+        history.rows.append(row)
+    return history

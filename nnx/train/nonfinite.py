@@ -1,0 +1,139 @@
+"""NaN or infinity: in which step it appeared, and where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from ..autograd import no_grad
+from ..backends import Array, backend_of, dtype_name
+from ..nn import Module
+from ..tensor import Tensor
+
+
+class NonFinite(ArithmeticError):
+    """Training met NaN or infinity; the message says where.
+
+    Attributes:
+        step: the step, counted from 1 over all epochs.
+        layer: the name of the layer whose output was the first that is not finite, or None where
+            it was no layer's output.
+    """
+
+    def __init__(self, message: str, step: int, layer: str | None = None) -> None:
+        super().__init__(message)
+        self.step, self.layer = step, layer
+
+
+def count(array: Array) -> tuple[int, int]:
+    """How many elements are NaN, and how many are infinite."""
+    if not dtype_name(array.dtype).startswith(("float", "bfloat", "complex")):
+        return 0, 0
+    xp = backend_of(array).xp
+    return int(xp.count_nonzero(xp.isnan(array))), int(xp.count_nonzero(xp.isinf(array)))
+
+
+def told(array: Array) -> str | None:
+    """ "3 NaN and 2 infinite values of 640", or None where all are finite."""
+    nan, inf = count(array)
+    if not nan and not inf:
+        return None
+    parts = ([f"{nan} NaN"] if nan else []) + ([f"{inf} infinite"] if inf else [])
+    size = 1
+    for length in array.shape:
+        size *= length
+    return f"{' and '.join(parts)} of {size} values"
+
+
+def first_spoiled(named: Iterable[tuple[str, Array | None]]) -> str | None:
+    """The first array that is not finite: "0.weight: 3 NaN of 40 values"."""
+    for name, array in named:
+        what = None if array is None else told(array)
+        if what:
+            return f"{name}: {what}"
+    return None
+
+
+def find(
+    model: Module, batch: tuple[Tensor, ...], compute: Callable[[tuple[Tensor, ...]], Any]
+) -> tuple[str, str | None]:
+    """Where the loss of this batch stops being finite: a sentence, and the layer's name.
+
+    Looks, in the order of the computation, at the batch, at the parameters and at the gradients
+    that the last step used; then computes the batch again, watching the output of every module.
+    """
+    spoiled = first_spoiled((f"array {k}", x.data) for k, x in enumerate(batch))
+    if spoiled:
+        return f"the batch itself is not finite ({spoiled})", None
+    parameters = dict(model.named_parameters())
+    spoiled = first_spoiled((name, p.data) for name, p in parameters.items())
+    if spoiled:
+        cause = first_spoiled((name, p.grad) for name, p in parameters.items())
+        why = (
+            f"the gradient of the step before was not finite ({cause})"
+            if cause
+            else "though the gradients of the step before were finite, its update overflowed"
+        )
+        return f"a parameter is not finite ({spoiled}); {why}", None
+    spoiled = first_spoiled(model.named_buffers())
+    if spoiled:
+        return f"a buffer is not finite ({spoiled})", None
+    layer = _watched(model, batch, compute)
+    if layer is not None:
+        return layer
+    return "every layer's output is finite, so it is the loss function itself", None
+
+
+class _Found(Exception):
+    """Ends the forward pass: what comes later is only the consequence."""
+
+
+def _watched(
+    model: Module, batch: tuple[Tensor, ...], compute: Callable[[tuple[Tensor, ...]], Any]
+) -> tuple[str, str] | None:
+    found: list[tuple[str, str]] = []
+
+    def watch(name: str, module: Module) -> Callable[[], None]:
+        def hook(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+            for x in _tensors(output):
+                what = told(x.data)
+                if what:
+                    kind = type(module).__name__
+                    where = f"layer {name!r} ({kind})" if name else f"the model ({kind})"
+                    largest = max([_largest(t) for t in _tensors(inputs)], default=0.0)
+                    found.append(
+                        (
+                            f"first in the output of {where}: {what}; its input, at most "
+                            f"{largest:.3g}, and the parameters were finite",
+                            name,
+                        )
+                    )
+                    raise _Found
+
+        return module.register_forward_hook(hook)
+
+    removers = [watch(name, module) for name, module in model.named_modules()]
+    try:
+        with no_grad():
+            compute(batch)
+    except _Found:
+        return found[0]
+    finally:
+        for remove in removers:
+            remove()
+    return None
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _largest(x: Tensor) -> float:
+    if not x.size or not dtype_name(x.dtype).startswith("float"):
+        return 0.0
+    xp = backend_of(x.data).xp
+    return float(xp.max(xp.abs(x.data)))

@@ -1,0 +1,94 @@
+"""Progress: a live bar in a terminal, plain lines in a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from .callbacks import Callback
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+EVERY = 0.1  # seconds between two pictures of the bar: to show a number is to wait for the device
+
+
+class Progress(Callback):
+    """Prints a line per epoch, with a live bar below it where someone is watching.
+
+    Args:
+        live: whether there is a bar; by default where standard output is a terminal.
+    """
+
+    def __init__(self, live: bool | None = None) -> None:
+        self.live = live
+        self.bar: Any = None
+        self.task: Any = None
+        self.due = 0.0
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        live = sys.stdout.isatty() if self.live is None else self.live
+        if live:
+            from rich import progress
+
+            self.bar = progress.Progress(
+                progress.TextColumn("{task.description}"),
+                progress.BarColumn(bar_width=28),
+                progress.MofNCompleteColumn(),
+                progress.TextColumn("{task.fields[shown]}"),
+                progress.TimeRemainingColumn(compact=True),
+                auto_refresh=False,  # no second thread that takes time from the step
+                transient=True,
+            )
+            self.task = self.bar.add_task("", total=trainer.batches, shown="")
+            self.bar.start()
+
+    def on_step_end(self, trainer: Trainer) -> None:
+        if self.bar is None or time.perf_counter() < self.due:
+            return
+        values = {"loss": trainer.running_loss.compute()}
+        values |= {metric.name: metric.compute() for metric in trainer.metrics}
+        self.bar.update(
+            self.task,
+            description=_epoch(trainer, trainer.epoch + 1),
+            completed=trainer.batch,
+            total=trainer.batches,
+            shown=_values(trainer, values),
+            refresh=True,
+        )
+        self.due = time.perf_counter() + EVERY
+
+    def on_epoch_end(self, trainer: Trainer) -> None:
+        row = dict(trainer.history.rows[-1])
+        seconds = row.pop("seconds")
+        del row["epoch"], row["lr"]
+        self.print(f"{_epoch(trainer, trainer.epoch)}  {_values(trainer, row)}  {seconds:.1f} s")
+        if trainer.stopped:
+            self.print(f"stopped after epoch {trainer.epoch}: {trainer.stopped}")
+        if self.bar is not None:
+            self.bar.reset(self.task, total=trainer.batches, shown="")
+            self.due = 0.0
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+        if trainer.interrupted:
+            where = f"epoch {trainer.epoch + 1}, step {trainer.step}"
+            self.print(f"interrupted in {where}")
+
+    def print(self, line: str) -> None:
+        if self.bar is None:
+            print(line, flush=True)
+        else:
+            self.bar.console.print(line, markup=False, highlight=False)
+
+
+def _epoch(trainer: Trainer, number: int) -> str:
+    width = len(str(trainer.epochs))
+    return f"epoch {number:{width}}/{trainer.epochs}"
+
+
+def _values(trainer: Trainer, values: dict[str, float]) -> str:
+    return "  ".join(f"{name} {trainer.show(name, value)}" for name, value in values.items())

@@ -1,0 +1,425 @@
+"""`Trainer`: the loop over epochs and batches, and what people need around it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import no_grad
+from ..backends import Array, Backend, active_backend, backend_of, use_backend
+from ..io import load_state, save_state
+from ..metrics import Mean, Metric
+from ..metrics import get as get_metric
+from ..nn import Module
+from ..optim import Optimizer
+from ..random import default_generator
+from ..tensor import Tensor
+from .batches import Batch, batches_of, slices_of
+from .callbacks import Callback
+from .history import History, Row
+from .interrupt import Interrupted, Interrupts
+from .nonfinite import NonFinite, find, first_spoiled
+from .progress import Progress
+
+Batches = Any  # an iterable of batches that can be walked again, or a data set
+
+
+class Trainer:
+    """Trains a model, and evaluates it, and predicts with it.
+
+        trainer = nnx.Trainer(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()),
+                              metrics=["accuracy"])
+        trainer.fit(loader, validation, epochs=10)
+        trainer.evaluate(test)                      # {"loss": 0.08, "accuracy": 0.978}
+
+    A batch is a tuple of tensors or arrays whose last is the target: `model(*inputs)` gives the
+    output and `loss(output, target)` the loss, a mean over the batch.  Where a task is different,
+    override `compute`.
+
+    Numbers are read from the device sparingly: losses and metrics are kept there and read
+    together, when they are shown or the epoch ends.
+
+    Args:
+        model, loss, optimizer: what is trained, by what, and how.
+        metrics: metrics or their names (`nnx.metrics.get`).
+        callbacks: see `nnx.train.callbacks`; they run in the given order, a Checkpoint last.
+        progress: whether the progress is shown: a bar in a terminal, a line per epoch in a pipe.
+
+    Attributes:
+        epoch: how many epochs are complete.
+        batch: how many batches of the current epoch are done.
+        step: how many steps were made since the first.
+        history: what they gave.
+        interrupted: whether Ctrl-C ended the last `fit`.
+        stopped: why the last `fit` ended early, or None.
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[[Any, Any], Tensor],
+        optimizer: Optimizer,
+        *,
+        metrics: Sequence[str | Metric] = (),
+        callbacks: Sequence[Callback] = (),
+        progress: bool = True,
+    ) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.metrics = [get_metric(metric) for metric in metrics]
+        self.callbacks = sorted(callbacks, key=lambda callback: callback.last)
+        self.progress = Progress() if progress else None
+        self.history = History()
+        self.epoch = self.batch = self.step = 0
+        self.batches: int | None = None  # in an epoch, where it is known
+        self.epochs = 0  # that will be complete when the running `fit` ends
+        self.interrupted = False
+        self.stopped: str | None = None
+        self.running_loss = Mean()
+        self._interrupts = Interrupts()
+        self._train: Batches = None
+        self._resumed: dict[str, Any] | None = None  # to be restored before the next batch
+        self._draws: Any = None  # the random generator before the current step
+
+    # ---- what a task may define otherwise ----
+
+    def compute(self, batch: Batch) -> tuple[Tensor, Any, Any]:
+        """The loss of a batch (shape ()), the model's output, and the target it is held against."""
+        *inputs, target = batch
+        output = self.model(*inputs)
+        return self.loss(output, target), output, target
+
+    # ---- training ----
+
+    def fit(self, train: Batches, validation: Batches | None = None, epochs: int = 1) -> History:
+        """Train for some epochs more.
+
+        After `load`, training goes on exactly as if it had never stopped; where the checkpoint
+        was taken in the middle of an epoch, the rest of it is the first of the epochs.
+
+        Ctrl-C ends after the running step: a Checkpoint is written, `interrupted` is set, and
+        the history so far is returned.
+
+        Args:
+            train: a DataLoader, or another iterable of batches that can be walked again.
+            validation: the same, or arrays (x, target): evaluated after each epoch.
+            epochs: how many.
+
+        Raises:
+            NonFinite: the loss or a parameter became NaN or infinite; in which step, and where.
+        """
+        self.epochs = self.epoch + epochs
+        self._train = train
+        self.batches = len(train) if hasattr(train, "__len__") else None
+        self.interrupted, self.stopped = False, None
+        listeners = [*([self.progress] if self.progress else []), *self.callbacks]
+        on_gradients = _heard(listeners, "on_gradients")
+        on_step_end = _heard(listeners, "on_step_end")
+        quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # NonFinite says more
+        with self._interrupts, quiet, use_backend(self._backend()):
+            try:
+                for listener in listeners:
+                    listener.on_fit_start(self)
+                while self.epoch < self.epochs and self.stopped is None:
+                    self._epoch(on_gradients, on_step_end)
+                    self._end_epoch(validation)
+                    for listener in listeners:
+                        listener.on_epoch_end(self)
+                    self._interrupts.check()
+            except Interrupted:
+                self.interrupted = True
+                for listener in listeners:
+                    listener.on_interrupt(self)
+            finally:
+                for listener in reversed(listeners):
+                    listener.on_fit_end(self)
+        return self.history
+
+    def stop(self, reason: str) -> None:
+        """End `fit` after this epoch."""
+        self.stopped = reason
+
+    def _epoch(
+        self,
+        on_gradients: list[Callable[[Trainer], None]],
+        on_step_end: list[Callable[[Trainer], None]],
+    ) -> None:
+        """The batches of an epoch, or those that are left of it."""
+        self._began = time.perf_counter()
+        draws = default_generator()
+        if self.batch == 0:
+            self.running_loss.reset()
+            for metric in self.metrics:
+                metric.reset()
+        self.model.train()
+        for batch in self._batches():
+            self._draws = draws.state()
+            self._train_step(tuple([self._tensor(x) for x in batch]), on_gradients)
+            self.batch += 1
+            self.step += 1
+            for heard in on_step_end:
+                heard(self)
+            self._interrupts.check()
+
+    def _batches(self) -> Iterator[Any]:
+        """The batches of this epoch; after `load`, those that the checkpoint had not seen."""
+        train = self._train
+        resumed, self._resumed = self._resumed, None
+        if resumed is None:
+            return iter(train)
+        remembers = hasattr(train, "load_state_dict")
+        if remembers and resumed["loader"] is not None:
+            train.load_state_dict(resumed["loader"])
+        if self.batches is not None and self.batch > self.batches:
+            raise self._too_few(self.batches)
+        if self.batch and self.batch == self.batches:
+            batches: Iterator[Any] = iter(())  # interrupted between the last batch and the row
+        else:
+            batches = iter(train)
+            if not remembers:
+                self._skip(batches)
+        default_generator().set_state(resumed["random"])  # what skipping drew was drawn before
+        return batches
+
+    def _train_step(self, batch: Batch, on_gradients: list[Callable[[Trainer], None]]) -> None:
+        loss, output, target = self.compute(batch)
+        if _costs_nothing_to_read(loss.data) and not math.isfinite(loss.data):
+            raise self._non_finite(batch, float(loss.data))
+        # Only now, so that the gradients of the step before are still there to be looked at.
+        self.optimizer.zero_grad()
+        loss.backward()
+        for heard in on_gradients:
+            heard(self)
+        self.optimizer.step()
+        self.running_loss.take(loss.data, len(batch[-1]))
+        for metric in self.metrics:
+            metric.update(output, target)
+
+    def _end_epoch(self, validation: Batches | None) -> None:
+        """The epoch's row of the history."""
+        if self.batch == 0:
+            raise ValueError("fit: the training data gave no batch; an iterator can be walked once")
+        losses = self.running_loss.parts.values()
+        self._check_epoch(losses)
+        row: Row = {"epoch": self.epoch + 1, "loss": self.running_loss.compute()}
+        row |= {metric.name: metric.compute() for metric in self.metrics}
+        if validation is not None:
+            values = self.evaluate(validation)
+            row |= {f"val_{name}": value for name, value in values.items()}
+        row["lr"] = self.optimizer.param_groups[0]["lr"]
+        row["seconds"] = round(time.perf_counter() - self._began, 3)
+        self.history.rows.append(row)
+        self.history.step_losses += losses
+        self.epoch += 1
+        self.batch = 0
+
+    def _skip(self, batches: Iterator[Any]) -> None:
+        """Past the batches of a resumed epoch that were trained on before."""
+        for k in range(self.batch):
+            if next(batches, None) is None:
+                raise self._too_few(k)
+
+    def _too_few(self, there_are: int) -> ValueError:
+        return ValueError(
+            f"fit: the checkpoint was taken after {self.batch} batches of an epoch, but this "
+            f"training data has only {there_are}"
+        )
+
+    # ---- what is not finite ----
+
+    def _non_finite(self, batch: Batch, loss: float) -> NonFinite:
+        """The error for this batch's loss, after computing it once more to see where it breaks."""
+        default_generator().set_state(self._draws)  # the same dropout masks
+        what, layer = find(self.model, batch, self.compute)
+        return NonFinite(
+            f"the loss became {loss} in step {self.step + 1} (epoch {self.epoch + 1}, batch "
+            f"{self.batch + 1}): {what}. A smaller learning rate, gradient clipping or scaled "
+            "inputs may help",
+            self.step + 1,
+            layer,
+        )
+
+    def _check_epoch(self, losses: list[float]) -> None:
+        """For devices, where the loss is not read at each step; and for the last step's update."""
+        bad = next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        spoiled = first_spoiled((name, p.data) for name, p in self.model.named_parameters())
+        if bad is not None:
+            step = self.step - len(losses) + bad + 1
+            raise NonFinite(
+                f"the loss became {losses[bad]} in step {step} (epoch {self.epoch + 1}, batch "
+                f"{bad + 1}); it was noticed at the end of the epoch. On the numpy backend the "
+                "same run stops in that step and names the layer",
+                step,
+            )
+        if spoiled:
+            raise NonFinite(
+                f"a parameter is not finite after step {self.step} (epoch {self.epoch + 1}): "
+                f"{spoiled}",
+                self.step,
+            )
+
+    # ---- evaluating and predicting ----
+
+    def evaluate(self, data: Batches, batch_size: int = 256) -> dict[str, float]:
+        """Loss and metrics over some data, in evaluation mode and off the tape.
+
+        Args:
+            data: a DataLoader or another iterable of batches, or arrays (x, target).
+            batch_size: for arrays.
+        """
+        mean, metrics = Mean(), copy.deepcopy(self.metrics)
+        for metric in metrics:
+            metric.reset()
+        with _evaluating(self.model), use_backend(self._backend()):
+            for batch in batches_of(data, batch_size):
+                tensors = tuple([self._tensor(x) for x in batch])
+                loss, output, target = self.compute(tensors)
+                mean.take(loss.data, len(tensors[-1]))
+                for metric in metrics:
+                    metric.update(output, target)
+                self._interrupts.check()
+        return {"loss": mean.compute(), **{metric.name: metric.compute() for metric in metrics}}
+
+    def predict(self, inputs: Any, batch_size: int = 256) -> Tensor:
+        """The model's outputs for an array of examples, or a tuple of them where it takes several.
+
+        In evaluation mode, off the tape, `batch_size` examples at a time.
+        """
+        outputs: list[Array] = []
+        with _evaluating(self.model), use_backend(self._backend()):
+            for batch in slices_of(inputs, batch_size):
+                outputs.append(self.model(*[self._tensor(x) for x in batch]).data)
+        xp = backend_of(outputs[0]).xp
+        return Tensor(outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=0))
+
+    def _tensor(self, x: Any) -> Tensor:
+        """A tensor as it is; an array as a tensor, moved to the active backend."""
+        if isinstance(x, Tensor):
+            return x
+        home, here = backend_of(x), active_backend()
+        return Tensor(x if home.xp is here.xp else here.from_numpy(home.to_numpy(x)))
+
+    def _backend(self) -> Backend:
+        """Where batches have to be: with the model, whatever backend is active."""
+        active = active_backend()
+        for parameter in self.model.parameters():
+            home = backend_of(parameter.data)
+            return active if active.xp is home.xp else home
+        return active
+
+    # ---- for callbacks ----
+
+    def latest(self, name: str) -> float:
+        """A column of the history's last row."""
+        row = self.history.rows[-1]
+        if name not in row:
+            raise KeyError(f"there is no {name!r} to monitor; the history has {', '.join(row)}")
+        return row[name]
+
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a larger value of this column is the better one."""
+        bare = name.removeprefix("val_")
+        return any(m.higher_is_better for m in self.metrics if m.name == bare)
+
+    def show(self, name: str, value: float) -> str:
+        """A value of the history as people read it."""
+        bare = name.removeprefix("val_")
+        metric = next((m for m in self.metrics if m.name == bare), None)
+        return metric.show(value) if metric else f"{value:.4f}"
+
+    # ---- state ----
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next steps depend on, but the model's own state."""
+        return {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.step,
+            "optimizer": self.optimizer.state_dict(),
+            "callbacks": self._callback_states(),
+            "loader": self._train.state_dict() if hasattr(self._train, "state_dict") else None,
+            "random": default_generator().state(),
+            "history": self.history.state_dict(),
+            "running": {
+                "loss": self.running_loss.state_dict(),
+                "metrics": [metric.state_dict() for metric in self.metrics],
+            },
+        }
+
+    def _callback_states(self) -> list[tuple[str, dict[str, Any]]]:
+        states = [(type(c).__name__, c.state_dict()) for c in self.callbacks]
+        return [(name, state) for name, state in states if state]
+
+    def save(self, path: str | os.PathLike[str], config: dict[str, Any] | None = None) -> None:
+        """Write a checkpoint: the model's weights under their own names, and the state beside."""
+        header = {"config": config or {}}
+        save_state(path, self.state_dict(), self.model.state_dict(), header)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a checkpoint: the next `fit` continues exactly where it was taken.
+
+        Model, optimizer, metrics and callbacks must be made as they were for the first run.
+
+        Raises:
+            CorruptFile: the file is damaged or no checkpoint.
+            ValueError: it belongs to another model, optimizer or set of callbacks.
+        """
+        state, weights, _ = load_state(path)
+        mine = [name for name, _ in self._callback_states()]
+        theirs = [name for name, _ in state["callbacks"]]
+        if mine != theirs:
+            raise ValueError(
+                f"{path} was written with the callbacks {theirs}, this trainer has {mine}"
+            )
+        if len(state["running"]["metrics"]) != len(self.metrics):
+            raise ValueError(
+                f"{path} was written with {len(state['running']['metrics'])} metrics, this "
+                f"trainer has {len(self.metrics)}"
+            )
+        try:
+            self.model.load_state_dict(weights)
+            self.optimizer.load_state_dict(state["optimizer"])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        stateful = [callback for callback in self.callbacks if callback.state_dict()]
+        for callback, (_, callback_state) in zip(stateful, state["callbacks"], strict=True):
+            callback.load_state_dict(callback_state)
+        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.history.load_state_dict(state["history"])
+        self.running_loss.load_state_dict(state["running"]["loss"])
+        for metric, metric_state in zip(self.metrics, state["running"]["metrics"], strict=True):
+            metric.load_state_dict(metric_state)
+        self._resumed = {"random": state["random"], "loader": state["loader"]}
+
+
+class _evaluating:
+    """Evaluation mode and no tape in a `with` block; afterwards every module is as it was."""
+
+    def __init__(self, model: Module) -> None:
+        self.modes = [(module, module.training) for module in model.modules()]
+        self.model, self.tape = model, no_grad()
+
+    def __enter__(self) -> None:
+        self.model.eval()
+        self.tape.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.tape.__exit__(*error)
+        for module, training in self.modes:
+            module.training = training
+
+
+def _heard(listeners: Iterable[Callback], name: str) -> list[Callable[[Trainer], None]]:
+    """The methods of this name that do something, so that a step calls no empty ones."""
+    methods = [getattr(listener, name) for listener in listeners]
+    return [m for m in methods if getattr(m, "__func__", None) is not getattr(Callback, name)]
+
+
+def _costs_nothing_to_read(array: Array) -> bool:
+    """Whether an array lies in host memory, so that reading it waits for no device."""
+    return isinstance(array, np.ndarray) or array.__dlpack_device__()[0] == 1
