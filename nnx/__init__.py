@@ -18,14 +18,16 @@ from .backends import active_backend, get_backend, set_backend, use_backend
 from .tensor import Tensor, from_dlpack, tensor
 
 if TYPE_CHECKING:
-    from . import data, datasets, io, nn, optim, random
+    from . import data, datasets, io, metrics, nn, optim, plots, random, train
     from .random import manual_seed
+    from .train import Trainer
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Function",
     "Tensor",
+    "Trainer",
     "active_backend",
     "data",
     "datasets",
@@ -35,18 +37,21 @@ __all__ = [
     "io",
     "is_grad_enabled",
     "manual_seed",
+    "metrics",
     "nn",
     "no_grad",
     "ops",
     "optim",
+    "plots",
     "random",
     "set_backend",
     "tensor",
+    "train",
     "use_backend",
 ]
 
-_ROOMS = frozenset(["data", "datasets", "io", "nn", "optim", "random"])
-_HOMES = {"manual_seed": "random"}  # name -> the room it lives in
+_ROOMS = frozenset(["data", "datasets", "io", "metrics", "nn", "optim", "plots", "random", "train"])
+_HOMES = {"Trainer": "train", "manual_seed": "random"}  # name -> the room it lives in
 
 
 def __getattr__(name: str) -> Any:

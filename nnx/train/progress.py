@@ -64,8 +64,6 @@ class Progress(Callback):
         seconds = row.pop("seconds")
         del row["epoch"], row["lr"]
         self.print(f"{_epoch(trainer, trainer.epoch)}  {_values(trainer, row)}  {seconds:.1f} s")
-        if trainer.stopped:
-            self.print(f"stopped after epoch {trainer.epoch}: {trainer.stopped}")
         if self.bar is not None:
             self.bar.reset(self.task, total=trainer.batches, shown="")
             self.due = 0.0
@@ -75,8 +73,9 @@ class Progress(Callback):
             self.bar.stop()
             self.bar = None
         if trainer.interrupted:
-            where = f"epoch {trainer.epoch + 1}, step {trainer.step}"
-            self.print(f"interrupted in {where}")
+            self.print(f"interrupted in epoch {trainer.epoch + 1}, after step {trainer.step}")
+        elif trainer.stopped:
+            self.print(f"stopped after epoch {trainer.epoch}: {trainer.stopped}")
 
     def print(self, line: str) -> None:
         if self.bar is None:

@@ -67,25 +67,32 @@ def stirred():
     nnx.random.uniform((1000,))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_5_epochs_and_5_more_are_10(task_on, tmp_path, optimizer):
-    make = OPTIMIZERS[optimizer]
-    whole, loader = task_on.trainer(optimizer=make)
-    whole.fit(loader, task_on.arrays(), epochs=10)
-    whole.save(tmp_path / "whole")
+def halves_equal_the_whole(task, folder, make, half):
+    whole, loader = task.trainer(optimizer=make)
+    whole.fit(loader, task.arrays(), epochs=2 * half)
+    whole.save(folder / "whole")
 
-    first, loader = task_on.trainer(optimizer=make)
-    first.fit(loader, task_on.arrays(), epochs=5)
-    first.save(tmp_path / "first")
+    first, loader = task.trainer(optimizer=make)
+    first.fit(loader, task.arrays(), epochs=half)
+    first.save(folder / "first")
 
-    second, loader = task_on.trainer(optimizer=make, seed=8)  # other weights, another shuffle
-    second.load(tmp_path / "first")
+    second, loader = task.trainer(optimizer=make, seed=8)  # other weights, another shuffle
+    second.load(folder / "first")
     stirred()
-    second.fit(loader, task_on.arrays(), epochs=5)
-    second.save(tmp_path / "second")
+    second.fit(loader, task.arrays(), epochs=half)
+    second.save(folder / "second")
 
-    assert in_file(tmp_path / "second") == in_file(tmp_path / "whole")
-    assert in_file(tmp_path / "first") != in_file(tmp_path / "whole")
+    assert in_file(folder / "second") == in_file(folder / "whole")
+    assert in_file(folder / "first") != in_file(folder / "whole")
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_5_epochs_and_5_more_are_10(task, tmp_path, optimizer):
+    halves_equal_the_whole(task, tmp_path, OPTIMIZERS[optimizer], 5)
+
+
+def test_1_epoch_and_1_more_are_2_on_every_backend(task_on, tmp_path):
+    halves_equal_the_whole(task_on, tmp_path, OPTIMIZERS["adam"], 1)
 
 
 @pytest.mark.parametrize("step", [1, 10, 14, 20])  # 7 steps an epoch: also right at an epoch's end
