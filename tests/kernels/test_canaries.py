@@ -283,6 +283,21 @@ def test_list(run, count):
         np.testing.assert_array_equal(y, factor * x)
 
 
+def test_inputs_may_overlap(run):
+    kernel = Kernel(
+        "correct.cu",
+        "scale_all",
+        "xs:in* ys:out* factors:real* sizes:i64* count:i32",
+        lambda sizes: Plan((ceil_div(max(sizes), 64), len(sizes)), (64,)),
+    )
+    x = numbers(100)
+    xs, ys = [x, x[10:20], x[10:], x], [np.empty(n, np.float32) for n in (100, 10, 90, 100)]
+    sizes = [y.size for y in ys]
+    run(kernel, xs=xs, ys=ys, factors=[1.0] * 4, sizes=sizes, count=4)
+    for a, y in zip(xs, ys, strict=True):
+        np.testing.assert_array_equal(y, a)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("times", [1, 3])
 def test_optional_pointer_and_constant(run, bias, times):

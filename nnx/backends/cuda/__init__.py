@@ -14,6 +14,7 @@ from ..launcher import Modules
 from .conv import CudaConv
 from .loss import CudaLoss
 from .norm import CudaNorm
+from .optim import CudaOptim
 from .pool import CudaPool
 from .random import CudaRandom
 
@@ -22,6 +23,7 @@ class CudaBackend(
     CudaConv,
     CudaLoss,
     CudaNorm,
+    CudaOptim,
     CudaPool,
     CudaRandom,
     Backend,

@@ -49,6 +49,15 @@ Region make_region(char* base, uint64_t size, unsigned granularity, uint32_t fla
   return {base, size, shift, flags, shared, name, std::vector<Cell>((size >> shift) + 1)};
 }
 
+// Regions are sorted by address; only inputs may overlap, so the first one found will do.
+Region* region_of(const char* p) {
+  auto after = std::upper_bound(regions.begin(), regions.end(), p,
+                                [](const char* q, const Region& r) { return q < r.base; });
+  while (after != regions.begin())
+    if ((--after)->holds(p)) return &*after;
+  return nullptr;
+}
+
 std::string place(const Region& r, const char* p, unsigned bytes) {
   return (r.shared ? "shared memory " : "argument ") + r.name + ", byte " +
          std::to_string((long)(p - r.base)) + " (" + std::to_string(bytes) + " bytes; it has " +
@@ -173,21 +182,16 @@ void start_checking(const Launch& launch, char* thread_storage, uint64_t) {
     if (b.base)
       regions.push_back(make_region(b.base, b.size, b.granularity, b.flags, false, b.name));
   }
+  std::sort(regions.begin(), regions.end(),
+            [](const Region& a, const Region& b) { return a.base < b.base; });
 }
 
 void check_access(char* p, unsigned bytes, bool writes, bool atomic, void* pc) {
-  Region* hit = nullptr;
-  for (Region& r : regions)
-    if (r.holds(p)) {
-      hit = &r;
-      break;
-    }
-  if (!hit) {
-    uint64_t stack_bytes;
-    char* stack = current_stack(&stack_bytes);
-    if (p >= stack && p + bytes <= stack + stack_bytes) return;
-    if (p >= image.low && p + bytes <= image.high) return;
-  }
+  uint64_t stack_bytes;
+  char* stack = current_stack(&stack_bytes);
+  if (p >= stack && p + bytes <= stack + stack_bytes) return;
+  if (p >= image.low && p + bytes <= image.high) return;
+  Region* hit = region_of(p);
   check_bounds(hit, p, bytes, writes, pc);
   if (writes && !(hit->flags & WRITABLE))
     fault("write to a const argument: " + place(*hit, p, bytes), 0, pc);
