@@ -190,7 +190,7 @@ def max_pool2d(
     Args:
         kernel_size: an integer, or (height, width); so are stride (default: kernel_size) and
             dilation.
-        padding: as in `conv2d`, at most half the window; its pixels are never chosen.
+        padding: as in `conv2d`, at most half the kernel; its pixels are never chosen.
         return_indices: also return where in its image each maximum stands, row W + column, int64.
 
     Raises:
@@ -393,20 +393,25 @@ def _geometry(
     for length, k, s, (before, after), d in zip(
         x.shape[2:], kernel, strides, pads, dilations, strict=True
     ):
-        reach = d * (k - 1) + 1
-        if max(before, after) > reach // 2:
+        if max(before, after) > k // 2:
             raise ValueError(
-                f"{name}: padding must be at most half the window, or a window could lie outside "
-                f"the image; padding {pads}, window {reach} (kernel {kernel}, "
-                f"dilation {dilations}), x has shape {x.shape}"
+                f"{name}: padding must be at most half the kernel; padding {pads}, "
+                f"kernel {kernel}, x has shape {x.shape}"
             )
-        room = length + before + after - reach
+        room = length + before + after - d * (k - 1) - 1
         windows = room // s + 1
         if ceil_mode:
             windows = -(-room // s) + 1
             if (windows - 1) * s >= length + before:
                 windows -= 1
         extra.append(max(0, (windows - 1) * s - room))
+        if d > 1 and (before or after or extra[-1]):
+            starts = range(-before, windows * s - before, s)
+            if not all(any(0 <= u + i * d < length for i in range(k)) for u in starts):
+                raise ValueError(
+                    f"{name}: a window would lie in the padding altogether; padding {pads}, "
+                    f"kernel {kernel}, dilation {dilations}, x has shape {x.shape}"
+                )
     return kernel, strides, pads, dilations, extra
 
 
