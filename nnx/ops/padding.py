@@ -28,18 +28,18 @@ class PadBorder(Function):
 
     def forward(self, x: Array) -> Array:
         xp = self.backend.xp
-        self.sources = []
+        self.lines = []
         for k, pair in enumerate(self.padding):
             axis = x.ndim - len(self.padding) + k
             lines = source_lines(x.shape[axis], pair, self.mode)
-            self.sources.append((axis, x.shape[axis], lines))
+            self.lines.append((axis, x.shape[axis], lines))
             x = xp.take(x, xp.asarray(lines, dtype=xp.int64, device=x.device), axis=axis)
         return x
 
     def backward(self, g: Array) -> Array:
         xp = self.backend.xp
         for (axis, length, lines), (before, _) in zip(
-            reversed(self.sources), reversed(self.padding), strict=True
+            reversed(self.lines), reversed(self.padding), strict=True
         ):
             g = xp.moveaxis(g, axis, 0)
             gx = xp.asarray(g[before : before + length, ...], copy=True)

@@ -127,7 +127,7 @@ def test_gradients_only_where_they_are_wanted(backend):
 def test_an_empty_batch(backend):
     x, w, b = operands((3, 2), 1)
     y, gx, gw, gb = run(backend, ops.conv2d, (x[:0], w, b))
-    assert y.shape == (0, 8, 5, 7) and gx.shape == x[:0].shape
+    assert y.shape == (0, 4, 4, 6) and gx.shape == x[:0].shape
     assert not gw.any() and gw.shape == w.shape and not gb.any()
 
 
@@ -138,7 +138,7 @@ def test_col2im_is_the_transpose_of_im2col(backend):
     """<im2col(x), c> = <x, col2im(c)> for all x and c, exactly."""
     for case in thinned(backend, cases((3, 2)))[::3]:
         geometry = case[:4]
-        x = integers(5, 2, 4, 7, 8)
+        x = integers(5, 2, 4, 6, 7)
         columns = backend.to_numpy(backend.backend.im2col(backend.asarray(x), *geometry))
         c = integers(6, *columns.shape)
         image = backend.backend.col2im(backend.asarray(c), x.shape, *geometry)

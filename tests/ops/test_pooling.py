@@ -9,7 +9,7 @@ from windows import DILATIONS, KERNELS, PADDINGS, STRIDES, fits, integers, thinn
 import nnx
 from nnx import ops, reference
 
-SHAPE = (2, 3, 7, 8)
+SHAPE = (2, 2, 6, 7)
 
 
 def legal(kernel, padding, dilation):
@@ -211,7 +211,7 @@ def test_one_dimension(backend, k, s, p):
     np.testing.assert_allclose(backend.to_numpy(mean), expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [(1, 1), (2, 3), (7, 8), (3, 4), (9, 10)])
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (6, 7), (4, 3), (9, 10)])
 def test_adaptive_pools_equal_pytorch(backend, size):
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
