@@ -1,6 +1,6 @@
 """Layers and models."""
 
-from . import init
+from . import init, utils
 from .activation import ReLU
 from .cells import GRUCell, LSTMCell, RNNCell
 from .container import ModuleDict, ModuleList, ParameterList, Sequential
@@ -52,4 +52,5 @@ __all__ = [
     "Sequential",
     "init",
     "truncated",
+    "utils",
 ]

@@ -65,7 +65,7 @@ class Optimizer:
         """
         name = type(self).__name__
         options = {key: value for key, value in group.items() if key != "params"}
-        unknown = sorted(options.keys() - self.defaults.keys())
+        unknown = sorted(options.keys() - self.defaults.keys() - {"initial_lr"})
         if unknown:
             raise ValueError(f"{name}: there are no options {unknown}, only {list(self.defaults)}")
         params = group["params"]

@@ -1,0 +1,147 @@
+"""Schedules that lower the rate, or raise it at the beginning (warm-up), once."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+
+from ..optimizer import Optimizer
+from .scheduler import LRScheduler, require_positive
+
+Factor = Callable[[int], float]
+
+
+class LambdaLR(LRScheduler):
+    """lr = base f(t), with a function of one's own, or one for each group."""
+
+    def __init__(
+        self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
+    ) -> None:
+        groups = len(optimizer.param_groups)
+        self.factors = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
+        if len(self.factors) != groups:
+            raise ValueError(f"LambdaLR: {len(self.factors)} functions for {groups} groups")
+        super().__init__(optimizer, last_epoch)
+
+    def rates(self, t: int) -> list[float]:
+        return [base * f(t) for base, f in zip(self.base_lrs, self.factors, strict=True)]
+
+
+class StepLR(LRScheduler):
+    """lr = base γ^(t // step_size): lower by the factor γ every `step_size` steps."""
+
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        require_positive(self, step_size=step_size)
+        self.step_size, self.gamma = step_size, gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, t: int) -> float:
+        return base * self.gamma ** (t // self.step_size)
+
+
+class MultiStepLR(LRScheduler):
+    """lr = base γ^k, where k milestones have been reached; one that is named twice counts twice."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Iterable[int],
+        gamma: float = 0.1,
+        last_epoch: int = -1,
+    ) -> None:
+        self.milestones, self.gamma = sorted(milestones), gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, t: int) -> float:
+        return base * self.gamma ** bisect_right(self.milestones, t)
+
+
+class ExponentialLR(LRScheduler):
+    """lr = base γ^t."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, t: int) -> float:
+        return base * self.gamma**t
+
+
+class ConstantLR(LRScheduler):
+    """lr = base · factor for the first `total_iters` steps, base after."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 1 / 3,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        self.factor, self.total_iters = factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, t: int) -> float:
+        return base * self.factor if t < self.total_iters else base
+
+
+class LinearLR(LRScheduler):
+    """From base · start_factor in a straight line to base · end_factor, in `total_iters` steps.
+
+    Warm-up, as it stands; combine it with another schedule by `SequentialLR`.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        require_positive(self, start_factor=start_factor)
+        self.start_factor, self.end_factor, self.total_iters = start_factor, end_factor, total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, t: int) -> float:
+        if t >= self.total_iters:
+            return base * self.end_factor
+        share = t / self.total_iters
+        return base * (self.start_factor + (self.end_factor - self.start_factor) * share)
+
+
+class PolynomialLR(LRScheduler):
+    """lr = base (1 - t / total_iters)^power, and 0 from there on."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        total_iters: int = 5,
+        power: float = 1.0,
+        last_epoch: int = -1,
+    ) -> None:
+        require_positive(self, total_iters=total_iters)
+        self.total_iters, self.power = total_iters, power
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, t: int) -> float:
+        return base * (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+
+
+class CosineAnnealingLR(LRScheduler):
+    """lr = η + (base - η) (1 + cos(π t / T_max)) / 2, with η = eta_min.
+
+    Half a wave down in T_max steps (Loshchilov and Hutter 2017), and up again in the next T_max.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        require_positive(self, T_max=T_max)
+        self.T_max, self.eta_min = T_max, eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def rate(self, base: float, t: int) -> float:
+        return self.eta_min + (base - self.eta_min) * (1 + math.cos(math.pi * t / self.T_max)) / 2

@@ -1,0 +1,109 @@
+"""`LRScheduler`: what all schedules of the learning rate share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..optimizer import Optimizer
+
+
+class LRScheduler:
+    """Base of the schedules that are a function of time alone.
+
+        scheduler = lr_scheduler.StepLR(optimizer, step_size=30)
+        for epoch in range(100):
+            train(...)              # optimizer.step() many times
+            scheduler.step()
+
+    A subclass says in `rate(base, t)` what the learning rate is after t steps of the schedule, in
+    closed form; base is what the group had when the first schedule was made.  Making a schedule
+    sets t = 0, and every `step()` adds 1.
+
+    If a rate is not the one this schedule left, another schedule or the user has changed it: that
+    change is kept, as a factor.  So schedules of one optimizer may be combined by stepping both,
+    as in PyTorch.
+
+    Args:
+        optimizer: its groups' "lr" is what changes.
+        last_epoch: start at t = last_epoch + 1 instead; the groups must then hold "initial_lr", as
+            they do in the state of an optimizer that had a schedule.
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"{type(self).__name__}: expected an Optimizer, got {type(optimizer).__name__}"
+            )
+        self.optimizer = optimizer
+        for k, group in enumerate(optimizer.param_groups):
+            if last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise ValueError(
+                    f"{type(self).__name__}: last_epoch={last_epoch} needs 'initial_lr' in every "
+                    f"group; group {k} has {sorted(group.keys() - {'params'})}"
+                )
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.last_epoch = last_epoch
+        self._left = list(self.base_lrs)
+        if last_epoch != -1:
+            self._left = [group["lr"] for group in optimizer.param_groups]
+        self.step()
+
+    def rate(self, base: float, t: int) -> float:
+        """The learning rate after t steps, of a group that began with `base`."""
+        raise NotImplementedError(f"{type(self).__name__}.rate")
+
+    def rates(self, t: int) -> list[float]:
+        """The learning rate of each group after t steps."""
+        return [self.rate(base, t) for base in self.base_lrs]
+
+    def step(self) -> None:
+        """One step on: to be called after the optimizer's, once per epoch or once per batch."""
+        self.last_epoch += 1
+        rates = self.rates(self.last_epoch)
+        for group, left, new in zip(self.optimizer.param_groups, self._left, rates, strict=True):
+            now = group["lr"]
+            group["lr"] = new if now == left or left == 0 else now * (new / left)
+        self._left = rates
+
+    def get_last_lr(self) -> list[float]:
+        """The learning rate of each group."""
+        return [group["lr"] for group in self.optimizer.param_groups]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far the schedule is, as plain numbers; its options are the constructor's."""
+        return {
+            "last_epoch": self.last_epoch,
+            "base_lrs": list(self.base_lrs),
+            "rates": list(self._left),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from where `state_dict()` was taken.
+
+        The rates in use are in the optimizer's own state, which is to be loaded too.
+
+        Raises:
+            ValueError: the state is of an optimizer with more or fewer groups.
+        """
+        if len(state["base_lrs"]) != len(self.base_lrs):
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the state has "
+                f"{len(state['base_lrs'])} groups, the optimizer {len(self.base_lrs)}"
+            )
+        self.last_epoch = state["last_epoch"]
+        self.base_lrs = list(state["base_lrs"])
+        self._left = list(state["rates"])
+
+    def __repr__(self) -> str:
+        rates = ", ".join(f"{rate:g}" for rate in self.get_last_lr())
+        return f"{type(self).__name__}(last_epoch={self.last_epoch}, lr={rates})"
+
+
+def require_positive(schedule: LRScheduler, **values: float) -> None:
+    """Raise ValueError naming the first of the arguments that is not positive."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"{type(schedule).__name__}: {name} must be positive, got {value}")
