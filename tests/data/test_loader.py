@@ -64,16 +64,20 @@ def test_data_of_another_library_are_moved(backend, where):
         assert type(next(iter(data))[0].data) is np.ndarray  # follows the active backend
 
 
-def test_data_are_moved_once(monkeypatch):
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(1 << 30, [(N, 3), (N,)]), (100, [(10, 3), (10,), (10, 3), (10,), (3, 3), (3,)] * 3)],
+)
+def test_data_are_moved_once_if_they_fit(monkeypatch, limit, expected):
     pytest.importorskip("array_api_strict")
     with nnx.use_backend("array_api_strict") as backend:
         moves = []
         move = backend.from_numpy
         monkeypatch.setattr(backend, "from_numpy", lambda x: moves.append(x.shape) or move(x))
-        data = DataLoader((X, Y), 4)
+        data = DataLoader((X, Y), 10, resident_bytes=limit)
         for _ in range(3):
             list(data)
-        assert moves == [(N, 3), (N,)]
+        assert moves == expected
 
 
 def test_arrays_that_are_read_only_strided_and_unmodified():

@@ -39,6 +39,7 @@ def test_gzip_is_seen_by_content_and_written_reproducibly(tmp_path):
     write_idx(tmp_path / "a.gz", array)
     write_idx(tmp_path / "b.gz", array)
     assert (tmp_path / "a.gz").read_bytes() == (tmp_path / "b.gz").read_bytes()
+    assert (tmp_path / "a.gz").read_bytes()[4:8] == bytes(4)  # no time of writing
     (tmp_path / "a.gz").rename(tmp_path / "unnamed")
     np.testing.assert_array_equal(read_idx(tmp_path / "unnamed"), array)
 

@@ -140,6 +140,15 @@ def test_truncated_normals_stay_inside_in_float32():
     assert x.min() >= low and x.max() <= high
 
 
+def test_truncated_normals_stay_inside_where_sums_round():
+    """Bounds a few units in the last place apart: mean + std z alone would step over the upper."""
+    low, high = 0.029735078126139902, 0.02973507812613992
+    x = Generator(6).truncated_normal(
+        200, 0.2019100019601099, 0.18681487221489415, low, high, "float64"
+    )
+    assert low <= x.min() and x.max() <= high
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
