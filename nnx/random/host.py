@@ -59,12 +59,7 @@ def normal(words: Words, n: int) -> Array:
     bit of w is the sign.  The largest value is -Q(2^-54) = 8.3.
     """
     drawn = words(2 * n)
-    p = (drawn[0::2] >> np.uint32(6)).astype(np.float64)
-    p *= 2.0**26
-    p += drawn[1::2] >> np.uint32(6)
-    p += 0.5
-    p *= 2.0**-53
-    z = lower_quantile(p)
+    z = lower_quantile(_middles(drawn) * 2.0**-53)
     return np.where(drawn[1::2] & np.uint32(1) == 0, z, -z)
 
 
@@ -79,13 +74,18 @@ def truncated_normal(words: Words, low: float, high: float, n: int) -> Array:
         return -truncated_normal(words, -high, -low, n)
     first = distribution(low)
     last = distribution(high) if high <= 0.0 else 1.0 - distribution(-high)
-    drawn = words(2 * n)
-    u = (drawn[0::2] >> np.uint32(6)).astype(np.float64)
-    u *= 2.0**26
-    u += drawn[1::2] >> np.uint32(6)
-    u += 0.5
-    u *= 2.0**-52  # in (0, 1)
-    return np.clip(quantile(first + (last - first) * u), low, high)
+    u = _middles(words(2 * n)) * 2.0**-52  # in (0, 1)
+    p = np.minimum(first + (last - first) * u, 1.0 - 2.0**-53)  # a sum that rounds to 1 is none
+    return np.clip(quantile(p), low, high)
+
+
+def _middles(drawn: Array) -> Array:
+    """k + 1/2 (float64, exact) with k of 52 bits: the high 26 of each of a pair of words."""
+    middles = (drawn[0::2] >> np.uint32(6)).astype(np.float64)
+    middles *= 2.0**26
+    middles += drawn[1::2] >> np.uint32(6)
+    middles += 0.5
+    return middles
 
 
 def _pairs(words: Words, n: int) -> Array:
