@@ -13,6 +13,7 @@ from ..base import Backend
 from ..launcher import Modules
 from .conv import CudaConv
 from .loss import CudaLoss
+from .lstm import CudaLSTM
 from .norm import CudaNorm
 from .optim import CudaOptim
 from .pool import CudaPool
@@ -22,6 +23,7 @@ from .random import CudaRandom
 class CudaBackend(
     CudaConv,
     CudaLoss,
+    CudaLSTM,
     CudaNorm,
     CudaOptim,
     CudaPool,
