@@ -95,13 +95,14 @@ def test_projection_uses_the_twin(cuda):
         return states, c_n, b.lstm_sequence_backward(states, h0, c0, saved)
 
     cuda.agree(body, z, h0, c0, weight, project, rtol=1e-14)
-    assert not cuda.launched & {"lstm_sequence_32", "lstm_sequence_backward_32"}
+    assert not any("sequence" in name for name in cuda.launched)
 
 
 def test_mixed_dtypes_use_the_twin(cuda):
     rng = np.random.default_rng(0)
-    given = arguments("float64", 2, 2, 1, 3, None)
-    cuda.agree(sequence, *given[:3], given[3].astype("float32"), *given[4:], rtol=1e-6)
     z, c = values(rng, "float32", 2, 12), values(rng, "float64", 2, 3)
     cuda.agree(lambda b, z, c: b.lstm_cell(z, c), z, c, rtol=1e-6)
     assert not cuda.launched
+    given = arguments("float64", 2, 2, 1, 3, None)
+    cuda.agree(sequence, *given[:3], given[3].astype("float32"), *given[4:], rtol=1e-6)
+    assert not any("sequence" in name for name in cuda.launched)
