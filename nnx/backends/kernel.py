@@ -21,6 +21,7 @@ The arguments stand in the order of the C function:
 | `n:i32`, `seed:u64`, `p:f32` | `int`, `unsigned long long`, `float` | a number |
 | `scale:real` | `REAL` | a number, as wide as the arrays |
 | `K:const` | none: `-DK=3` | a number fixed when the kernel is compiled |
+| `rows:plan` | none | a number for the plan alone |
 | `params:inout*` | `struct {REAL* at[64];}` | a list of up to 64 arrays (`*?`: or None) |
 | `sizes:i64*` | `struct {long long at[64];}` | a list of up to 64 numbers |
 
@@ -79,7 +80,7 @@ class Argument(NamedTuple):
     """One argument of a kernel, as its description says."""
 
     name: str
-    direction: str  # "in", "out", "inout", "scalar" or "const"
+    direction: str  # "in", "out", "inout", "scalar", "const" or "plan"
     type: str  # a key of TYPES, or "real"
     many: bool = False
     optional: bool = False
@@ -89,8 +90,8 @@ class Argument(NamedTuple):
         return self.direction in ("in", "out", "inout")
 
     def __str__(self) -> str:
-        if self.direction == "const":
-            return f"{self.name}:const"
+        if self.direction in ("const", "plan"):
+            return f"{self.name}:{self.direction}"
         marks = "*" * self.many + "?" * self.optional
         if self.direction == "scalar":
             return f"{self.name}:{self.type}{marks}"
@@ -110,12 +111,12 @@ def parse_argument(text: str) -> Argument:
             return Argument(name, kind, type_ or "real", bool(many), bool(optional))
         if kind in types and not optional and not type_:
             return Argument(name, "scalar", kind, bool(many))
-        if kind == "const" and not many and not optional and not type_:
-            return Argument(name, "const", "i32")
+        if kind in ("const", "plan") and not many and not optional and not type_:
+            return Argument(name, kind, "i64")
     raise ValueError(
         f"kernel argument {text!r}: write name:in, name:out or name:inout (then * for a list, ? if "
-        f"it may be None, :type if it is not REAL), name:type (then * for a list) or name:const; "
-        f"types are {', '.join(types)}"
+        "it may be None, :type if it is not REAL), name:type (then * for a list), name:const or "
+        f"name:plan; types are {', '.join(types)}"
     )
 
 
@@ -149,7 +150,7 @@ class Kernel:
                 f"but values are listed for {sorted(self.constants)}"
             )
         self.names = frozenset(names)
-        self.passed = tuple(a for a in self.arguments if a.direction != "const")
+        self.passed = tuple(a for a in self.arguments if a.direction not in ("const", "plan"))
         self.plan_names = tuple(inspect.signature(plan).parameters)
         numbers = {a.name for a in self.arguments if not a.is_array} | {"itemsize"}
         if unknown := set(self.plan_names) - numbers:

@@ -174,6 +174,13 @@ def test_impossible_plans(modules, plan, message):
         launch(kernel, modules, x=np.empty(3, "f4"), y=np.empty(3, "f4"), n=3)
 
 
+def test_numbers_for_the_plan_alone_are_not_passed(modules, calls):
+    kernel = Kernel("k.cu", "k", "x:in rows:plan n:i32", lambda rows: Plan((rows,), (32,)))
+    launch(kernel, modules, x=np.empty(3, "f4"), rows=5, n=3)
+    ((grid, _, args, _),) = calls.launched
+    assert grid == (5,) and len(args) == 2
+
+
 def test_constants_are_compiled_in(modules, calls):
     kernel = Kernel("k.cu", "k", "x:in y:out K:const", lambda K: Plan((K,), (32,)), {"K": (1, 3)})
     arrays = {"x": np.empty(3, "f4"), "y": np.empty(3, "f4")}

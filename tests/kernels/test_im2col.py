@@ -66,3 +66,88 @@ def test_col2im_is_the_transpose_of_im2col(cuda):
     c = rng.integers(-9, 10, cols.shape).astype("float64")
     back = cuda.backend.to_numpy(cuda.backend.col2im(cuda.asarray(c), x.shape, *geometry))
     assert np.sum(cols * c) == np.sum(x * back)
+
+
+# ---- convolution, which is built on them ----
+
+CONVOLUTIONS = {  # x (N, C, H, W), weight (O, C/groups, kh, kw), stride, padding, dilation, groups
+    "plain": ((3, 2, 6, 5), (4, 2, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    "uneven": ((2, 3, 7, 8), (2, 3, 2, 3), (2, 1), ((1, 0), (2, 1)), (1, 2), 1),
+    "groups": ((2, 4, 5, 5), (6, 2, 3, 2), (1, 2), ((0, 1), (1, 0)), (1, 1), 2),
+    "depthwise": ((2, 3, 5, 4), (3, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 3),
+    "one window": ((2, 2, 3, 3), (5, 2, 3, 3), (1, 1), NO_PADDING, (1, 1), 1),
+}
+# Products sum in an order that the library chooses.
+RTOL = {"float32": 2e-6, "float64": 1e-14}
+
+
+def convolution(case, real):
+    shape, weight, *rest = CONVOLUTIONS[case]
+    rng = np.random.default_rng(0)
+    out = window_counts(shape[2:], weight[2:], *rest[:3])
+    sizes = shape, weight, (weight[0],), (shape[0], weight[0], *out)
+    return [rng.standard_normal(s).astype(real) for s in sizes], rest
+
+
+def forward_and_backward(rest, needs):
+    def body(b, x, weight, bias, gy):
+        y, saved = b.conv2d(x, weight, bias, *rest)
+        return y, b.conv2d_backward(gy, saved, needs)
+
+    return body
+
+
+@pytest.mark.kernels("im2col", "col2im", "swap_axes")
+@pytest.mark.parametrize("images", [1, 2, 100], ids="chunks of {}".format)
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_convolution(cuda, real, case, images, monkeypatch):
+    arrays, rest = convolution(case, real)
+    x, weight = arrays[:2]
+    each = x.shape[1] * weight[0, 0].size * arrays[3][0, 0].size * x.itemsize
+    monkeypatch.setattr("nnx.backends.cuda.conv.CHUNK_BYTES", images * each)
+    body = forward_and_backward(rest, (True, True, True))
+    cuda.agree(body, *arrays, rtol=RTOL[real], layouts=("contiguous",))
+
+
+# A library may sum in another order where its operands lie elsewhere in memory, so results are
+# not bit-equal across layouts.
+@pytest.mark.parametrize("layout", ["strided", "offset"])
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_convolution_of_views(cuda, real, case, layout):
+    arrays, rest = convolution(case, real)
+    body = forward_and_backward(rest, (True, True, True))
+    cuda.agree(body, *arrays, rtol=RTOL[real], layouts=(layout,))
+
+
+ONE = [(True, False, False), (False, True, False), (False, False, True)]
+
+
+@pytest.mark.parametrize("needs", ONE)
+def test_only_what_is_needed(cuda, needs):
+    arrays, rest = convolution("groups", "float32")
+    body = forward_and_backward(rest, needs)
+    _, *one = cuda.agree(body, *arrays, rtol=RTOL["float32"], layouts=("contiguous",))
+    assert len(one) == 1
+
+
+def test_convolution_without_bias(cuda, real):
+    arrays, rest = convolution("plain", real)
+    body = lambda b, x, w: b.conv2d(x, w, None, *rest)  # noqa: E731
+    cuda.agree(body, *arrays[:2], rtol=RTOL[real], layouts=("contiguous",))
+
+
+@pytest.mark.kernels("swap_axes", "col2im")
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_transposed_convolution(cuda, real, case):
+    (x, weight, _, gy), rest = convolution(case, real)
+    shape = x.shape
+    body = lambda b, g, w: b.conv_transpose2d(g, w, shape, *rest)  # noqa: E731
+    cuda.agree(body, gy, weight, rtol=RTOL[real], layouts=("contiguous",))
+
+
+def test_convolution_of_no_images(cuda, real):
+    arrays, rest = convolution("plain", real)
+    x, weight, bias, gy = arrays
+    empty = x[:0], weight, bias, gy[:0]
+    results = cuda.agree(forward_and_backward(rest, (True, True, True)), *empty)
+    assert [r.shape for r in results] == [gy[:0].shape, x[:0].shape, weight.shape, bias.shape]

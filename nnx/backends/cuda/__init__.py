@@ -12,6 +12,8 @@ from typing import Any
 from ..base import Backend
 from ..launcher import Modules
 from .conv import CudaConv
+from .dense import CudaDense
+from .embedding import CudaEmbedding
 from .loss import CudaLoss
 from .lstm import CudaLSTM
 from .norm import CudaNorm
@@ -22,6 +24,8 @@ from .random import CudaRandom
 
 class CudaBackend(
     CudaConv,
+    CudaDense,
+    CudaEmbedding,
     CudaLoss,
     CudaLSTM,
     CudaNorm,

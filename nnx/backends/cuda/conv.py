@@ -1,33 +1,38 @@
-"""im2col and col2im in CUDA (`kernels/im2col.cu`)."""
+"""Convolution in CUDA: columns by kernels (`kernels/im2col.cu`), products by the library.
+
+A chunk of images becomes columns (C kh kw, n, oh ow), so that the chunk is *one* matrix product
+with the weight, however many images it has; the next chunk reuses the memory.  Chunks are small
+enough that the columns stay in the second-level cache between the kernel that writes them and
+the product that reads them.  Products of two matrices take a transposed operand as it is, where
+CuPy copies one in a batched product.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
+from ..launcher import REALS, Kernel, Modules, launch, register
 from ..portable.conv import ConvKernels
 from ..portable.windows import Padding, Pair, window_counts
+from ..saved import Saved
+from .planes import by_plane
 
 Array = Any
 
+# Columns of one chunk: less than half of the cache of an A100 (40 MB) or H100 (50 MB).
+CHUNK_BYTES = 16 * 2**20
+
 GEOMETRY = (
-    "planes:i32 h:i32 w:i32 oh:i32 ow:i32 kh:i32 kw:i32 "
-    "sh:i32 sw:i32 top:i32 left:i32 dh:i32 dw:i32"
+    "image_stride:i64 row_stride:i64 planes:i32 channels:i32 h:i32 w:i32 oh:i32 ow:i32 "
+    "kh:i32 kw:i32 sh:i32 sw:i32 top:i32 left:i32 dh:i32 dw:i32"
 )
-
-
-def per_plane(planes: int, size: int) -> Plan:
-    """Blocks in x count planes; in y, pieces of a plane; a block is no larger than a plane."""
-    block = min(256, 32 * ceil_div(size, 32))
-    return Plan((planes, min(65535, ceil_div(size, max(block, 1)))), (max(block, 32),))
-
 
 IM2COL = register(
     Kernel(
         "im2col.cu",
         "im2col",
         f"x:in cols:out {GEOMETRY}",
-        lambda planes, oh, ow: per_plane(planes, oh * ow),
+        lambda planes, oh, ow: by_plane(planes, oh * ow),
     )
 )
 COL2IM = register(
@@ -35,12 +40,21 @@ COL2IM = register(
         "im2col.cu",
         "col2im",
         f"cols:in x:out {GEOMETRY}",
-        lambda planes, h, w: per_plane(planes, h * w),
+        lambda planes, h, w: by_plane(planes, h * w),
+    )
+)
+SWAP_AXES = register(
+    Kernel(
+        "im2col.cu",
+        "swap_axes",
+        "x:in bias:in? y:out first:i32 second:i32 length:i32",
+        lambda first, second, length: by_plane(first * second, length),
     )
 )
 
 
 class CudaConv(ConvKernels):
+    xp: Any
     modules: Modules
 
     def im2col(
@@ -48,11 +62,13 @@ class CudaConv(ConvKernels):
     ) -> Array:
         if x.dtype not in REALS:
             return super().im2col(x, kernel, stride, padding, dilation)
-        numbers = _geometry(x.shape, kernel, stride, padding, dilation)
-        n, c = x.shape[:2]
-        shape = (n, c * kernel[0] * kernel[1], numbers["oh"] * numbers["ow"])
-        cols = self.xp.empty(shape, dtype=x.dtype)
-        launch(IM2COL, self.modules, x=x, cols=cols, **numbers)
+        n, c, h, w = x.shape
+        oh, ow = window_counts((h, w), kernel, stride, padding, dilation)
+        rows, windows = c * kernel[0] * kernel[1], oh * ow
+        cols = self.xp.empty((n, rows, windows), dtype=x.dtype)
+        geometry = _geometry(x.shape, kernel, stride, padding, dilation)
+        strides = {"image_stride": rows * windows, "row_stride": windows}
+        launch(IM2COL, self.modules, x=x, cols=cols, **strides, **geometry)
         return cols
 
     def col2im(
@@ -67,9 +83,143 @@ class CudaConv(ConvKernels):
         if cols.dtype not in REALS:
             return super().col2im(cols, shape, kernel, stride, padding, dilation)
         x = self.xp.empty(shape, dtype=cols.dtype)
-        numbers = _geometry(shape, kernel, stride, padding, dilation)
-        launch(COL2IM, self.modules, cols=cols, x=x, **numbers)
+        _, rows, windows = cols.shape
+        geometry = _geometry(shape, kernel, stride, padding, dilation)
+        strides = {"image_stride": rows * windows, "row_stride": windows}
+        launch(COL2IM, self.modules, cols=cols, x=x, **strides, **geometry)
         return x
+
+    def conv2d(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> tuple[Array, Saved]:
+        if x.dtype not in REALS or weight.dtype != x.dtype:
+            return super().conv2d(x, weight, bias, stride, padding, dilation, groups)
+        geometry = weight.shape[2:], stride, padding, dilation
+        n, _, h, w = x.shape
+        out = window_counts((h, w), *geometry)
+        y = self.xp.empty((n, weight.shape[0], *out), dtype=x.dtype)
+        for images in _chunks(x.shape, geometry, x.dtype.itemsize):
+            cols = self._columns(x[images], geometry)
+            product = self._times(_rows(self.xp, weight, groups), cols)  # (O, n oh ow)
+            self._swap(product, y[images], bias)
+        return y, Saved((x, weight, stride, padding, dilation, groups))
+
+    def conv2d_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        x, weight, stride, padding, dilation, groups = saved
+        if not x.dtype == weight.dtype == gy.dtype or x.dtype not in REALS:
+            return super().conv2d_backward(gy, saved, needs)
+        xp = self.xp
+        geometry = weight.shape[2:], stride, padding, dilation
+        gx = xp.empty(x.shape, dtype=x.dtype) if needs[0] else None
+        gw = None
+        if needs[0] or needs[1]:
+            for images in _chunks(x.shape, geometry, x.dtype.itemsize):
+                g = self._channels_first(gy[images])  # (O, n oh ow)
+                if needs[1]:
+                    # (G, O/G, n oh ow) x (G, n oh ow, C/G kh kw), each group a product of its own
+                    part = self._times_transposed(g, self._columns(x[images], geometry), groups)
+                    gw = part if gw is None else gw + part
+                if gx is not None:
+                    self._spread(g, weight, gx[images], geometry, groups)
+        if gw is not None:
+            gw = xp.reshape(gw, weight.shape)
+        elif needs[1]:
+            gw = xp.zeros(weight.shape, dtype=weight.dtype)
+        return gx, gw, xp.sum(gy, axis=(0, 2, 3)) if needs[2] else None
+
+    def conv_transpose2d(
+        self,
+        x: Array,
+        weight: Array,
+        shape: tuple[int, ...],
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> Array:
+        if x.dtype not in REALS or weight.dtype != x.dtype:
+            return super().conv_transpose2d(x, weight, shape, stride, padding, dilation, groups)
+        geometry = weight.shape[2:], stride, padding, dilation
+        image = self.xp.empty(shape, dtype=x.dtype)
+        for images in _chunks(shape, geometry, x.dtype.itemsize):
+            g = self._channels_first(x[images])
+            self._spread(g, weight, image[images], geometry, groups)
+        return image
+
+    # ---- one chunk ----
+
+    def _columns(self, x: Array, geometry: Any) -> Array:
+        """x (n, C, H, W) -> (C kh kw, n oh ow)."""
+        n, c, h, w = x.shape
+        oh, ow = window_counts((h, w), *geometry)
+        length = n * oh * ow
+        cols = self.xp.empty((c * geometry[0][0] * geometry[0][1], length), dtype=x.dtype)
+        strides = {"image_stride": oh * ow, "row_stride": length}
+        launch(IM2COL, self.modules, x=x, cols=cols, **strides, **_geometry(x.shape, *geometry))
+        return cols
+
+    def _spread(self, g: Array, weight: Array, image: Array, geometry: Any, groups: int) -> None:
+        """image (n, C, H, W) = the columns W^T g (C kh kw, n oh ow), added up."""
+        rows = self.xp.matrix_transpose(_rows(self.xp, weight, groups))  # (G, C/G kh kw, O/G)
+        cols = self._times(rows, g)
+        n, _, h, w = image.shape
+        oh, ow = window_counts((h, w), *geometry)
+        strides = {"image_stride": oh * ow, "row_stride": n * oh * ow}
+        numbers = _geometry(image.shape, *geometry)
+        launch(COL2IM, self.modules, cols=cols, x=image, **strides, **numbers)
+
+    def _times(self, rows: Array, x: Array) -> Array:
+        """(G, A, B) x (G B, L) -> (G A, L), group by group."""
+        groups, a, b = rows.shape
+        if groups == 1:
+            return rows[0] @ x
+        return self.xp.reshape(rows @ self.xp.reshape(x, (groups, b, -1)), (groups * a, -1))
+
+    def _times_transposed(self, g: Array, x: Array, groups: int) -> Array:
+        """(G A, L) x (G B, L)^T -> (G, A, B)."""
+        xp = self.xp
+        if groups == 1:
+            return xp.expand_dims(g @ xp.matrix_transpose(x), axis=0)
+        g, x = (xp.reshape(a, (groups, a.shape[0] // groups, a.shape[1])) for a in (g, x))
+        return g @ xp.matrix_transpose(x)
+
+    def _channels_first(self, gy: Array) -> Array:
+        """(n, O, oh, ow) -> (O, n oh ow)."""
+        n, o, oh, ow = gy.shape
+        g = self.xp.empty((o, n * oh * ow), dtype=gy.dtype)
+        numbers = {"first": n, "second": o, "length": oh * ow}
+        launch(SWAP_AXES, self.modules, x=gy, bias=None, y=g, **numbers)
+        return g
+
+    def _swap(self, product: Array, y: Array, bias: Array | None) -> None:
+        """y (n, O, oh, ow) = product (O, n oh ow) + bias (O,)."""
+        n, o, oh, ow = y.shape
+        numbers = {"first": o, "second": n, "length": oh * ow}
+        launch(SWAP_AXES, self.modules, x=product, bias=bias, y=y, **numbers)
+
+
+def _rows(xp: Any, weight: Array, groups: int) -> Array:
+    """weight (O, C/G, kh, kw) -> (G, O/G, C/G kh kw)."""
+    o, c, kh, kw = weight.shape
+    return xp.reshape(weight, (groups, o // groups, c * kh * kw))
+
+
+def _chunks(shape: tuple[int, ...], geometry: Any, itemsize: int) -> list[slice]:
+    """Slices of the images whose columns have at most `CHUNK_BYTES` (but at least one image)."""
+    n, c, h, w = shape
+    oh, ow = window_counts((h, w), *geometry)
+    each = c * geometry[0][0] * geometry[0][1] * oh * ow * itemsize
+    step = max(1, CHUNK_BYTES // max(1, each))
+    return [slice(k, min(n, k + step)) for k in range(0, n, step)]
 
 
 def _geometry(
@@ -80,6 +230,7 @@ def _geometry(
     oh, ow = window_counts((h, w), kernel, stride, padding, dilation)
     return {
         "planes": n * c,
+        "channels": c,
         "h": h,
         "w": w,
         "oh": oh,

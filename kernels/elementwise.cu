@@ -1,0 +1,36 @@
+// What stands between matrix products: a bias, ReLU and its backward.
+//
+//   add_bias:       y (N, O) += bias (O,)      in place, on the product that was just made
+//   relu:           y = max(x, 0); NaN stays NaN
+//   relu_backward:  gx = gy where y > 0, else 0
+//
+// One thread an element, neighbouring threads on neighbouring addresses.
+//
+// Portable twins: DenseKernels.linear (the sum in it), relu and relu_backward in
+// nnx/backends/portable/dense.py.  REAL is float or double.
+//
+// Bytes: add_bias reads and writes y; relu reads x and writes y; relu_backward reads two arrays and
+// writes one.  As array operations they make a second sum, or an array of zeros, besides.
+
+#define EACH(i, n)                                                          \
+    const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;   \
+    if (i >= n) return
+
+extern "C" __global__ void __launch_bounds__(256)
+add_bias(REAL* __restrict__ y, const REAL* __restrict__ bias, int columns, long long n) {
+    EACH(i, n);
+    y[i] += bias[i % columns];
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+relu(const REAL* __restrict__ x, REAL* __restrict__ y, long long n) {
+    EACH(i, n);
+    y[i] = x[i] < 0 ? REAL(0) : x[i];
+}
+
+extern "C" __global__ void __launch_bounds__(256)
+relu_backward(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL* __restrict__ gx,
+              long long n) {
+    EACH(i, n);
+    gx[i] = y[i] > 0 ? gy[i] : REAL(0);
+}

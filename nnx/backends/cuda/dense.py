@@ -1,0 +1,49 @@
+"""What stands between matrix products in CUDA (`kernels/elementwise.cu`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..launcher import REALS, Kernel, Modules, launch, per_element, register
+from ..portable.dense import DenseKernels
+
+Array = Any
+
+ADD_BIAS = register(
+    Kernel(
+        "elementwise.cu",
+        "add_bias",
+        "y:inout bias:in columns:i32 n:i64",
+        lambda n: per_element(n),
+    )
+)
+RELU = register(Kernel("elementwise.cu", "relu", "x:in y:out n:i64", lambda n: per_element(n)))
+RELU_BACKWARD = register(
+    Kernel("elementwise.cu", "relu_backward", "gy:in y:in gx:out n:i64", lambda n: per_element(n))
+)
+
+
+class CudaDense(DenseKernels):
+    xp: Any
+    modules: Modules
+
+    def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        if bias is None or x.dtype not in REALS or not x.dtype == weight.dtype == bias.dtype:
+            return super().linear(x, weight, bias)
+        y = x @ self.xp.matrix_transpose(weight)  # (N, O)
+        launch(ADD_BIAS, self.modules, y=y, bias=bias, columns=y.shape[1], n=y.size)
+        return y
+
+    def relu(self, x: Array) -> Array:
+        if x.dtype not in REALS:
+            return super().relu(x)
+        y = self.xp.empty(x.shape, dtype=x.dtype)
+        launch(RELU, self.modules, x=x, y=y, n=x.size)
+        return y
+
+    def relu_backward(self, gy: Array, y: Array) -> Array:
+        if gy.dtype not in REALS or gy.dtype != y.dtype:
+            return super().relu_backward(gy, y)
+        gx = self.xp.empty(gy.shape, dtype=gy.dtype)
+        launch(RELU_BACKWARD, self.modules, gy=gy, y=y, gx=gx, n=gy.size)
+        return gx

@@ -1,0 +1,54 @@
+"""kernels/elementwise.cu against the portable linear and ReLU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+SIZES = [1, 31, 32, 33, 255, 257, 1000]
+
+
+@pytest.mark.kernels("relu")
+@pytest.mark.parametrize("n", SIZES)
+def test_relu(cuda, real, n):
+    x = np.random.default_rng(0).standard_normal(n).astype(real)
+    x[-5:] = np.array([0, np.nan, np.inf, -np.inf, -0.0])[-n:]
+    cuda.agree(lambda b, x: b.relu(x), x)
+
+
+@pytest.mark.kernels("relu_backward")
+@pytest.mark.parametrize("n", SIZES)
+def test_relu_backward(cuda, real, n):
+    """The gradient passes where y > 0, even an infinite one is stopped elsewhere."""
+    rng = np.random.default_rng(0)
+    gy, y = rng.standard_normal(n).astype(real), rng.standard_normal(n).astype(real)
+    gy[0], y[0], y[-1] = np.inf, -1, 0
+    (gx,) = cuda.agree(lambda b, gy, y: b.relu_backward(gy, y), gy, y)
+    assert gx[0] == 0 and gx[-1] == 0
+
+
+@pytest.mark.kernels("add_bias")
+@pytest.mark.parametrize("shape", [(1, 1), (3, 31), (32, 2), (5, 33), (40, 10)])
+def test_linear(cuda, real, shape):
+    """Small integers, so that the product is exact in any order."""
+    rng = np.random.default_rng(0)
+    x, weight, bias = (rng.integers(-8, 9, s) for s in ((shape[0], 3), (shape[1], 3), shape[1:]))
+    arrays = [a.astype(real) for a in (x, weight, bias)]
+    cuda.agree(lambda b, *given: b.linear(*given), *arrays)
+    cuda.agree(lambda b, x, w: b.linear(x, w, None), *arrays[:2])
+
+
+def test_nothing_to_do(cuda, real):
+    empty = np.empty((0, 3), real)
+    cuda.agree(lambda b, x: (b.relu(x), b.relu_backward(x, x)), empty)
+    cuda.agree(
+        lambda b, x, w, bias: b.linear(x, w, bias), empty, np.ones((2, 3), real), np.ones(2, real)
+    )
+    assert not cuda.launched
+
+
+def test_other_dtypes_use_the_twin(cuda):
+    x = np.arange(-3, 4)
+    cuda.agree(lambda b, x: (b.relu(x), b.relu_backward(x, x)), x)
+    cuda.agree(lambda b, x: b.linear(x, x, x[0]), np.arange(4).reshape(2, 2))
+    assert not cuda.launched

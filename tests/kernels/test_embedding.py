@@ -1,0 +1,52 @@
+"""kernels/embedding.cu against the portable index_add."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+# A row's sum of up to 300 terms in another order.
+RTOL = {"float32": 1e-5, "float64": 1e-14}
+
+# entries, columns, rows
+CASES = {
+    "one": (1, 1, 1),
+    "more rows than entries": (5, 3, 40),
+    "32 columns": (31, 32, 7),
+    "33 columns": (33, 33, 300),
+    "long runs": (300, 5, 2),
+    "64 columns": (64, 64, 9),
+}
+
+
+@pytest.mark.kernels("run_starts", "index_add")
+@pytest.mark.parametrize("case", CASES)
+def test_index_add(cuda, real, case):
+    m, columns, rows = CASES[case]
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((m, columns)).astype(real)
+    indices = rng.integers(0, rows, m)
+    (out,) = cuda.agree(lambda b, v, i: b.index_add(v, i, rows), values, indices, rtol=RTOL[real])
+    naive = np.zeros((rows, columns))
+    np.add.at(naive, indices, values)
+    np.testing.assert_allclose(out, naive, rtol=0, atol=20 * RTOL[real])
+
+
+@pytest.mark.kernels("run_starts", "index_add")
+def test_small_integers_are_exact(cuda, real):
+    rng = np.random.default_rng(1)
+    values = rng.integers(-9, 10, (200, 3, 4)).astype(real)
+    indices = rng.integers(0, 6, 200).astype("int32")
+    cuda.agree(lambda b, v, i: b.index_add(v, i, 8), values, indices)
+
+
+def test_nothing_to_add(cuda, real):
+    empty = np.empty((0, 4), real), np.empty(0, "int64")
+    (out,) = cuda.agree(lambda b, v, i: b.index_add(v, i, 5), *empty)
+    assert out.shape == (5, 4) and not out.any()
+    cuda.agree(lambda b, v, i: b.index_add(v, i, 5), np.ones((3, 0), real), np.arange(3))
+
+
+def test_other_dtypes_use_the_twin(cuda):
+    cuda.agree(lambda b, v, i: b.index_add(v, i, 3), np.ones((4, 2), "int64"), np.arange(4) % 3)
+    assert not cuda.launched
