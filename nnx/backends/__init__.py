@@ -141,7 +141,7 @@ def _make(mode: str, name: str) -> Backend:
 
 def _array_methods(backend: Backend) -> dict[str, Any]:
     """How a library makes and reads arrays is no kernel: the portable twins keep it."""
-    names = ("from_numpy", "to_numpy", "synchronize", "dtype")
+    names = ("from_numpy", "to_numpy", "synchronize", "dtype", "checks_values")
     return {name: getattr(backend, name) for name in names}
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .indices import Indices
 from .portable import PortableKernels
 from .saved import Saved
 
@@ -29,7 +30,7 @@ __all__ = ["Array", "Backend", "Saved", "dtype_name"]
 Array = Any
 
 
-class Backend(PortableKernels):
+class Backend(Indices, PortableKernels):
     """An array namespace `xp`, the device new arrays are made on, and the kernels.
 
     Args:

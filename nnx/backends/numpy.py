@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend
+from .cpu.activation import NumpyActivation
 from .cpu.dense import NumpyDense
 from .cpu.embedding import NumpyEmbedding
 from .cpu.gru import NumpyGRU
-from .cpu.loss import NumpyLoss
+from .cpu.indexing import NumpyIndexing
+from .cpu.loss import NumpyLoss, all_inside
 from .cpu.lstm import NumpyLSTM
 from .cpu.optim import NumpyOptim
 from .cpu.random import NumpyRandom
@@ -18,9 +20,11 @@ from .cpu.rnn import NumpyRNN
 
 
 class NumpyBackend(
+    NumpyActivation,
     NumpyDense,
     NumpyEmbedding,
     NumpyGRU,
+    NumpyIndexing,
     NumpyLoss,
     NumpyLSTM,
     NumpyOptim,
@@ -38,6 +42,14 @@ class NumpyBackend(
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
+
+    def class_indices(
+        self, targets: Array, classes: int, ignore_index: int | None
+    ) -> tuple[Array, Array | None]:
+        if ignore_index is None or not 0 <= ignore_index < classes:
+            if all_inside(targets, classes):
+                return targets, None
+        return super().class_indices(targets, classes, ignore_index)
 
     def dtype(self, name: Any) -> Any:
         return np.dtype(super().dtype(name))

@@ -5,7 +5,22 @@ from __future__ import annotations
 import sys
 
 from .. import tensor as _tensor
-from .activation import relu
+from .activation import (
+    celu,
+    elu,
+    erf,
+    gelu,
+    hardtanh,
+    leaky_relu,
+    log_sigmoid,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softplus,
+)
 from .arithmetic import add, divide, maximum, minimum, multiply, negative, pow, subtract
 from .cast import astype
 from .compare import (
@@ -30,13 +45,15 @@ from .compare import (
 )
 from .conv import conv1d, conv2d, conv_transpose2d
 from .creation import arange, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
+from .dropout import dropout
 from .elementwise import abs, cos, exp, expm1, log, log1p, reciprocal, sign, sin, sqrt, square, tanh
 from .embedding import embedding
 from .gru import gru, gru_cell, gru_reset, gru_update
 from .indexing import getitem, take, take_along_axis
 from .linear import linear, matmul
-from .loss import cross_entropy
+from .loss import cross_entropy, nll_loss
 from .lstm import lstm, lstm_cell
+from .margin_loss import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
 from .normalization import batch_norm, batch_norm_inference, group_norm, layer_norm
 from .padding import pad_border
 from .pooling import (
@@ -49,7 +66,9 @@ from .pooling import (
     max_pool1d,
     max_pool2d,
 )
+from .probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
 from .reduce import cumulative_sum, logsumexp, max, mean, min, prod, std, sum, var
+from .regression_loss import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from .rnn import rnn
 from .select import clip, where
 from .shape import (
@@ -69,6 +88,7 @@ from .shape import (
     tile,
     unstack,
 )
+from .softmax import log_softmax, softmax
 
 __all__ = [
     "abs",
@@ -86,7 +106,10 @@ __all__ = [
     "avg_pool2d",
     "batch_norm",
     "batch_norm_inference",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
     "broadcast_to",
+    "celu",
     "clip",
     "concat",
     "conv1d",
@@ -96,8 +119,11 @@ __all__ = [
     "cross_entropy",
     "cumulative_sum",
     "divide",
+    "dropout",
+    "elu",
     "embedding",
     "equal",
+    "erf",
     "exp",
     "expand_dims",
     "expm1",
@@ -105,6 +131,7 @@ __all__ = [
     "flip",
     "full",
     "full_like",
+    "gelu",
     "getitem",
     "global_avg_pool2d",
     "global_max_pool2d",
@@ -115,16 +142,25 @@ __all__ = [
     "gru_cell",
     "gru_reset",
     "gru_update",
+    "hardtanh",
+    "hinge_embedding_loss",
+    "hinge_loss",
+    "huber_loss",
     "isfinite",
     "isinf",
     "isnan",
+    "kl_div",
+    "l1_loss",
     "layer_norm",
+    "leaky_relu",
     "less",
     "less_equal",
     "linear",
     "linspace",
     "log",
     "log1p",
+    "log_sigmoid",
+    "log_softmax",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -140,9 +176,13 @@ __all__ = [
     "mean",
     "min",
     "minimum",
+    "mish",
     "moveaxis",
+    "mse_loss",
+    "multi_margin_loss",
     "multiply",
     "negative",
+    "nll_loss",
     "not_equal",
     "one_hot",
     "ones",
@@ -153,12 +193,20 @@ __all__ = [
     "prod",
     "reciprocal",
     "relu",
+    "relu6",
     "repeat",
     "reshape",
     "rnn",
     "roll",
+    "selu",
+    "sigmoid",
     "sign",
+    "silu",
     "sin",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+    "softmax",
+    "softplus",
     "split",
     "sqrt",
     "square",

@@ -1,13 +1,20 @@
-"""Activation functions."""
+"""Activation functions, elementwise.
+
+In each, g = dL/dy and dx = g f'(x).  Where f' follows from y, only y is kept; where it costs as
+much as f itself it is computed in the forward pass, beside f, and kept as `slope`.
+"""
 
 from __future__ import annotations
 
-from ..autograd import Function
+import math
+from typing import Any
+
+from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
 
 
-class ReLU(Function):
+class ReLU(Unary):
     """y = max(x, 0):  dx = g where x > 0, else 0.
 
     The derivative at 0 is taken as 0.  x > 0 exactly where y > 0, so only y is kept.
@@ -23,6 +30,252 @@ class ReLU(Function):
         return self.backend.relu_backward(g, self.y)
 
 
+class LeakyReLU(Unary):
+    """y = x where x > 0, else a x:  dx = g or a g."""
+
+    floats_only = True
+
+    def __init__(self, negative_slope: float) -> None:
+        self.a = negative_slope
+
+    def forward(self, x: Array) -> Array:
+        positive = x > 0
+        if self.needs[0]:
+            self.positive = positive
+        return self.backend.xp.where(positive, x, x * self.a)
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.xp.where(self.positive, g, g * self.a)
+
+
+class ELU(Unary):
+    """y = s x where x > 0, else s a (e^(x/b) - 1).
+
+    dx = g s where x > 0, else g (y + s a) / b.  b = 1 but for CELU, s = 1 but for SELU.
+    """
+
+    floats_only = True
+
+    def __init__(self, alpha: float, scale: float = 1.0, width: float = 1.0) -> None:
+        self.alpha, self.scale, self.width = alpha, scale, width
+
+    def forward(self, x: Array) -> Array:
+        xp = self.backend.xp
+        positive = x > 0
+        below = xp.where(positive, xp.zeros_like(x), x)
+        if self.width != 1.0:
+            below = below / self.width
+        y = xp.where(positive, x * self.scale, xp.expm1(below) * (self.scale * self.alpha))
+        if self.needs[0]:
+            self.positive, self.y = positive, y
+        return y
+
+    def backward(self, g: Array) -> Array:
+        slope = (self.y + self.scale * self.alpha) / self.width
+        return self.backend.xp.where(self.positive, g * self.scale, g * slope)
+
+
+class Sigmoid(Unary):
+    """y = 1 / (1 + e^-x):  dx = g y (1 - y)."""
+
+    floats_only = True
+
+    def forward(self, x: Array) -> Array:
+        y = self.backend.sigmoid(x)
+        if self.needs[0]:
+            self.y = y
+        return y
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.sigmoid_backward(g, self.y)
+
+
+class Softplus(Unary):
+    """y = log(1 + e^(b x)) / b:  dx = g sigmoid(b x)."""
+
+    floats_only = True
+
+    def __init__(self, beta: float) -> None:
+        self.beta = beta
+
+    def forward(self, x: Array) -> Array:
+        z = x if self.beta == 1 else x * self.beta
+        if self.needs[0]:
+            self.z = z
+        y = self.backend.softplus(z)
+        return y if self.beta == 1 else y / self.beta
+
+    def backward(self, g: Array) -> Array:
+        return g * self.backend.sigmoid(self.z)
+
+
+class LogSigmoid(Unary):
+    """y = log sigmoid(x) = -softplus(-x):  dx = g sigmoid(-x)."""
+
+    floats_only = True
+
+    def forward(self, x: Array) -> Array:
+        z = -x
+        if self.needs[0]:
+            self.z = z
+        return -self.backend.softplus(z)
+
+    def backward(self, g: Array) -> Array:
+        return g * self.backend.sigmoid(self.z)
+
+
+class _BySlope(Unary):
+    """An activation whose derivative is computed beside it and kept."""
+
+    floats_only = True
+    slope: Array
+
+    def backward(self, g: Array) -> Array:
+        return g * self.slope
+
+
+class SiLU(_BySlope):
+    """y = x s with s = sigmoid(x):  dy/dx = s + x s (1 - s) = s + y (1 - s)."""
+
+    def forward(self, x: Array) -> Array:
+        s = self.backend.sigmoid(x)
+        y = x * s
+        if self.needs[0]:
+            self.slope = s + y * (1 - s)
+        return y
+
+
+class GELU(_BySlope):
+    """y = x Φ(x), Φ the standard normal distribution function, (1 + erf(x/√2)) / 2.
+
+    dy/dx = Φ(x) + x φ(x), with the density φ(x) = e^(-x²/2) / √(2π).  The tanh approximation
+    takes (1 + tanh u) / 2 for Φ, u = √(2/π) (x + 0.044715 x³), and
+
+        dy/dx = (1 + tanh u) / 2 + x (1 - tanh² u) u' / 2,   u' = √(2/π) (1 + 3 0.044715 x²)
+    """
+
+    def __init__(self, approximate: str) -> None:
+        self.approximate = approximate
+
+    def forward(self, x: Array) -> Array:
+        y, slope = self.backend.gelu(x, self.approximate, self.needs[0])
+        if self.needs[0]:
+            self.slope = slope
+        return y
+
+
+class Mish(_BySlope):
+    """y = x t with t = tanh(softplus(x)):  dy/dx = t + x (1 - t²) sigmoid(x)."""
+
+    def forward(self, x: Array) -> Array:
+        t = self.backend.xp.tanh(self.backend.softplus(x))
+        if self.needs[0]:
+            self.slope = t + x * (1 - t * t) * self.backend.sigmoid(x)
+        return x * t
+
+
+class Hardtanh(_BySlope):
+    """y = min(max(x, low), high):  dx = g strictly between the bounds, else 0."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self.low, self.high = low, high
+
+    def forward(self, x: Array) -> Array:
+        xp = self.backend.xp
+        if self.needs[0]:
+            self.slope = (x > self.low) & (x < self.high)
+        return xp.clip(x, self.low, self.high)
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.xp.where(self.slope, g, self.backend.xp.zeros_like(g))
+
+
+class Erf(Unary):
+    """y = 2/√π ∫ e^(-u²) du from 0 to x:  dx = g 2/√π e^(-x²)."""
+
+    floats_only = True
+
+    def forward(self, x: Array) -> Array:
+        if self.needs[0]:
+            self.x = x
+        return self.backend.erf(x)
+
+    def backward(self, g: Array) -> Array:
+        x = self.x
+        return g * (self.backend.xp.exp(-x * x) * (2 / math.sqrt(math.pi)))
+
+
 def relu(x: Tensor) -> Tensor:
     """max(x, 0), elementwise (Nair and Hinton 2010; Xu 3.3); the derivative at 0 is 0."""
     return ReLU()(x)
+
+
+def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
+    """x where positive, negative_slope x elsewhere (Maas, Hannun and Ng 2013)."""
+    return LeakyReLU(negative_slope)(x)
+
+
+def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where positive, alpha (exp(x) - 1) elsewhere (Clevert, Unterthiner and Hochreiter 2015)."""
+    return ELU(alpha)(x)
+
+
+def selu(x: Tensor) -> Tensor:
+    """ELU with the two constants that keep mean 0 and variance 1 (Klambauer et al. 2017)."""
+    return ELU(1.6732632423543772848170429916717, 1.0507009873554804934193349852946)(x)
+
+
+def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
+    """x where positive, alpha (exp(x / alpha) - 1) elsewhere: smooth at 0 (Barron 2017)."""
+    return ELU(alpha, width=alpha)(x)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """1 / (1 + exp(-x)), elementwise, without overflow."""
+    return Sigmoid()(x)
+
+
+def log_sigmoid(x: Tensor) -> Tensor:
+    """log(sigmoid(x)), elementwise, without overflow."""
+    return LogSigmoid()(x)
+
+
+def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
+    """log(1 + exp(beta x)) / beta, elementwise, without overflow at any x."""
+    return Softplus(beta)(x)
+
+
+def silu(x: Tensor) -> Tensor:
+    """x sigmoid(x), elementwise: SiLU or Swish (Elfwing et al. 2017)."""
+    return SiLU()(x)
+
+
+def gelu(x: Tensor, approximate: str = "none") -> Tensor:
+    """x Φ(x), elementwise (Hendrycks and Gimpel 2016); `approximate="tanh"` for their shorter form.
+
+    Raises:
+        ValueError: `approximate` is neither "none" nor "tanh".
+    """
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'gelu: approximate must be "none" or "tanh", not {approximate!r}')
+    return GELU(approximate)(x)
+
+
+def mish(x: Tensor) -> Tensor:
+    """x tanh(softplus(x)), elementwise (Misra 2019)."""
+    return Mish()(x)
+
+
+def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
+    """x held between two bounds; no gradient at the bounds (`clip` passes it there)."""
+    return Hardtanh(min_val, max_val)(x)
+
+
+def relu6(x: Tensor) -> Tensor:
+    """min(max(x, 0), 6), elementwise; no gradient at 0 and 6."""
+    return Hardtanh(0.0, 6.0)(x)
+
+
+def erf(x: Any) -> Tensor:
+    """The error function, elementwise."""
+    return Erf()(x)

@@ -1,43 +1,53 @@
-"""Loss functions."""
+"""Classification losses over C classes: cross-entropy and the negative log-likelihood.
+
+Inside, inputs are rows (M, C) and targets (M,): (N, C, d1, ...) is laid out so before, and the
+losses are put back in the targets' shape after.  Targets that are to be ignored arrive as -1.
+"""
 
 from __future__ import annotations
 
-from ..autograd import Function
-from ..backends import Array
+import math
+from typing import Any
+
+from ..autograd import Function, Node, Unary
+from ..backends import Array, backend_of, mixed
 from ..tensor import Tensor
+from ._reduction import check_reduction, matching, require_float
+from .shape import moveaxis, reshape
 
-REDUCTIONS = ("mean", "sum", "none")
 
-
-class CrossEntropy(Function):
+class CrossEntropy(Unary):
     """Softmax and the negative log-likelihood of the right class, in one step.
 
     Forward.  With z a row of logits, t its class and p = softmax(z),
 
-        loss = -log p[t] = log(sum_c exp z[c]) - z[t]
+        loss = -log p[t] = log(sum_c exp z[c]) - z[t]                          (Xu 2.13)
 
     computed with z - max(z), which changes neither p nor the loss and keeps exp in range.
 
     Backward.  d log(sum exp z) / dz[c] = p[c], so dloss/dz = p - onehot(t): the simple form the
-    two have together (Xu 2.17-2.20).  It is made in the forward pass, while p is at hand.
+    two have together (Xu 2.14-2.20).  It is made in the forward pass, while p is at hand.
     """
 
-    def __init__(self, targets: Array, reduction: str, ignore_index: int) -> None:
-        self.targets, self.reduction, self.ignore_index = targets, reduction, ignore_index
+    def __init__(self, targets: Array, counted: Array | None, reduction: str) -> None:
+        self.targets, self.counted, self.reduction = targets, counted, reduction
 
     def forward(self, logits: Array) -> Array:
-        xp = self.backend.xp
         losses, gradient = self.backend.softmax_cross_entropy(logits, self.targets)
         if self.needs[0]:
             self.gradient = gradient
         if self.reduction == "none":
             return losses
-        total = xp.sum(losses)
+        total = self.backend.xp.sum(losses)
+        self.scale: Any = 1.0
         if self.reduction == "sum":
-            self.scale: Array | float = 1.0
             return total
-        self.scale = 1.0 / losses.shape[0]
-        return total * self.scale
+        if self.counted is None:
+            self.scale = 1.0 / losses.shape[0] if losses.shape[0] else math.nan
+            return total * self.scale
+        count = self.backend.xp.sum(self.backend.xp.astype(self.counted, losses.dtype))
+        mean, self.scale = _weighted_mean(self.backend.xp, total, count)
+        return mean
 
     def backward(self, g: Array) -> Array:
         if self.reduction == "none":
@@ -45,8 +55,240 @@ class CrossEntropy(Function):
         return self.gradient * (g * self.scale)
 
 
+class NegativeLogLikelihood(Unary):
+    """loss = -w x[t] for a row x of log-probabilities, its class t and the weight w of the row.
+
+    dx[c] = -g w where c = t, else 0.  The mean divides by the sum of the weights.
+    """
+
+    def __init__(self, targets: Array, rows: Array, reduction: str) -> None:
+        self.targets, self.rows, self.reduction = targets, rows, reduction
+
+    def forward(self, x: Array) -> Array:
+        xp = self.backend.xp
+        hit = _one_hot(xp, self.targets, x.shape[1])
+        if self.needs[0]:
+            self.hit = hit
+        losses = -xp.sum(xp.where(hit, x, xp.zeros_like(x)), axis=1) * self.rows
+        self.scale: Any = 1.0
+        if self.reduction == "none":
+            return losses
+        total = xp.sum(losses)
+        if self.reduction == "sum":
+            return total
+        mean, self.scale = _weighted_mean(xp, total, xp.sum(self.rows))
+        return mean
+
+    def backward(self, g: Array) -> Array:
+        xp = self.backend.xp
+        per_row = xp.expand_dims(-(g * self.scale) * self.rows, axis=1)  # (M, 1)
+        return xp.where(self.hit, per_row, xp.zeros_like(per_row))
+
+
+class SoftCrossEntropy(Function):
+    """Cross-entropy with a distribution q over the classes instead of one class.
+
+    Forward.  With smoothing e, q' = (1 - e) q + e/C; with class weights w, a = w q':
+
+        loss = -sum_c a[c] log p[c],   log p = log_softmax(z)
+
+    Backward.  d log p[c] / dz[j] = δ[c,j] - p[j], so dz = p sum(a) - a;  dq = -(1 - e) w log p.
+    """
+
+    def __init__(
+        self,
+        reduction: str,
+        smoothing: float,
+        weight: Array | None,
+        counted: Array | None,
+        count: Array | None,
+    ) -> None:
+        self.reduction, self.smoothing, self.weight = reduction, smoothing, weight
+        self.counted, self.count = counted, count
+
+    def forward(self, z: Array, q: Array) -> Array:
+        xp = self.backend.xp
+        log_p = self.backend.log_softmax(z, 1)
+        a = q
+        if self.smoothing:
+            a = q * (1 - self.smoothing) + self.smoothing / z.shape[1]
+        if self.weight is not None:
+            a = a * self.weight
+        if self.counted is not None:
+            a = xp.where(xp.expand_dims(self.counted, axis=1), a, xp.zeros_like(a))
+        if True in self.needs:
+            self.log_p = log_p
+        if self.needs[0]:
+            self.a = a
+        losses = -xp.sum(a * log_p, axis=1)
+        self.scale: Any = 1.0
+        if self.reduction == "none":
+            return losses
+        total = xp.sum(losses)
+        if self.reduction == "sum":
+            return total
+        if self.count is None:
+            self.scale = 1.0 / losses.shape[0] if losses.shape[0] else math.nan
+            return total * self.scale
+        mean, self.scale = _weighted_mean(xp, total, self.count)
+        return mean
+
+    def backward(self, g: Array) -> tuple[Array | None, Array | None]:
+        xp = self.backend.xp
+        g = xp.expand_dims(g, axis=1) if self.reduction == "none" else g * self.scale
+        gz = gq = None
+        if self.needs[0]:
+            gz = (xp.exp(self.log_p) * xp.sum(self.a, axis=1, keepdims=True) - self.a) * g
+        if self.needs[1]:
+            slope = self.log_p if self.weight is None else self.log_p * self.weight
+            gq = slope * (g * (self.smoothing - 1))
+        return gz, gq
+
+
+def _weighted_mean(xp: Any, total: Array, weights: Array) -> tuple[Array, Array]:
+    """total / weights and 1 / weights; where there is no weight, NaN and 0, as in PyTorch."""
+    some = weights != 0
+    scale = xp.where(some, 1 / xp.where(some, weights, xp.ones_like(weights)), 0 * weights)
+    return xp.where(some, total * scale, xp.full_like(total, math.nan)), scale
+
+
+def _one_hot(xp: Any, targets: Array, classes: int) -> Array:
+    """(M,) -> (M, C) bool; a row of False for a target of -1."""
+    every = xp.arange(classes, dtype=targets.dtype, device=targets.device)
+    return xp.expand_dims(targets, axis=1) == every
+
+
+def _rows(x: Tensor) -> Tensor:
+    """(C,), (N, C) or (N, C, d1, ...) -> (M, C)."""
+    if x.ndim == 2:
+        return x
+    if x.ndim == 1:
+        return reshape(x, (1, -1))
+    return reshape(moveaxis(x, 1, -1), (-1, x.shape[1]))
+
+
+def flat_targets(name: str, input: Tensor, target: Any) -> Array:
+    """Class indices as an array (M,), after a look at their shape and dtype.
+
+    Raises:
+        TypeError: they are not integers.
+        ValueError: their shape is not the input's without its axis of classes.
+    """
+    array = target.data if isinstance(target, Node) else target
+    home = backend_of(input.data)
+    if backend_of(array) is not home:
+        raise mixed(home, backend_of(array))
+    shape = tuple(input.data.shape)
+    wanted = (*shape[: 1 if len(shape) > 1 else 0], *shape[2:])
+    if tuple(array.shape) != wanted:
+        raise ValueError(
+            f"{name}: for an input of shape {shape}, (N, C, ...), class indices must have shape "
+            f"{wanted}, (N, ...); target {tuple(array.shape)}"
+        )
+    if not home.xp.isdtype(array.dtype, "integral"):
+        raise TypeError(f"{name}: class indices must be integers, not {array.dtype}")
+    return array if len(shape) == 2 else home.xp.reshape(array, (-1,))
+
+
+def class_weight(name: str, weight: Any, input: Tensor) -> Array | None:
+    """The weight of each class, (C,), in the input's dtype."""
+    if weight is None:
+        return None
+    array = weight.data if isinstance(weight, Node) else weight
+    home, classes = backend_of(input.data), input.shape[1 if input.ndim > 1 else 0]
+    if backend_of(array) is not home:
+        raise mixed(home, backend_of(array))
+    if tuple(array.shape) != (classes,):
+        raise ValueError(
+            f"{name}: weight must have shape ({classes},), one per class; weight "
+            f"{tuple(array.shape)}, input {input.shape}"
+        )
+    return array if array.dtype == input.data.dtype else home.xp.astype(array, input.data.dtype)
+
+
+def _row_weights(xp: Any, targets: Array, weight: Array | None, like: Array) -> Array:
+    """The weight of each row's class (M,): 1 without weights, 0 for a row that is ignored."""
+    counted = xp.astype(targets >= 0, like.dtype)
+    if weight is None:
+        return counted
+    return counted * xp.take(weight, xp.where(targets >= 0, targets, 0 * targets), axis=0)
+
+
 def cross_entropy(
-    logits: Tensor, targets: Tensor, reduction: str = "mean", ignore_index: int = -100
+    input: Tensor,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Softmax cross-entropy of logits (N, C) with class indices (N,)."""
-    return CrossEntropy(targets.data, reduction, ignore_index)(logits)
+    """Softmax cross-entropy of logits with class indices or with probabilities (Xu 2.5, 2.13).
+
+    input (C,), (N, C) or (N, C, d1, ...); target either integers without the axis of classes,
+    (), (N,) or (N, d1, ...), or probabilities of the input's shape.
+
+    Args:
+        weight: (C,), a factor for each class.
+        ignore_index: targets with this value count for nothing; integers only.
+        reduction: "mean" divides by the number of targets, or for integers by the sum of their
+            classes' weights, the ignored ones left out; "sum"; or "none", one loss per target.
+        label_smoothing: this share of every target is spread evenly over the classes.
+
+    If every target is ignored the mean is NaN and its gradient 0, as in PyTorch.
+
+    Raises:
+        ValueError: shapes that do not fit, an unknown reduction, or smoothing outside [0, 1].
+        IndexError: a target outside [0, C) that is not `ignore_index`.
+    """
+    name = "cross_entropy"
+    check_reduction(name, reduction)
+    require_float(name, input)
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise ValueError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
+    if input.data.ndim == 0:
+        raise ValueError(f"{name}: the input must have an axis of classes; its shape is ()")
+    home = backend_of(input.data)
+    weights = class_weight(name, weight, input)
+    given = target.data if isinstance(target, Node) else target
+    if home.is_float(given.dtype):
+        q = _rows(matching(name, input, target))
+        y = SoftCrossEntropy(reduction, label_smoothing, weights, None, None)(_rows(input), q)
+        shape = (*input.shape[: 1 if input.ndim > 1 else 0], *input.shape[2:])
+    else:
+        rows = _rows(input)
+        shape = tuple(given.shape)
+        targets = flat_targets(name, input, given)
+        targets, counted = home.class_indices(targets, rows.data.shape[1], ignore_index)
+        if weights is None and not label_smoothing:
+            y = CrossEntropy(targets, counted, reduction)(rows)
+        else:
+            count = home.xp.sum(_row_weights(home.xp, targets, weights, rows.data))
+            q = Tensor(home.xp.astype(_one_hot(home.xp, targets, rows.shape[1]), rows.dtype))
+            y = SoftCrossEntropy(reduction, label_smoothing, weights, counted, count)(rows, q)
+    return reshape(y, shape) if reduction == "none" and input.ndim != 2 else y
+
+
+def nll_loss(
+    input: Tensor,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """-input[target] for log-probabilities, as `log_softmax` gives them.
+
+    Shapes, weights, ignored targets, reductions and errors are those of `cross_entropy` with
+    class indices.
+    """
+    name = "nll_loss"
+    check_reduction(name, reduction)
+    require_float(name, input)
+    if input.data.ndim == 0:
+        raise ValueError(f"{name}: the input must have an axis of classes; its shape is ()")
+    home, rows = backend_of(input.data), _rows(input)
+    weights = class_weight(name, weight, input)
+    targets = flat_targets(name, input, target)
+    targets, _ = home.class_indices(targets, rows.shape[1], ignore_index)
+    per_row = _row_weights(home.xp, targets, weights, rows.data)
+    y = NegativeLogLikelihood(targets, per_row, reduction)(rows)
+    return reshape(y, tuple(target.shape)) if reduction == "none" and input.ndim != 2 else y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .activation import ActivationKernels
 from .conv import ConvKernels
 from .dense import DenseKernels
 from .embedding import EmbeddingKernels
@@ -17,6 +18,7 @@ from .rnn import RNNKernels
 
 
 class PortableKernels(
+    ActivationKernels,
     ConvKernels,
     DenseKernels,
     EmbeddingKernels,

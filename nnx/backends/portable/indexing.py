@@ -1,11 +1,11 @@
-"""Slices, and indices counted from the end."""
+"""Reading slices, and putting gradients back at them."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 Array = Any
+Key = tuple[Any, ...]
 
 
 class IndexingKernels:
@@ -16,55 +16,48 @@ class IndexingKernels:
 
     xp: Any
 
-    def slice(self, x: Array, key: tuple[Any, ...]) -> Array:
+    def slice(self, x: Array, key: Key) -> Array:
         """x[key]."""
-        return x[_standard(key, x.shape)]
+        forwards, flipped = _forwards(key, x.shape)
+        y = x[forwards]
+        return self.xp.flip(y, axis=flipped) if flipped else y
 
-    def slice_backward(self, g: Array, key: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
+    def slice_backward(self, g: Array, key: Key, shape: tuple[int, ...]) -> Array:
         """Zeros of this shape, with g at [key]."""
-        out = self.xp.zeros(shape, dtype=g.dtype, device=g.device)
-        places = tuple([part for part in _standard(key, shape) if part is not None])
-        out[places] = self.xp.reshape(g, _lengths(places, shape))
-        return out
-
-    def wrap_indices(self, indices: Array, length: int) -> Array:
-        """Indices in [-length, length), counted from the front; an IndexError for others."""
         xp = self.xp
-        if math.prod(indices.shape):
-            low, high = int(xp.min(indices)), int(xp.max(indices))
-            if low < -length or high >= length:
-                raise IndexError(
-                    f"index {low if low < -length else high} is out of range for an axis of "
-                    f"length {length}"
-                )
-            if low < 0:
-                return xp.where(indices < 0, indices + length, indices)
-        return indices
-
-
-def _standard(key: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[Any, ...]:
-    """The key with its slices' ends inside the axis: the standard leaves others open."""
-    parts: list[Any] = []
-    axis = 0
-    for part in key:
-        if isinstance(part, slice):
-            length = shape[axis]
-            start, stop, step = part.indices(length)
-            if step < 0 and stop < 0:
-                part = slice(start, None, step) if start >= 0 else slice(0, 0)
-            else:
-                part = slice(start, max(start, stop) if step > 0 else min(start, stop), step)
-        axis += part is not None
-        parts.append(part)
-    return tuple(parts)
-
-
-def _lengths(key: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of x[key]."""
-    return tuple(
-        [
-            len(range(*part.indices(length)))
-            for part, length in zip(key, shape, strict=True)
+        forwards, flipped = _forwards(key, shape)
+        if flipped:
+            g = xp.flip(g, axis=flipped)
+        places = tuple([part for part in forwards if part is not None])
+        lengths = [
+            len(range(*part.indices(n)))
+            for part, n in zip(places, shape, strict=True)
             if isinstance(part, slice)
         ]
-    )
+        out = xp.zeros(shape, dtype=g.dtype, device=g.device)
+        out[places] = xp.reshape(g, tuple(lengths))
+        return out
+
+
+def _forwards(key: Key, shape: tuple[int, ...]) -> tuple[Key, tuple[int, ...]]:
+    """The key with falling slices turned round, and the axes of the result to flip after it.
+
+    The ends of slices come to lie inside the axis: the standard leaves others open, as it does
+    (and torch refuses) negative steps.
+    """
+    parts: list[Any] = []
+    flipped: list[int] = []
+    axis = out = 0
+    for part in key:
+        if isinstance(part, slice):
+            places = range(*part.indices(shape[axis]))
+            if places.step < 0:
+                flipped.append(out)
+                places = places[::-1]
+            inside = (places[0], places[-1] + 1, places.step) if places else (0, 0)
+            part = slice(*inside)
+        if part is None or isinstance(part, slice):
+            out += 1
+        axis += part is not None
+        parts.append(part)
+    return tuple(parts), tuple(flipped)

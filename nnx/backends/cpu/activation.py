@@ -1,0 +1,102 @@
+"""Activations on NumPy: one new array each, worked on in place."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..portable.activation import ERF_END, ERF_P, ERF_Q, ActivationKernels
+
+Array = Any
+
+# exp(x) for x above the lowest of these is finite; below minus it, sigmoid rounds to its own
+# limit anyway.
+_EXP_END = {np.dtype(np.float32): 88.0, np.dtype(np.float64): 709.0}
+
+
+class NumpyActivation(ActivationKernels):
+    def sigmoid(self, x: Array) -> Array:
+        end = _EXP_END.get(x.dtype)
+        if end is None:
+            return super().sigmoid(x)
+        e = np.maximum(x, -end)
+        np.negative(e, out=e)
+        np.exp(e, out=e)
+        e += 1
+        return np.reciprocal(e, out=e)
+
+    def sigmoid_backward(self, g: Array, y: Array) -> Array:
+        gx = 1 - y
+        gx *= y
+        gx *= g
+        return gx
+
+    def softplus(self, x: Array) -> Array:
+        y = np.abs(x)
+        np.negative(y, out=y)
+        np.exp(y, out=y)
+        np.log1p(y, out=y)
+        y += np.maximum(x, 0)
+        return y
+
+    def erf(self, x: Array) -> Array:
+        if x.dtype != np.float32 or x.ndim == 0:
+            return super().erf(x)
+        x = np.clip(x, -ERF_END, ERF_END)
+        t = x * x
+        p = _polynomial(ERF_P, t)
+        p *= x
+        p /= _polynomial(ERF_Q, t)
+        return p
+
+    def gelu(self, x: Array, approximate: str, slope: bool) -> tuple[Array, Array | None]:
+        if x.dtype not in _EXP_END or x.ndim == 0 or approximate != "none":
+            return super().gelu(x, approximate, slope)
+        phi = self.erf(x * math.sqrt(0.5))
+        phi += 1
+        phi *= 0.5
+        y = x * phi
+        if not slope:
+            return y, None
+        d = x * x
+        d *= -0.5
+        np.exp(d, out=d)
+        d *= 1 / math.sqrt(2 * math.pi)
+        d *= x
+        d += phi
+        return y, d
+
+    def softmax(self, x: Array, axis: int) -> Array:
+        y = x - x.max(axis=axis, keepdims=True)
+        np.exp(y, out=y)
+        y /= y.sum(axis=axis, keepdims=True)
+        return y
+
+    def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        gx = g * y
+        total = gx.sum(axis=axis, keepdims=True)
+        gx -= y * total
+        return gx
+
+    def log_softmax(self, x: Array, axis: int) -> Array:
+        y = x - x.max(axis=axis, keepdims=True)
+        y -= np.log(np.exp(y).sum(axis=axis, keepdims=True))
+        return y
+
+    def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        gx = np.exp(y)
+        gx *= -g.sum(axis=axis, keepdims=True)
+        gx += g
+        return gx
+
+
+def _polynomial(coefficients: tuple[float, ...], t: Array) -> Array:
+    """Horner's rule, the lowest power first, in one array."""
+    y = t * coefficients[-1]
+    for c in coefficients[-2:0:-1]:
+        y += c
+        y *= t
+    y += coefficients[0]
+    return y

@@ -1,0 +1,60 @@
+"""Integers from users: counted from the front, and checked where looking costs no wait."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+Array = Any
+
+
+class Indices:
+    """Part of `Backend`; no kernels, so `NNX_KERNELS` does not concern them."""
+
+    xp: Any
+    checks_values = True  # False on a GPU: looking at a value would wait for the device
+
+    def wrap_indices(self, indices: Array, length: int) -> Array:
+        """Indices in [-length, length), counted from the front.
+
+        Raises:
+            IndexError: one is outside, if values are checked.
+        """
+        xp = self.xp
+        if math.prod(indices.shape) == 0:
+            return indices
+        if not self.checks_values:
+            return xp.where(indices < 0, indices + length, indices)
+        low, high = int(xp.min(indices)), int(xp.max(indices))
+        if low < -length or high >= length:
+            raise IndexError(
+                f"index {low if low < -length else high} is out of range for an axis of length "
+                f"{length}"
+            )
+        return xp.where(indices < 0, indices + length, indices) if low < 0 else indices
+
+    def class_indices(
+        self, targets: Array, classes: int, ignore_index: int | None
+    ) -> tuple[Array, Array | None]:
+        """Targets (M,) with -1 for those to be ignored, and which of them count: bool (M,), or
+        None if all do.
+
+        Raises:
+            IndexError: a target is neither a class nor `ignore_index`, if values are checked.
+        """
+        xp = self.xp
+        if math.prod(targets.shape) == 0:
+            return targets, None
+        inside = (targets >= 0) & (targets < classes)
+        counted = inside if ignore_index is None else inside & (targets != ignore_index)
+        if self.checks_values:
+            if bool(xp.all(counted)):
+                return targets, None
+            wrong = ~inside if ignore_index is None else ~inside & (targets != ignore_index)
+            if bool(xp.any(wrong)):
+                where = int(xp.argmax(xp.astype(wrong, xp.int8)))
+                raise IndexError(
+                    f"target {int(targets[where])} is not one of the {classes} classes, 0 to "
+                    f"{classes - 1}"
+                )
+        return xp.where(counted, targets, xp.full_like(targets, -1)), counted

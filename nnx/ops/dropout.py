@@ -1,0 +1,54 @@
+"""Dropout."""
+
+from __future__ import annotations
+
+from .. import random
+from ..autograd import Unary
+from ..backends import Array
+from ..random import Generator
+from ..tensor import Tensor
+
+
+class Dropout(Unary):
+    """y = x m / (1 - p), m = 1 with probability 1 - p and else 0, for each number on its own.
+
+    Scaling here rather than at test time ("inverted" dropout) leaves the expectation of y at x.
+
+    Backward.  dx = g m / (1 - p): the same function of g.  The mask is a function of where in the
+    random stream it was drawn, so it is drawn again and not kept.
+    """
+
+    def __init__(self, p: float, generator: Generator) -> None:
+        self.keep, self.generator = 1.0 - p, generator
+
+    def forward(self, x: Array) -> Array:
+        n = 1
+        for length in x.shape:
+            n *= length
+        self.place = self.generator.reserve(n)
+        return self._masked(x)
+
+    def backward(self, g: Array) -> Array:
+        return self._masked(g)
+
+    def _masked(self, x: Array) -> Array:
+        scale = 1.0 / self.keep if self.keep else 0.0
+        return self.backend.dropout(x, *self.place, round(self.keep * 2**32), scale)
+
+
+def dropout(
+    x: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
+) -> Tensor:
+    """Zero each number with probability p and divide the others by 1 - p (Srivastava et al. 2014;
+    Xu 9.6, which counts in the probability to *keep*); x itself where `training` is False.
+
+    The mask comes from `generator`, or from the generator that `nnx.manual_seed` sets.
+
+    Raises:
+        ValueError: p is not between 0 and 1.
+    """
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"dropout: p must be between 0 and 1, got {p}")
+    if not training or p == 0.0:
+        return x
+    return Dropout(p, generator or random.default_generator())(x)

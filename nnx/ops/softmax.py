@@ -1,0 +1,62 @@
+"""Softmax along an axis, and its logarithm."""
+
+from __future__ import annotations
+
+from ..autograd import Unary
+from ..backends import Array
+from ..tensor import Tensor
+from ._broadcast import one_axis
+
+
+class Softmax(Unary):
+    """y[c] = e^x[c] / sum_k e^x[k], computed with x - max(x), which changes nothing but the range.
+
+    Backward.  dy[c]/dx[j] = y[c] (δ[c,j] - y[j]), so
+
+        dx[j] = sum_c g[c] y[c] (δ[c,j] - y[j]) = y[j] (g[j] - sum_c g[c] y[c])
+    """
+
+    floats_only = True
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        y = self.backend.softmax(x, self.axis)
+        if self.needs[0]:
+            self.y = y
+        return y
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.softmax_backward(g, self.y, self.axis)
+
+
+class LogSoftmax(Unary):
+    """y[c] = x[c] - log sum_k e^x[k].
+
+    Backward.  dy[c]/dx[j] = δ[c,j] - e^y[j], so dx[j] = g[j] - e^y[j] sum_c g[c].
+    """
+
+    floats_only = True
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        y = self.backend.log_softmax(x, self.axis)
+        if self.needs[0]:
+            self.y = y
+        return y
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.log_softmax_backward(g, self.y, self.axis)
+
+
+def softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """exp(x) / sum of exp(x) along `axis`: probabilities that add up to 1 (Xu 2.17)."""
+    return Softmax(one_axis("softmax", axis, x.shape))(x)
+
+
+def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
+    """log(softmax(x)) along `axis`, exact where softmax itself would round to 0."""
+    return LogSoftmax(one_axis("log_softmax", axis, x.shape))(x)
