@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from .. import random
+from typing import TYPE_CHECKING
+
 from ..autograd import Unary
 from ..backends import Array
-from ..random import Generator
 from ..tensor import Tensor
+
+if TYPE_CHECKING:
+    from ..random import Generator
 
 
 class Dropout(Unary):
@@ -51,4 +54,8 @@ def dropout(
         raise ValueError(f"dropout: p must be between 0 and 1, got {p}")
     if not training or p == 0.0:
         return x
-    return Dropout(p, generator or random.default_generator())(x)
+    if generator is None:
+        from ..random import default_generator  # here, so that `import nnx` need not load it
+
+        generator = default_generator()
+    return Dropout(p, generator)(x)
