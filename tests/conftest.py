@@ -10,16 +10,19 @@
 | strict-device1       | the same, on its fake second device                                       |
 | strict-no-float64    | the same, on its fake device without float64                              |
 | torch                | torch tensors       | portable (skipped where torch is not installed)     |
+| cuda-on-cpu          | NumPy               | CUDA, run by the harness (`cuda_cpu`; needs g++)    |
 | cupy                 | CuPy                | CUDA (marker `gpu`; skipped where no GPU answers)   |
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 
 import numpy as np
 import pytest
+from cuda_cpu import why_unavailable
+from cuda_cpu.available import skip_or_fail
+from cuda_cpu.under_test import cuda_backend
 
 import nnx
 from nnx.backends import Backend, get_backend, override, unavailable, use_backend
@@ -35,6 +38,7 @@ BACKENDS = [
     "strict-device1",
     "strict-no-float64",
     "torch",
+    "cuda-on-cpu",
     pytest.param("cupy", marks=pytest.mark.gpu),
 ]
 
@@ -97,12 +101,12 @@ def backend(request):
     elif kind == "readonly":
         with use_backend("numpy") as active:
             yield On(kind, active)
+    elif kind == "cuda-on-cpu":
+        skip_or_fail(why_unavailable(), "NNX_REQUIRE_HARNESS")
+        with override(np.ndarray, cuda_backend("fast")) as active:
+            yield On(kind, active)
     elif kind == "cupy":
-        reason = unavailable("cupy")
-        if reason and os.environ.get("NNX_REQUIRE_GPU") == "1":
-            pytest.fail(reason)
-        if reason:
-            pytest.skip(reason)
+        skip_or_fail(unavailable("cupy"), "NNX_REQUIRE_GPU")
         with use_backend("cupy") as active:
             yield On(kind, active)
     else:

@@ -6,12 +6,15 @@ The library comes from the wheel `nvidia-cuda-nvrtc-cu12` (or `-cu13`), or from 
 from __future__ import annotations
 
 import ctypes
+import json
 import re
 import site
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+from cuda_cpu.build import cache_folder, digest, write_whole
 
 # What CuPy adds to the options that RawModule is given, when it compiles for a device; a test
 # asks CuPy itself whether this is still so.  It also names folders of headers, and our kernels
@@ -44,8 +47,26 @@ def why_unavailable() -> str | None:
 def compile(code: str, options: Iterable[str], arch: int) -> dict[str, Usage]:
     """Compile as CuPy does, and say what each kernel of the source uses.
 
-    Raises Refused with the compiler's log.
+    What the same compiler said of the same text and options before is remembered in the cache
+    folder of the CPU harness.  Raises Refused with the compiler's log.
     """
+    options = list(options)
+    key = digest(code, *options, str(arch), *CUPY_ADDS, version())
+    remembered = cache_folder() / f"nvrtc-{key}.json"
+    if remembered.exists():
+        return {name: Usage(*u) for name, u in json.loads(remembered.read_text()).items()}
+    usage = _compile(code, options, arch)
+    write_whole(remembered, json.dumps(usage))
+    return usage
+
+
+def version() -> str:
+    major, minor = ctypes.c_int(), ctypes.c_int()
+    _check(_library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))
+    return f"{major.value}.{minor.value} {_library()._name}"
+
+
+def _compile(code: str, options: list[str], arch: int) -> dict[str, Usage]:
     lib = _library()
     program = ctypes.c_void_p()
     _check(lib.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"k.cu", 0, None, None))

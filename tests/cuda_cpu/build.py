@@ -89,10 +89,10 @@ def build(code: str, name: str, defines: tuple[str, ...], variant: str) -> Libra
 
     files = {"kernels.cpp": _kernels_file(code, name, kernels), "tail.cpp": _tail_file(dynamic)}
     flags = f"{COMMON} {VARIANTS[variant]} {WARNINGS} {shlex.join(defines)}"
-    key = _digest(flags, *files.values(), *_runtime_texts(), _compiler())
-    library = _cache_folder() / f"{Path(name).stem}-{variant}-{key}.so"
+    key = digest(flags, *files.values(), *_runtime_texts(), _compiler())
+    library = cache_folder() / f"{Path(name).stem}-{variant}-{key}.so"
     if not library.exists():
-        with tempfile.TemporaryDirectory(dir=_cache_folder()) as folder:
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
             _compile(Path(folder), files, flags, defines, library)
     return _load(library)
 
@@ -140,9 +140,9 @@ def _compile(
 def _runtime_object(part: str) -> Path:
     """A part of the run-time as an object file; it is the same for every module."""
     flags = f"{COMMON} -O2 -Wall"
-    path = _cache_folder() / f"{part}-{_digest(flags, *_runtime_texts(), _compiler())}.o"
+    path = cache_folder() / f"{part}-{digest(flags, *_runtime_texts(), _compiler())}.o"
     if not path.exists():
-        with tempfile.TemporaryDirectory(dir=_cache_folder()) as folder:
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
             source = shlex.quote(str(RUNTIME / f"{part}.cpp"))
             _run(f"g++ {flags} -c {source} -o part.o", Path(folder))
             (Path(folder) / "part.o").replace(path)
@@ -176,7 +176,7 @@ def _compiler() -> str:
 
 
 @cache
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
     """Outside the repository, one for each user: `$NNX_HARNESS_CACHE` or the temporary folder."""
     default = Path(tempfile.gettempdir()) / f"nnx-cuda-cpu-{os.getuid()}"
     folder = Path(os.environ.get("NNX_HARNESS_CACHE", default))
@@ -186,7 +186,14 @@ def _cache_folder() -> Path:
     return folder
 
 
-def _digest(*texts: str) -> str:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file such that no other process ever reads half of it."""
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        file.write(text)
+    Path(file.name).replace(path)
+
+
+def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 

@@ -33,7 +33,8 @@ class RecordingModules(Modules):
 
 
 @cache  # so that what one test compiles serves the next
-def _backend(kind: str) -> CudaBackend:
+def cuda_backend(kind: str) -> CudaBackend:
+    """The CUDA backend on `check` or `fast` (the CPU harness) or `gpu` (CuPy)."""
     if kind != "gpu":
         return CudaBackend(np, "numpy", RecordingModules(CpuFactory(kind), np.ndarray))
     import cupy
@@ -50,7 +51,7 @@ class CudaUnderTest:
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self.backend = _backend(kind)
+        self.backend = cuda_backend(kind)
         self.portable = Backend(np, "portable")
         self.xp = self.backend.xp
         self.launched.clear()
