@@ -44,7 +44,7 @@ IDS = [f"{name}-{'-'.join(options)}" for name, options in CASES]
 
 SHAPES = [(3, 4), (4,), (), (2, 1, 3), (0, 2)]
 STEPS = 24
-FEW_STEPS = 7  # for array_api_strict, whose calls are slow and whose kernels are the portable ones
+FEW_STEPS = 4  # for array_api_strict, whose calls are slow and whose kernels are the portable ones
 
 
 def parameters(dtype):
@@ -124,9 +124,9 @@ def test_equals_pytorch(backend, case, dtype):
         np.testing.assert_allclose(a, e, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("case", range(len(CASES)), ids=IDS)
+@pytest.mark.parametrize("case", range(1, len(CASES), 3), ids=IDS[1::3])
 def test_strided_parameters_and_gradients(backend, case):
-    plain = by_nnx(case, "float32", 3, backend.asarray, backend.to_numpy)
-    strided = by_nnx(case, "float32", 3, backend.strided, backend.to_numpy)
+    plain = by_nnx(case, "float32", 2, backend.asarray, backend.to_numpy)
+    strided = by_nnx(case, "float32", 2, backend.strided, backend.to_numpy)
     for a, e in zip(strided, plain, strict=True):
         np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-6)

@@ -7,8 +7,9 @@ file imports no numba: the first call of a compiled kernel does.
 from __future__ import annotations
 
 from ..numpy import NumpyBackend
+from .optim import JitOptim
 from .random import JitRandom
 
 
-class JitBackend(JitRandom, NumpyBackend):
+class JitBackend(JitOptim, JitRandom, NumpyBackend):
     """NumPy arrays on the CPU, with numba where it is faster."""

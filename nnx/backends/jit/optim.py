@@ -1,0 +1,179 @@
+"""Optimizer steps compiled by numba: one pass over each parameter and its state.
+
+One thread suffices: the pass takes a tenth of what the step's matrix products take, and those
+leave BLAS's own threads awake on the other cores.  Rare variants (AMSGrad, centered RMSprop or one
+with momentum) and arrays that are not contiguous are left to NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..cpu.optim import NumpyOptim
+
+Array = Any
+Arrays = list[Any]
+
+_WORTH_IT = 1024  # elements in all: a model smaller than that need not wait for numba's import
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+_loops: Any = None
+
+
+class JitOptim(NumpyOptim):
+    def sgd_(
+        self,
+        params: Arrays,
+        grads: Arrays,
+        buffers: Arrays | None,
+        lr: float,
+        momentum: float,
+        dampening: float,
+        nesterov: bool,
+        weight_decay: float,
+        maximize: bool,
+    ) -> tuple[Arrays, Arrays | None]:
+        rows = None if momentum and buffers is None else flat(params, grads, buffers)
+        if rows is None:
+            options = (lr, momentum, dampening, nesterov, weight_decay, maximize)
+            return super().sgd_(params, grads, buffers, *options)
+        sign = -1.0 if maximize else 1.0
+        if not momentum:
+            sgd = loops().sgd
+            for p, g, _ in rows:
+                sgd(p, g, lr, weight_decay, sign)
+            return params, None
+        numbers = (lr, weight_decay, sign, momentum, 1.0 - dampening, nesterov)
+        for p, g, v in rows:
+            loops().momentum(p, g, v, *numbers)
+        return params, buffers
+
+    def adagrad_(
+        self,
+        params: Arrays,
+        grads: Arrays,
+        sums: Arrays,
+        rate: float,
+        eps: float,
+        weight_decay: float,
+        maximize: bool,
+    ) -> tuple[Arrays, Arrays]:
+        rows = flat(params, grads, sums)
+        if rows is None:
+            return super().adagrad_(params, grads, sums, rate, eps, weight_decay, maximize)
+        sign = -1.0 if maximize else 1.0
+        for p, g, s in rows:
+            loops().adagrad(p, g, s, rate, eps, weight_decay, sign)
+        return params, sums
+
+    def rmsprop_(
+        self,
+        params: Arrays,
+        grads: Arrays,
+        squares: Arrays,
+        averages: Arrays | None,
+        buffers: Arrays | None,
+        lr: float,
+        alpha: float,
+        eps: float,
+        weight_decay: float,
+        momentum: float,
+        maximize: bool,
+    ) -> tuple[Arrays, Arrays, Arrays | None, Arrays | None]:
+        plain = averages is None and buffers is None
+        rows = flat(params, grads, squares) if plain else None
+        if rows is None:
+            options = (lr, alpha, eps, weight_decay, momentum, maximize)
+            return super().rmsprop_(params, grads, squares, averages, buffers, *options)
+        sign = -1.0 if maximize else 1.0
+        for p, g, s in rows:
+            loops().rmsprop(p, g, s, lr, alpha, eps, weight_decay, sign)
+        return params, squares, None, None
+
+    def adadelta_(
+        self,
+        params: Arrays,
+        grads: Arrays,
+        squares: Arrays,
+        deltas: Arrays,
+        lr: float,
+        rho: float,
+        eps: float,
+        weight_decay: float,
+        maximize: bool,
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        rows = flat(params, grads, squares, deltas)
+        if rows is None:
+            options = (lr, rho, eps, weight_decay, maximize)
+            return super().adadelta_(params, grads, squares, deltas, *options)
+        sign = -1.0 if maximize else 1.0
+        for p, g, s, d in rows:
+            loops().adadelta(p, g, s, d, lr, rho, eps, weight_decay, sign)
+        return params, squares, deltas
+
+    def adam_(
+        self,
+        params: Arrays,
+        grads: Arrays,
+        averages: Arrays,
+        squares: Arrays,
+        maxima: Arrays | None,
+        step: int,
+        lr: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        weight_decay: float,
+        decoupled: bool,
+        maximize: bool,
+    ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
+        rows = flat(params, grads, averages, squares) if maxima is None else None
+        if rows is None:
+            options = (step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
+            return super().adam_(params, grads, averages, squares, maxima, *options)
+        root = math.sqrt(1 - beta2**step)
+        rate, small = lr / (1 - beta1**step) * root, eps * root
+        shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
+        numbers = (rate, small, beta1, beta2, shrink, decay, -1.0 if maximize else 1.0)
+        adam = loops().adam
+        for p, g, m, s in rows:
+            adam(p, g, m, s, *numbers)
+        return params, averages, squares, None
+
+
+def loops() -> Any:
+    """The compiled loops: numba is imported when they are first wanted."""
+    global _loops
+    if _loops is None:
+        from . import steps as _loops
+    return _loops
+
+
+def flat(params: Arrays, *others: Arrays | None) -> list[tuple[Any, ...]] | None:
+    """Per parameter, the arrays that belong together as vectors; None for a list that is None.
+
+    None instead where not all may be written to in place, one after another; and where there is
+    too little to do for compiled loops.
+    """
+    if not params or params[0].dtype not in _FLOATS:
+        return None
+    if len(params) == 1 and params[0].size < _WORTH_IT:
+        return None
+    size = 0
+    rows = []
+    for k, p in enumerate(params):
+        row = [p]
+        for arrays in others:
+            row.append(None if arrays is None else arrays[k])
+        for j, a in enumerate(row):
+            if a is not None:
+                flags = a.flags
+                if not flags.c_contiguous or (not flags.writeable and j != 1):
+                    return None
+                row[j] = a.reshape(-1)
+        size += p.size
+        rows.append(tuple(row))
+    return rows if size >= _WORTH_IT else None
