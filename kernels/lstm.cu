@@ -168,7 +168,8 @@ __device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL*
     if (gate == 0) h[unit] = own_h;
     __syncthreads();
 
-    const long long first = (long long)sequence * directions + s, stride = (long long)n * directions;
+    const long long first = (long long)sequence * directions + s;
+    const long long stride = (long long)n * directions;
     const int column = gate * hidden + unit;
     REAL ahead = used ? z[(first + time_of(0, s, steps) * stride) * 4 * hidden + column] : REAL(0);
     for (int k = 0; k < steps; ++k) {
@@ -238,7 +239,8 @@ __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
         w[i] = used && i < hidden ? column[(long long)i * hidden] : REAL(0);
 
     const long long start = ((long long)s * n + sequence) * hidden + unit;
-    const long long first = (long long)sequence * directions + s, stride = (long long)n * directions;
+    const long long first = (long long)sequence * directions + s;
+    const long long stride = (long long)n * directions;
     REAL gh = 0, gc = 0, after = 0;
     Step ahead = {0, 0, 0, 0, 0, 0};
     if (leads) {

@@ -14,6 +14,7 @@ from ..launcher import Modules
 from .conv import CudaConv
 from .dense import CudaDense
 from .embedding import CudaEmbedding
+from .gru import CudaGRU
 from .loss import CudaLoss
 from .lstm import CudaLSTM
 from .norm import CudaNorm
@@ -26,6 +27,7 @@ class CudaBackend(
     CudaConv,
     CudaDense,
     CudaEmbedding,
+    CudaGRU,
     CudaLoss,
     CudaLSTM,
     CudaNorm,

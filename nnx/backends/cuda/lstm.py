@@ -14,6 +14,7 @@ from .recurrent import (
     SWEEP,
     UNITS,
     Product,
+    launch_alone,
     on_device,
     one_block_each,
     one_thread_each,
@@ -79,21 +80,15 @@ class CudaLSTM(LSTMKernels):
         xp = self.xp
         gates = xp.empty(z.shape, dtype=z.dtype)
         h_next, c_next = (xp.empty(c.shape, dtype=z.dtype) for _ in range(2))
-        launch(
+        launch_alone(
             LSTM_CELL,
             self.modules,
+            c.shape,
             z=z,
-            u=None,
-            h=None,
             c=c,
-            lengths=None,
             gates=gates,
             h_next=h_next,
             c_next=c_next,
-            states=None,
-            cells=None,
-            k=0,
-            **sizes(1, c.shape[0], 1, c.shape[1]),
         )
         return gates, c_next, h_next
 
@@ -104,23 +99,17 @@ class CudaLSTM(LSTMKernels):
             return super().lstm_cell_backward(gh, gc, gates, c, c_next)
         gz = self.xp.empty(gates.shape, dtype=gates.dtype)
         gc_before = self.xp.empty(c.shape, dtype=gates.dtype)
-        launch(
+        launch_alone(
             LSTM_CELL_BACKWARD,
             self.modules,
+            c.shape,
             gy=gh,
-            back=None,
-            carry=None,
             gc=gc,
             gates=gates,
             cells=c_next,
             c0=c,
-            lengths=None,
             gz=gz,
-            gz_now=None,
-            carry_next=None,
             gc_next=gc_before,
-            k=0,
-            **sizes(1, c.shape[0], 1, c.shape[1]),
         )
         return gz, gc_before
 

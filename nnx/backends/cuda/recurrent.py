@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..launcher import REALS, Plan, ceil_div
+from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch
 
 Array = Any
 
@@ -49,6 +49,12 @@ def suits(*arrays: Array | None) -> bool:
 
 def sizes(steps: int, n: int, directions: int, hidden: int) -> dict[str, int]:
     return {"steps": steps, "n": n, "directions": directions, "hidden": hidden}
+
+
+def launch_alone(kernel: Kernel, modules: Modules, shape: tuple[int, ...], **values: Any) -> None:
+    """Launch a cell on one step, `shape` being (N, H), without what only a sweep has."""
+    absent = dict.fromkeys(a.name for a in kernel.arguments if a.optional)
+    launch(kernel, modules, **{**absent, **values, "k": 0, **sizes(1, shape[0], 1, shape[1])})
 
 
 def on_device(xp: Any, lengths: Array | None) -> Array | None:

@@ -1,0 +1,308 @@
+// The GRU's whole sweep over time in one launch, for layers of at most 32 or 64 units.
+//
+//   gru_sequence_*         x, h0, weight, bias -> states, gates, and u_n or r h
+//   gru_sequence_backward_*
+//
+// in two variants: `after`, the reset after the product, and `before` it (the formulas: gru.cu).
+// Portable twins: Backend.gru_sequence and gru_sequence_backward in nnx/backends/portable/gru.py;
+// the derivation is in nnx/ops/gru.py.  REAL is float or double.
+//
+//   x, gates (T, N, S, 3H), states and u_n (T, N, S, H), h0 (S, N, H), weight (S, 3H, H),
+//   bias (S, 3H) or null
+//
+// One block for one sequence and direction, blockIdx = (sequence, s).  UNITS >= H is how many
+// units there is room for; 3 * UNITS threads.
+//
+//     thread      0 ... UNITS-1 | UNITS ... | 2 UNITS ...      gate = thread / UNITS
+//     forward     row of W of r | z | n  of its unit, in registers
+//     backward    column of W, the rows of r | z | n
+//
+// The state stays on the chip.  Direction 1 sweeps from time T-1 back; a sequence that has ended
+// (t >= lengths[n]) keeps its state.
+//
+// Bytes per unit and step, float: forward reads 3 x and writes 3 gates, h and u_n, 32; backward
+// reads 3 gates, u_n, h and gy and writes 3 gx and 3 gu (3 gx with the reset before), 48.
+
+__device__ __forceinline__ REAL sigmoid(REAL x) { return REAL(1) / (REAL(1) + exp(-x)); }
+
+__device__ __forceinline__ int time_of(int k, int s, int steps) {
+    return s == 0 ? k : steps - 1 - k;
+}
+
+template <int UNITS>
+__device__ __forceinline__ REAL product(const REAL (&w)[UNITS], const REAL* vector) {
+    REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
+#pragma unroll
+    for (int i = 0; i < UNITS; ++i) sum[i % 4] += w[i] * vector[i];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+// What a thread is, and where its unit stands.
+struct Place {
+    int gate, unit, s;
+    bool used, leads;         // a unit that is there; and the one of its threads that leads back
+    long long length;         // of its sequence
+    long long state;          // of its unit in (S, N, H)
+    long long first, stride;  // its row in the arrays of the sweep is first + t * stride
+};
+
+template <int UNITS>
+__device__ __forceinline__ Place place_of_thread(const long long* lengths, int steps, int n,
+                                                 int directions, int hidden) {
+    Place p;
+    const int sequence = blockIdx.x;
+    p.s = blockIdx.y;
+    p.gate = threadIdx.x / UNITS;
+    p.unit = threadIdx.x % UNITS;
+    p.used = p.unit < hidden;
+    p.leads = p.used && p.gate == 0;
+    p.length = lengths ? lengths[sequence] : steps;
+    p.state = ((long long)p.s * n + sequence) * hidden + p.unit;
+    p.first = (long long)sequence * directions + p.s;
+    p.stride = (long long)n * directions;
+    return p;
+}
+
+// The threads of gate n keep the state: by the time that they have u_n, r and z are known too.
+template <int UNITS, bool AFTER>
+__device__ __forceinline__ void sweep(const REAL* x, const REAL* h0, const REAL* weight,
+                                      const REAL* bias, const long long* lengths, REAL* states,
+                                      REAL* gates, REAL* u_n, int steps, int n, int directions,
+                                      int hidden) {
+    alignas(16) __shared__ REAL h[UNITS], rh[UNITS];
+    __shared__ REAL active[2 * UNITS];  // r, z
+    const Place p = place_of_thread<UNITS>(lengths, steps, n, directions, hidden);
+    const int column = p.gate * hidden + p.unit;
+
+    REAL w[UNITS];
+    const REAL* row = weight + ((long long)p.s * 3 * hidden + column) * hidden;
+#pragma unroll
+    for (int i = 0; i < UNITS; ++i) w[i] = p.used && i < hidden ? row[i] : REAL(0);
+    const REAL b = p.used && bias ? bias[p.s * 3 * hidden + column] : REAL(0);
+
+    REAL own_h = p.used ? h0[p.state] : REAL(0);
+    if (p.gate == 2) h[p.unit] = own_h;
+    __syncthreads();
+
+    REAL ahead = 0;  // x of the next step, asked for a step before it is needed
+    if (p.used) ahead = x[(p.first + time_of(0, p.s, steps) * p.stride) * 3 * hidden + column];
+    for (int k = 0; k < steps; ++k) {
+        const int t = time_of(k, p.s, steps);
+        const long long now = p.first + t * p.stride;
+        const REAL here = ahead;
+        if (p.used && k + 1 < steps)
+            ahead = x[(p.first + time_of(k + 1, p.s, steps) * p.stride) * 3 * hidden + column];
+
+        REAL value = 0, u = 0;  // of this thread's gate
+        if (t < p.length) {     // the same for the whole block
+            if (AFTER || p.gate < 2) u = product(w, h) + b;
+            if (p.gate < 2) {
+                value = sigmoid(here + u);
+                active[threadIdx.x] = value;
+                if (!AFTER && p.gate == 0) rh[p.unit] = value * h[p.unit];
+            }
+            __syncthreads();
+            if (p.gate == 2) {
+                if (AFTER)
+                    value = tanh(here + active[p.unit] * u);
+                else
+                    value = tanh(here + (product(w, rh) + b));
+                const REAL z = active[UNITS + p.unit];
+                own_h = (REAL(1) - z) * value + z * own_h;
+                h[p.unit] = own_h;
+            }
+            __syncthreads();
+        }
+        if (p.used) {
+            gates[now * 3 * hidden + column] = value;
+            if (p.gate == 2) states[now * hidden + p.unit] = own_h;
+            if (p.gate == 2 && AFTER) u_n[now * hidden + p.unit] = u;
+        }
+    }
+}
+
+// What one step of the way back reads.
+struct Step {
+    REAL r, z, n, u_n, before, gy;
+};
+
+__device__ __forceinline__ Step read_step(const REAL* gy, const REAL* gates, const REAL* u_n,
+                                          const REAL* states, const REAL* h0, const Place& p,
+                                          int k, int steps, int hidden) {
+    const long long now = p.first + time_of(k, p.s, steps) * p.stride;
+    const long long earlier = p.first + time_of(k - 1, p.s, steps) * p.stride;
+    const REAL* a = gates + now * 3 * hidden + p.unit;
+    return Step{a[0], a[hidden], a[2 * hidden], u_n ? u_n[now * hidden + p.unit] : REAL(0),
+                k == 0 ? h0[p.state] : states[earlier * hidden + p.unit],
+                gy[now * hidden + p.unit]};
+}
+
+template <int UNITS, bool AFTER>
+__device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n, const REAL* gates,
+                                               const REAL* u_n, const REAL* states,
+                                               const REAL* h0, const REAL* weight,
+                                               const long long* lengths, REAL* gx, REAL* gu,
+                                               REAL* gh0, int steps, int n, int directions,
+                                               int hidden) {
+    alignas(16) __shared__ REAL gradient[3 * UNITS];  // of u: r, z, n
+    __shared__ REAL part[3 * UNITS];
+    const Place p = place_of_thread<UNITS>(lengths, steps, n, directions, hidden);
+
+    REAL w[UNITS];
+    const REAL* column = weight + (long long)(p.s * 3 + p.gate) * hidden * hidden + p.unit;
+#pragma unroll
+    for (int i = 0; i < UNITS; ++i)
+        w[i] = p.used && i < hidden ? column[(long long)i * hidden] : REAL(0);
+
+    REAL gh = 0;
+    Step ahead = {0, 0, 0, 0, 0, 0};
+    if (p.leads) {
+        gh = gh_n[p.state];
+        ahead = read_step(gy, gates, u_n, states, h0, p, steps - 1, steps, hidden);
+    }
+    if (!p.used) gradient[threadIdx.x] = 0;  // units that are not there stay 0
+
+    for (int k = steps - 1; k >= 0; --k) {
+        const int t = time_of(k, p.s, steps);
+        const long long now = p.first + t * p.stride;
+        REAL* out = gx + now * 3 * hidden + p.unit;
+        const Step here = ahead;
+        if (p.leads && k > 0)
+            ahead = read_step(gy, gates, u_n, states, h0, p, k - 1, steps, hidden);
+        if (t >= p.length) {  // the whole block: the gradient of the state passes unchanged
+            if (p.used) {
+                out[p.gate * hidden] = 0;
+                if (AFTER) gu[now * 3 * hidden + p.gate * hidden + p.unit] = 0;
+            }
+            continue;
+        }
+
+        REAL g_a = 0, g_r = 0, g_z = 0, direct = 0;
+        if (p.leads) {
+            gh += here.gy;
+            g_a = gh * (REAL(1) - here.z) * (REAL(1) - here.n * here.n);
+            g_z = gh * (here.before - here.n) * here.z * (REAL(1) - here.z);
+            direct = gh * here.z;
+            gradient[UNITS + p.unit] = g_z;
+            if (AFTER) {
+                g_r = g_a * here.u_n * here.r * (REAL(1) - here.r);
+                gradient[p.unit] = g_r;
+                gradient[2 * UNITS + p.unit] = g_a * here.r;
+            } else {
+                gradient[2 * UNITS + p.unit] = g_a;
+            }
+        }
+        __syncthreads();
+        if (AFTER || p.gate == 2) part[threadIdx.x] = product(w, gradient + p.gate * UNITS);
+        __syncthreads();
+        if (!AFTER) {  // the gradient of r h is known now, and so that of r
+            if (p.leads) {
+                const REAL g_rh = part[2 * UNITS + p.unit];
+                g_r = g_rh * here.before * here.r * (REAL(1) - here.r);
+                gradient[p.unit] = g_r;
+                direct += g_rh * here.r;
+            }
+            __syncthreads();
+            if (p.gate < 2) part[threadIdx.x] = product(w, gradient + p.gate * UNITS);
+            __syncthreads();
+        }
+        if (p.leads) {
+            gh = direct + (part[p.unit] + part[UNITS + p.unit]);
+            if (AFTER) gh += part[2 * UNITS + p.unit];
+            out[0] = g_r;
+            out[hidden] = g_z;
+            out[2 * hidden] = g_a;
+            if (AFTER) {
+                REAL* through = gu + now * 3 * hidden + p.unit;
+                through[0] = g_r;
+                through[hidden] = g_z;
+                through[2 * hidden] = g_a * here.r;
+            }
+        }
+    }
+    if (p.leads) gh0[p.state] = gh;
+}
+
+extern "C" __global__ void __launch_bounds__(96)
+gru_sequence_after_32(const REAL* __restrict__ x, const REAL* __restrict__ h0,
+                     const REAL* __restrict__ weight, const REAL* __restrict__ bias,
+                     const long long* __restrict__ lengths, REAL* __restrict__ states,
+                     REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
+                     int directions, int hidden) {
+    sweep<32, true>(x, h0, weight, bias, lengths, states, gates, u_n, steps, n,
+                    directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(192)
+gru_sequence_after_64(const REAL* __restrict__ x, const REAL* __restrict__ h0,
+                     const REAL* __restrict__ weight, const REAL* __restrict__ bias,
+                     const long long* __restrict__ lengths, REAL* __restrict__ states,
+                     REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
+                     int directions, int hidden) {
+    sweep<64, true>(x, h0, weight, bias, lengths, states, gates, u_n, steps, n,
+                    directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(96)
+gru_sequence_backward_after_32(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
+    const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
+    int directions, int hidden) {
+    sweep_backward<32, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx, gu, gh0,
+                             steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(192)
+gru_sequence_backward_after_64(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
+    const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
+    int directions, int hidden) {
+    sweep_backward<64, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx, gu, gh0,
+                             steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(96)
+gru_sequence_before_32(const REAL* __restrict__ x, const REAL* __restrict__ h0,
+                     const REAL* __restrict__ weight, const REAL* __restrict__ bias,
+                     const long long* __restrict__ lengths, REAL* __restrict__ states,
+                     REAL* __restrict__ gates, int steps, int n,
+                     int directions, int hidden) {
+    sweep<32, false>(x, h0, weight, bias, lengths, states, gates, 0, steps, n,
+                    directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(192)
+gru_sequence_before_64(const REAL* __restrict__ x, const REAL* __restrict__ h0,
+                     const REAL* __restrict__ weight, const REAL* __restrict__ bias,
+                     const long long* __restrict__ lengths, REAL* __restrict__ states,
+                     REAL* __restrict__ gates, int steps, int n,
+                     int directions, int hidden) {
+    sweep<64, false>(x, h0, weight, bias, lengths, states, gates, 0, steps, n,
+                    directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(96)
+gru_sequence_backward_before_32(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
+    const REAL* __restrict__ states, const REAL* __restrict__ h0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n, int directions,
+    int hidden) {
+    sweep_backward<32, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx, 0, gh0,
+                             steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(192)
+gru_sequence_backward_before_64(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
+    const REAL* __restrict__ states, const REAL* __restrict__ h0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n, int directions,
+    int hidden) {
+    sweep_backward<64, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx, 0, gh0,
+                             steps, n, directions, hidden);
+}

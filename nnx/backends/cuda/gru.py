@@ -1,0 +1,400 @@
+"""The GRU in CUDA (`kernels/gru.cu`, `kernels/gru_sequence.cu`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..launcher import Kernel, Modules, launch, register
+from ..portable.gru import GRUKernels
+from ..portable.recurrent import previous
+from ..saved import Saved
+from .recurrent import (
+    MOST_UNITS,
+    STEP,
+    SWEEP,
+    UNITS,
+    Product,
+    launch_alone,
+    on_device,
+    one_block_each,
+    one_thread_each,
+    room,
+    sizes,
+    suits,
+    weight_gradient,
+)
+
+Array = Any
+
+
+def _cell(name: str, arguments: str, step: str = STEP) -> Kernel:
+    return register(Kernel("gru.cu", name, f"{arguments} {step}", one_thread_each))
+
+
+def _sweeps(name: str, arguments: str) -> dict[int, Kernel]:
+    return {
+        units: register(
+            Kernel(
+                "gru_sequence.cu",
+                f"{name}_{units}",
+                f"{arguments} {SWEEP}",
+                one_block_each(3 * units),
+            )
+        )
+        for units in UNITS
+    }
+
+
+GRU_CELL = _cell(
+    "gru_cell",
+    "x:in u:in bias:in? h:in lengths:in?:i64 gates:inout u_n:inout? h_next:out states:inout?",
+)
+GRU_CELL_BACKWARD = _cell(
+    "gru_cell_backward",
+    "gy:in back:in? carry:in? gates:in u_n:in states:in? h0:in lengths:in?:i64 "
+    "gx:inout gu:inout gu_now:out? carry_next:out",
+)
+GRU_RESET = _cell(
+    "gru_reset", "x:in u:in bias:in? h:in gates:inout rh:out z_now:out?", f"width:i32 {STEP}"
+)
+GRU_UPDATE = _cell(
+    "gru_update",
+    "x:in u:in bias:in? z:in h:in lengths:in?:i64 gates:inout h_next:out states:inout?",
+    f"width:i32 {STEP}",
+)
+GRU_UPDATE_BACKWARD = _cell(
+    "gru_update_backward",
+    "gy:in back:in? carry:in? z:in candidate:in states:in? h0:in lengths:in?:i64 "
+    "g_a:out g_z:out gh_before:out",
+    f"width:i32 z_at:i32 n_at:i32 {STEP}",
+)
+GRU_RESET_BACKWARD = _cell(
+    "gru_reset_backward",
+    "g_rh:in g_z:in g_a:in? direct:in? gates:in states:in? h0:in g_rz:out gh:out gx:inout?",
+    f"width:i32 {STEP}",
+)
+SWEEP_AFTER = _sweeps(
+    "gru_sequence_after",
+    "x:in h0:in weight:in bias:in? lengths:in?:i64 states:out gates:out u_n:out",
+)
+SWEEP_BEFORE = _sweeps(
+    "gru_sequence_before",
+    "x:in h0:in weight:in bias:in? lengths:in?:i64 states:out gates:out",
+)
+SWEEP_BACKWARD_AFTER = _sweeps(
+    "gru_sequence_backward_after",
+    "gy:in gh_n:in gates:in u_n:in states:in h0:in weight:in lengths:in?:i64 gx:out gu:out gh0:out",
+)
+SWEEP_BACKWARD_BEFORE = _sweeps(
+    "gru_sequence_backward_before",
+    "gy:in gh_n:in gates:in states:in h0:in weight:in lengths:in?:i64 gx:out gh0:out",
+)
+
+
+class CudaGRU(GRUKernels):
+    modules: Modules
+
+    # ---- one step's elementwise parts ----
+
+    def gru_cell(self, x: Array, u: Array, h: Array) -> tuple[Array, Array]:
+        if not suits(x, u, h):
+            return super().gru_cell(x, u, h)
+        gates, h_next = self._empty(x.shape, h), self._empty(h.shape, h)
+        launch_alone(GRU_CELL, self.modules, h.shape, x=x, u=u, h=h, gates=gates, h_next=h_next)
+        return gates, h_next
+
+    def gru_cell_backward(
+        self, gh: Array, gates: Array, u_n: Array, h: Array
+    ) -> tuple[Array, Array, Array]:
+        if not suits(gh, gates, u_n, h):
+            return super().gru_cell_backward(gh, gates, u_n, h)
+        gx, gu, direct = self._empty(gates.shape, h), self._empty(gates.shape, h), self._like(h)
+        launch_alone(
+            GRU_CELL_BACKWARD,
+            self.modules,
+            h.shape,
+            gy=gh,
+            gates=gates,
+            u_n=u_n,
+            h0=h,
+            gx=gx,
+            gu=gu,
+            carry_next=direct,
+        )
+        return gx, gu, direct
+
+    def gru_reset(self, x: Array, u: Array, h: Array) -> tuple[Array, Array]:
+        if not suits(x, u, h):
+            return super().gru_reset(x, u, h)
+        gates, rh = self._empty(x.shape, h), self._like(h)
+        launch_alone(
+            GRU_RESET, self.modules, h.shape, x=x, u=u, h=h, gates=gates, rh=rh, width=x.shape[1]
+        )
+        return gates, rh
+
+    def gru_reset_backward(
+        self, g_rh: Array, gz: Array, rz: Array, h: Array
+    ) -> tuple[Array, Array]:
+        if not suits(g_rh, gz, rz, h):
+            return super().gru_reset_backward(g_rh, gz, rz, h)
+        g_rz, gh = self._empty(rz.shape, h), self._like(h)
+        launch_alone(
+            GRU_RESET_BACKWARD,
+            self.modules,
+            h.shape,
+            g_rh=g_rh,
+            g_z=gz,
+            gates=rz,
+            h0=h,
+            g_rz=g_rz,
+            gh=gh,
+            width=rz.shape[1],
+        )
+        return g_rz, gh
+
+    def gru_update(self, x: Array, u: Array, z: Array, h: Array) -> tuple[Array, Array]:
+        if not suits(x, u, z, h):
+            return super().gru_update(x, u, z, h)
+        n, h_next = self._like(h), self._like(h)
+        width = h.shape[1]
+        launch_alone(
+            GRU_UPDATE,
+            self.modules,
+            h.shape,
+            x=x,
+            u=u,
+            z=z,
+            h=h,
+            gates=n,
+            h_next=h_next,
+            width=width,
+        )
+        return n, h_next
+
+    def gru_update_backward(
+        self, gh: Array, z: Array, n: Array, h: Array
+    ) -> tuple[Array, Array, Array]:
+        if not suits(gh, z, n, h):
+            return super().gru_update_backward(gh, z, n, h)
+        g_a, g_z, gh_before = self._like(h), self._like(h), self._like(h)
+        launch_alone(
+            GRU_UPDATE_BACKWARD,
+            self.modules,
+            h.shape,
+            gy=gh,
+            z=z,
+            candidate=n,
+            h0=h,
+            g_a=g_a,
+            g_z=g_z,
+            gh_before=gh_before,
+            width=h.shape[1],
+            z_at=0,
+            n_at=0,
+        )
+        return g_a, g_z, gh_before
+
+    # ---- the sweep over time ----
+
+    def gru_sequence(
+        self,
+        z: Array,
+        h0: Array,
+        weight_hh: Array,
+        bias_hh: Array | None,
+        lengths: Array | None,
+        reset_after: bool,
+    ) -> tuple[Array, Saved]:
+        if not suits(z, h0, weight_hh, bias_hh):
+            return super().gru_sequence(z, h0, weight_hh, bias_hh, lengths, reset_after)
+        lengths = on_device(self.xp, lengths)
+        shape = (*z.shape[:3], h0.shape[2])
+        arrays = {"x": z, "bias": bias_hh, "lengths": lengths}
+        arrays["gates"], arrays["states"] = self._empty(z.shape, z), self._empty(shape, z)
+        u_n = self._empty(shape, z) if reset_after else None
+        if shape[3] <= MOST_UNITS:
+            sweeps = SWEEP_AFTER if reset_after else SWEEP_BEFORE
+            if reset_after:
+                arrays["u_n"] = u_n
+            kernel = sweeps[room(shape[3])]
+            launch(kernel, self.modules, h0=h0, weight=weight_hh, **arrays, **sizes(*shape))
+        elif reset_after:
+            self._steps_after(h0, weight_hh, u_n, arrays)
+        else:
+            self._steps_before(h0, weight_hh, arrays)
+        states = arrays["states"]
+        return states, Saved((arrays["gates"], u_n, states, h0, weight_hh, lengths))
+
+    def _steps_after(self, h: Array, weight: Array, u_n: Array, arrays: dict[str, Array]) -> None:
+        """A product and a cell for each step, both directions together."""
+        steps, n, directions, hidden = arrays["states"].shape
+        product = Product(self.xp, self.xp.matrix_transpose(weight), n)
+        spare = self._like(h), self._like(h)
+        for k in range(steps):
+            h_next = spare[k % 2]
+            launch(
+                GRU_CELL,
+                self.modules,
+                u=product(h),
+                h=h,
+                u_n=u_n,
+                h_next=h_next,
+                k=k,
+                **arrays,
+                **sizes(steps, n, directions, hidden),
+            )
+            h = h_next
+
+    def _steps_before(self, h: Array, weight: Array, arrays: dict[str, Array]) -> None:
+        """Two products and two cells for each step."""
+        steps, n, directions, hidden = arrays["states"].shape
+        lengths, states = arrays["lengths"], arrays["states"]
+        common = {name: arrays[name] for name in ("x", "bias", "gates")}
+        across = self.xp.matrix_transpose(weight)  # (S, H, 3H)
+        product_rz = Product(self.xp, across[:, :, : 2 * hidden], n)
+        product_n = Product(self.xp, across[:, :, 2 * hidden :], n)
+        rh, z_now = self._like(h), self._like(h)
+        spare = self._like(h), self._like(h)
+        for k in range(steps):
+            numbers = {"width": 3 * hidden, "k": k, **sizes(steps, n, directions, hidden)}
+            launch(
+                GRU_RESET,
+                self.modules,
+                u=product_rz(h),
+                h=h,
+                rh=rh,
+                z_now=z_now,
+                **common,
+                **numbers,
+            )
+            h_next = spare[k % 2]
+            launch(
+                GRU_UPDATE,
+                self.modules,
+                u=product_n(rh),
+                z=z_now,
+                h=h,
+                lengths=lengths,
+                h_next=h_next,
+                states=states,
+                **common,
+                **numbers,
+            )
+            h = h_next
+
+    def gru_sequence_backward(
+        self, gy: Array, gh_n: Array, saved: Saved
+    ) -> tuple[Array, Array, Array, Array]:
+        gates, u_n, states, h0, weight_hh, lengths = saved
+        if not suits(gy, gh_n, gates, h0, weight_hh):
+            return super().gru_sequence_backward(gy, gh_n, saved)
+        xp = self.xp
+        shape = states.shape
+        two = 2 * shape[3]
+        arrays = {"gy": gy, "gates": gates, "states": states, "h0": h0, "lengths": lengths}
+        arrays["gx"] = gu = self._empty(gates.shape, gates)
+        if u_n is not None:
+            arrays["gu"] = gu = self._empty(gates.shape, gates)
+            arrays["u_n"] = u_n
+        if shape[3] <= MOST_UNITS:
+            sweeps = SWEEP_BACKWARD_BEFORE if u_n is None else SWEEP_BACKWARD_AFTER
+            gh0 = self._like(h0)
+            launch(
+                sweeps[room(shape[3])],
+                self.modules,
+                gh_n=gh_n,
+                weight=weight_hh,
+                gh0=gh0,
+                **arrays,
+                **sizes(*shape),
+            )
+        elif u_n is not None:
+            gh0 = self._steps_after_backward(gh_n, weight_hh, arrays)
+        else:
+            gh0 = self._steps_before_backward(gh_n, weight_hh, arrays)
+        before = previous(xp, states, h0)
+        if u_n is not None:
+            gw = weight_gradient(xp, gu, before)
+        else:
+            rh = gates[..., : shape[3]] * before  # what W_hn was applied to
+            by_rz = weight_gradient(xp, gu[..., :two], before)
+            gw = xp.concat([by_rz, weight_gradient(xp, gu[..., two:], rh)], axis=1)
+        return arrays["gx"], gh0, gw, xp.sum(gu, axis=(0, 1))
+
+    def _steps_after_backward(self, gh_n: Array, weight: Array, arrays: dict[str, Array]) -> Array:
+        """A cell and a product for each step, last to first; gh0."""
+        steps, n, directions, hidden = arrays["gy"].shape
+        product = Product(self.xp, weight, n)
+        gu_now = self._empty((directions, n, 3 * hidden), gh_n)
+        back, carry = None, gh_n
+        spare = self._like(gh_n), self._like(gh_n)
+        for k in range(steps - 1, -1, -1):
+            carry_next = spare[k % 2]
+            launch(
+                GRU_CELL_BACKWARD,
+                self.modules,
+                back=back,
+                carry=carry,
+                gu_now=gu_now,
+                carry_next=carry_next,
+                k=k,
+                **arrays,
+                **sizes(steps, n, directions, hidden),
+            )
+            back, carry = product(gu_now), carry_next
+        return back + carry
+
+    def _steps_before_backward(self, gh_n: Array, weight: Array, arrays: dict[str, Array]) -> Array:
+        """Two cells and two products for each step; gh0."""
+        steps, n, directions, hidden = arrays["gy"].shape
+        gates, states, h0 = arrays["gates"], arrays["states"], arrays["h0"]
+        product_rz = Product(self.xp, weight[:, : 2 * hidden, :], n)
+        product_n = Product(self.xp, weight[:, 2 * hidden :, :], n)
+        g_a, g_z, direct = (self._like(gh_n) for _ in range(3))
+        g_rz = self._empty((directions, n, 2 * hidden), gh_n)
+        back, carry = None, gh_n
+        spare = self._like(gh_n), self._like(gh_n)
+        for k in range(steps - 1, -1, -1):
+            numbers = {"width": 3 * hidden, "k": k, **sizes(steps, n, directions, hidden)}
+            launch(
+                GRU_UPDATE_BACKWARD,
+                self.modules,
+                gy=arrays["gy"],
+                back=back,
+                carry=carry,
+                z=gates,
+                candidate=gates,
+                states=states,
+                h0=h0,
+                lengths=arrays["lengths"],
+                g_a=g_a,
+                g_z=g_z,
+                gh_before=direct,
+                z_at=hidden,
+                n_at=2 * hidden,
+                **numbers,
+            )
+            carry = spare[k % 2]
+            launch(
+                GRU_RESET_BACKWARD,
+                self.modules,
+                g_rh=product_n(g_a),
+                g_z=g_z,
+                g_a=g_a,
+                direct=direct,
+                gates=gates,
+                states=states,
+                h0=h0,
+                g_rz=g_rz,
+                gh=carry,
+                gx=arrays["gx"],
+                **numbers,
+            )
+            back = product_rz(g_rz)
+        return back + carry
+
+    def _empty(self, shape: tuple[int, ...], like: Array) -> Array:
+        return self.xp.empty(shape, dtype=like.dtype)
+
+    def _like(self, x: Array) -> Array:
+        return self.xp.empty(x.shape, dtype=x.dtype)
