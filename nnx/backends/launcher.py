@@ -8,9 +8,11 @@ one thing that differs between a GPU and the tests: `cupy.RawModule`, or g++ (`t
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from functools import cache
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -106,13 +108,26 @@ def launch(kernel: Kernel, modules: Modules, /, **values: Any) -> None:
     if values.keys() != kernel.names:
         _wrong_names(kernel, values)
     real = kernel.real(values)
+    array_type = modules.array
     args: list[Any] = []
-    for argument in kernel.passed:
-        dtype = real if argument.type == "real" else TYPES[argument.type]
-        convert = _list if argument.many else _array if argument.is_array else _scalar
-        args.append(convert(kernel, modules, argument, dtype, values[argument.name]))
+    for name, argument, dtype, number in _steps(kernel, real):
+        value = values[name]
+        if number is None:
+            suits = type(value) is array_type and value.dtype is dtype
+            if not (suits and value.flags.c_contiguous):
+                value = _array(kernel, modules, argument, dtype, value)
+        elif argument.many:
+            value = _list(kernel, modules, argument, dtype, value)
+        elif type(value) is int:
+            try:
+                value = number(value)
+            except OverflowError:
+                value = _scalar(kernel, modules, argument, dtype, value)  # says what is wrong
+        else:
+            value = _scalar(kernel, modules, argument, dtype, value)
+        args.append(value)
 
-    constants = tuple(_constant(kernel, name, values[name]) for name in kernel.constants)
+    constants = _constants(kernel, values) if kernel.constants else ()
     numbers = [real.itemsize if name == "itemsize" else values[name] for name in kernel.plan_names]
     grid, block, shared = kernel.plan(*numbers)
     if 0 in grid:
@@ -120,6 +135,25 @@ def launch(kernel: Kernel, modules: Modules, /, **values: Any) -> None:
         return
     _check_plan(kernel, grid, block)
     modules.function(kernel, real, constants)(grid, block, tuple(args), shared_mem=shared)
+
+
+class Step(NamedTuple):
+    """How one argument is passed, worked out once for each kernel and REAL."""
+
+    name: str
+    argument: Argument
+    dtype: np.dtype[Any]
+    number: Callable[[Any], Any] | None  # makes the scalar; None for an array
+
+
+@cache
+def _steps(kernel: Kernel, real: np.dtype[Any]) -> tuple[Step, ...]:
+    steps = []
+    for argument in kernel.passed:
+        dtype = real if argument.type == "real" else TYPES[argument.type]
+        one_array = argument.is_array and not argument.many
+        steps.append(Step(argument.name, argument, dtype, None if one_array else dtype.type))
+    return tuple(steps)
 
 
 def _array(
@@ -158,6 +192,9 @@ def _scalar(
         raise kind(message) from None
 
 
+LISTS = {dtype: np.dtype([("at", dtype, MOST_LISTED)]) for dtype in TYPES.values()}
+
+
 class PassedList(np.ndarray):
     """A list argument as CuPy passes it by value: one element that is a structure.
 
@@ -179,10 +216,12 @@ def _list(
         )
     convert = _array if argument.is_array else _scalar
     items: list[Any] = [convert(kernel, modules, argument, dtype, item) for item in value]
-    slot = np.dtype(np.uint64) if argument.is_array else dtype
-    passed = np.zeros(1, np.dtype([("at", slot, MOST_LISTED)])).view(PassedList)
+    structure = LISTS[np.dtype(np.uint64) if argument.is_array else dtype]
+    passed = np.ndarray.__new__(PassedList, (1,), structure)
     passed.items = items
-    passed["at"][0, : len(items)] = [address(i) for i in items] if argument.is_array else items
+    slots = passed["at"][0]
+    slots[: len(items)] = [address(item) for item in items] if argument.is_array else items
+    slots[len(items) :] = 0
     return passed
 
 
@@ -191,21 +230,21 @@ def address(array: Any) -> int:
     return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data
 
 
-def _constant(kernel: Kernel, name: str, value: Any) -> int:
-    if value not in kernel.constants[name]:
-        raise ValueError(
-            f"{kernel.name}: {name} is compiled in and must be one of {kernel.constants[name]}, "
-            f"got {value!r}"
-        )
-    return int(value)
+def _constants(kernel: Kernel, values: Mapping[str, Any]) -> tuple[int, ...]:
+    for name, allowed in kernel.constants.items():
+        if values[name] not in allowed:
+            raise ValueError(
+                f"{kernel.name}: {name} is compiled in and must be one of {allowed}, "
+                f"got {values[name]!r}"
+            )
+    return tuple(int(values[name]) for name in kernel.constants)
 
 
 def _check_plan(kernel: Kernel, grid: tuple[int, ...], block: tuple[int, ...]) -> None:
-    if any(n > most or n < 0 for n, most in zip(grid, LARGEST_GRID, strict=False)):
-        raise ValueError(f"{kernel.name}: a grid of {grid} blocks is beyond {LARGEST_GRID}")
-    threads = 1
-    for n in block:
-        threads *= n
+    for n, most in zip(grid, LARGEST_GRID, strict=False):
+        if not 0 < n <= most:
+            raise ValueError(f"{kernel.name}: a grid of {grid} blocks is beyond {LARGEST_GRID}")
+    threads = math.prod(block)
     if not 0 < threads <= LARGEST_BLOCK:
         raise ValueError(f"{kernel.name}: a block of {block} threads is not within 1 to 1024")
 

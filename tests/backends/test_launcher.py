@@ -283,3 +283,20 @@ def test_planned_changes_the_plan_alone():
     again = ADD.planned(lambda: Plan((7,), (64,)))
     assert again.arguments == ADD.arguments and again.name == "add"
     assert again.plan() == Plan((7,), (64,))
+
+
+@pytest.mark.parametrize("kind,value", [("u8", 256), ("i8", -129), ("u32", -1), ("i64", 2**63)])
+def test_every_width_is_guarded(modules, kind, value):
+    kernel = Kernel("k.cu", "k", f"x:in n:{kind}", lambda: Plan((1,), (32,)))
+    with pytest.raises(OverflowError, match=f"k: n must fit u?int{kind[1:]}, got {value}"):
+        launch(kernel, modules, x=np.empty(1, "f4"), n=value)
+
+
+def test_subclasses_and_numpy_numbers_are_taken(modules, calls):
+    class Own(np.ndarray):
+        pass
+
+    x = np.zeros(4, "f4").view(Own)
+    launch(COPY, modules, x=x, y=np.empty(4, "f4"), n=np.int64(4))
+    args = calls.launched[0][2]
+    assert args[0] is x and type(args[2]) is np.int32
