@@ -76,7 +76,7 @@ def eye_(tensor: T) -> T:
     """Make a matrix the identity: 1 on its diagonal, 0 elsewhere."""
     if tensor.ndim != 2:
         raise ValueError(f"eye_: the tensor must be a matrix; shape {tensor.shape}")
-    return _fill(tensor, np.eye(*tensor.shape))
+    return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:

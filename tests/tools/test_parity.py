@@ -72,6 +72,12 @@ def test_a_corrupt_constant_is_traced_to_its_layer(batch, kernel, tensor):
     assert f"differ first in layer '{report.first.layer}'" in str(report)
 
 
+def test_dropout_draws_the_same_mask_on_both(batch):
+    model = nn.Sequential(nn.Linear(5, 50), nn.Dropout(0.5), nn.Linear(50, 3))
+    report = parity(model, batch, nn.CrossEntropyLoss(), ("numpy", Backend(np, "portable")))
+    assert report.ok, str(report)
+
+
 def test_an_unknown_backend_is_refused(batch):
     with pytest.raises(ValueError, match="no_such_library"):
         parity(network(), batch[0], backends=("numpy", "no_such_library"))
