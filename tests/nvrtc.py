@@ -6,10 +6,9 @@ The library comes from the wheel `nvidia-cuda-nvrtc-cu12` (or `-cu13`), or from 
 from __future__ import annotations
 
 import ctypes
-import json
 import re
 import site
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -50,14 +49,15 @@ def compile(code: str, options: Iterable[str], arch: int) -> dict[str, Usage]:
     What the same compiler said of the same text and options before is remembered in the cache
     folder of the CPU harness.  Raises Refused with the compiler's log.
     """
-    options = list(options)
-    key = digest(code, *options, str(arch), *CUPY_ADDS, version())
-    remembered = cache_folder() / f"nvrtc-{key}.json"
-    if remembered.exists():
-        return {name: Usage(*u) for name, u in json.loads(remembered.read_text()).items()}
-    usage = _compile(code, options, arch)
-    write_whole(remembered, json.dumps(usage))
-    return usage
+    added = [option.format(arch=arch) for option in CUPY_ADDS]
+    given = (*options, *added, "--ptxas-options=-v")
+    return parse_usage(_remembered("usage", code, given, lambda program, log: log))
+
+
+def ptx(code: str, options: Iterable[str], arch: int) -> str:
+    """The intermediate code, which shows the types of all operations."""
+    given = (*options, f"-arch=compute_{arch}", "--device-as-default-execution-space")
+    return _remembered("ptx", code, given, lambda program, log: _text(program, "PTX"))
 
 
 def version() -> str:
@@ -66,26 +66,40 @@ def version() -> str:
     return f"{major.value}.{minor.value} {_library()._name}"
 
 
-def _compile(code: str, options: list[str], arch: int) -> dict[str, Usage]:
+def _remembered(
+    what: str, code: str, options: tuple[str, ...], result: Callable[[ctypes.c_void_p, str], str]
+) -> str:
+    """What was read from the compiled program the last time, or now."""
+    path = cache_folder() / f"nvrtc-{what}-{digest(code, *options, version())}.txt"
+    if not path.exists():
+        write_whole(path, _compile(code, options, result))
+    return path.read_text()
+
+
+def _compile(
+    code: str, options: tuple[str, ...], result: Callable[[ctypes.c_void_p, str], str]
+) -> str:
     lib = _library()
     program = ctypes.c_void_p()
     _check(lib.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"k.cu", 0, None, None))
     try:
-        added = (option.format(arch=arch) for option in CUPY_ADDS)
-        given = [o.encode() for o in (*options, *added, "--ptxas-options=-v")]
-        failed = lib.nvrtcCompileProgram(
-            program, len(given), (ctypes.c_char_p * len(given))(*given)
-        )
-        size = ctypes.c_size_t()
-        _check(lib.nvrtcGetProgramLogSize(program, ctypes.byref(size)))
-        log = ctypes.create_string_buffer(size.value)
-        _check(lib.nvrtcGetProgramLog(program, log))
-        text = log.value.decode()
+        given = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
+        failed = lib.nvrtcCompileProgram(program, len(options), given)
+        log = _text(program, "ProgramLog")
         if failed:
-            raise Refused(text)
-        return parse_usage(text)
+            raise Refused(log)
+        return result(program, log)
     finally:
         lib.nvrtcDestroyProgram(ctypes.byref(program))
+
+
+def _text(program: ctypes.c_void_p, what: str) -> str:
+    """One of the texts that a program has: its log, its intermediate code."""
+    size = ctypes.c_size_t()
+    _check(getattr(_library(), f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
+    text = ctypes.create_string_buffer(size.value)
+    _check(getattr(_library(), f"nvrtcGet{what}")(program, text))
+    return text.value.decode()
 
 
 def parse_usage(log: str) -> dict[str, Usage]:

@@ -47,6 +47,21 @@ def test_every_kernel_compiles(source, arch):
             assert usage.shared <= MOST_STATIC_SHARED, what
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_float_kernels_do_not_compute_in_double(source):
+    """A constant without `f` or REAL, or a function without a float form, would show here."""
+    for given in option_sets(source):
+        if "-DREAL=float" in given:
+            lines = nvrtc.ptx(read_source(source), given, 80).splitlines()
+            found = [line.strip() for line in lines if ".f64" in line]
+            assert not found, f"{source} with {' '.join(given)}: {found[:3]}"
+
+
+def test_double_is_seen():
+    code = 'extern "C" __global__ void k(float* y) { y[0] = y[1] * 0.1; }'
+    assert ".f64" in nvrtc.ptx(code, (), 80)
+
+
 def test_cupy_adds_the_options_that_are_tested(monkeypatch):
     """CuPy is asked, up to the point where it would call NVRTC."""
     pytest.importorskip("cupy", minversion="14")  # what is private there may change
