@@ -161,7 +161,7 @@ class ParameterList(Module):
         return self
 
     def __len__(self) -> int:
-        return len(list(self))
+        return sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Parameter]:
         return (p for p in vars(self).values() if isinstance(p, Parameter))

@@ -1,19 +1,243 @@
-"""Loss functions as modules; the formulas are in `nnx.ops.loss`."""
+"""Loss functions as modules; formulas and sources are in `nnx.ops`.
+
+`reduction` is "mean", "sum" or "none".  A target whose shape does not match is an error, never a
+broadcast.  Weights are buffers: `loss.to("cupy")` moves them.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 from .. import ops
+from ..backends import Array, active_backend
 from ..tensor import Tensor
 from .module import Module
 
 
-class CrossEntropyLoss(Module):
-    """Softmax cross-entropy of logits (N, C) with class indices (N,)."""
+class _Loss(Module):
+    """What all losses share: how they are reduced, and how they are shown."""
 
-    def __init__(self, ignore_index: int = -100, reduction: str = "mean") -> None:
-        self.ignore_index, self.reduction = ignore_index, reduction
+    shown: tuple[str, ...] = ()
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+    def __init__(self, reduction: str) -> None:
+        self.reduction = reduction
+
+    def weight_buffer(self, name: str, weight: Any) -> None:
+        """Keep a weight, given as an array, a tensor or a list, as a buffer; or none."""
+        if isinstance(weight, Tensor):
+            weight = weight.data
+        elif weight is not None and not hasattr(weight, "dtype"):
+            weight = active_backend().asarray(weight)
+        self.register_buffer(name, weight)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*self.shown, "reduction"))
+
+
+class CrossEntropyLoss(_Loss):
+    """Softmax cross-entropy of logits (N, C, ...) with class indices (N, ...), or probabilities.
+
+    Args:
+        weight: (C,), a factor for each class.
+        ignore_index: targets of this value count for nothing.
+        label_smoothing: e, for targets (1 - e) onehot + e / C.
+    """
+
+    shown = ("ignore_index", "label_smoothing")
+    weight: Array | None
+
+    def __init__(
+        self,
+        weight: Any = None,
+        *,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(reduction)
+        self.weight_buffer("weight", weight)
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
         return ops.cross_entropy(
-            logits, targets, reduction=self.reduction, ignore_index=self.ignore_index
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+        )
+
+
+class NLLLoss(_Loss):
+    """-input[target] for log-probabilities (N, C, ...) and class indices (N, ...)."""
+
+    shown = ("ignore_index",)
+    weight: Array | None
+
+    def __init__(
+        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        self.weight_buffer("weight", weight)
+        self.ignore_index = ignore_index
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+
+
+class MSELoss(_Loss):
+    """The squared difference; its mean is over all elements."""
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.mse_loss(input, target, self.reduction)
+
+
+class L1Loss(_Loss):
+    """The absolute difference."""
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.l1_loss(input, target, self.reduction)
+
+
+class SmoothL1Loss(_Loss):
+    """d² / (2 beta) where |d| < beta, else |d| - beta/2."""
+
+    shown = ("beta",)
+
+    def __init__(self, *, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.beta = beta
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.smooth_l1_loss(input, target, self.reduction, self.beta)
+
+
+class HuberLoss(_Loss):
+    """d²/2 where |d| <= delta, else delta (|d| - delta/2)."""
+
+    shown = ("delta",)
+
+    def __init__(self, *, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction)
+        self.delta = delta
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.huber_loss(input, target, self.reduction, self.delta)
+
+
+class BCELoss(_Loss):
+    """Binary cross-entropy of probabilities; for logits see BCEWithLogitsLoss."""
+
+    weight: Array | None
+
+    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.weight_buffer("weight", weight)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.binary_cross_entropy(input, target, self.weight, self.reduction)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """Sigmoid and binary cross-entropy in one step, exact for logits of any size.
+
+    Args:
+        weight: a factor for each element; broadcasts to the input.
+        pos_weight: a factor for the term of the positive class; broadcasts likewise.
+    """
+
+    weight: Array | None
+    pos_weight: Array | None
+
+    def __init__(
+        self, weight: Any = None, *, reduction: str = "mean", pos_weight: Any = None
+    ) -> None:
+        super().__init__(reduction)
+        self.weight_buffer("weight", weight)
+        self.weight_buffer("pos_weight", pos_weight)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.binary_cross_entropy_with_logits(
+            input, target, self.weight, self.reduction, self.pos_weight
+        )
+
+
+class KLDivLoss(_Loss):
+    """t (log t - input) for log-probabilities `input` and probabilities t (`log_target`: log t).
+
+    `reduction="batchmean"` gives the divergence per sample.
+    """
+
+    shown = ("log_target",)
+
+    def __init__(self, *, reduction: str = "mean", log_target: bool = False) -> None:
+        super().__init__(reduction)
+        self.log_target = log_target
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.kl_div(input, target, self.reduction, self.log_target)
+
+
+class HingeLoss(_Loss):
+    """max(0, margin - t x) for scores x and targets t of 1 or -1; `squared`: half its square."""
+
+    shown = ("margin", "squared")
+
+    def __init__(
+        self, margin: float = 1.0, *, squared: bool = False, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        self.margin, self.squared = margin, squared
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.hinge_loss(input, target, self.margin, self.squared, self.reduction)
+
+
+class HingeEmbeddingLoss(_Loss):
+    """A distance x where things are alike (t = 1), max(0, margin - x) where not (t = -1)."""
+
+    shown = ("margin",)
+
+    def __init__(self, margin: float = 1.0, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.hinge_embedding_loss(input, target, self.margin, self.reduction)
+
+
+class SoftMarginLoss(_Loss):
+    """log(1 + exp(-t x)) for scores x and targets t of 1 or -1."""
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.soft_margin_loss(input, target, self.reduction)
+
+
+class MultiMarginLoss(_Loss):
+    """The hinge loss for scores (N, C) and class indices (N,): sum of shortfalls^p, over C.
+
+    Args:
+        p: 1 or 2.
+        margin: how far above the others the right class's score is to be.
+        weight: (C,), a factor for each class.
+    """
+
+    shown = ("p", "margin")
+    weight: Array | None
+
+    def __init__(
+        self, p: int = 1, margin: float = 1.0, weight: Any = None, *, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        self.p, self.margin = p, margin
+        self.weight_buffer("weight", weight)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.multi_margin_loss(
+            input, target, self.p, self.margin, self.weight, self.reduction
         )

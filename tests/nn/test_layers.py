@@ -1,0 +1,146 @@
+"""Linear, Flatten, Unflatten, Identity, Dropout and the activation modules."""
+
+import math
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx import nn
+
+X = np.random.default_rng(0).standard_normal((3, 4, 5)).astype("f4") * 3
+
+
+def test_linear_is_pytorchs(backend):
+    torch = pytest.importorskip("torch")
+    ours, theirs = nn.Linear(5, 2), torch.nn.Linear(5, 2)
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    x = backend.tensor(X, requires_grad=True)
+    tx = torch.tensor(X, requires_grad=True)
+    y, ty = ours(x), theirs(tx)
+    np.testing.assert_allclose(
+        backend.to_numpy(y.detach()), ty.detach().numpy(), rtol=1e-5, atol=1e-5
+    )
+    (y * y).sum().backward()
+    (ty * ty).sum().backward()
+    for a, b in [(x, tx), (ours.weight, theirs.weight), (ours.bias, theirs.bias)]:
+        np.testing.assert_allclose(backend.to_numpy(a.grad), b.grad.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_linear_starts_from_pytorchs_distribution():
+    """U(±1/√in) for weight and bias; the seed decides, and no two layers are alike."""
+    nnx.manual_seed(0)
+    layer = nn.Linear(50, 400)
+    bound = 1 / math.sqrt(50)
+    for x in (layer.weight.data, layer.bias.data):
+        assert x.min() >= -bound and x.max() < bound
+        assert x.min() < -0.97 * bound and x.max() > 0.97 * bound
+    w = layer.weight.data
+    assert abs(w.var() / (bound**2 / 3) - 1) < 0.05 and abs(w.mean()) < 0.02 * bound
+    other = nn.Linear(50, 400).weight.data
+    assert (other != w).any()
+    nnx.manual_seed(0)
+    np.testing.assert_array_equal(nn.Linear(50, 400).weight.data, w)
+    layer.reset_parameters()
+    assert (layer.weight.data != w).any()
+
+
+def test_linear_without_bias_and_in_float64():
+    layer = nn.Linear(3, 2, bias=False, dtype="float64")
+    assert layer.bias is None and list(layer.state_dict()) == ["weight"]
+    assert layer.weight.dtype == np.float64
+    with pytest.raises(ValueError, match="must be positive; got 0 and 2"):
+        nn.Linear(0, 2)
+
+
+def test_flatten_and_back(backend):
+    x = backend.tensor(X)
+    assert nn.Flatten()(x).shape == (3, 20)
+    assert nn.Flatten(0)(x).shape == (60,)
+    assert nn.Flatten(0, 1)(x).shape == (12, 5)
+    assert nn.Flatten(-2, -1)(x).shape == (3, 20)
+    for split in [(4, 5), (-1, 5), (2, 2, -1)]:
+        y = nn.Unflatten(1, split)(nn.Flatten()(x))
+        assert y.shape[0] == 3 and len(y.shape) == 1 + len(split)
+        np.testing.assert_array_equal(backend.to_numpy(y).reshape(X.shape), X)
+    assert nn.Unflatten(-1, (5, 1))(x).shape == (3, 4, 5, 1)
+    with pytest.raises(ValueError, match=r"start_dim 1 to end_dim -1 .* shape \(7,\)"):
+        nn.Flatten()(backend.tensor(np.zeros(7, "f4")))
+    with pytest.raises(ValueError, match=r"axis 1 of an input of shape \(3, 4, 5\).*\(3, -1\)"):
+        nn.Unflatten(1, (3, -1))(x)
+
+
+def test_identity():
+    x = nnx.tensor(X)
+    assert nn.Identity()(x) is x
+
+
+def test_dropout_drops_in_training_only(backend):
+    nnx.manual_seed(0)
+    layer = nn.Dropout(0.25)
+    x = backend.tensor(np.ones((100, 100), "f4"))
+    y = backend.to_numpy(layer(x))
+    assert set(np.unique(y)) == {0.0, np.float32(1 / 0.75)}
+    assert abs((y == 0).mean() - 0.25) < 5 * math.sqrt(0.25 * 0.75 / 1e4)
+    assert (backend.to_numpy(layer(x)) != y).any()  # another mask
+    assert layer.eval()(x) is x
+    with pytest.raises(ValueError, match=r"p must be between 0 and 1, got 1\.5"):
+        nn.Dropout(1.5)
+
+
+ACTIVATIONS = [
+    ("ReLU", {}),
+    ("ReLU6", {}),
+    ("LeakyReLU", {}),
+    ("LeakyReLU", {"negative_slope": 0.3}),
+    ("PReLU", {}),
+    ("PReLU", {"num_parameters": 4, "init": 0.1}),
+    ("ELU", {}),
+    ("ELU", {"alpha": 0.5}),
+    ("SELU", {}),
+    ("CELU", {"alpha": 0.5}),
+    ("GELU", {}),
+    ("GELU", {"approximate": "tanh"}),
+    ("SiLU", {}),
+    ("Mish", {}),
+    ("Softplus", {}),
+    ("Softplus", {"beta": 2.0}),
+    ("Sigmoid", {}),
+    ("LogSigmoid", {}),
+    ("Tanh", {}),
+    ("Hardtanh", {}),
+    ("Hardtanh", {"min_val": -2.0, "max_val": 0.5}),
+    ("Softmax", {"dim": 1}),
+    ("Softmax", {"dim": -1}),
+    ("LogSoftmax", {"dim": 0}),
+]
+
+
+@pytest.mark.parametrize("name, options", ACTIVATIONS)
+def test_activations_are_pytorchs(backend, name, options):
+    torch = pytest.importorskip("torch")
+    ours, theirs = getattr(nn, name)(**options), getattr(torch.nn, name)(**options)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    x, tx = backend.tensor(X, requires_grad=True), torch.tensor(X, requires_grad=True)
+    y, ty = ours(x), theirs(tx)
+    close = {"rtol": 1e-5, "atol": 1e-6}
+    np.testing.assert_allclose(backend.to_numpy(y.detach()), ty.detach().numpy(), **close)
+    (y * backend.tensor(X[::-1].copy())).sum().backward()
+    (ty * torch.tensor(X[::-1].copy())).sum().backward()
+    close = {"rtol": 1e-4, "atol": 1e-5}
+    np.testing.assert_allclose(backend.to_numpy(x.grad), tx.grad.numpy(), **close)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        np.testing.assert_allclose(backend.to_numpy(p.grad), q.grad.numpy(), **close)
+    for value in options.values():
+        assert str(value) in repr(ours) or name == "PReLU"
+
+
+def test_prelu_at_zero_and_of_wrong_channels():
+    torch = pytest.importorskip("torch")
+    ours, theirs = nn.PReLU(), torch.nn.PReLU()
+    x, tx = nnx.tensor([0.0, -0.0], requires_grad=True), torch.zeros(2, requires_grad=True)
+    ours(x).sum().backward()
+    theirs(tx).sum().backward()
+    np.testing.assert_array_equal(x.grad, tx.grad.numpy())
+    with pytest.raises(ValueError, match=r"4 channels; x has shape \(3, 5\)"):
+        nn.PReLU(4)(nnx.tensor(np.zeros((3, 5), "f4")))

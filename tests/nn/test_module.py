@@ -1,0 +1,325 @@
+"""Module: names, order, sharing, buffers, hooks, modes, state; beside PyTorch where it is there."""
+
+import copy
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx import nn
+
+
+class Block(nn.Module):
+    """Parameters, a buffer and children, not in the order of their kinds."""
+
+    def __init__(self, size=3):
+        self.inner = nn.Linear(size, size)
+        self.scale = nn.Parameter(nnx.ones((size,)))
+        self.register_buffer("mean", nnx.zeros((size,)).data)
+        self.register_buffer("scratch", nnx.zeros((2,)).data, persistent=False)
+        self.register_buffer("nothing", None)
+        self.norm = nn.BatchNorm1d(size)
+
+    def forward(self, x):
+        return self.norm(self.inner(x)) * self.scale
+
+
+class Model(nn.Module):
+    def __init__(self):
+        self.first = Block()
+        self.layers = nn.ModuleList([nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2, bias=False)])
+        self.note = "not a parameter"
+        self.numbers = [nn.Parameter(np.zeros(1, "f4"))]  # in a plain list: not found
+
+    def forward(self, x):
+        x = self.first(x)
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+NAMES = [
+    "first.scale",
+    "first.inner.weight",
+    "first.inner.bias",
+    "first.norm.weight",
+    "first.norm.bias",
+    "layers.0.weight",
+    "layers.0.bias",
+    "layers.2.weight",
+]
+STATE = [
+    "first.scale",
+    "first.mean",
+    "first.inner.weight",
+    "first.inner.bias",
+    "first.norm.weight",
+    "first.norm.bias",
+    "first.norm.running_mean",
+    "first.norm.running_var",
+    "first.norm.num_batches_tracked",
+    "layers.0.weight",
+    "layers.0.bias",
+    "layers.2.weight",
+]
+
+
+def test_names_and_their_order():
+    model = Model()
+    assert [name for name, _ in model.named_parameters()] == NAMES
+    assert list(model.state_dict()) == STATE
+    assert [n for n, _ in model.named_buffers()] == [
+        "first.mean",
+        "first.scratch",
+        "first.norm.running_mean",
+        "first.norm.running_var",
+        "first.norm.num_batches_tracked",
+    ]
+    assert [n for n, _ in model.named_modules()] == [
+        "",
+        "first",
+        "first.inner",
+        "first.norm",
+        "layers",
+        "layers.0",
+        "layers.1",
+        "layers.2",
+    ]
+    assert [n for n, _ in model.named_children()] == ["first", "layers"]
+    assert [n for n, _ in model.first.named_parameters("x", recurse=False)] == ["x.scale"]
+    assert len(list(model.buffers(recurse=False))) == 0
+
+
+def test_names_are_pytorchs():
+    torch = pytest.importorskip("torch")
+
+    class Theirs(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = torch.nn.Linear(3, 3)
+            self.scale = torch.nn.Parameter(torch.ones(3))
+            self.register_buffer("mean", torch.zeros(3))
+            self.register_buffer("scratch", torch.zeros(2), persistent=False)
+            self.register_buffer("nothing", None)
+            self.norm = torch.nn.BatchNorm1d(3)
+
+    ours, theirs = Block(), Theirs()
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for name in ("named_parameters", "named_buffers", "named_modules", "named_children"):
+        a, b = getattr(ours, name)(), getattr(theirs, name)()
+        assert [n for n, _ in a] == [n for n, _ in b], name
+    ours.load_state_dict({k: v.numpy() for k, v in theirs.state_dict().items()})
+    np.testing.assert_array_equal(ours.inner.weight.data, theirs.inner.weight.detach().numpy())
+
+
+def test_a_shared_parameter_counts_once_but_stands_under_each_name():
+    class Tied(nn.Module):
+        def __init__(self):
+            self.embed = nn.Embedding(5, 3)
+            self.out = nn.Linear(3, 5, bias=False)
+            self.out.weight = self.embed.weight
+
+    model = Tied()
+    assert [n for n, _ in model.named_parameters()] == ["embed.weight"]
+    assert [n for n, _ in model.named_parameters(remove_duplicate=False)] == [
+        "embed.weight",
+        "out.weight",
+    ]
+    assert list(model.state_dict()) == ["embed.weight", "out.weight"]
+    new = np.arange(15, dtype="f4").reshape(5, 3)
+    model.load_state_dict({"embed.weight": new, "out.weight": new})
+    assert model.out.weight is model.embed.weight
+    np.testing.assert_array_equal(model.embed.weight.data, new)
+
+
+def test_a_shared_module_too():
+    layer = nn.Linear(2, 2)
+    model = nn.Sequential(layer, nn.ReLU(), layer)
+    assert [n for n, _ in model.named_parameters()] == ["0.weight", "0.bias"]
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert len(list(model.modules())) == 3
+
+
+def test_load_state_dict_copies_and_keeps_the_parameters(backend):
+    model, other = Model(), Model()
+    before = dict(model.named_parameters())
+    state = {k: backend.to_numpy(v) + 1 for k, v in other.state_dict().items()}
+    assert model.load_state_dict(state) == ([], [])
+    for name, p in model.named_parameters():
+        assert p is before[name] and type(p.data) is type(backend.asarray(0.0))
+        np.testing.assert_array_equal(backend.to_numpy(p), state[name])
+    state["first.mean"][:] = 9
+    assert backend.to_numpy(model.first.mean).max() == 1  # a copy
+    model.load_state_dict(other.state_dict())  # arrays of the library itself
+    np.testing.assert_array_equal(
+        backend.to_numpy(model.layers[2].weight), backend.to_numpy(other.layers[2].weight)
+    )
+
+
+def test_load_state_dict_keeps_the_dtype():
+    layer = nn.Linear(2, 2)
+    layer.load_state_dict({"weight": np.ones((2, 2)), "bias": nnx.tensor([1.0, 2.0])})
+    assert layer.weight.dtype == layer.bias.dtype == np.float32
+
+
+def test_load_state_dict_lists_everything_that_does_not_fit():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))
+    state = model.state_dict()
+    before = {k: v.copy() for k, v in state.items()}
+    bad = {
+        "0.weight": np.zeros((3, 2), "f4"),
+        "0.bias": np.zeros(4, "f4"),
+        "1.weight": np.zeros((3, 4), "f4"),
+        "2.weight": np.zeros(1, "f4"),
+        "old": np.zeros(1, "f4"),
+    }
+    with pytest.raises(ValueError) as error:
+        model.load_state_dict(bad)
+    message = str(error.value)
+    for line in [
+        "does not fit this Sequential",
+        "shape: 0.bias has shape (3,) here, (4,) in the state",
+        "shape: 1.weight has shape (4, 3) here, (3, 4) in the state",
+        "missing: 1.bias",
+        "unexpected: 2.weight",
+        "unexpected: old",
+    ]:
+        assert line in message
+    with pytest.raises(ValueError) as error:  # a wrong shape is always an error
+        model.load_state_dict(bad, strict=False)
+    assert "0.bias" in str(error.value) and "missing" not in str(error.value)
+    for name, array in model.state_dict().items():
+        np.testing.assert_array_equal(array, before[name], "something was changed")
+
+    good = {"0.bias": np.ones(3, "f4"), "old": np.zeros(1, "f4")}
+    result = model.load_state_dict(good, strict=False)
+    assert result.missing_keys == ["0.weight", "1.weight", "1.bias"]
+    assert result.unexpected_keys == ["old"]
+    assert (model[0].bias.data == 1).all()
+
+
+def test_modes_reach_every_module():
+    model = Model()
+    assert model.training and model.first.norm.training
+    assert model.eval() is model
+    assert not any(m.training for m in model.modules())
+    model.first.train()
+    assert model.first.norm.training and not model.layers.training
+    assert model.train() is model and all(m.training for m in model.modules())
+
+
+def test_apply_goes_inner_first_in_order():
+    seen = []
+    model = nn.Sequential(nn.Sequential(nn.Linear(1, 2), nn.ReLU()), nn.Linear(2, 3))
+    assert model.apply(lambda m: seen.append(m)) is model
+    assert seen == [model[0][0], model[0][1], model[0], model[1], model]
+
+
+def test_freezing_layers():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    model[0].requires_grad_(False)
+    x = nnx.tensor(np.ones((5, 3), "f4"))
+    model(x).sum().backward()
+    assert model[0].weight.grad is None and model[2].weight.grad is not None
+    opt = nnx.optim.AdamW(model.parameters())
+    before = model[0].weight.data.copy()
+    opt.step()
+    np.testing.assert_array_equal(model[0].weight.data, before)
+    model.requires_grad_()
+    model.zero_grad()
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_to_another_backend_and_dtype():
+    pytest.importorskip("array_api_strict")
+    model = Model()
+    opt = nnx.optim.SGD(model.parameters(), lr=0.1)
+    before = {k: v.copy() for k, v in model.state_dict().items()}
+    shared = model.first.inner.weight
+    shared.grad = np.ones((3, 3), "f4")
+    assert model.to("array_api_strict") is model
+    assert model.first.inner.weight is shared
+    arrays = [*model.state_dict().values(), model.first.scratch, shared.grad]
+    assert {type(a).__module__.split(".")[0] for a in arrays} == {"array_api_strict"}
+    opt.step()  # the parameters are the same objects
+    model.to("numpy", dtype="float64")
+    state = model.state_dict()
+    assert state["first.inner.weight"].dtype == np.float64 and state["first.mean"].dtype == "f8"
+    assert state["first.norm.num_batches_tracked"].dtype == np.int64
+    np.testing.assert_allclose(state["first.inner.weight"], before["first.inner.weight"] - 0.1)
+
+
+def test_hooks():
+    layer = nn.Linear(2, 2)
+    x = nnx.tensor(np.ones((1, 2), "f4"))
+    plain = layer(x).detach().numpy()
+    seen = []
+    watch = layer.register_forward_hook(lambda m, inputs, y: seen.append((m, inputs, y)))
+    double = layer.register_forward_hook(lambda m, inputs, y: y * 2)
+    before = layer.register_forward_pre_hook(lambda m, inputs: (inputs[0] * 0,))
+    np.testing.assert_allclose(layer(x).detach().numpy(), 2 * layer.bias.data[None], rtol=1e-6)
+    assert seen[0][0] is layer and (seen[0][1][0].numpy() == 0).all()
+    before.remove()
+    double.remove()
+    double.remove()  # twice does no harm
+    np.testing.assert_array_equal(layer(x).detach().numpy(), plain)
+    assert len(seen) == 2
+    watch()
+    layer(x)
+    assert len(seen) == 2
+
+
+def test_registering_by_name():
+    model = nn.Module()
+    model.register_parameter("w", nn.Parameter(np.ones(2, "f4")))
+    model.add_module("layer", nn.ReLU())
+    model.register_buffer("b", np.zeros(1, "f4"))
+    model.register_buffer("b", np.ones(1, "f4"))  # replaced
+    assert list(model.state_dict()) == ["w", "b"] and model.b[0] == 1
+    for register in (model.register_parameter, model.add_module, model.register_buffer):
+        for name in ("", "a.b", "forward"):
+            with pytest.raises(KeyError, match=f"'{name}'"):
+                register(name, None)
+
+
+def test_finding_by_dotted_name():
+    model = Model()
+    assert model.get_submodule("first.norm") is model.first.norm
+    assert model.get_submodule("") is model
+    assert model.get_parameter("layers.0.bias") is model.layers[0].bias
+    with pytest.raises(AttributeError, match=r"no module 'layers.9'.*has 0, 1, 2"):
+        model.get_submodule("layers.9")
+    with pytest.raises(AttributeError, match=r"no parameter 'first\.mean'"):
+        model.get_parameter("first.mean")
+
+
+def test_repr_is_a_tree():
+    assert repr(Model()) == (
+        "Model(\n"
+        "  (first): Block(\n"
+        "    (inner): Linear(in_features=3, out_features=3, bias=True)\n"
+        "    (norm): BatchNorm1d(3, eps=1e-05, momentum=0.1, affine=True, "
+        "track_running_stats=True)\n"
+        "  )\n"
+        "  (layers): ModuleList(\n"
+        "    (0): Linear(in_features=3, out_features=3, bias=True)\n"
+        "    (1): ReLU()\n"
+        "    (2): Linear(in_features=3, out_features=2, bias=False)\n"
+        "  )\n"
+        ")"
+    )
+
+
+def test_deep_copies_are_independent():
+    model = Model()
+    twin = copy.deepcopy(model)
+    assert list(twin.state_dict()) == STATE
+    twin.first.scale.data[:] = 7
+    twin.first.mean[:] = 7
+    twin.eval()
+    assert model.first.scale.data.max() == 1 and model.first.mean.max() == 0 and model.training
+
+
+def test_a_module_without_forward():
+    with pytest.raises(NotImplementedError, match=r"Block2\.forward"):
+        type("Block2", (nn.Module,), {})()(1)
