@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 from . import ops
 from .autograd import Function, enable_grad, is_grad_enabled, no_grad
 from .backends import active_backend, get_backend, set_backend, use_backend
+from .gradcheck import gradcheck
 from .tensor import Tensor, from_dlpack, tensor
 
 if TYPE_CHECKING:
-    from . import data, datasets, io, metrics, nn, optim, plots, random, train
+    from . import data, datasets, functional, io, metrics, nn, optim, plots, random, train
     from .random import manual_seed
     from .train import Trainer
 
@@ -33,7 +34,9 @@ __all__ = [
     "datasets",
     "enable_grad",
     "from_dlpack",
+    "functional",
     "get_backend",
+    "gradcheck",
     "io",
     "is_grad_enabled",
     "manual_seed",
@@ -50,7 +53,9 @@ __all__ = [
     "use_backend",
 ]
 
-_ROOMS = frozenset(["data", "datasets", "io", "metrics", "nn", "optim", "plots", "random", "train"])
+_ROOMS = frozenset(
+    ["data", "datasets", "functional", "io", "metrics", "nn", "optim", "plots", "random", "train"]
+)
 _HOMES = {"Trainer": "train", "manual_seed": "random"}  # name -> the room it lives in
 
 

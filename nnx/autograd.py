@@ -99,14 +99,11 @@ class Function:
         self.needs      per input, whether its gradient is wanted: what is not need not be kept
     """
 
-    # Slots are quicker to fill than a dictionary; what a subclass keeps goes to its dictionary.
-    __slots__ = ("__dict__", "backend", "needs", "order", "outputs", "slots", "sources")
-
     backend: Backend
     needs: tuple[bool, ...]
 
     # The tape entry, written by __call__ where a gradient is wanted.
-    order: int  # the number of the call; -1: walked and freed
+    order = -1  # the number of the call; -1: not on the tape, or walked and freed
     sources: Sequence[Any]  # per input: the Function that made it, or itself if a leaf, or None
     slots: Sequence[int]  # per input: which of its maker's outputs it is
     outputs: tuple[tuple[Any, Any], ...]  # per output: (shape, dtype)
@@ -162,6 +159,8 @@ class Function:
             return self._output(y, sources, slots) if on_tape else self.tensor_type(y)
         outs = tuple([self.tensor_type(part) for part in y])
         if on_tape:
+            if self.order != -1:
+                raise self._called_twice()
             self.order = next(_calls)
             self.sources = sources
             self.slots = slots
@@ -172,6 +171,8 @@ class Function:
 
     def _output(self, y: Array, sources: Any, slots: Any) -> Any:
         """The only output, `y`, as a tensor on the tape."""
+        if self.order != -1:
+            raise self._called_twice()
         self.order = next(_calls)
         self.sources = sources
         self.slots = slots
@@ -183,6 +184,13 @@ class Function:
         out.creator = self
         out.slot = 0
         return out
+
+    def _called_twice(self) -> RuntimeError:
+        name = type(self).__name__
+        return RuntimeError(
+            f"this {name} is on the tape already, and a second call would overwrite what it keeps "
+            f"for backward: make one instance for each call, {name}(...)(x)"
+        )
 
     def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         """`gradient` as `backward` returned it, in the shape and dtype of the input.
@@ -196,8 +204,6 @@ class Function:
 
     def release(self) -> None:
         """Forget everything that was kept for backward."""
-        self.order = -1
-        self.sources = []
         self.__dict__.clear()
 
 

@@ -54,8 +54,9 @@ from .linear import linear, matmul
 from .loss import cross_entropy, nll_loss
 from .lstm import lstm, lstm_cell
 from .margin_loss import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
+from .norm import norm
 from .normalization import batch_norm, batch_norm_inference, group_norm, layer_norm
-from .padding import pad_border
+from .padding import pad, pad_border
 from .pooling import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
@@ -67,6 +68,7 @@ from .pooling import (
     max_pool2d,
 )
 from .probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
+from .products import einsum, tensordot, vecdot
 from .reduce import cumulative_sum, logsumexp, max, mean, min, prod, std, sum, var
 from .regression_loss import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from .rnn import rnn
@@ -120,6 +122,7 @@ __all__ = [
     "cumulative_sum",
     "divide",
     "dropout",
+    "einsum",
     "elu",
     "embedding",
     "equal",
@@ -183,10 +186,12 @@ __all__ = [
     "multiply",
     "negative",
     "nll_loss",
+    "norm",
     "not_equal",
     "one_hot",
     "ones",
     "ones_like",
+    "pad",
     "pad_border",
     "permute_dims",
     "pow",
@@ -218,9 +223,11 @@ __all__ = [
     "take",
     "take_along_axis",
     "tanh",
+    "tensordot",
     "tile",
     "unstack",
     "var",
+    "vecdot",
     "where",
     "zeros",
     "zeros_like",

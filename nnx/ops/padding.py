@@ -1,13 +1,34 @@
-"""Borders that continue the image instead of adding zeros."""
+"""Borders: a constant, or a continuation of the image."""
 
 from __future__ import annotations
 
-from ..autograd import Function
+from collections.abc import Sequence
+from typing import Any
+
+from ..autograd import Function, Unary
 from ..backends import Array
 from ..tensor import Tensor
 from ._window import Pair
 
 MODES = ("reflect", "replicate", "circular")
+
+
+class PadConstant(Unary):
+    """x in the middle of an array that is constant elsewhere: dx is g there."""
+
+    def __init__(self, padding: tuple[Pair, ...], value: float) -> None:
+        self.padding, self.value = padding, value
+
+    def forward(self, x: Array) -> Array:
+        pairs = list(zip(x.shape, self.padding, strict=True))
+        self.inside = tuple([slice(before, before + n) for n, (before, _) in pairs])
+        shape = tuple([n + before + after for n, (before, after) in pairs])
+        y = self.backend.xp.full(shape, self.value, dtype=x.dtype, device=x.device)
+        y[self.inside] = x
+        return y
+
+    def backward(self, g: Array) -> Array:
+        return g[self.inside]
 
 
 class PadBorder(Function):
@@ -81,3 +102,41 @@ def pad_border(x: Tensor, padding: tuple[Pair, ...], mode: str) -> Tensor:
                 f"padding {padding}, x has shape {x.shape}"
             )
     return PadBorder(tuple(padding), mode)(x)
+
+
+def pad(
+    x: Tensor,
+    pad_width: int | Sequence[int] | Sequence[Sequence[int]],
+    mode: str = "constant",
+    value: float = 0.0,
+) -> Tensor:
+    """x with a border.
+
+    Args:
+        pad_width: (before, after) for each axis, as in NumPy; or one pair for all axes; or one
+            number for both sides of all axes.
+        mode: "constant" (`value`), or a continuation: "reflect" (without the edge itself),
+            "replicate" (the edge again), "circular" (the other end).
+
+    Raises:
+        ValueError: widths that are negative or not one pair per axis, an unknown mode, or a
+            border that reaches further than the mode can continue x.
+    """
+    widths: list[Any] = [pad_width] if isinstance(pad_width, int) else list(pad_width)
+    if len(widths) == 1 and isinstance(widths[0], int):
+        widths = widths * 2
+    if len(widths) == 2 and all(isinstance(n, int) for n in widths):
+        widths = [widths] * x.ndim
+    if len(widths) != x.ndim or any(isinstance(w, int) or len(w) != 2 for w in widths):
+        raise ValueError(
+            f"pad: pad_width must be (before, after) for each of the {x.ndim} axes; "
+            f"pad_width {pad_width}, x has shape {x.shape}"
+        )
+    pairs = tuple([(int(before), int(after)) for before, after in widths])
+    if any(n < 0 for pair in pairs for n in pair):
+        raise ValueError(f"pad: widths must not be negative; pad_width {pad_width}")
+    if mode == "constant":
+        return PadConstant(pairs, value)(x)
+    if mode not in MODES:
+        raise ValueError(f"pad: mode {mode!r} is not one of constant, {', '.join(MODES)}")
+    return pad_border(x, pairs, mode)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from gradients import check_gradients
@@ -22,6 +24,11 @@ M = RNG.standard_normal((4, 5))
 def index(values):
     """Indices of the library the test runs on are made from lists."""
     return np.asarray(values).tolist()
+
+
+def M_T(x):
+    """(5, 4) -> (4, 5)."""
+    return ops.matrix_transpose(x)
 
 
 # name -> [(function of tensors, arrays), ...]
@@ -45,6 +52,17 @@ CASES = {
         (lambda x: ops.cumulative_sum(x, axis=-1, include_initial=True), [C]),
     ],
     "divide": [(ops.divide, [A, POSITIVE]), (lambda x: 2 / x, [POSITIVE])],
+    "einsum": [
+        (lambda a, b: ops.einsum("ij,jk->ik", a, b), [A, M]),
+        (lambda a, b: ops.einsum("bij,j->bi", a, b), [C, ROW]),
+        (lambda a, b: ops.einsum("ij,kj", a, b), [A, B]),
+        (lambda a, b: ops.einsum("...ij,...jk->...ki", a, b), [C, M]),
+        (lambda a, b: ops.einsum("i,j->ji", a, b), [ROW, M[0]]),
+        (lambda a, b: ops.einsum("bij,bij->b", a, b), [C, C[::-1]]),
+        (lambda a: ops.einsum("bij->jb", a), [C]),
+        (lambda a, b, c: ops.einsum("ij,jk,li->kl", a, M_T(b), c), [A, M.T, B.T]),
+        (lambda a, b, c: ops.einsum("ij,ij,j->", a, b, c), [A, B, ROW]),
+    ],
     "elu": [(ops.elu, [APART]), (lambda x: ops.elu(x, alpha=0.3), [APART])],
     "erf": [(ops.erf, [3 * A])],
     "exp": [(ops.exp, [A])],
@@ -91,6 +109,22 @@ CASES = {
     "moveaxis": [(lambda x: ops.moveaxis(x, 0, -1), [C])],
     "multiply": [(ops.multiply, [A, B]), (ops.multiply, [C, ROW]), (lambda x: 3 * x, [A])],
     "negative": [(ops.negative, [A])],
+    "norm": [
+        (ops.norm, [A]),
+        (lambda x: ops.norm(x, 1, axis=1), [APART]),
+        (lambda x: ops.norm(x, 3, axis=(0, 2), keepdims=True), [C]),
+        (lambda x: ops.norm(x, math.inf, axis=0), [A]),
+        (lambda x: ops.norm(x, -math.inf), [A]),
+        (lambda x: ops.norm(x, 0) * x, [A]),
+        (lambda x: ops.norm(x, 0.5, axis=1), [POSITIVE]),
+    ],
+    "pad": [
+        (lambda x: ops.pad(x, 1), [A]),
+        (lambda x: ops.pad(x, ((0, 2), (1, 0)), value=3.0), [A]),
+        (lambda x: ops.pad(x, ((2, 1), (3, 0)), mode="reflect"), [A]),
+        (lambda x: ops.pad(x, ((2, 1), (0, 0)), mode="replicate"), [A]),
+        (lambda x: ops.pad(x, (1, 2), mode="circular"), [C[:, 1:]]),
+    ],
     "permute_dims": [(lambda x: ops.permute_dims(x, (2, 0, 1)), [C])],
     "pow": [
         (ops.pow, [POSITIVE, A]),
@@ -137,9 +171,19 @@ CASES = {
         (lambda x: ops.take_along_axis(x, index([[0, 2, 1, 1]]), axis=0), [A]),
     ],
     "tanh": [(ops.tanh, [A])],
+    "tensordot": [
+        (lambda a, b: ops.tensordot(a, b, axes=1), [A, M]),
+        (ops.tensordot, [C, C[0]]),
+        (lambda a, b: ops.tensordot(a, b, axes=((2, 0), (1, 0))), [C, C[:, 0]]),
+        (lambda a, b: ops.tensordot(a, b, axes=0), [A, ROW]),
+    ],
     "tile": [(lambda x: ops.tile(x, (2, 1, 3)), [A]), (lambda x: ops.tile(x, 2), [A])],
     "unstack": [(ops.unstack, [A]), (lambda x: ops.unstack(x, axis=1)[1::2], [C])],
     "var": [(lambda x: ops.var(x, axis=(0, 2), correction=1), [C]), (ops.var, [A])],
+    "vecdot": [
+        (ops.vecdot, [A, ROW]),
+        (lambda a, b: ops.vecdot(a, b, axis=-2), [C, C[:1]]),
+    ],
     "where": [(lambda a, b: ops.where(a > b, a * a, b), [A, ROW])],
 }
 

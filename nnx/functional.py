@@ -1,0 +1,13 @@
+"""The operations, as people import them: `import nnx.functional as F`.
+
+Every differentiable operation is here under its own name.  Those whose names are the array API's
+(`exp`, `matmul`, `permute_dims`, ...) and the others alike are also in `nnx` itself; they are
+written, with their derivations, in `nnx/ops`, one family a file.
+"""
+
+from __future__ import annotations
+
+from . import ops
+from .ops import *  # noqa: F403
+
+__all__ = list(ops.__all__)
