@@ -40,6 +40,8 @@ class Tensor(Node):
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if isinstance(data, Node):
             data = data.data
+        elif isinstance(data, np.generic):  # what NumPy makes of 0-d arrays
+            data = np.asarray(data)
         if requires_grad:
             _require_float(data)
         self.data = data
