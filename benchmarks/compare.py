@@ -52,6 +52,7 @@ def compare(names: list[str], rounds: int, seconds: float) -> None:
     import torch
     from threadpoolctl import threadpool_info
 
+    import benchmarks.recurrent  # its rows
     import nnx
     from benchmarks.steps import ROWS
     from nnx.backends import jit_enabled
@@ -70,7 +71,7 @@ def compare(names: list[str], rounds: int, seconds: float) -> None:
         ours, theirs = row.build()
         steps = {"nnx": ours, "torch": theirs()}
         first = {who: float(step().item()) for who, step in steps.items()}
-        if abs(first["nnx"] - first["torch"]) > 1e-3 * max(1.0, abs(first["torch"])):
+        if row.same and abs(first["nnx"] - first["torch"]) > 1e-3 * max(1.0, abs(first["torch"])):
             raise AssertionError(f"{name}: the two do not compute the same: first losses {first}")
         times = measure(steps, rounds, seconds)
         low = {who: percentile(t, 0.1) for who, t in times.items()}

@@ -37,16 +37,17 @@ class Row:
     name: str
     build: Callable[[], tuple[Step, Callable[[], Step]]]
     goals: dict[str, float]
+    same: bool  # whether both must compute the same loss: not where each draws its own dropout
 
 
 ROWS: dict[str, Row] = {}
 
 
-def row(name: str, **goals: float) -> Callable[[Callable], Callable]:
+def row(name: str, same: bool = True, **goals: float) -> Callable[[Callable], Callable]:
     """Register a builder under a name, with the ratios to reach: `numpy=` and `jit=`."""
 
     def register(build: Callable) -> Callable:
-        ROWS[name] = Row(name, build, goals)
+        ROWS[name] = Row(name, build, goals, same)
         return build
 
     return register

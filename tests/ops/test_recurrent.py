@@ -325,6 +325,7 @@ def torch_layer(kind, directions, lengths, proj, dtype):
     )
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("lengths", [None, (2, 4, 1), (4, 1, 4)])
 @pytest.mark.parametrize("directions", [1, 2])

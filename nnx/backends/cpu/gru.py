@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,24 @@ from .recurrent import (
     Array,
     Columns,
     alike,
+    biases,
     columns,
     ends,
     first_states,
+    held,
     in_sweep_order,
+    input_gradient,
     input_products,
-    input_products_backward,
+    input_weights,
+    last_states,
+    one_or_both,
     output,
-    recurrent_products_backward,
+    recurrent_weights,
+    rows,
+    rows_by_direction,
+    stacked,
+    state,
+    sweep_state,
 )
 
 
@@ -28,6 +39,12 @@ def _halved(a: Array) -> Array:
     b = a.copy()
     b[: 2 * len(a) // 3] *= 0.5
     return b
+
+
+def _gates(a: Array, hidden: int) -> tuple[Array, Array, Array, Array]:
+    """Views (..., H, N) of (..., 3H, N): r and z together, and r, z, n each alone."""
+    two = 2 * hidden
+    return a[..., :two, :], a[..., :hidden, :], a[..., hidden:two, :], a[..., two:, :]
 
 
 class NumpyGRU(GRUKernels):
@@ -48,68 +65,71 @@ class NumpyGRU(GRUKernels):
         xt = columns(x, end)
         bias, bias_n = None, None
         if weights[0][2] is not None:
-            recurrent = np.stack([w[3] for w in weights])[..., None]  # (S, 3H, 1)
-            bias_n = recurrent[:, two:].copy() if reset_after else None
-            if reset_after:
-                recurrent[:, two:] = 0  # r multiplies it, so it cannot be added beforehand
-            bias = np.stack([w[2] for w in weights])[..., None] + recurrent
-            bias[:, :two] *= 0.5
+            recurrent = [_halved(w[3])[:, None] for w in weights]
+            if reset_after:  # r multiplies the last third, so it cannot be added beforehand
+                bias_n = stacked(directions, [b[two:].copy() for b in recurrent])
+                for b in recurrent:
+                    b[two:] = 0
+            own = [_halved(w[2])[:, None] for w in weights]
+            bias = stacked(directions, [a + b for a, b in zip(own, recurrent, strict=True)])
         z = input_products(xt, [_halved(w[0]) for w in weights], bias)
-        w_hh = np.stack([_halved(w[1]) for w in weights])  # (S, 3H, H)
-        hs = first_states(z, h0, hidden)
-        u_n = np.empty_like(hs[1:]) if reset_after else None
-        u, q = np.empty_like(z[0]), np.empty_like(hs[0])
-        matmul, add, multiply, tanh = np.matmul, np.add, np.multiply, np.tanh
-        half = z.dtype.type(0.5)
-        u_rz, u_last = u[:, :two], u[:, two:]
-        w_rz, w_n = w_hh[:, :two], w_hh[:, two:]
-        for k in range(steps):
-            a, before, h = z[k], hs[k], hs[k + 1]
-            rz, n = a[:, :two], a[:, two:]
+        w_hh = stacked(directions, [_halved(w[1]) for w in weights])
+        states = first_states(z, h0, hidden)
+        u_n = np.empty_like(states[1:]) if reset_after else None
+
+        zs, hs = one_or_both(directions, z, states)
+        us = one_or_both(directions, u_n)[0] if u_n is not None else repeat(None)
+        u, q = np.empty_like(zs[0]), np.empty_like(hs[0])
+        u_rz, u_last = u[..., :two, :], u[..., two:, :]
+        w_rz, w_n = w_hh[..., :two, :], w_hh[..., two:, :]
+        product = np.dot if directions == 1 else np.matmul
+        if directions == 1 and not reset_after:  # np.dot writes to contiguous memory only
+            u_rz = u_rz.copy()
+        add, multiply, subtract, tanh = np.add, np.multiply, np.subtract, np.tanh
+        half = np.asarray(0.5, z.dtype)
+        for rz, r, update, n, before, h, m, done in zip(
+            *_gates(zs, hidden), hs[:-1], hs[1:], us, held(end, directions), strict=False
+        ):
             if reset_after:
-                matmul(w_hh, before, out=u)
+                product(w_hh, before, out=u)
             else:
-                matmul(w_rz, before, out=u_rz)
+                product(w_rz, before, out=u_rz)
             add(rz, u_rz, out=rz)
             tanh(rz, out=rz)
             multiply(rz, half, out=rz)
             add(rz, half, out=rz)
-            if u_n is not None:
-                m = u_n[k]
+            if m is not None:
                 if bias_n is None:
                     np.copyto(m, u_last)
                 else:
                     add(u_last, bias_n, out=m)
-                multiply(a[:, :hidden], m, out=q)
+                multiply(r, m, out=q)
             else:
-                multiply(a[:, :hidden], before, out=h)  # r h, in h's place for a moment
-                matmul(w_n, h, out=q)
+                multiply(r, before, out=h)  # r h, in h's place for a moment
+                product(w_n, h, out=q)
             add(n, q, out=n)
             tanh(n, out=n)
-            np.subtract(before, n, out=h)
-            multiply(h, a[:, hidden:two], out=h)
+            subtract(before, n, out=h)
+            multiply(h, update, out=h)
             add(h, n, out=h)  # (1 - z) n + z h
-            if end is not None and end.any[k]:
-                np.copyto(h, before, where=end.done[k])
-        h_n = hs[-1].transpose(0, 2, 1).copy()
-        return output(hs[1:], end), h_n, Columns((xt, weights, z, u_n, hs, end))
+            if done is not None:
+                np.copyto(h, before, where=done)
+        saved = Columns((xt, weights, z, u_n, states, end))
+        return output(states[1:], end), last_states(states), saved
 
     def gru_backward(
         self, gy: Array, gh_n: Array, saved: Saved, needs_x: bool
-    ) -> tuple[Array | None, Array, list[tuple[Array | None, ...]]]:
+    ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
         if not isinstance(saved, Columns):
             return super().gru_backward(gy, gh_n, saved, needs_x)
-        xt, weights, gates, u_n, hs, end = saved
-        steps, directions, _, batch = gates.shape
-        hidden = hs.shape[2]
-        two = 2 * hidden
-        g_out = in_sweep_order(gy, directions, end)
-        r, z, n = gates[:, :, :hidden], gates[:, :, hidden:two], gates[:, :, two:]
-        before = hs[:-1]
+        xt, weights, gates, u_n, states, end = saved
+        directions, hidden = gates.shape[1], states.shape[2]
+        before = states[:-1]
 
         # What δh is multiplied by on its way to each of r, z, n, for all steps at once.
+        _, r, z, n = _gates(gates, hidden)
         gu = np.empty_like(gates)
-        to_r, to_z, to_n = gu[:, :, :hidden], gu[:, :, hidden:two], gu[:, :, two:]
+        _, to_r, to_z, to_n = _gates(gu, hidden)
         not_z = 1 - z
         to_a = n * n
         np.subtract(1, to_a, out=to_a)
@@ -127,58 +147,79 @@ class NumpyGRU(GRUKernels):
             to_r *= r
             to_r *= before  # times W_hn^T δa, in the loop
         if end is not None:
-            for part in (gu, to_a):
-                np.copyto(part, 0, where=end.done)
+            np.copyto(gu, 0, where=end.done)
+            np.copyto(to_a, 0, where=end.done)
             z = np.where(end.done, z.dtype.type(1), z)  # δh passes unchanged
-
-        gh = gh_n.transpose(0, 2, 1).astype(gates.dtype)  # a copy, (S, H, N)
-        q = np.empty_like(gh)
-        matmul, add, multiply = np.matmul, np.add, np.multiply
-        by_gate = gu.reshape(steps, directions, 3, hidden, batch)
+        gh = sweep_state(directions, gh_n)
+        g_out = in_sweep_order(gy, directions, end)
         if u_n is not None:
-            w_t = np.stack([w[1].T for w in weights])  # (S, H, 3H)
             g_all = not_z  # δh of every step, in an array that is not needed any more
-            for k in range(steps - 1, -1, -1):
-                d = g_all[k]
-                add(gh, g_out[k], out=d)
-                multiply(by_gate[k], d[:, None], out=by_gate[k])
-                multiply(d, z[k], out=q)
-                matmul(w_t, gu[k], out=gh)
-                add(gh, q, out=gh)
+            gh = _back_reset_after(weights, gu, z, g_out, g_all, gh)
         else:
-            w_n = np.stack([w[1][two:].T for w in weights])  # (S, H, H)
-            w_rz = np.stack([w[1][:two].T for w in weights])  # (S, H, 2H)
-            for k in range(steps - 1, -1, -1):
-                add(gh, g_out[k], out=gh)
-                d = by_gate[k]
-                multiply(d[:, 1:], gh[:, None], out=d[:, 1:])
-                multiply(gh, z[k], out=gh)
-                matmul(w_n, d[:, 2], out=q)  # the gradient of r h
-                multiply(d[:, 0], q, out=d[:, 0])
-                multiply(q, r[k], out=q)
-                add(gh, q, out=gh)
-                matmul(w_rz, gu[k][:, :two], out=q)
-                add(gh, q, out=gh)
+            gh = _back_reset_before(weights, gu, r, z, g_out, gh)
 
-        if u_n is not None:
-            gw_hh = recurrent_products_backward(gu, before)
-            gb_hh = gu.sum(axis=(0, 3))
-            np.multiply(to_a, g_all, out=to_n)  # from δu to δz: the last third differs
-            gb_ih = gb_hh.copy()
-            gb_ih[:, two:] = to_n.sum(axis=(0, 3))
-        else:
-            gw_hh = np.concatenate(
-                [
-                    recurrent_products_backward(gu[:, :, :two], before),
-                    recurrent_products_backward(to_n, r * before),
-                ],
-                axis=1,
-            )
-            gb_ih = gb_hh = gu.sum(axis=(0, 3))
-        gx, gw_ih = input_products_backward(gu, xt, [w[0] for w in weights], needs_x)
+        g = rows_by_direction(gu)
         biased = weights[0][2] is not None
-        gradients: list[tuple[Array | None, ...]] = [
-            (gw_ih[s], gw_hh[s], gb_ih[s] if biased else None, gb_hh[s] if biased else None)
-            for s in range(directions)
-        ]
-        return gx, gh.transpose(0, 2, 1), gradients
+        gb_ih = gb_hh = biases(g, biased)
+        if u_n is not None:
+            gw_hh = recurrent_weights(g, before)
+            np.multiply(to_a, g_all, out=to_n)  # from δu to δz: the last third differs
+            for s, g_s in enumerate(g):
+                g_s[2 * hidden :] = rows(to_n[:, s])
+            gb_ih = biases(g, biased)
+        else:
+            rz, last = [a[: 2 * hidden] for a in g], [a[2 * hidden :] for a in g]
+            both = recurrent_weights(rz, before), recurrent_weights(last, r * before)
+            gw_hh = [np.concatenate(pair) for pair in zip(*both, strict=True)]
+        gx = input_gradient(gu, [w[0] for w in weights]) if needs_x else None
+        gradients = list(zip(input_weights(g, xt), gw_hh, gb_ih, gb_hh, strict=True))
+        return gx, state(directions, gh), gradients
+
+
+def _back_reset_after(
+    weights: list[Any], gu: Array, z: Array, g_out: Array, g_all: Array, gh: Array
+) -> Array:
+    """The sweep back: scales gu to δu in place, leaves δh of each step in g_all; δh0."""
+    directions, hidden = len(weights), z.shape[2]
+    w_t = stacked(directions, [w[1].T for w in weights])  # (S, H, 3H)
+    by_gate = gu.reshape(*gu.shape[:2], 3, hidden, -1)
+    thrice = g_all[:, :, None]  # the same memory, for all gates in one call
+    q = np.empty_like(gh)
+    product = np.dot if directions == 1 else np.matmul
+    add, multiply = np.add, np.multiply
+    arrays = one_or_both(directions, gu, by_gate, z, g_out, g_all, thrice)
+    for u, gates, z_k, g_k, d, d_thrice in zip(*(a[::-1] for a in arrays), strict=True):
+        add(gh, g_k, out=d)
+        multiply(gates, d_thrice, out=gates)
+        multiply(d, z_k, out=q)
+        product(w_t, u, out=gh)
+        add(gh, q, out=gh)
+    return gh
+
+
+def _back_reset_before(
+    weights: list[Any], gu: Array, r: Array, z: Array, g_out: Array, gh: Array
+) -> Array:
+    """The sweep back: scales gu to δz in place; δh0."""
+    directions, hidden = len(weights), z.shape[2]
+    two = 2 * hidden
+    w_n = stacked(directions, [w[1][two:].T for w in weights])  # (S, H, H)
+    w_rz = stacked(directions, [w[1][:two].T for w in weights])  # (S, H, 2H)
+    by_gate = gu.reshape(*gu.shape[:2], 3, hidden, -1)
+    zn, d_r, d_n, rz = by_gate[:, :, 1:], by_gate[:, :, 0], by_gate[:, :, 2], gu[:, :, :two]
+    q = np.empty_like(gh)
+    twice = gh[..., None, :, :]  # the same memory, for z and n in one call
+    product = np.dot if directions == 1 else np.matmul
+    add, multiply = np.add, np.multiply
+    arrays = one_or_both(directions, zn, d_r, d_n, rz, r, z, g_out)
+    for zn_k, dr, dn, rz_k, r_k, z_k, g_k in zip(*(a[::-1] for a in arrays), strict=True):
+        add(gh, g_k, out=gh)
+        multiply(zn_k, twice, out=zn_k)
+        multiply(gh, z_k, out=gh)
+        product(w_n, dn, out=q)  # the gradient of r h
+        multiply(dr, q, out=dr)
+        multiply(q, r_k, out=q)
+        add(gh, q, out=gh)
+        product(w_rz, rz_k, out=q)
+        add(gh, q, out=gh)
+    return gh

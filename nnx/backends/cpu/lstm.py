@@ -15,18 +15,27 @@ from .recurrent import (
     Array,
     Columns,
     alike,
+    biases,
     columns,
     ends,
     first_states,
+    held,
     in_sweep_order,
+    input_gradient,
     input_products,
-    input_products_backward,
+    input_weights,
+    last_states,
+    one_or_both,
     output,
-    recurrent_products_backward,
+    recurrent_weights,
+    rows_by_direction,
+    stacked,
+    state,
+    sweep_state,
 )
 
 
-def _sigmoids_first(a: Array, scaled: bool) -> Array:
+def _sigmoids_first(a: Array, scaled: bool = False) -> Array:
     """Rows of i, f, g, o as i, f, o, g (and back); scaled: those of the sigmoids halved."""
     i, f, g, o = a.reshape(4, -1, *a.shape[1:])
     b = np.concatenate([i, f, o, g])
@@ -44,7 +53,7 @@ class NumpyLSTM(LSTMKernels):
         weights: list[Any],
         lengths: Array | None,
     ) -> tuple[Array, Array, Array, Saved]:
-        if weights[0][4] is not None or not alike(x, weights, h0, c0):
+        if weights[0][4] is not None or not alike(x, [w[:4] for w in weights], h0, c0):
             return super().lstm(x, h0, c0, weights, lengths)
         steps, directions = x.shape[0], len(weights)
         hidden = weights[0][1].shape[1]
@@ -52,63 +61,71 @@ class NumpyLSTM(LSTMKernels):
         xt = columns(x, end)
         bias = None
         if weights[0][2] is not None:
-            bias = np.stack([_sigmoids_first(w[2] + w[3], True) for w in weights])[..., None]
-        z = input_products(xt, [_sigmoids_first(w[0], True) for w in weights], bias)
-        w_hh = np.stack([_sigmoids_first(w[1], True) for w in weights])  # (S, 4H, H)
-        hs, cs = first_states(z, h0, hidden), first_states(z, c0, hidden)
-        tanh_c = np.empty_like(hs[1:])
-        u = np.empty_like(z[0])  # (S, 4H, N)
-        i_g = np.empty_like(hs[0])
-        matmul, add, multiply, tanh = np.matmul, np.add, np.multiply, np.tanh
-        half = z.dtype.type(0.5)
-        for k in range(steps):
-            a = z[k]
-            matmul(w_hh, hs[k], out=u)
+            rows = [_sigmoids_first(w[2] + w[3], scaled=True)[:, None] for w in weights]
+            bias = stacked(directions, rows)
+        z = input_products(xt, [_sigmoids_first(w[0], scaled=True) for w in weights], bias)
+        w_hh = stacked(directions, [_sigmoids_first(w[1], scaled=True) for w in weights])
+        states, cells = first_states(z, h0, hidden), first_states(z, c0, hidden)
+        tanh_c = np.empty_like(states[1:])
+
+        zs, hs, cs, tcs = one_or_both(directions, z, states, cells, tanh_c)
+        sigmoids, i, f, o, g = _gates(zs, hidden)
+        u, i_g = np.empty_like(zs[0]), np.empty_like(hs[0])
+        product = np.dot if directions == 1 else np.matmul
+        add, multiply, tanh = np.add, np.multiply, np.tanh
+        half = np.asarray(0.5, z.dtype)
+        for a, s_k, i_k, f_k, o_k, g_k, h_before, h, c_before, c, tc, done in zip(
+            zs,
+            sigmoids,
+            i,
+            f,
+            o,
+            g,
+            hs[:-1],
+            hs[1:],
+            cs[:-1],
+            cs[1:],
+            tcs,
+            held(end, directions),
+            strict=False,
+        ):
+            product(w_hh, h_before, out=u)
             add(a, u, out=a)
             tanh(a, out=a)
-            sigmoids = a[:, : 3 * hidden]
-            multiply(sigmoids, half, out=sigmoids)
-            add(sigmoids, half, out=sigmoids)
-            i, f = a[:, :hidden], a[:, hidden : 2 * hidden]
-            o, g = a[:, 2 * hidden : 3 * hidden], a[:, 3 * hidden :]
-            c = cs[k + 1]
-            multiply(f, cs[k], out=c)
-            multiply(i, g, out=i_g)
+            multiply(s_k, half, out=s_k)
+            add(s_k, half, out=s_k)
+            multiply(f_k, c_before, out=c)
+            multiply(i_k, g_k, out=i_g)
             add(c, i_g, out=c)
-            tanh(c, out=tanh_c[k])
-            multiply(o, tanh_c[k], out=hs[k + 1])
-            if end is not None and end.any[k]:
-                np.copyto(c, cs[k], where=end.done[k])
-                np.copyto(hs[k + 1], hs[k], where=end.done[k])
-        h_n, c_n = hs[-1].transpose(0, 2, 1).copy(), cs[-1].transpose(0, 2, 1).copy()
-        saved = Columns((xt, weights, z, hs, cs, tanh_c, end))
-        return output(hs[1:], end), h_n, c_n, saved
+            tanh(c, out=tc)
+            multiply(o_k, tc, out=h)
+            if done is not None:
+                np.copyto(c, c_before, where=done)
+                np.copyto(h, h_before, where=done)
+        saved = Columns((xt, weights, z, states, cells, tanh_c, end))
+        return output(states[1:], end), last_states(states), last_states(cells), saved
 
     def lstm_backward(
         self, gy: Array, gh_n: Array, gc_n: Array, saved: Saved, needs_x: bool
-    ) -> tuple[Array | None, Array, Array, list[tuple[Array | None, ...]]]:
+    ) -> tuple[Array | None, Array, Array, list[tuple[Any, ...]]]:
         if not isinstance(saved, Columns):
             return super().lstm_backward(gy, gh_n, gc_n, saved, needs_x)
-        xt, weights, gates, hs, cs, tanh_c, end = saved
-        steps, directions, _, n = gates.shape
-        hidden = hs.shape[2]
-        three = 3 * hidden
-        g_out = in_sweep_order(gy, directions, end)
-        i, f = gates[:, :, :hidden], gates[:, :, hidden : 2 * hidden]
-        o, g = gates[:, :, 2 * hidden : three], gates[:, :, three:]
+        xt, weights, gates, states, cells, tanh_c, end = saved
+        directions, hidden = gates.shape[1], states.shape[2]
 
         # What a gate's gradient is multiplied by on its way to z, for all steps at once:
-        # i, f, g by δc, o by δh.  And h_to_c = dc/dh's share, o (1 - tanh² c).
+        # i, f, g by δc, o by δh.  And h_to_c = o (1 - tanh² c), δh's way to δc.
         gz = np.empty_like(gates)
-        np.subtract(1, gates[:, :, :three], out=gz[:, :, :three])
-        gz[:, :, :three] *= gates[:, :, :three]
-        gz[:, :, :hidden] *= g
-        gz[:, :, hidden : 2 * hidden] *= cs[:-1]
-        gz[:, :, 2 * hidden : three] *= tanh_c
-        slope = gz[:, :, three:]
-        np.multiply(g, g, out=slope)
-        np.subtract(1, slope, out=slope)
-        slope *= i
+        sigmoids, i, f, o, g = _gates(gates, hidden)
+        to_sigmoids, to_i, to_f, to_o, to_g = _gates(gz, hidden)
+        np.subtract(1, sigmoids, out=to_sigmoids)
+        to_sigmoids *= sigmoids
+        to_i *= g
+        to_f *= cells[:-1]
+        to_o *= tanh_c
+        np.multiply(g, g, out=to_g)
+        np.subtract(1, to_g, out=to_g)
+        to_g *= i
         h_to_c = tanh_c * tanh_c
         np.subtract(1, h_to_c, out=h_to_c)
         h_to_c *= o
@@ -117,40 +134,52 @@ class NumpyLSTM(LSTMKernels):
             np.copyto(h_to_c, 0, where=end.done)
             f = np.where(end.done, f.dtype.type(1), f)  # δc passes unchanged
 
-        w_t = np.stack([_sigmoids_first(w[1], False).T for w in weights])  # (S, H, 4H)
-        gh = gh_n.transpose(0, 2, 1).astype(gates.dtype)  # copies, (S, H, N)
-        gc = gc_n.transpose(0, 2, 1).astype(gates.dtype)
+        w_t = stacked(directions, [_sigmoids_first(w[1]).T for w in weights])  # (S, H, 4H)
+        gh, gc = sweep_state(directions, gh_n), sweep_state(directions, gc_n)
         back, q = np.empty_like(gh), np.empty_like(gh)
-        matmul, add, multiply = np.matmul, np.add, np.multiply
-        gc4 = gc[:, None]  # (S, 1, H, N)
-        by_gate = gz.reshape(steps, directions, 4, hidden, n)
-        for k in range(steps - 1, -1, -1):
-            add(gh, g_out[k], out=gh)
-            multiply(gh, h_to_c[k], out=q)
+        gc_twice = gc[..., None, :, :]  # the same memory, for i and f in one call
+        i_and_f = gz[:, :, : 2 * hidden]
+        i_and_f = i_and_f.reshape(*gz.shape[:2], 2, hidden, -1)
+        arrays = (gz, i_and_f, to_o, to_g, h_to_c, f, in_sweep_order(gy, directions, end))
+        product = np.dot if directions == 1 else np.matmul
+        add, multiply = np.add, np.multiply
+        for d, d_if, d_o, d_g, r_k, f_k, g_k, done in zip(
+            *(a[::-1] for a in one_or_both(directions, *arrays)),
+            held(end, directions, backward=True),
+            strict=False,
+        ):
+            add(gh, g_k, out=gh)
+            multiply(gh, r_k, out=q)
             add(gc, q, out=gc)
-            d = by_gate[k]
-            multiply(d[:, :2], gc4, out=d[:, :2])
-            multiply(d[:, 3], gc, out=d[:, 3])
-            multiply(d[:, 2], gh, out=d[:, 2])
-            multiply(gc, f[k], out=gc)
-            matmul(w_t, gz[k], out=back)
-            if end is not None and end.any[k]:
-                np.copyto(back, gh, where=end.done[k])
+            multiply(d_if, gc_twice, out=d_if)
+            multiply(d_g, gc, out=d_g)
+            multiply(d_o, gh, out=d_o)
+            multiply(gc, f_k, out=gc)
+            product(w_t, d, out=back)
+            if done is not None:
+                np.copyto(back, gh, where=done)
             gh, back = back, gh
-        inside = [_sigmoids_first(w[0], False) for w in weights]
-        gx, gw_ih = input_products_backward(gz, xt, inside, needs_x)
-        gw_hh = recurrent_products_backward(gz, hs[:-1])
-        gb: list[Array | None] = [None] * directions
-        if weights[0][2] is not None:
-            gb = [_sigmoids_first(b, False) for b in gz.sum(axis=(0, 3))]
-        gradients: list[tuple[Array | None, ...]] = [
-            (
-                _sigmoids_first(gw_ih[s], False),
-                _sigmoids_first(gw_hh[s], False),
-                gb[s],
-                gb[s],
-                None,
-            )
-            for s in range(directions)
+        per_direction = rows_by_direction(gz)
+        gx = None
+        if needs_x:
+            gx = input_gradient(gz, [_sigmoids_first(w[0]) for w in weights])
+        gw_ih = [_sigmoids_first(a) for a in input_weights(per_direction, xt)]
+        gw_hh = [_sigmoids_first(a) for a in recurrent_weights(per_direction, states[:-1])]
+        gb = [
+            None if b is None else _sigmoids_first(b)
+            for b in biases(per_direction, weights[0][2] is not None)
         ]
-        return gx, gh.transpose(0, 2, 1), gc.transpose(0, 2, 1), gradients
+        gradients = list(zip(gw_ih, gw_hh, gb, gb, [None] * directions, strict=True))
+        return gx, state(directions, gh), state(directions, gc), gradients
+
+
+def _gates(a: Array, hidden: int) -> tuple[Array, Array, Array, Array, Array]:
+    """Views (..., H, N) of (..., 4H, N): the three sigmoids, and i, f, o, g each alone."""
+    three = 3 * hidden
+    return (
+        a[..., :three, :],
+        a[..., :hidden, :],
+        a[..., hidden : 2 * hidden, :],
+        a[..., 2 * hidden : three, :],
+        a[..., three:, :],
+    )

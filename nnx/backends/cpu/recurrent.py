@@ -12,10 +12,15 @@ contiguous.  So here
 - everything that does not depend on the previous step is done for all T at once.
 
 Outputs are transposed views (T, N, units) of such arrays, so stacked layers copy nothing.
+
+A loop over time runs through `zip` over arrays that were cut into gates beforehand: an iterator
+hands out the view of a step in half the time of an index.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -39,11 +44,30 @@ class Ends:
         self.by_time = times >= lengths  # (T, N)
         # (T, S, 1, N) in sweep order
         self.done = np.stack([self.by_time, self.by_time[::-1]][:directions], axis=1)[:, :, None]
-        self.any: Any = self.done.any(axis=(1, 2, 3)).tolist()
+        self.any: Any = self.done.any(axis=(1, 2, 3))
 
 
 def ends(lengths: Array | None, steps: int, directions: int) -> Ends | None:
     return None if lengths is None else Ends(lengths, steps, directions)
+
+
+def held(end: Ends | None, directions: int, backward: bool = False) -> Iterable[Array | None]:
+    """For each step in sweep order (or from its end), where states are held; None: nowhere."""
+    if end is None:
+        return repeat(None)
+    done = one_or_both(directions, end.done)[0]
+    per_step = [d if some else None for d, some in zip(done, end.any, strict=True)]
+    return per_step[::-1] if backward else per_step
+
+
+def one_or_both(directions: int, *arrays: Array) -> list[Array]:
+    """Arrays in sweep order without the axis S where it is 1: a step's product is then np.dot."""
+    return [a[:, 0] if directions == 1 else a for a in arrays]
+
+
+def stacked(directions: int, arrays: list[Array]) -> Array:
+    """One array per direction: stacked, or the only one."""
+    return arrays[0] if directions == 1 else np.stack(arrays)
 
 
 def columns(x: Array, end: Ends | None) -> Array:
@@ -92,33 +116,27 @@ def first_states(like: Array, h0: Array | None, units: int) -> Array:
 
 
 def input_products(xt: Array, weights: list[Array], bias: Array | None) -> Array:
-    """z = W x + b in sweep order: xt (T, D, N), weights S x (G, D), bias (S, G, 1)
+    """z = W x + b in sweep order: xt (T, D, N), weights S x (G, D), bias (S, G, 1) or (G, 1)
     -> (T, S, G, N).
     """
-    steps, _, n = xt.shape
-    z = np.empty((steps, len(weights), weights[0].shape[0], n), xt.dtype)
-    for s, w in enumerate(weights):
-        np.matmul(w, xt if s == 0 else xt[::-1], out=z[:, s])
+    if len(weights) == 1:
+        z = np.matmul(weights[0], xt)[:, None]
+    else:
+        steps, _, n = xt.shape
+        z = np.empty((steps, 2, weights[0].shape[0], n), xt.dtype)
+        np.matmul(weights[0], xt, out=z[:, 0])
+        np.matmul(weights[1], xt[::-1], out=z[:, 1])
     if bias is not None:
         z += bias
     return z
 
 
-def input_products_backward(
-    gz: Array, xt: Array, weights: list[Array], needs_x: bool
-) -> tuple[Array | None, list[Array]]:
-    """gz (T, S, G, N) -> gx (T, N, D) and, per direction, gW (G, D)."""
-    gx = None
-    if needs_x:
-        gx = np.matmul(weights[0].T, gz[:, 0])  # (T, D, N)
-        if len(weights) == 2:
-            gx += np.matmul(weights[1].T, gz[:, 1])[::-1]
-        gx = gx.transpose(0, 2, 1)
-    gw = []
-    xs = rows(xt)
-    for s in range(len(weights)):
-        gw.append(rows(gz[:, s]) @ (xs if s == 0 else rows(xt[::-1])).T)
-    return gx, gw
+def input_gradient(gz: Array, weights: list[Array]) -> Array:
+    """gz (T, S, G, N), weights S x (G, D) -> gx (T, N, D)."""
+    gx = np.matmul(weights[0].T, gz[:, 0])  # (T, D, N)
+    if len(weights) == 2:
+        gx += np.matmul(weights[1].T, gz[:, 1])[::-1]
+    return gx.transpose(0, 2, 1)
 
 
 def rows(a: Array) -> Array:
@@ -126,9 +144,40 @@ def rows(a: Array) -> Array:
     return a.transpose(1, 0, 2).reshape(a.shape[1], -1)
 
 
-def recurrent_products_backward(gu: Array, before: Array) -> Array:
-    """gu (T, S, G, N), before (T, S, H, N) -> gW (S, G, H)."""
-    return np.stack([rows(gu[:, s]) @ rows(before[:, s]).T for s in range(gu.shape[1])])
+def rows_by_direction(a: Array) -> list[Array]:
+    """(T, S, units, N) -> S x (units, T N)."""
+    return [rows(a[:, s]) for s in range(a.shape[1])]
+
+
+def input_weights(g: list[Array], xt: Array) -> list[Array]:
+    """S x (G, T N) and xt (T, D, N) -> S x gW_ih (G, D)."""
+    return [np.dot(g_s, rows(xt if s == 0 else xt[::-1]).T) for s, g_s in enumerate(g)]
+
+
+def recurrent_weights(g: list[Array], before: Array) -> list[Array]:
+    """S x (G, T N), before (T, S, H, N), what the weights were applied to -> S x gW_hh (G, H)."""
+    return [np.dot(g_s, rows(before[:, s]).T) for s, g_s in enumerate(g)]
+
+
+def biases(g: list[Array], biased: bool) -> list[Array | None]:
+    """S x (G, T N) -> S x (G,), or None."""
+    return [np.add.reduce(g_s, axis=1) if biased else None for g_s in g]
+
+
+def last_states(states: Array) -> Array:
+    """(T + 1, S, H, N) -> (S, N, H), an array of its own."""
+    return states[-1].transpose(0, 2, 1).copy()
+
+
+def sweep_state(directions: int, h: Array) -> Array:
+    """(S, N, H) -> (S, H, N), or (H, N) where S is 1; a copy."""
+    copy = h.transpose(0, 2, 1).copy()
+    return copy[0] if directions == 1 else copy
+
+
+def state(directions: int, h: Array) -> Array:
+    """The way back: (S, N, H)."""
+    return (h[None] if directions == 1 else h).transpose(0, 2, 1)
 
 
 def alike(x: Array, weights: list[Any], *others: Array | None) -> bool:

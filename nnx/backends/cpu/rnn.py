@@ -12,14 +12,23 @@ from .recurrent import (
     Array,
     Columns,
     alike,
+    biases,
     columns,
     ends,
     first_states,
+    held,
     in_sweep_order,
+    input_gradient,
     input_products,
-    input_products_backward,
+    input_weights,
+    last_states,
+    one_or_both,
     output,
-    recurrent_products_backward,
+    recurrent_weights,
+    rows_by_direction,
+    stacked,
+    state,
+    sweep_state,
 )
 
 
@@ -39,34 +48,32 @@ class NumpyRNN(RNNKernels):
         xt = columns(x, end)
         bias = None
         if weights[0][2] is not None:
-            bias = np.stack([w[2] + w[3] for w in weights])[..., None]  # (S, H, 1)
+            bias = stacked(directions, [(w[2] + w[3])[:, None] for w in weights])
         z = input_products(xt, [w[0] for w in weights], bias)
-        w_hh = np.stack([w[1] for w in weights])  # (S, H, H)
-        hs = first_states(z, h0, w_hh.shape[1])
-        matmul, add, tanh, relu = np.matmul, np.add, np.tanh, nonlinearity == "relu"
-        for k in range(steps):
-            h = hs[k + 1]
-            matmul(w_hh, hs[k], out=h)
-            add(h, z[k], out=h)
+        w_hh = stacked(directions, [w[1] for w in weights])
+        states = first_states(z, h0, w_hh.shape[-1])
+        zs, hs = one_or_both(directions, z, states)
+        product = np.dot if directions == 1 else np.matmul
+        relu, add, tanh = nonlinearity == "relu", np.add, np.tanh
+        for z_k, before, h, done in zip(zs, hs[:-1], hs[1:], held(end, directions), strict=False):
+            product(w_hh, before, out=h)
+            add(h, z_k, out=h)
             if relu:
                 np.maximum(h, 0, out=h)
             else:
                 tanh(h, out=h)
-            if end is not None and end.any[k]:
-                np.copyto(h, hs[k], where=end.done[k])
-        h_n = hs[-1].transpose(0, 2, 1).copy()
-        saved = Columns((xt, weights, hs, end, relu))
-        return output(hs[1:], end), h_n, saved
+            if done is not None:
+                np.copyto(h, before, where=done)
+        saved = Columns((xt, weights, states, end, relu))
+        return output(states[1:], end), last_states(states), saved
 
     def rnn_backward(
         self, gy: Array, gh_n: Array, saved: Saved, needs_x: bool
-    ) -> tuple[Array | None, Array, list[tuple[Array | None, ...]]]:
+    ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
         if not isinstance(saved, Columns):
             return super().rnn_backward(gy, gh_n, saved, needs_x)
-        xt, weights, hs, end, relu = saved
-        directions = len(weights)
-        g = in_sweep_order(gy, directions, end)
-        h = hs[1:]
+        xt, weights, states, end, relu = saved
+        directions, h = len(weights), states[1:]
         if relu:
             gz = (h > 0).astype(h.dtype)
         else:
@@ -74,21 +81,23 @@ class NumpyRNN(RNNKernels):
             np.subtract(1, gz, out=gz)
         if end is not None:
             np.copyto(gz, 0, where=end.done)
-        w_t = np.stack([w[1].T for w in weights])  # (S, H, H)
-        gh = gh_n.transpose(0, 2, 1).astype(h.dtype)  # a copy, (S, H, N)
+        w_t = stacked(directions, [w[1].T for w in weights])
+        gs, gzs = one_or_both(directions, in_sweep_order(gy, directions, end), gz)
+        gh = sweep_state(directions, gh_n)
         back = np.empty_like(gh)
-        matmul, add, multiply = np.matmul, np.add, np.multiply
-        for k in range(len(h) - 1, -1, -1):
-            add(gh, g[k], out=gh)
-            multiply(gz[k], gh, out=gz[k])
-            matmul(w_t, gz[k], out=back)
-            if end is not None and end.any[k]:
-                np.copyto(back, gh, where=end.done[k])
+        product = np.dot if directions == 1 else np.matmul
+        add, multiply = np.add, np.multiply
+        dones = held(end, directions, backward=True)
+        for g_k, gz_k, done in zip(gs[::-1], gzs[::-1], dones, strict=False):
+            add(gh, g_k, out=gh)
+            multiply(gz_k, gh, out=gz_k)
+            product(w_t, gz_k, out=back)
+            if done is not None:
+                np.copyto(back, gh, where=done)
             gh, back = back, gh
-        gx, gw_ih = input_products_backward(gz, xt, [w[0] for w in weights], needs_x)
-        gw_hh = recurrent_products_backward(gz, hs[:-1])
-        gb = gz.sum(axis=(0, 3)) if weights[0][2] is not None else [None] * directions
-        gradients: list[tuple[Array | None, ...]] = [
-            (gw_ih[s], gw_hh[s], gb[s], gb[s]) for s in range(directions)
-        ]
-        return gx, gh.transpose(0, 2, 1), gradients
+        g = rows_by_direction(gz)
+        gx = input_gradient(gz, [w[0] for w in weights]) if needs_x else None
+        gw_ih, gw_hh = input_weights(g, xt), recurrent_weights(g, states[:-1])
+        gb = biases(g, weights[0][2] is not None)
+        gradients = list(zip(gw_ih, gw_hh, gb, gb, strict=True))
+        return gx, state(directions, gh), gradients

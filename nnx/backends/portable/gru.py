@@ -207,7 +207,7 @@ class GRUKernels:
 
     def gru_backward(
         self, gy: Array, gh_n: Array, saved: Saved, needs_x: bool
-    ) -> tuple[Array | None, Array, list[tuple[Array | None, ...]]]:
+    ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
         """gx (None unless needed), gh0, and per direction (gW_ih, gW_hh, gb_ih, gb_hh)."""
         xp = self.xp
         x, weights, lengths, swept = saved
@@ -217,7 +217,7 @@ class GRUKernels:
         gz, gh0, gw_hh, gb_hh = self.gru_sequence_backward(gy, gh_n, swept)
         gx, gw_ih, gb_ih = input_product_backward(xp, gz, x, weights, needs_x)
         biased = weights[0][2] is not None
-        gradients: list[tuple[Array | None, ...]] = [
+        gradients: list[tuple[Any, ...]] = [
             (
                 gw_ih[s],
                 gw_hh[s, ...],

@@ -177,7 +177,7 @@ class LSTMKernels:
 
     def lstm_backward(
         self, gy: Array, gh_n: Array, gc_n: Array, saved: Saved, needs_x: bool
-    ) -> tuple[Array | None, Array, Array, list[tuple[Array | None, ...]]]:
+    ) -> tuple[Array | None, Array, Array, list[tuple[Any, ...]]]:
         """gx (None unless needed), gh0, gc0, and per direction
         (gW_ih, gW_hh, gb_ih, gb_hh, gW_hr), None for what is not there.
         """
@@ -189,7 +189,7 @@ class LSTMKernels:
         gz, gh0, gc0, gw_hh, gw_hr = self.lstm_sequence_backward(gy, gh_n, gc_n, swept)
         gx, gw_ih, gb = input_product_backward(xp, gz, x, weights, needs_x)
         biased = weights[0][2] is not None
-        gradients: list[tuple[Array | None, ...]] = [
+        gradients: list[tuple[Any, ...]] = [
             (
                 gw_ih[s],
                 gw_hh[s, ...],
