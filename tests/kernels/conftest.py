@@ -3,8 +3,10 @@
 | parameter | arrays | kernels                                                                |
 | --------- | ------ | ---------------------------------------------------------------------- |
 | check     | NumPy  | compiled by g++, every access watched, in three orders of the threads   |
-| fast      | NumPy  | compiled by g++                                                         |
 | gpu       | CuPy   | compiled by NVRTC (marker `gpu`; skipped where no GPU answers)          |
+
+The kernels without the watching are what the `cuda-on-cpu` backend of `tests/conftest.py` runs, on
+which every test of every operation and layer is repeated.
 
 A test marked `kernels("im2col", ...)` says that it holds these kernels to their portable twins
 (with `cuda.agree`), and fails if it did not.  `test_registry.py` demands such a test of every
@@ -32,7 +34,7 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@pytest.fixture(params=["check", "fast", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["check", pytest.param("gpu", marks=pytest.mark.gpu)])
 def cuda(request: pytest.FixtureRequest) -> Iterator[CudaUnderTest]:
     if request.param == "gpu":
         skip_or_fail(unavailable("cupy"), "NNX_REQUIRE_GPU")
