@@ -20,6 +20,7 @@ from .tensor import Tensor, from_dlpack, tensor
 
 if TYPE_CHECKING:
     from . import data, datasets, functional, io, metrics, nn, optim, plots, random, train
+    from .nn import summary
     from .random import manual_seed
     from .train import Trainer
 
@@ -48,6 +49,7 @@ __all__ = [
     "plots",
     "random",
     "set_backend",
+    "summary",
     "tensor",
     "train",
     "use_backend",
@@ -56,7 +58,8 @@ __all__ = [
 _ROOMS = frozenset(
     ["data", "datasets", "functional", "io", "metrics", "nn", "optim", "plots", "random", "train"]
 )
-_HOMES = {"Trainer": "train", "manual_seed": "random"}  # name -> the room it lives in
+# name -> the room it lives in
+_HOMES = {"Trainer": "train", "manual_seed": "random", "summary": "nn"}
 
 
 def __getattr__(name: str) -> Any:

@@ -44,6 +44,7 @@ from .loss import (
 )
 from .module import Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
+from .overview import summary
 from .pooling import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -117,6 +118,7 @@ __all__ = [
     "Tanh",
     "Unflatten",
     "init",
+    "summary",
     "truncated",
     "utils",
 ]

@@ -124,6 +124,13 @@ class Optimizer:
                 if state is None:
                     state = self.state[p] = self.start(p, group)
                 data = p.data
+                kept = state.get(self.slots[0])
+                if kept is not None and (
+                    type(kept) is not type(data) or kept.dtype != data.dtype
+                ):  # the model was moved: the state follows
+                    for slot in self.slots:
+                        if slot in state:
+                            state[slot] = copy_beside(data, state[slot])
                 key = (type(data), data.dtype, len(state), self.progress(state))
                 run = runs.get(key)
                 if run is None:
