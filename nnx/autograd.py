@@ -308,16 +308,13 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
                 f"{tuple(data.shape)}; pass backward(gradient) or reduce it, e.g. .sum()"
             )
         grad = backend_of(data).xp.ones_like(data)
-    elif tuple(grad.shape) != tuple(data.shape):
+    elif backend_of(grad) is not backend_of(data):
+        raise mixed(backend_of(data), backend_of(grad))
+    elif tuple(grad.shape) != tuple(data.shape) or grad.dtype != data.dtype:
         raise ValueError(
-            f"backward: the gradient must have the tensor's shape; gradient {tuple(grad.shape)}, "
-            f"tensor {tuple(data.shape)}"
-        )
-    elif grad.dtype != data.dtype or backend_of(grad) is not backend_of(data):
-        raise TypeError(
-            f"backward: the gradient must have the tensor's dtype and library; gradient "
-            f"{grad.dtype} ({backend_of(grad).name}), tensor {data.dtype} "
-            f"({backend_of(data).name})"
+            "backward: the gradient must have the tensor's shape and dtype; gradient "
+            f"{tuple(grad.shape)} {dtype_name(grad.dtype)}, tensor {tuple(data.shape)} "
+            f"{dtype_name(data.dtype)}"
         )
     maker = root.creator
     if maker is None:

@@ -82,7 +82,9 @@ class Tensor(Node):
         return self.data.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return (self[k] for k in range(len(self)))
+        if self.data.ndim == 0:
+            raise TypeError("iteration over a tensor with shape ()")
+        return iter(ops.unstack(self))
 
     def __repr__(self) -> str:
         backend = backend_of(self.data)
@@ -198,8 +200,10 @@ class Tensor(Node):
                 "nnx.where or nnx.concat, or assign to a detach()ed tensor"
             )
         data = backend_of(self.data).xp.asarray(self.data, copy=True)
-        key = tuple(_plain(k) for k in key) if isinstance(key, tuple) else _plain(key)
-        data[key] = _plain(value)
+        key = tuple([_plain(k) for k in key]) if isinstance(key, tuple) else (_plain(key),)
+        if not any(part is Ellipsis or hasattr(part, "dtype") for part in key):
+            key = (*key, ...)  # the standard wants every axis named
+        data[key if len(key) > 1 else key[0]] = _plain(value)
         self.data = data
 
     # ---- operators ----
@@ -252,31 +256,31 @@ class Tensor(Node):
     # Comparisons give tensors of bool, which have no gradient.
 
     def __eq__(self, other: Any) -> Any:
-        return Tensor(self.data == _plain(other))
+        return ops.equal(self, other)
 
     def __ne__(self, other: Any) -> Any:
-        return Tensor(self.data != _plain(other))
+        return ops.not_equal(self, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return Tensor(self.data < _plain(other))
+        return ops.less(self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return Tensor(self.data <= _plain(other))
+        return ops.less_equal(self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return Tensor(self.data > _plain(other))
+        return ops.greater(self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return Tensor(self.data >= _plain(other))
+        return ops.greater_equal(self, other)
 
     def __invert__(self) -> Tensor:
-        return Tensor(~self.data)
+        return ops.logical_not(self)
 
     def __and__(self, other: Any) -> Tensor:
-        return Tensor(self.data & _plain(other))
+        return ops.logical_and(self, other)
 
     def __or__(self, other: Any) -> Tensor:
-        return Tensor(self.data | _plain(other))
+        return ops.logical_or(self, other)
 
     # ---- the operations people write as methods ----
 
@@ -292,10 +296,37 @@ class Tensor(Node):
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return ops.min(self, axis=axis, keepdims=keepdims)
 
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.prod(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def std(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.any(self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return ops.all(self, axis=axis, keepdims=keepdims)
+
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The index of the (first) largest value; no gradient."""
-        xp = backend_of(self.data).xp
-        return Tensor(xp.asarray(xp.argmax(self.data, axis=axis, keepdims=keepdims)))
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """The index of the (first) smallest value; no gradient."""
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        return ops.clip(self, min, max)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        return ops.squeeze(self, axis)
+
+    def expand_dims(self, axis: Axis = 0) -> Tensor:
+        return ops.expand_dims(self, axis)
 
     def reshape(self, *shape: Any) -> Tensor:
         """`t.reshape(2, -1)` or `t.reshape((2, -1))`."""

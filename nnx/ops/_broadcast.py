@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Binary
-from ..backends import Array, backend_of, mixed
+from ..backends import Array, Backend, backend_of, mixed
 
 Axis = int | tuple[int, ...] | None
 
@@ -86,45 +86,52 @@ def plain_number(x: Any) -> Any:
     return x.item() if isinstance(x, np.generic) else x
 
 
+def align(backend: Backend, name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Two operands, arrays or numbers, as they are computed with each other.
+
+    The dtype of the result is the array API's.  Where that has no rule, integers and booleans take
+    the float operand's dtype, and float32 beside a Python float, so that no float64 comes from
+    nowhere.
+
+    Raises:
+        TypeError: arrays of two libraries, or something that is neither an array nor a number.
+    """
+    a, b = plain_number(a), plain_number(b)
+    if hasattr(a, "dtype") and hasattr(b, "dtype"):
+        if type(a) is not type(b) and backend_of(a) is not backend_of(b):
+            raise mixed(backend_of(a), backend_of(b))
+        if a.dtype == b.dtype or backend.is_float(a.dtype) == backend.is_float(b.dtype):
+            return a, b
+        if backend.is_float(a.dtype):
+            return a, backend.xp.astype(b, a.dtype)
+        return backend.xp.astype(a, b.dtype), b
+    return _beside_number(backend, name, a, b), _beside_number(backend, name, b, a)
+
+
+def _beside_number(backend: Backend, name: str, x: Any, other: Any) -> Any:
+    """An array as it is computed with the number `other`; a number as it is."""
+    if hasattr(x, "dtype"):
+        if type(other) is float and not backend.is_float(x.dtype):
+            return backend.xp.astype(x, backend.xp.float32)
+    elif not isinstance(x, int | float):
+        raise TypeError(
+            f"{name}: the operands must be tensors or numbers, not {type(x).__name__}: {x!r}"
+        )
+    return x
+
+
 class Broadcasting(Binary):
     """An elementwise operation whose operands are broadcast and may differ in dtype.
 
     `backward` returns gradients in the shape of the output; the tape calls `fit` where an operand
-    was smaller or of another dtype.  The dtype of the result is the array API's; where that has
-    no rule, integers and booleans take the float operand's dtype, and float32 beside a Python
-    float, so that no float64 comes from nowhere.
+    was smaller or of another dtype.
     """
 
     def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return fit_broadcast(self.backend.xp, gradient, shape, dtype)
 
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
-        a, b = plain_number(a), plain_number(b)
-        if hasattr(a, "dtype") and hasattr(b, "dtype"):
-            if type(a) is not type(b) and backend_of(a) is not backend_of(b):
-                raise mixed(backend_of(a), backend_of(b))
-            if a.dtype == b.dtype:
-                return a, b
-            is_float = self.backend.is_float
-            if is_float(a.dtype) and not is_float(b.dtype):
-                return a, self.backend.xp.astype(b, a.dtype)
-            if is_float(b.dtype) and not is_float(a.dtype):
-                return self.backend.xp.astype(a, b.dtype), b
-            return a, b
-        return self._beside_number(a, b), self._beside_number(b, a)
-
-    def _beside_number(self, x: Any, other: Any) -> Any:
-        """An array as it is computed with the number `other`; a number as it is."""
-        if hasattr(x, "dtype"):
-            backend = self.backend
-            if type(other) is float and not backend.is_float(x.dtype):
-                return backend.xp.astype(x, backend.xp.float32)
-        elif not isinstance(x, int | float):
-            raise TypeError(
-                f"{type(self).__name__.lower()}: the operands must be tensors or numbers, not "
-                f"{type(x).__name__}: {x!r}"
-            )
-        return x
+        return align(self.backend, type(self).__name__.lower(), a, b)
 
     def explain(self, a: Any, b: Any) -> None:
         if hasattr(a, "shape") and hasattr(b, "shape"):

@@ -7,24 +7,21 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd import Node
-from ..backends import Array, backend_of, mixed
+from ..backends import Array, backend_of
 from ..tensor import Tensor
-from ._broadcast import Axis, axes_of, broadcast_shape, plain_number
+from ._broadcast import Axis, align, axes_of, broadcast_shape
 
 
 def _pair(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Tensor:
     """function(a, b), elementwise, where one of the two may be a number."""
-    x = a.data if isinstance(a, Node) else plain_number(a)
-    y = b.data if isinstance(b, Node) else plain_number(b)
-    arrays = [v for v in (x, y) if hasattr(v, "dtype")]
-    if not arrays:
+    x = a.data if isinstance(a, Node) else a
+    y = b.data if isinstance(b, Node) else b
+    if not isinstance(a, Node) and not isinstance(b, Node):
         raise TypeError(f"{name} needs at least one Tensor, got {a!r} and {b!r}")
-    home = backend_of(arrays[0])
-    if len(arrays) == 2:
-        if backend_of(y) is not home:
-            raise mixed(home, backend_of(y))
-        if x.shape != y.shape:
-            broadcast_shape(name, tuple(x.shape), tuple(y.shape))
+    home = backend_of(x if isinstance(a, Node) else y)
+    x, y = align(home, name, x, y)
+    if hasattr(x, "shape") and hasattr(y, "shape") and x.shape != y.shape:
+        broadcast_shape(name, tuple(x.shape), tuple(y.shape))
     return Tensor(home.xp.asarray(function(x, y)))
 
 

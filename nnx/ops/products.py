@@ -13,7 +13,7 @@ from typing import Any
 from ..autograd import Binary
 from ..backends import Array
 from ..tensor import Tensor
-from ._broadcast import Broadcasting, axes_of, one_axis
+from ._broadcast import align, axes_of, one_axis
 from .reduce import sum as sum_over
 from .shape import permute_dims, reshape
 
@@ -55,8 +55,8 @@ class Contract(Binary):
         gb = contract(xp, g, self.out, self.a, self.la, self.lb) if for_b else None
         return ga, gb
 
-    align = Broadcasting.align
-    _beside_number = Broadcasting._beside_number
+    def align(self, a: Any, b: Any) -> tuple[Any, Any]:
+        return align(self.backend, "contract", a, b)
 
     def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.backend.xp.astype(gradient, dtype)  # the other operand's dtype was wider
