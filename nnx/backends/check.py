@@ -24,6 +24,7 @@ class CheckBackend(Backend):
     def __init__(self, fast: Backend, portable: Backend) -> None:
         super().__init__(fast.xp, fast.name, fast.device)
         self.fast, self.portable = fast, portable
+        self.fuses_convolution = fast.fuses_convolution
         for name in ("from_numpy", "to_numpy", "synchronize", "dtype", "checks_values"):
             setattr(self, name, getattr(fast, name))
         for name, _ in inspect.getmembers(PortableKernels, inspect.isfunction):

@@ -8,6 +8,7 @@ import numpy as np
 
 from .base import Array, Backend
 from .cpu.activation import NumpyActivation
+from .cpu.block import NumpyBlock
 from .cpu.dense import NumpyDense
 from .cpu.embedding import NumpyEmbedding
 from .cpu.gru import NumpyGRU
@@ -21,6 +22,7 @@ from .cpu.rnn import NumpyRNN
 
 class NumpyBackend(
     NumpyActivation,
+    NumpyBlock,
     NumpyDense,
     NumpyEmbedding,
     NumpyGRU,

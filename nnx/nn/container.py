@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
+from .conv import Conv2d
+from .fusion import fused
 from .module import Module, Parameter
 
 
@@ -64,7 +66,8 @@ class Sequential(_Numbered):
         nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
         nn.Sequential({"hidden": nn.Linear(784, 512), "out": nn.Linear(512, 10)})
 
-    The parameters' names begin with the position ("0.weight"), or with the given name.
+    The parameters' names begin with the position ("0.weight"), or with the given name.  A
+    convolution and the layers that usually follow it may be computed together: `nnx.nn.fusion`.
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
@@ -86,8 +89,15 @@ class Sequential(_Numbered):
         return self._layers()[key]
 
     def forward(self, x: Any) -> Any:
-        for module in self._layers():
-            x = module(x)
+        layers = self._layers()
+        k = 0
+        while k < len(layers):
+            if type(layers[k]) is Conv2d and (block := fused(layers, k, x)) is not None:
+                x, count = block
+                k += count
+            else:
+                x = layers[k](x)
+                k += 1
         return x
 
 

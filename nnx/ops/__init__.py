@@ -44,6 +44,7 @@ from .compare import (
     one_hot,
 )
 from .conv import conv1d, conv2d, conv_transpose2d
+from .conv_block import conv_block2d
 from .creation import arange, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from .dropout import dropout
 from .elementwise import abs, cos, exp, expm1, log, log1p, reciprocal, sign, sin, sqrt, square, tanh
@@ -116,6 +117,7 @@ __all__ = [
     "concat",
     "conv1d",
     "conv2d",
+    "conv_block2d",
     "conv_transpose2d",
     "cos",
     "cross_entropy",

@@ -180,12 +180,9 @@ def _convolve(
 ) -> Tensor:
     """Check everything once, make it uniform, and convolve."""
     axes = 1 if function is Conv1d else 2
-    _check_operands(name, x, weight, bias, groups, axes, transposed=False)
-    kernel = tuple(weight.data.shape[2:])
-    strides = sizes(name, "stride", stride, axes)
-    dilations = sizes(name, "dilation", dilation, axes)
-    pads = padding_pairs(name, padding, kernel, strides, dilations)
-    check_fit(name, x.shape, kernel, pads, dilations, lambda: f", weight {weight.shape}")
+    strides, pads, dilations = checked(
+        name, x, weight, bias, stride, padding, dilation, groups, axes
+    )
     if padding_mode != "zeros":
         if padding_mode not in MODES:
             raise ValueError(
@@ -197,6 +194,27 @@ def _convolve(
         strides, dilations, pads = (1, *strides), (1, *dilations), ((0, 0), *pads)
     geometry = function(strides, pads, dilations, groups)  # type: ignore[arg-type]
     return geometry(x, weight, bias)
+
+
+def checked(
+    name: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Size,
+    padding: PaddingLike,
+    dilation: Size,
+    groups: int,
+    axes: int,
+) -> tuple[tuple[int, ...], tuple[Pair, ...], tuple[int, ...]]:
+    """Stride, padding and dilation, made uniform; everything checked, as `conv2d` says."""
+    _check_operands(name, x, weight, bias, groups, axes, transposed=False)
+    kernel = tuple(weight.data.shape[2:])
+    strides = sizes(name, "stride", stride, axes)
+    dilations = sizes(name, "dilation", dilation, axes)
+    pads = padding_pairs(name, padding, kernel, strides, dilations)
+    check_fit(name, x.shape, kernel, pads, dilations, lambda: f", weight {weight.shape}")
+    return strides, pads, dilations
 
 
 def conv_transpose2d(

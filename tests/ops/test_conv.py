@@ -7,6 +7,7 @@ from windows import KERNELS, cases, conv2d_by_definition, integers, operands, th
 
 import nnx
 from nnx import ops, reference
+from nnx.backends.cpu import conv as cpu_conv
 from nnx.backends.portable import conv as portable_conv
 
 
@@ -182,6 +183,7 @@ def test_results_do_not_depend_on_the_chunk(backend, monkeypatch):
     whole = run(backend, ops.conv2d, (x, w, b), gy)
     for budget in (1, 3 * 9 * 36 * 4 * 3):  # an image at a time; three
         monkeypatch.setattr(portable_conv, "COLUMN_BYTES", budget)
+        monkeypatch.setattr(cpu_conv, "BLOCK_BYTES", budget)
         for a, e in zip(run(backend, ops.conv2d, (x, w, b), gy), whole, strict=True):
             np.testing.assert_array_equal(a, e)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .activation import ActivationKernels
+from .block import BlockKernels
 from .conv import ConvKernels
 from .dense import DenseKernels
 from .embedding import EmbeddingKernels
@@ -19,6 +20,7 @@ from .rnn import RNNKernels
 
 class PortableKernels(
     ActivationKernels,
+    BlockKernels,
     ConvKernels,
     DenseKernels,
     EmbeddingKernels,

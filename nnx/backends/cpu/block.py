@@ -1,0 +1,356 @@
+"""Convolution, batch norm, ReLU and max-pooling in one pass over blocks of images, on NumPy.
+
+What lies between the layers is never written out.  Of a pooling window only the largest value is
+kept, and where it stood: a byte, `a pw + b` for place (a, b), or `ph pw` where ReLU closed it, so
+that one comparison a place brings a gradient back through both.
+
+Without pooling a window is one pixel, and the byte says whether ReLU was open.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..portable.block import BlockKernels, Norm, Pool
+from ..portable.windows import Padding, Pair
+from ..saved import Saved
+from .conv import Lowered, NumpyConv, channels_first, channels_last, convolve, transposed
+
+Array = Any
+
+_BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
+
+
+class Fused(Saved):
+    """What `NumpyBlock.conv_block2d` keeps; a plain Saved is the portable kernel's."""
+
+    __slots__ = ()
+
+
+class NumpyBlock(NumpyConv, BlockKernels):
+    fuses_convolution = True
+
+    def conv_block2d(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        norm: Norm | None,
+        relu: bool,
+        pool: Pool | None,
+    ) -> tuple[Array, Array | None, Array | None, Saved]:
+        images = channels_last(x)
+        window = (1, 1) if pool is None else pool[0]
+        lowered = Lowered(
+            images.shape, weight.shape, stride, padding, dilation, groups, x.dtype, window
+        )
+        if not fusible(lowered, norm, relu, pool, x.dtype):
+            return super().conv_block2d(
+                x, weight, bias, stride, padding, dilation, groups, norm, relu, pool
+            )
+        n, o = len(images), len(weight)
+        y = np.empty((n, *lowered.pooled, o), x.dtype)
+        if norm is None:
+            places = _forward(lowered, weight, bias, images, relu, y)
+            kept = None
+            mean = variance = None
+        else:
+            places, kept, mean, variance = _forward_norm(lowered, weight, images, norm, relu, y)
+            if bias is not None:  # batch norm takes it away again, but it moves the mean
+                mean = mean + bias
+        geometry = (stride, padding, dilation, groups, window)
+        return (
+            channels_first(y),
+            mean,
+            variance,
+            Fused((images, weight, bias is not None, geometry, places, kept)),
+        )
+
+    def conv_block2d_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, ...]:
+        if not isinstance(saved, Fused):
+            return super().conv_block2d_backward(gy, saved, needs)
+        images, weight, biased, geometry, places, kept = saved
+        stride, padding, dilation, groups, window = geometry
+        lowered = Lowered(
+            images.shape, weight.shape, stride, padding, dilation, groups, gy.dtype, window
+        )
+        g = channels_last(gy)  # (N, P, Q, O)
+        ggamma = gbeta = None
+        if kept is not None:
+            ggamma, gbeta, kept = _norm_gradients(lowered, g, places, kept, needs[0] or needs[1])
+        gx, gw, gb = _backward(lowered, g, images, weight, padding, places, kept, needs[:3])
+        if kept is not None and biased and needs[2]:
+            gb = np.zeros(len(weight), gy.dtype)  # its effect is taken away with the mean
+        return (
+            None if gx is None else channels_first(gx),
+            gw,
+            gb,
+            ggamma if needs[3] else None,
+            gbeta if needs[4] else None,
+        )
+
+
+def fusible(lowered: Lowered, norm: Norm | None, relu: bool, pool: Pool | None, dtype: Any) -> bool:
+    """Whether the layers' arguments allow one pass: else they are computed one by one."""
+    if dtype not in _BITS or 0 in lowered.pooled or not (relu or norm is not None):
+        return False
+    if pool is None:
+        return True
+    kernel, stride, padding, dilation = pool
+    return (
+        relu  # NaN is largest for max-pooling alone; after ReLU no gradient depends on it
+        and kernel == stride
+        and padding == ((0, 0), (0, 0))
+        and dilation == (1, 1)
+        and kernel[0] * kernel[1] < 256
+        # Batch norm needs all pixels, those too that no pooling window covers.
+        and (norm is None or lowered.covered == lowered.size)
+    )
+
+
+def _forward(
+    lowered: Lowered, weight: Array, bias: Array | None, images: Array, relu: bool, y: Array
+) -> list[Array]:
+    """Fill y (N, P, Q, O); return each block's places (G, P, n, Q, O/G)."""
+    packed = lowered.pack(weight)
+    shift = None if bias is None else lowered.per_channel(bias)[:, 0, 0]
+    all_places = []
+    for block in lowered.blocks(len(images)):
+        m = block.stop - block.start
+        out = np.empty(lowered.result_shape(m), y.dtype)
+        lowered.load(images[block], m)
+        lowered.product(packed, out, np.empty_like(out))
+        best, places = _largest(lowered, out)
+        if shift is not None:
+            np.add(best, shift, out=best)
+        _store(lowered, best, places, relu, y[block])
+        all_places.append(places)
+    return all_places
+
+
+def _largest(lowered: Lowered, out: Array) -> tuple[Array, Array]:
+    """The largest value of each pooling window and its place, (G, P, n, Q, O/G)."""
+    ph, pw = lowered.pool
+    best = out[:, :, 0, 0]
+    if ph * pw == 1:
+        return best, np.zeros(best.shape, np.uint8)
+    best = best.copy()
+    places = np.zeros(best.shape, np.uint8)
+    larger = np.empty(best.shape, bool)
+    place = larger.view(np.uint8)
+    for k in range(1, ph * pw):
+        value = out[:, :, k // pw, k % pw]
+        np.greater(value, best, out=larger)
+        np.maximum(best, value, out=best)
+        np.multiply(place, np.uint8(k), out=place)
+        np.maximum(places, place, out=places)
+    return best, places
+
+
+def _store(lowered: Lowered, best: Array, places: Array, relu: bool, y: Array) -> None:
+    """y (n, P, Q, O) = best (G, P, n, Q, O/G) after ReLU; mark where it is closed."""
+    if relu:
+        count = np.uint8(lowered.pool[0] * lowered.pool[1])
+        closed = np.less_equal(best, 0)
+        np.logical_or(closed, best != best, out=closed)  # no gradient at NaN
+        np.maximum(places, closed.view(np.uint8) * count, out=places)
+        np.maximum(best, 0, out=best)
+    m = len(y)
+    target = y.reshape(m, *lowered.pooled, lowered.groups, lowered.outputs)
+    target[...] = best.transpose(2, 1, 3, 0, 4)
+
+
+def _forward_norm(
+    lowered: Lowered, weight: Array, images: Array, norm: Norm, relu: bool, y: Array
+) -> tuple[list[Array], tuple[Any, ...], Array, Array]:
+    """With batch norm: convolve and gather statistics, then normalise and pool.
+
+    Kept for backward are the convolution's blocks, and of each window the value that was chosen.
+    """
+    gamma, beta, eps = norm
+    packed = lowered.pack(weight)
+    o = lowered.groups * lowered.outputs
+    blocks = lowered.blocks(len(images))
+    outs, counts, means, squares = [], [], [], []
+    for block in blocks:
+        m = block.stop - block.start
+        out = np.empty(lowered.result_shape(m), y.dtype)
+        scratch = np.empty_like(out)
+        lowered.load(images[block], m)
+        lowered.product(packed, out, scratch)
+        rows = out.reshape(lowered.groups, -1, lowered.outputs)
+        ones = np.ones((1, rows.shape[1]), y.dtype)
+        mean = (ones @ rows) / y.dtype.type(rows.shape[1])  # (G, 1, O/G)
+        deviation = scratch.reshape(rows.shape)
+        np.subtract(rows, mean, out=deviation)
+        np.multiply(deviation, deviation, out=deviation)
+        outs.append(out)
+        counts.append(rows.shape[1])
+        means.append(mean.reshape(o))
+        squares.append((ones @ deviation).reshape(o))
+    mean, variance = pooled_statistics(counts, means, squares)
+    inverse = 1 / np.sqrt(variance + eps)
+    scale = inverse if gamma is None else gamma * inverse
+    shift = -mean * scale if beta is None else beta - mean * scale
+    scale, shift = (a.astype(y.dtype) for a in (scale, shift))
+    rising = bool((scale > 0).all())  # then the largest before is the largest after
+    factor = lowered.per_channel(scale)
+    all_places, all_chosen = [], []
+    for block, out in zip(blocks, outs, strict=True):
+        if rising:
+            best, places = _largest(lowered, out)
+            chosen = best.copy() if lowered.pool == (1, 1) else best
+            best = best * factor[:, 0, 0]
+        else:
+            best, places = _largest(lowered, out * factor)
+            chosen = _pick(lowered, out, places)
+        all_chosen.append(chosen)
+        np.add(best, lowered.per_channel(shift)[:, 0, 0], out=best)
+        _store(lowered, best, places, relu, y[block])
+        all_places.append(places)
+    dtype = y.dtype
+    kept = (outs, all_chosen, gamma, mean.astype(dtype), inverse.astype(dtype))
+    return all_places, kept, mean.astype(dtype), variance.astype(dtype)
+
+
+def pooled_statistics(
+    counts: list[int], means: list[Array], squares: list[Array]
+) -> tuple[Array, Array]:
+    """Mean and biased variance of all values, from those of parts, in float64.
+
+    Per part: how many values, their mean, and the sum of squared deviations from that (Chan,
+    Golub and LeVeque 1983).
+    """
+    weights = np.asarray(counts, np.float64)[:, None]
+    parts = np.asarray(means, np.float64)
+    total = weights.sum()
+    mean = (weights * parts).sum(axis=0) / total
+    spread = np.asarray(squares, np.float64).sum(axis=0) + (weights * (parts - mean) ** 2).sum(0)
+    return mean, spread / total
+
+
+def _pick(lowered: Lowered, out: Array, places: Array) -> Array:
+    """The value at each window's place."""
+    ph, pw = lowered.pool
+    chosen = out[:, :, 0, 0].copy()
+    for k in range(1, ph * pw):
+        np.copyto(chosen, out[:, :, k // pw, k % pw], where=places == k)
+    return chosen
+
+
+def _blocked(lowered: Lowered, g: Array) -> Array:
+    """(n, P, Q, O) -> (G, P, n, Q, O/G), a copy."""
+    g = g.reshape(len(g), *lowered.pooled, lowered.groups, lowered.outputs)
+    return np.ascontiguousarray(g.transpose(3, 1, 0, 2, 4))
+
+
+def _times(g: Array, mask: Array, out: Array) -> None:
+    """out = g where mask, else 0: on the bits, so that 0 times infinity is 0, and in one pass."""
+    bits = _BITS[g.dtype]
+    np.multiply(g.view(bits), mask, out=out.view(bits))
+
+
+def _norm_gradients(
+    lowered: Lowered, g: Array, places: list[Array], kept: tuple[Any, ...], needs_conv: bool
+) -> tuple[Array, Array, tuple[Any, ...]]:
+    """dL/dγ, dL/dβ, and the three numbers per channel that make dL/d(convolution).
+
+    From dL/dy = γ r (G - mean(G) - x̂ mean(G x̂)), Xu 6.23, with x̂ = (y - μ) r: the gradient is
+    A G + B y + D with A = γ r, B = -A r mean(G x̂) and D = -A mean(G) - B μ.  G is zero but at the
+    chosen places, so both sums run over those.
+    """
+    outs, chosen, gamma, mean, inverse = kept
+    dtype = g.dtype
+    o = len(mean)
+    sums, products = np.zeros(o), np.zeros(o)
+    count = len(g) * lowered.size[0] * lowered.size[1]
+    full = lowered.pool[0] * lowered.pool[1]
+    for block, place, value in zip(lowered.blocks(len(g)), places, chosen, strict=True):
+        part = _blocked(lowered, g[block])
+        _times(part, place != full, part)
+        rows = part.reshape(lowered.groups, -1, lowered.outputs)
+        ones = np.ones((1, rows.shape[1]), dtype)
+        sums += (ones @ rows).reshape(o)
+        normal = (value - lowered.per_channel(mean)[:, 0, 0]) * lowered.per_channel(inverse)[
+            :, 0, 0
+        ]
+        np.multiply(part, normal, out=part)
+        products += (ones @ rows).reshape(o)
+    a = inverse.astype(np.float64) if gamma is None else gamma.astype(np.float64) * inverse
+    b = -a * inverse * products / count
+    d = -a * sums / count - b * mean
+    numbers = tuple(lowered.per_channel(v.astype(dtype)) for v in (a, b, d))
+    return products.astype(dtype), sums.astype(dtype), (outs, numbers)
+
+
+def _backward(
+    lowered: Lowered,
+    g: Array,
+    images: Array,
+    weight: Array,
+    padding: Padding,
+    all_places: list[Array],
+    kept: tuple[Any, ...] | None,
+    needs: tuple[bool, ...],
+) -> tuple[Array | None, Array | None, Array | None]:
+    """From the gradient of the pooled result to those of images, weight and bias."""
+    ph, pw = lowered.pool
+    dtype = g.dtype
+    gx = np.empty_like(images) if needs[0] else None
+    total = np.zeros_like(lowered.pack(weight)) if needs[1] else None
+    gb = np.zeros(len(weight), dtype) if needs[2] else None
+    back = transposed(lowered, weight, images.shape, padding) if needs[0] else None
+    packed = lowered.pack(weight) if needs[0] and back is None else None
+    # The rotated convolution reads d in the order of images, with zeros where no window pooled.
+    d = None
+    for k, (block, places) in enumerate(zip(lowered.blocks(len(g)), all_places, strict=True)):
+        m = block.stop - block.start
+        part = _blocked(lowered, g[block])
+        if d is None or d.shape[4] != m:
+            d = np.empty(lowered.result_shape(m), dtype)
+        if kept is not None:
+            outs, (a, b, c) = kept
+            part *= a[:, 0, 0]
+        for place in range(ph * pw):
+            _times(part, places == place, d[:, :, place // pw, place % pw])
+        if kept is not None:
+            d += outs[k] * b
+            d += c
+        elif gb is not None:
+            _times(part, places != ph * pw, part)
+            rows = part.reshape(lowered.groups, -1, lowered.outputs)
+            gb += (np.ones((1, rows.shape[1]), dtype) @ rows).reshape(-1)
+        if total is not None:
+            lowered.load(images[block], m)
+            lowered.add_weight_gradient(d, total)
+        if gx is None:
+            continue
+        if back is not None:
+            _input_by_rotation(lowered, *back, d, gx[block])
+        else:
+            padded = np.zeros((m, *lowered.padded_size, images.shape[3]), dtype)
+            lowered.add_input_gradient(d, packed, m, padded)
+            gx[block] = padded[:, lowered.inside[0], lowered.inside[1]]
+    gw = None if total is None else lowered.unpack(total)
+    return gx, gw, gb
+
+
+def _input_by_rotation(lowered: Lowered, back: Lowered, packed: Array, d: Array, gx: Array) -> None:
+    """gx (n, H, W, C) = the rotated convolution of d (G, P, a, b, n, Q, O/G)."""
+    m, (h, w) = len(gx), lowered.covered
+    pixels = np.zeros((m, *lowered.size, lowered.groups * lowered.outputs), d.dtype)
+    target = pixels[:, :h, :w].reshape(
+        m, lowered.pooled[0], lowered.pool[0], lowered.pooled[1], lowered.pool[1],
+        lowered.groups, lowered.outputs,
+    )  # fmt: skip
+    assert np.may_share_memory(target, pixels)
+    target[...] = d.transpose(4, 1, 2, 5, 3, 0, 6)
+    convolve(back, packed, pixels, gx)

@@ -1,0 +1,348 @@
+"""Convolution on NumPy: channels last, a few images at a time, one matrix product a kernel row.
+
+Copying every window (im2col) writes kh kw times the image.  Here only the windows along a *row*
+are laid out, kw times the image; the kernel's rows are then `kh` products of the same array,
+shifted by whole rows:
+
+    rows[u, (n, q), (j, c)] = padded[n, u, q sw + j dw, c]
+    y[p, (n, q), o]         = Σ_i rows[p sh + i dh, (n, q), :] · w[i, :, o]
+
+The blocks of images are small enough to stay in the cache, and bound the memory.  Images are
+(N, H, W, C) in memory; outside they are views of shape (N, C, H, W), so that the next layer need
+not copy them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from ..portable.conv import ConvKernels
+from ..portable.windows import Padding, Pair, window_counts
+from ..saved import Saved
+
+Array = Any
+
+BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
+SHORT_ROW = 24  # products with shorter rows than this are slow: then all of a window is laid out
+
+
+def channels_last(x: Array) -> Array:
+    """(N, C, H, W) -> (N, H, W, C), contiguous: a view where x is laid out like that already."""
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+
+
+def channels_first(x: Array) -> Array:
+    """(N, H, W, C) -> (N, C, H, W), a view."""
+    return x.transpose(0, 3, 1, 2)
+
+
+class Lowered:
+    """One convolution's shapes and scratch arrays: images to rows, rows to products and back.
+
+    Its result is kept as y (G, P, a, b, n, Q, O/G) with window row p = P ph + a and column
+    q = Q pw + b: the a x b places of a pooling window (ph, pw) lie apart, each of them as one long
+    run.  Without pooling ph = pw = 1.
+    """
+
+    def __init__(
+        self,
+        images: tuple[int, ...],
+        weight: tuple[int, ...],
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        dtype: Any,
+        pool: Pair = (1, 1),
+    ) -> None:
+        n, h, w, c = images
+        o, _, kh, kw = weight
+        (top, bottom), (left, right) = padding
+        self.dtype, self.groups, self.pool = dtype, groups, pool
+        self.kernel, self.stride, self.dilation = (kh, kw), stride, dilation
+        self.channels, self.outputs = c // groups, o // groups
+        self.size = window_counts((h, w), (kh, kw), stride, padding, dilation)
+        self.pooled = (self.size[0] // pool[0], self.size[1] // pool[1])
+        self.covered = (self.pooled[0] * pool[0], self.pooled[1] * pool[1])  # by pooling windows
+        self.inside = (slice(top, top + h), slice(left, left + w))
+        self.padded_size = (top + h + bottom, left + w + right)
+        self.whole = kw * self.channels < SHORT_ROW
+        each = self.padded_size[0] * self.padded_size[1] * c + self.covered[0] * self.covered[1] * (
+            2 * o + c * kw * (kh if self.whole else 1)
+        )
+        self.block = int(max(1, min(16, n, BLOCK_BYTES // (each * np.dtype(dtype).itemsize))))
+        plain = self.padded_size == (h, w)
+        self.padded = None if plain else np.zeros((self.block, *self.padded_size, c), dtype)
+        lines = kh * self.covered[0] if self.whole else self.padded_size[0]
+        self._rows = np.empty(lines * self.block * self.covered[1] * kw * c, dtype)
+
+    def blocks(self, n: int) -> list[slice]:
+        """Slices of range(n), each a block of images."""
+        return [slice(k, min(n, k + self.block)) for k in range(0, n, self.block)]
+
+    def result_shape(self, n: int) -> tuple[int, ...]:
+        """The shape of y for n images."""
+        (ph, pw), (h, w) = self.pool, self.pooled
+        return (self.groups, h, ph, pw, n, w, self.outputs)
+
+    def per_channel(self, values: Array) -> Array:
+        """Values (O,) in a shape that broadcasts with y."""
+        return values.reshape(self.groups, 1, 1, 1, 1, 1, self.outputs)
+
+    def pack(self, weight: Array) -> Array:
+        """(O, C/G, kh, kw) -> (products, G, row, O/G): what rows are multiplied by."""
+        kh, kw = self.kernel
+        w = weight.reshape(self.groups, self.outputs, self.channels, kh, kw)
+        w = w.transpose(3, 0, 4, 2, 1)  # (kh, G, kw, C/G, O/G)
+        if self.whole:
+            w = w.transpose(1, 0, 2, 3, 4)[None]  # (1, G, kh, kw, C/G, O/G)
+        return np.ascontiguousarray(w).reshape(w.shape[0], self.groups, -1, self.outputs)
+
+    def unpack(self, packed: Array) -> Array:
+        """The inverse of `pack`."""
+        kh, kw = self.kernel
+        w = packed.reshape(-1, self.groups, kh // len(packed), kw, self.channels, self.outputs)
+        w = w.transpose(1, 5, 4, 0, 2, 3)  # (G, O/G, C/G, products, kh/products, kw)
+        return w.reshape(self.groups * self.outputs, self.channels, kh, kw)
+
+    def interior(self, n: int) -> Array:
+        """Where `load` puts n images in the padded scratch array: for whoever fills it himself."""
+        assert self.padded is not None
+        return self.padded[:n, self.inside[0], self.inside[1]]
+
+    def load(self, images: Array | None, n: int) -> None:
+        """Lay out the rows of n images (n, H, W, C); None: they are in `interior` already."""
+        if self.padded is None:
+            image = np.ascontiguousarray(images)
+        else:
+            image = self.padded[:n]
+            if images is not None:
+                self.interior(n)[...] = images
+        g, c, (sh, sw), (dh, dw) = self.groups, self.channels, self.stride, self.dilation
+        pw, w = self.pool[1], self.pooled[1]
+        item, row, column, channel = image.strides
+        if self.whole:  # (G, i, j, c, oh, b, n, Q)
+            shape = (g, *self.kernel, c, self.covered[0], pw, n, w)
+            strides = (
+                c * channel, row * dh, column * dw, channel,
+                row * sh, column * sw, item, column * sw * pw,
+            )  # fmt: skip
+        else:  # (G, line, b, n, Q, j, c)
+            shape = (g, self.padded_size[0], pw, n, w, self.kernel[1], c)
+            strides = (
+                c * channel, row, column * sw, item, column * sw * pw, column * dw, channel,
+            )  # fmt: skip
+        self.rows = self._rows[: int(np.prod(shape))].reshape(shape)
+        np.copyto(self.rows, as_strided(image, shape, strides))
+
+    def operands(self) -> list[Array]:
+        """What each of pack's products multiplies: (G, oh b n Q, row), or with a stride, which
+        leaves out lines, (G, oh, b n Q, row)."""
+        if self.whole:
+            k = self.kernel[0] * self.kernel[1] * self.channels
+            return [self.rows.reshape(self.groups, k, -1).swapaxes(1, 2)]
+        (sh, dh), oh = (self.stride[0], self.dilation[0]), self.covered[0]
+        k = self.kernel[1] * self.channels
+        rows = self.rows.reshape(self.groups, self.padded_size[0], -1, k)
+        lines = [rows[:, i * dh : i * dh + sh * (oh - 1) + 1 : sh] for i in range(self.kernel[0])]
+        return lines if sh > 1 else [a.reshape(self.groups, -1, k) for a in lines]
+
+    def product(self, packed: Array, out: Array, scratch: Array) -> None:
+        """out = the convolution of the loaded images; both arrays have `result_shape`."""
+        for i, a in enumerate(self.operands()):
+            b = packed[i] if a.ndim == 3 else packed[i][:, None]
+            target = (out if i == 0 else scratch).reshape(*a.shape[:-1], self.outputs)
+            np.matmul(a, b, out=target)
+            if i > 0:
+                np.add(out, scratch, out=out)
+
+    def add_weight_gradient(self, d: Array, total: Array) -> None:
+        """total (as packed) += the gradient through d, the gradient of `product`'s result."""
+        for i, a in enumerate(self.operands()):
+            g = d.reshape(*a.shape[:-1], self.outputs)
+            part = np.matmul(a.swapaxes(-1, -2), g)
+            total[i] += part if part.ndim == 3 else part.sum(axis=1)
+
+    def add_input_gradient(self, d: Array, packed: Array, n: int, out: Array) -> None:
+        """out (n, *padded size, C) += what d says about the padded images: col2im, row by row."""
+        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation
+        oh, ow = self.covered
+        pw, w = self.pool[1], self.pooled[1]
+        g = d.reshape(self.groups, oh * pw * n * w, self.outputs)
+        for i in range(kh):
+            weight = packed[0] if self.whole else packed[i]  # (G, row, O/G)
+            if self.whole:
+                length = kw * self.channels
+                weight = weight[:, i * length : (i + 1) * length]
+            cols = np.matmul(g, weight.swapaxes(1, 2))  # (G, oh b n Q, kw C/G)
+            cols = cols.reshape(self.groups, oh, pw, n, w, kw, self.channels)
+            for j in range(kw):
+                target = out[
+                    :,
+                    i * dh : i * dh + sh * (oh - 1) + 1 : sh,
+                    j * dw : j * dw + sw * (ow - 1) + 1 : sw,
+                ]
+                target = target.reshape(n, oh, w, pw, self.groups, self.channels)
+                assert np.may_share_memory(target, out)
+                target += cols[..., j, :].transpose(3, 1, 4, 2, 0, 5)
+
+
+def transposed(
+    lowered: Lowered, weight: Array, images: tuple[int, ...], padding: Padding
+) -> tuple[Lowered, Array] | None:
+    """The convolution that computes the input gradient: with the rotated kernel, from the
+    gradient of the output, padded to all windows a pixel lies in (`nnx.ops.conv.Conv2d`).
+
+    None where there is a stride, or more padding than that: then `add_input_gradient` does it.
+    """
+    (kh, kw), (dh, dw), groups = lowered.kernel, lowered.dilation, lowered.groups
+    (top, bottom), (left, right) = padding
+    around = (
+        (dh * (kh - 1) - top, dh * (kh - 1) - bottom),
+        (dw * (kw - 1) - left, dw * (kw - 1) - right),
+    )
+    if lowered.stride != (1, 1) or min(*around[0], *around[1]) < 0:
+        return None
+    n, h, w, c = images
+    w6 = weight.reshape(groups, lowered.outputs, lowered.channels, kh, kw)
+    rotated = w6[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)  # (G, C/G, O/G, kh, kw)
+    rotated = rotated.reshape(c, lowered.outputs, kh, kw)
+    back = Lowered(
+        (n, *lowered.size, lowered.outputs * groups), rotated.shape,
+        (1, 1), around, lowered.dilation, groups, lowered.dtype,
+    )  # fmt: skip
+    assert back.size == (h, w)
+    return back, back.pack(rotated)
+
+
+class NumpyConv(ConvKernels):
+    def im2col(
+        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
+    ) -> Array:
+        n, c, h, w = x.shape
+        (top, bottom), (left, right) = padding
+        oh, ow = window_counts((h, w), kernel, stride, padding, dilation)
+        image = x
+        if top or bottom or left or right:
+            image = np.zeros((n, c, top + h + bottom, left + w + right), x.dtype)
+            image[:, :, top : top + h, left : left + w] = x
+        item, channel, row, column = image.strides
+        (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
+        windows = as_strided(
+            image,
+            (n, c, kh, kw, oh, ow),
+            (item, channel, row * dh, column * dw, row * sh, column * sw),
+            writeable=False,
+        )
+        return windows.reshape(n, c * kh * kw, oh * ow)
+
+    def conv2d(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> tuple[Array, Saved]:
+        images = channels_last(x)
+        lowered = Lowered(images.shape, weight.shape, stride, padding, dilation, groups, x.dtype)
+        packed = lowered.pack(weight)
+        n, o = len(images), len(weight)
+        y = np.empty((n, *lowered.size, o), x.dtype)
+        convolve(lowered, packed, images, y, bias)
+        saved = Saved((images, weight, stride, padding, dilation, groups))
+        return channels_first(y), saved
+
+    def conv2d_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        images, weight, stride, padding, dilation, groups = saved
+        d = channels_last(gy)
+        gx = gw = gb = None
+        lowered = Lowered(images.shape, weight.shape, stride, padding, dilation, groups, gy.dtype)
+        if needs[0]:
+            gx = channels_first(input_gradient(lowered, d, weight, images.shape, padding))
+        if needs[1]:
+            gw = weight_gradient(lowered, d, images)
+        if needs[2]:
+            gb = np.add.reduce(d.reshape(-1, d.shape[3]), axis=0)
+        return gx, gw, gb
+
+    def conv_transpose2d(
+        self,
+        x: Array,
+        weight: Array,
+        shape: tuple[int, ...],
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> Array:
+        n, c, h, w = shape
+        images = (n, h, w, c)
+        lowered = Lowered(images, weight.shape, stride, padding, dilation, groups, x.dtype)
+        return channels_first(input_gradient(lowered, channels_last(x), weight, images, padding))
+
+
+def convolve(
+    lowered: Lowered, packed: Array, images: Array, y: Array, bias: Array | None = None
+) -> None:
+    """y (N, oh, ow, O) = the convolution of images (N, H, W, C), plus the bias."""
+    if bias is not None:
+        bias = lowered.per_channel(bias)
+    out = np.empty(lowered.result_shape(lowered.block), y.dtype)
+    scratch = np.empty_like(out) if len(packed) > 1 else out
+    for block in lowered.blocks(len(images)):
+        m = block.stop - block.start
+        if m < lowered.block:
+            out, scratch = (np.empty(lowered.result_shape(m), y.dtype) for _ in range(2))
+        lowered.load(images[block], m)
+        lowered.product(packed, out, scratch)
+        if bias is not None:
+            np.add(out, bias, out=out)
+        # (G, oh, 1, 1, n, ow, O/G) -> (n, oh, ow, G, O/G)
+        part = out[:, :, 0, 0].transpose(2, 1, 3, 0, 4)
+        y[block] = part.reshape(m, *lowered.size, -1)
+
+
+def weight_gradient(lowered: Lowered, d: Array, images: Array) -> Array:
+    """The gradient of the weight (O, C/G, kh, kw) from d (N, oh, ow, O) and images (N, H, W, C)."""
+    total = np.zeros_like(
+        lowered.pack(
+            np.empty((lowered.groups * lowered.outputs, lowered.channels, *lowered.kernel), d.dtype)
+        )
+    )
+    oh, ow = lowered.size
+    for block in lowered.blocks(len(images)):
+        m = block.stop - block.start
+        lowered.load(images[block], m)
+        part = d[block].reshape(m, oh, ow, lowered.groups, lowered.outputs)
+        part = np.ascontiguousarray(part.transpose(3, 1, 0, 2, 4))  # (G, oh, n, ow, O/G)
+        lowered.add_weight_gradient(part, total)
+    return lowered.unpack(total)
+
+
+def input_gradient(
+    lowered: Lowered, d: Array, weight: Array, images: tuple[int, ...], padding: Padding
+) -> Array:
+    """The gradient of the images (N, H, W, C) from d (N, oh, ow, O)."""
+    gx = np.empty(images, d.dtype)
+    back = transposed(lowered, weight, images, padding)
+    if back is not None:
+        convolve(*back, d, gx)
+        return gx
+    packed = lowered.pack(weight)
+    oh, ow = lowered.size
+    for block in lowered.blocks(len(d)):
+        m = block.stop - block.start
+        padded = np.zeros((m, *lowered.padded_size, images[3]), d.dtype)
+        part = d[block].reshape(m, oh, ow, lowered.groups, lowered.outputs)
+        part = np.ascontiguousarray(part.transpose(3, 1, 0, 2, 4))  # (G, oh, n, ow, O/G)
+        lowered.add_input_gradient(part, packed, m, padded)
+        gx[block] = padded[:, lowered.inside[0], lowered.inside[1]]
+    return gx

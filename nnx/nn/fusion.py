@@ -1,0 +1,128 @@
+"""Layers that stand in a row, computed by one kernel where the backend has one.
+
+`Sequential` asks here.  A convolution with the batch norm, ReLU and max-pooling that follow it
+becomes one operation, `ops.conv_block2d`.  Nobody shall see a difference but in time: parameters,
+running statistics, errors and gradients are those of the layers one by one, to rounding.  So a
+layer stays on its own if somebody is looking (a hook), if it is not exactly the class known here
+(a subclass may compute anything), or if its arguments do not suit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import ops
+from ..autograd import is_grad_enabled
+from ..backends import backend_of
+from ..backends.portable.block import Pool
+from ..backends.portable.windows import window_counts
+from ..ops._window import padding_pairs, sizes
+from ..tensor import Tensor
+from .activation import ReLU
+from .conv import Conv2d
+from .module import Module
+from .norm import BatchNorm2d
+from .pooling import MaxPool2d
+
+
+def fused(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int] | None:
+    """What the layers from `start` on make of x, and how many of them did; None: not fused."""
+    conv = layers[start]
+    if type(conv) is not Conv2d or not _alone(conv) or type(x) is not Tensor or x.ndim != 4:
+        return None
+    if not backend_of(x.data).fuses_convolution or conv.padding_mode != "zeros":
+        return None
+    following = [m if _alone(m) else None for m in layers[start + 1 : start + 4]]
+    following += [None] * (3 - len(following))
+    norm = relu = pool = None
+    if type(following[0]) is BatchNorm2d:
+        norm = following.pop(0)
+    if type(following[0]) is ReLU:
+        relu = following.pop(0)
+        if type(following[0]) is MaxPool2d:
+            pool = following[0]
+    if norm is None and relu is None:
+        return None
+    return _compute(conv, norm, relu, pool, x)  # type: ignore[arg-type]
+
+
+def _alone(module: Module) -> bool:
+    """Nobody looks at what this layer computes, or has changed how it does."""
+    return not (module._before or module._after or "forward" in vars(module))
+
+
+def _compute(
+    conv: Conv2d, norm: BatchNorm2d | None, relu: ReLU | None, pool: MaxPool2d | None, x: Tensor
+) -> tuple[Any, int] | None:
+    n, oh, ow = _result_size(conv, x)
+    values = n * oh * ow
+    if values < 2:  # the layers themselves say what is wrong
+        return None
+    window = _pool_geometry(pool, (oh, ow))
+    count = 1 + sum(m is not None for m in (norm, relu, window))
+    weight: Tensor = conv.weight
+    bias: Tensor | None = conv.bias
+    gamma = beta = eps = None
+    if norm is not None:
+        gamma, beta, eps = norm.weight, norm.bias, norm.eps
+        if norm.num_features != conv.out_channels or (
+            gamma is not None and gamma.dtype != weight.dtype
+        ):
+            return None
+        if not norm.training and norm.running_mean is not None:
+            if relu is None or (is_grad_enabled() and (x.requires_grad or _learning(conv, norm))):
+                return None
+            weight, bias = _folded(conv, norm)
+            norm = gamma = beta = eps = None
+    y, mean, variance = ops.conv_block2d(
+        x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups,
+        gamma, beta, eps, relu is not None, window,
+    )  # fmt: skip
+    if norm is not None and norm.training and norm.running_mean is not None:
+        norm.track(mean, variance, values)
+    return y, count
+
+
+def _learning(*modules: Module) -> bool:
+    return any(p.requires_grad for module in modules for p in module.parameters())
+
+
+def _result_size(conv: Conv2d, x: Tensor) -> tuple[int, int, int]:
+    """(N, oh, ow) of the convolution; zeros where its window does not fit."""
+    pads = padding_pairs("conv2d", conv.padding, conv.kernel_size, conv.stride, conv.dilation)
+    h, w = window_counts(x.shape[2:], conv.kernel_size, conv.stride, pads, conv.dilation)  # type: ignore[arg-type]
+    return x.shape[0], max(h, 0), max(w, 0)
+
+
+def _pool_geometry(pool: MaxPool2d | None, size: tuple[int, int]) -> Pool | None:
+    """The pooling as its kernel takes it; None where it cannot be part of the block."""
+    if pool is None or pool.return_indices or pool.ceil_mode or pool.padding != 0:
+        return None
+    kernel, stride, dilation = (
+        sizes("max_pool2d", name, value, 2)
+        for name, value in (
+            ("kernel_size", pool.kernel_size),
+            ("stride", pool.stride),
+            ("dilation", pool.dilation),
+        )
+    )
+    if kernel != stride or dilation != (1, 1) or kernel[0] > size[0] or kernel[1] > size[1]:
+        return None
+    return kernel, stride, ((0, 0), (0, 0)), dilation  # type: ignore[return-value]
+
+
+def _folded(conv: Conv2d, norm: BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """Weight and bias of the convolution that includes batch norm's evaluation (Xu 6.13).
+
+    γ (w * x + b - μ) r + β = (γ r w) * x + (γ r (b - μ) + β), with r = 1/√(σ² + ε).
+    """
+    xp = backend_of(norm.running_mean).xp
+    scale = 1 / xp.sqrt(norm.running_var + norm.eps)
+    if norm.weight is not None:
+        scale = scale * norm.weight.data
+    shift = -norm.running_mean if conv.bias is None else conv.bias.data - norm.running_mean
+    shift = shift * scale
+    if norm.bias is not None:
+        shift = shift + norm.bias.data
+    return Tensor(conv.weight.data * xp.reshape(scale, (-1, 1, 1, 1))), Tensor(shift)

@@ -1,0 +1,89 @@
+"""Convolution, batch norm, ReLU and max-pooling as one operation, for speed."""
+
+from __future__ import annotations
+
+from ..autograd import Function
+from ..backends import Array
+from ..backends.portable.block import Pool
+from ..backends.portable.windows import Padding, Pair
+from ..tensor import Tensor
+from ._window import PaddingLike, Size
+from .conv import checked
+
+
+class ConvBlock(Function):
+    """`Conv2d`, then `BatchNorm`, `ReLU` and `MaxPool2d` where asked for, one after another.
+
+    The formulas, and the gradients by the chain rule, are those of the four operations: the
+    portable kernel calls theirs in a row.  A backend with a kernel of its own does not write down
+    what lies between them.
+    """
+
+    def __init__(
+        self,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+        eps: float | None,
+        relu: bool,
+        pool: Pool | None,
+    ) -> None:
+        self.geometry = stride, padding, dilation, groups
+        self.eps, self.relu, self.pool = eps, relu, pool
+
+    def forward(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        gamma: Array | None,
+        beta: Array | None,
+    ) -> Array:
+        norm = None if self.eps is None else (gamma, beta, self.eps)
+        y, self.mean, self.variance, saved = self.backend.conv_block2d(
+            x, weight, bias, *self.geometry, norm, self.relu, self.pool
+        )
+        if True in self.needs:
+            self.saved = saved
+        return y
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        return self.backend.conv_block2d_backward(g, self.saved, self.needs)
+
+
+def conv_block2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Size = 1,
+    padding: PaddingLike = 0,
+    dilation: Size = 1,
+    groups: int = 1,
+    gamma: Tensor | None = None,
+    beta: Tensor | None = None,
+    eps: float | None = None,
+    relu: bool = False,
+    pool: Pool | None = None,
+) -> tuple[Tensor, Array | None, Array | None]:
+    """`max_pool2d(relu(batch_norm(conv2d(x, weight, bias, ...), gamma, beta, eps)), ...)`.
+
+    `nn.Sequential` calls this where those layers stand in a row.
+
+    Args:
+        eps: batch norm's; None: no batch norm.
+        pool: kernel, stride, padding and dilation of the pooling, as its kernel takes them, with
+            at least one window that fits; None: no pooling.
+
+    Returns:
+        The result, and batch norm's mean and biased variance as arrays (None without).
+
+    Raises:
+        As `conv2d`.
+    """
+    strides, pads, dilations = checked(
+        "conv2d", x, weight, bias, stride, padding, dilation, groups, 2
+    )
+    block = ConvBlock(strides, pads, dilations, groups, eps, relu, pool)  # type: ignore[arg-type]
+    y = block(x, weight, bias, gamma, beta)
+    return y, block.mean, block.variance
