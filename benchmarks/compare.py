@@ -52,7 +52,6 @@ def compare(names: list[str], rounds: int, seconds: float) -> None:
     import torch
     from threadpoolctl import threadpool_info
 
-    import benchmarks.recurrent  # its rows
     import nnx
     from benchmarks.steps import ROWS
     from nnx.backends import jit_enabled

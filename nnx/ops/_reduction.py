@@ -29,6 +29,9 @@ def matching(name: str, input: Tensor, target: Any) -> Tensor:
     """
     target = target if isinstance(target, Node) else Tensor(target)
     require_float(name, input)
+    home, other = backend_of(input.data), backend_of(target.data)
+    if home is not other:
+        raise mixed(home, other)
     if target.data.shape != input.data.shape:
         raise ValueError(
             f"{name}: input and target must have the same shape; input {input.shape}, "
