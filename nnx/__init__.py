@@ -19,9 +19,24 @@ from .gradcheck import gradcheck
 from .tensor import Tensor, from_dlpack, tensor
 
 if TYPE_CHECKING:
-    from . import data, datasets, functional, io, metrics, nn, optim, plots, random, train
+    from . import (
+        data,
+        datasets,
+        debug,
+        functional,
+        io,
+        metrics,
+        nn,
+        optim,
+        plots,
+        random,
+        recipes,
+        tools,
+        train,
+    )
     from .nn import summary
     from .random import manual_seed
+    from .tools.parity import parity
     from .train import Trainer
 
 __version__ = "0.1.0"
@@ -33,6 +48,7 @@ __all__ = [
     "active_backend",
     "data",
     "datasets",
+    "debug",
     "enable_grad",
     "from_dlpack",
     "functional",
@@ -46,20 +62,27 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "parity",
     "plots",
     "random",
+    "recipes",
     "set_backend",
     "summary",
     "tensor",
+    "tools",
     "train",
     "use_backend",
 ]
 
 _ROOMS = frozenset(
-    ["data", "datasets", "functional", "io", "metrics", "nn", "optim", "plots", "random", "train"]
+    "data datasets debug functional io metrics nn optim plots random recipes tools train".split()
 )
-# name -> the room it lives in
-_HOMES = {"Trainer": "train", "manual_seed": "random", "summary": "nn"}
+_HOMES = {  # name -> where it lives
+    "Trainer": "train",
+    "manual_seed": "random",
+    "parity": "tools.parity",
+    "summary": "nn",
+}
 
 
 def __getattr__(name: str) -> Any:

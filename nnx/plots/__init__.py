@@ -4,6 +4,6 @@ Arrays and rows of numbers in, a PNG file out; no window, and no global state of
 """
 
 from .canvas import available, figure, save_figure
-from .curves import learning_curves
+from .curves import compare_curves, learning_curves
 
-__all__ = ["available", "figure", "learning_curves", "save_figure"]
+__all__ = ["available", "compare_curves", "figure", "learning_curves", "save_figure"]

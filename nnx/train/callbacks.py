@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends import copy_beside
 from ..io import save, write_text
+from ..nn.utils import clip_grad_norm_
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -97,8 +98,6 @@ class ClipGradNorm(Callback):
         self.parameters = list(trainer.model.parameters())
 
     def on_gradients(self, trainer: Trainer) -> None:
-        from ..nn.utils import clip_grad_norm_
-
         clip_grad_norm_(self.parameters, self.max_norm, self.norm_type)
 
 

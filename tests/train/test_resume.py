@@ -302,7 +302,6 @@ def test_clipping_is_part_of_the_resumed_run(task, tmp_path):
         trainer.save(tmp_path / "latest")
         return in_file(tmp_path / "latest")
 
-    pytest.importorskip("nnx.nn.utils")
     whole = run(4)
     run(2)
     (tmp_path / "latest").rename(tmp_path / "half")

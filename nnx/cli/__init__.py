@@ -1,0 +1,13 @@
+"""The command `nnx`: train, predict, plot, info, doctor.
+
+    nnx train                    a network on handwritten digits, in a few seconds
+    nnx train --list             the experiments there are
+    nnx predict RUN images...    what a trained run says of some files
+
+Exit codes: 0, done; 1, it could not be done, and one line says why; 2, the command was not
+understood; 130, Ctrl-C.
+"""
+
+from .main import cli, main
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,95 @@
+"""`nnx info`."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+import click
+
+from .. import __version__
+from ..backends import active_backend, jit_enabled, kernel_mode, unavailable
+from .main import table
+
+BACKENDS = ("numpy", "cupy", "torch", "array_api_strict")
+
+
+@click.command()
+def command() -> None:
+    """Show versions and backends: what is used, what there is, and why something is missing."""
+    try:
+        active, reason = active_backend().name, ""
+    except ValueError as error:
+        active, reason = os.environ.get("NNX_BACKEND", ""), str(error)
+    table(["", ""], _versions())
+    rows = []
+    for name in BACKENDS:
+        missing = unavailable(name)
+        state = "active" if active.partition(":")[0] == name and not reason else "there"
+        rows.append((name, "missing" if missing else state, missing or _with(name)))
+    table(["backend", "", ""], rows)
+    click.echo(f"kernels: {kernel_mode()}  (NNX_KERNELS=raw|xp|check)")
+    click.echo(f"data:    {_data()}")
+    if reason:
+        raise click.ClickException(f"NNX_BACKEND={active}: {reason}")
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    yield "nnx", __version__
+    yield "Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}"
+    yield "NumPy", f"{version('numpy')}, {_blas()}"
+    yield "numba", _numba()
+    yield "matplotlib", _installed("matplotlib") or "not installed: no pictures (extra plot)"
+
+
+def _blas() -> str:
+    """The library under NumPy's matrix products, and what it found out about the processor."""
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            kind = pool.get("architecture", "unknown architecture")
+            return (
+                f"{pool['internal_api']} {pool['version']} ({kind}), {pool['num_threads']} threads"
+            )
+    return "BLAS unknown"
+
+
+def _numba() -> str:
+    installed = _installed("numba")
+    if installed is None:
+        return "not installed: kernels in NumPy (pip install 'nnx-array[jit]' for faster ones)"
+    if not jit_enabled():
+        return f"{installed}, kept out by NNX_JIT={os.environ.get('NNX_JIT')}"
+    return f"{installed}, compiles kernels"
+
+
+def _installed(name: str) -> str | None:
+    if find_spec(name) is None:
+        return None
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "of unknown version"
+
+
+def _with(name: str) -> str:
+    """What a backend that is there computes with."""
+    if name == "numpy":
+        return "numba kernels" if jit_enabled() else "NumPy kernels"
+    if name == "cupy":
+        return "CUDA kernels"
+    return f"portable kernels, {_installed(name)}"
+
+
+def _data() -> str:
+    from ..datasets import cache_folder
+
+    root = os.environ.get("NNX_DATA")
+    first = f"NNX_DATA={root}" if root else "NNX_DATA is not set"
+    return f"{first}; cache {cache_folder()}"

@@ -1,0 +1,65 @@
+"""What experiments on pictures share: predicting from files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..backends import backend_of
+from .pictures import Picture, fit, read_pictures
+from .recipe import Prediction, Recipe
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+class ImageRecipe(Recipe):
+    """A classification of grey pictures.
+
+    Attributes:
+        size: of the pictures that the model takes.
+        box: how much of that the figure fills; see `pictures.fit`.
+        classes: their names, in the order of the model's outputs.
+    """
+
+    size: ClassVar[tuple[int, int]]
+    box: ClassVar[tuple[int, int]]
+    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+
+    def to_input(self, x: Any) -> Any:
+        """Pictures (N, H, W) from 0 to 1 as the model takes them."""
+        return x
+
+    def predict_files(self, run: Run, paths: Sequence[Path]) -> Prediction:
+        """The class of every picture in the files, with its probability and the next best."""
+        pictures: list[Picture] = []
+        for path in paths:
+            pictures += [fit(picture, self.size, self.box) for picture in read_pictures(path)]
+        x = np.stack([picture.pixels for picture in pictures])  # (N, H, W)
+        logits = run.predict(self.to_input(x)).data
+        z = backend_of(logits).to_numpy(logits).astype(np.float64)  # (N, C)
+        p = np.exp(z - z.max(axis=1, keepdims=True))
+        p /= p.sum(axis=1, keepdims=True)
+        best, second = np.argsort(-p, axis=1, kind="stable")[:, :2].T  # (N,) each
+        rows = [
+            (
+                picture.name,
+                self.classes[best[k]],
+                f"{p[k, best[k]]:.1%}",
+                f"{self.classes[second[k]]} ({p[k, second[k]]:.1%})",
+                "; ".join(picture.done) or "as it is",
+            )
+            for k, picture in enumerate(pictures)
+        ]
+        columns = ["image", "class", "probability", "next best", "how it was read"]
+        return Prediction(columns, rows, self._notes(best, pictures))
+
+    def _notes(self, best: Any, pictures: Sequence[Picture]) -> list[str]:
+        if len(pictures) < 2:
+            return []
+        counts = np.bincount(best, minlength=len(self.classes))
+        shares = [f"{name}: {n}" for name, n in zip(self.classes, counts, strict=True) if n]
+        return [f"{len(pictures)} images; per class {', '.join(shares)}"]

@@ -1,0 +1,186 @@
+"""`Recipe`: what an experiment consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .. import nn
+from ..data import DataLoader
+from ..optim import SGD, Optimizer
+from ..train import Callback, Trainer
+
+if TYPE_CHECKING:
+    from .run import Run
+
+Arrays = tuple[Any, ...]  # inputs, and the targets last; one row per example
+
+
+class Options(SimpleNamespace):
+    """The values an experiment runs with: epochs, batch_size, lr, seed, and the recipe's own."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Option:
+    """A further option of an experiment: `nnx train NAME --hidden 64` gives `options.hidden`.
+
+    Its type is the default's.
+    """
+
+    name: str
+    default: Any
+    help: str
+
+
+@dataclass
+class Data:
+    """The data of an experiment.
+
+    Attributes:
+        train, test: arrays (inputs..., targets).
+        validation: the same; choices are made on it, never on the test part.
+        assets: JSON that prediction will need besides the weights: a vocabulary, a scaling.
+            It is kept in the run folder.
+    """
+
+    train: Arrays
+    test: Arrays
+    validation: Arrays | None = None
+    assets: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Prediction:
+    """What a trained model says of some input: a table, and notes on how the input was read."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = field(default_factory=list)
+
+
+class Recipe:
+    """One experiment: its data, its model, and the plan of its training.
+
+    A subclass names itself, sets the numbers of its plan, and defines `data` and `model`; the
+    other methods have defaults that suit a classification.
+
+    Attributes:
+        name: what follows `nnx train`.
+        about: one line for `nnx train --list`.
+        source: the chapter of the textbook.
+        epochs, batch_size, lr: the plan's numbers, to be changed by options of the same names.
+        options: further options.
+        metrics: what is measured beside the loss.
+        measure: the metric whose test value is the run's last line.
+        keep: which weights are evaluated, and used to predict: of the "last" epoch or the "best".
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[str]
+    source: ClassVar[str] = ""
+    epochs: ClassVar[int] = 10
+    batch_size: ClassVar[int] = 64
+    lr: ClassVar[float] = 0.1
+    options: ClassVar[tuple[Option, ...]] = ()
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    measure: ClassVar[str] = "accuracy"
+    keep: ClassVar[str] = "last"
+
+    # ---- what an experiment defines ----
+
+    def data(self, o: Options) -> Data:
+        """The examples.  Whatever is drawn for a split comes from a generator of its own."""
+        raise NotImplementedError(f"{type(self).__name__}.data")
+
+    def model(self, o: Options) -> nn.Module:
+        """A new model, as it is before training.  `o.assets` has what `data` put there."""
+        raise NotImplementedError(f"{type(self).__name__}.model")
+
+    # ---- what it may define ----
+
+    def loss(self, o: Options) -> Any:
+        return nn.CrossEntropyLoss()
+
+    def optimizer(self, model: nn.Module, o: Options) -> Optimizer:
+        return SGD(model.parameters(), lr=o.lr)
+
+    def callbacks(self, optimizer: Optimizer, o: Options) -> list[Callback]:
+        """Learning-rate schedule, gradient clipping, early stopping."""
+        return []
+
+    def trainer(
+        self,
+        model: nn.Module,
+        loss: Any,
+        optimizer: Optimizer,
+        metrics: Sequence[Any],
+        callbacks: Sequence[Callback],
+        progress: bool,
+    ) -> Trainer:
+        """The Trainer; a task of another kind returns its own subclass."""
+        return Trainer(
+            model, loss, optimizer, metrics=metrics, callbacks=callbacks, progress=progress
+        )
+
+    def loader(self, arrays: Arrays, o: Options) -> Any:
+        """The batches of an epoch of training."""
+        return DataLoader(arrays, batch_size=o.batch_size, shuffle=True, seed=o.seed)
+
+    def about_data(self, data: Data) -> str:
+        """The data in a few words, for the first line of a run."""
+        parts = [f"{data.train[-1].shape[0]:,} to train on"]
+        if data.validation is not None:
+            parts.append(f"{data.validation[-1].shape[0]:,} to validate")
+        return ", ".join([*parts, f"{data.test[-1].shape[0]:,} to test"])
+
+    def report(self, trainer: Trainer, data: Data, o: Options) -> tuple[dict[str, float], str]:
+        """The values on the test part, and the run's last line; may print more before it."""
+        values = trainer.evaluate(data.test)
+        value = values[self.measure]
+        return values, f"test {self.measure} {trainer.show(self.measure, value)}"
+
+    def draw(self, trainer: Trainer, data: Data, o: Options, folder: Path) -> list[Path]:
+        """Pictures beside the learning curves, made where matplotlib is installed: their paths."""
+        return []
+
+    # ---- prediction, from the run folder alone ----
+
+    def predict_files(self, run: Run, paths: Sequence[Path]) -> Prediction:
+        """What the run's model says of the contents of some files."""
+        raise ValueError(f"{self.name} does not predict from files")
+
+    def predict_text(self, run: Run, text: str) -> Prediction:
+        """What the run's model says of a text."""
+        raise ValueError(f"{self.name} does not predict from text")
+
+    # ---- for the command line and the runner ----
+
+    def all_options(self) -> list[Option]:
+        """Every option, with this experiment's defaults."""
+        return [
+            Option("epochs", self.epochs, "how many times through the training data"),
+            Option("batch_size", self.batch_size, "examples per step"),
+            Option("lr", self.lr, "learning rate"),
+            Option("seed", 0, "decides the initial weights, the order of the examples, dropout"),
+            *self.options,
+        ]
+
+    def make_options(self, **given: Any) -> Options:
+        """The options, the given ones in place of their defaults.
+
+        Raises:
+            ValueError: there is no such option.
+        """
+        options = {option.name: option.default for option in self.all_options()}
+        unknown = sorted(given.keys() - options.keys())
+        if unknown:
+            raise ValueError(
+                f"{self.name} has no option {', '.join(unknown)}; it has {', '.join(options)}"
+            )
+        return Options(**{**options, **given}, assets={})

@@ -1,0 +1,31 @@
+"""Which experiments there are.  To add one: write its file, and a line here."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from .recipe import Recipe
+
+DEFAULT = "digits"
+
+_HOMES = {  # name -> the file in this folder, and the class in it
+    "digits": ("digits", "Digits"),
+    "mnist-softmax": ("mnist_softmax", "MnistSoftmax"),
+    "mnist-mlp": ("mnist_mlp", "MnistMLP"),
+}
+NAMES = tuple(_HOMES)
+
+
+def find(name: str) -> Recipe:
+    """The experiment of this name.
+
+    Raises:
+        ValueError: there is none; the message names the nearest.
+    """
+    if name not in _HOMES:
+        near = get_close_matches(name, NAMES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no experiment {name!r}{hint} `nnx train --list` shows them all")
+    module, kind = _HOMES[name]
+    return getattr(import_module(f".{module}", __package__), kind)()

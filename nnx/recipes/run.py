@@ -1,0 +1,164 @@
+"""`Run`: the folder of a trained model."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from .. import nn
+from ..backends import active_backend
+from ..io import load, write_text
+from ..train import History, Trainer
+from ..train.history import read_csv
+from .recipe import Options, Recipe
+from .registry import find
+
+
+class Run:
+    """A folder with all that a trained model needs: `Run("runs/digits-1").model()`.
+
+        config.json         the experiment, its options, the result
+        last.safetensors    weights and training state after the last epoch, to resume from
+        best.safetensors    weights of the epoch with the best validation (or training) loss
+        history.csv         a row per epoch
+        curves.png          the same, drawn, where matplotlib is installed
+        assets.json         what prediction needs besides the weights, where it needs more
+
+    Attributes:
+        folder: where.
+        recipe, options: the experiment, and the values it ran with.
+        config: all of config.json.
+
+    Raises:
+        FileNotFoundError: there is no such folder, or it is no run.
+        ValueError: its config.json is damaged, or names an experiment that does not exist.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"there is no run folder {self.folder}")
+        self.config = self._json("config.json")
+        try:
+            self.recipe: Recipe = find(self.config["experiment"])
+            self.options: Options = self.recipe.make_options(**self.config["options"])
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"has no {error}" if isinstance(error, KeyError) else str(error)
+            raise ValueError(f"{self.folder / 'config.json'}: {what}") from error
+        self.options.assets = self._json("assets.json") if self._has("assets.json") else {}
+
+    @classmethod
+    def create(cls, out: str | os.PathLike[str], recipe: Recipe, options: Options) -> Run:
+        """A new folder OUT/NAME-N, with the smallest N that is above all there are."""
+        out = Path(out)
+        out.mkdir(parents=True, exist_ok=True)
+        prefix = f"{recipe.name}-"
+        taken = [path.name.removeprefix(prefix) for path in out.glob(f"{prefix}*")]
+        number = max([int(n) for n in taken if n.isdecimal()], default=0) + 1
+        while True:  # another process may be faster
+            folder = out / f"{prefix}{number}"
+            try:
+                folder.mkdir()
+                break
+            except FileExistsError:
+                number += 1
+        assets = options.assets
+        plain = {k: v for k, v in options.to_dict().items() if k != "assets"}
+        from .. import __version__
+
+        config = {
+            "experiment": recipe.name,
+            "options": plain,
+            "backend": active_backend().name,
+            "nnx": __version__,
+        }
+        _write_json(folder / "config.json", config)
+        if assets:
+            _write_json(folder / "assets.json", assets)
+        return cls(folder)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file to resume from."""
+        return self.folder / "last.safetensors"
+
+    @property
+    def result(self) -> dict[str, float] | None:
+        """The values on the test part, or None where the run did not come to its end."""
+        return self.config.get("result")
+
+    @property
+    def history(self) -> History:
+        """What the epochs gave."""
+        if not self._has("history.csv"):
+            return History()
+        return read_csv((self.folder / "history.csv").read_text(encoding="utf-8"))
+
+    def weights(self) -> Path:
+        """The file with the weights to predict with.
+
+        Raises:
+            FileNotFoundError: no epoch was completed yet.
+        """
+        path = self.folder / f"{self.recipe.keep}.safetensors"
+        if not path.exists():
+            raise FileNotFoundError(f"{self.folder} holds no trained model yet: no {path.name}")
+        return path
+
+    def model(self) -> nn.Module:
+        """The trained model, in evaluation mode, on the active backend.
+
+        Raises:
+            FileNotFoundError: no epoch was completed yet.
+            CorruptFile, ValueError: the file of its weights is damaged, or not this model's.
+        """
+        path = self.weights()
+        tensors, _ = load(path)
+        model = self.recipe.model(self.options)
+        own = model.state_dict()
+        state = {k: v for k, v in tensors.items() if k in own or not k.startswith("state/")}
+        try:
+            model.load_state_dict(state)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return model.eval()
+
+    def predict(self, inputs: Any, batch_size: int = 256) -> Any:
+        """The trained model's outputs, a Tensor."""
+        model = self.model()
+        trainer = Trainer(model, None, None, progress=False)  # type: ignore[arg-type]
+        return trainer.predict(inputs, batch_size)
+
+    def finish(self, result: dict[str, float], line: str) -> None:
+        """Note the result in config.json."""
+        self.config |= {"result": result, "line": line}
+        _write_json(self.folder / "config.json", self.config)
+
+    def extend(self, epochs: int) -> None:
+        """Note that the run is to have more epochs."""
+        self.options.epochs = self.config["options"]["epochs"] = epochs
+        _write_json(self.folder / "config.json", self.config)
+
+    def _has(self, name: str) -> bool:
+        return (self.folder / name).exists()
+
+    def _json(self, name: str) -> dict[str, Any]:
+        path = self.folder / name
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self.folder} is no run folder: it has no {name}") from None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+        if not isinstance(value, dict):
+            raise ValueError(f"{path} is damaged: it holds no JSON object")
+        return value
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
