@@ -53,8 +53,10 @@ def compare(names: list[str], rounds: int, seconds: float) -> None:
     from threadpoolctl import threadpool_info
 
     import nnx
-    from benchmarks.steps import ROWS
+    from benchmarks.steps import all_rows
     from nnx.backends import jit_enabled
+
+    rows = all_rows()
 
     torch.set_num_threads(THREADS)
     pools = ", ".join(
@@ -65,8 +67,8 @@ def compare(names: list[str], rounds: int, seconds: float) -> None:
     print(f"# nnx {nnx.__version__} ({kind}), PyTorch {torch.__version__}; threads: {pools}")
     print("| step | nnx ms | PyTorch ms | ratio p10 | ratio median | goal |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for name in names or list(ROWS):
-        row = ROWS[name]
+    for name in names or list(rows):
+        row = rows[name]
         ours, theirs = row.build()
         steps = {"nnx": ours, "torch": theirs()}
         first = {who: float(step().item()) for who, step in steps.items()}

@@ -10,8 +10,7 @@ To add one, write a function that builds the two networks and hand them to `pair
                            partial(torch.optim.SGD, lr=0.1)),
             x, y)
 
-A file beside this one that uses `row` is found if `compare.py` and `test_training_steps.py` import
-it.
+A new file beside this one is named in FILES.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import pairwise
 from typing import Any
 
@@ -41,6 +41,15 @@ class Row:
 
 
 ROWS: dict[str, Row] = {}
+
+FILES = ("steps", "recurrent")
+
+
+def all_rows() -> dict[str, Row]:
+    """The rows of all files."""
+    for name in FILES:
+        import_module(f"benchmarks.{name}")
+    return ROWS
 
 
 def row(name: str, same: bool = True, **goals: float) -> Callable[[Callable], Callable]:
