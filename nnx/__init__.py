@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from .nn import summary
     from .random import manual_seed
+    from .tools.capture import capture
     from .tools.parity import parity
     from .train import Trainer
 
@@ -46,6 +47,7 @@ __all__ = [
     "Tensor",
     "Trainer",
     "active_backend",
+    "capture",
     "data",
     "datasets",
     "debug",
@@ -79,6 +81,7 @@ _ROOMS = frozenset(
 )
 _HOMES = {  # name -> where it lives
     "Trainer": "train",
+    "capture": "tools.capture",
     "manual_seed": "random",
     "parity": "tools.parity",
     "summary": "nn",

@@ -92,6 +92,10 @@ class Backend(Indices, PortableKernels):
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it; nothing to do on a CPU."""
 
+    def recorder(self) -> Any:
+        """What runs and records steps for `nnx.capture`; None where a device cannot."""
+        return None
+
 
 _PYTHON_DTYPES = {float: "float32", int: "int64", bool: "bool"}
 

@@ -6,6 +6,9 @@ this says how CuPy compiles them.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import array_api_compat.cupy as xp
@@ -13,6 +16,7 @@ import cupy
 import numpy as np
 
 from .base import Array
+from .cublas import WORKSPACE_BYTES, Products, load_library
 from .cuda import CudaBackend
 from .launcher import Kernel, Modules
 from .sources import read_source
@@ -77,3 +81,92 @@ class CupyBackend(CudaBackend):
 
     def synchronize(self) -> None:
         cupy.cuda.get_current_stream().synchronize()
+
+    def recorder(self) -> CupyRecorder:
+        return CupyRecorder()
+
+
+class CupyRecorder:
+    """Runs a training step aside, and records it as a CUDA graph; for `nnx.capture`.
+
+    A graph replays kernels at the addresses that they were recorded with, and keeps no array
+    alive.  So the step has a memory pool of its own: what it frees, only the step itself may take
+    again, and in a replay it does so in the same order.  The pool lives as long as the recorder.
+
+    Not yet run on a device: `docs/gpu-runs.md`.
+    """
+
+    def __init__(self) -> None:
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+        self.pool = cupy.cuda.MemoryPool()
+        cupy.cuda.device.get_cublas_handle()  # so that the library is loaded
+        self.workspace = cupy.cuda.alloc(WORKSPACE_BYTES)
+        self.products = Products(
+            load_library(),
+            cupy,
+            lambda x: x.data.ptr,
+            (self.workspace.ptr, WORKSPACE_BYTES),
+            tf32=os.environ.get("CUPY_TF32", "0") not in ("", "0"),
+        )
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Work on this stream and pool: after what was asked before, before what comes later."""
+        here = cupy.cuda.get_current_stream()
+        self.stream.wait_event(here.record())
+        try:
+            with (
+                self.stream,
+                cupy.cuda.using_allocator(self.pool.malloc),
+                _replaced(cupy.ndarray, "__matmul__", self.products.matmul),
+                _replaced(cupy, "matmul", self.products.matmul),
+            ):
+                self.products.use(self.stream.ptr)
+                yield
+        finally:
+            here.wait_event(self.stream.record())
+
+    def record(self, body: Callable[[], Any]) -> tuple[Any, Callable[[], None]]:
+        """What `body()` returns, its work recorded and not done; and what does it."""
+        with self.aside():
+            self.stream.begin_capture()
+            try:
+                with (
+                    _replaced(cupy, "array", _only_from_device(cupy.array)),
+                    _replaced(cupy, "asarray", _only_from_device(cupy.asarray)),
+                ):
+                    result = body()
+            except BaseException:
+                with suppress(cupy.cuda.runtime.CUDARuntimeError):
+                    self.stream.end_capture()  # which fails too where a call has spoilt it
+                raise
+            graph = self.stream.end_capture()
+        return result, graph.launch
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Another attribute of a class or module inside a `with` block."""
+    inherited = name not in vars(owner)
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if inherited:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+
+def _only_from_device(make: Callable[..., Any]) -> Callable[..., Any]:
+    """`cupy.array` without copies from host memory, which would be gone when a graph replays."""
+
+    def guarded(values: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(values, cupy.ndarray):
+            raise RuntimeError(
+                f"a recorded step cannot copy a {type(values).__name__} from host memory"
+            )
+        return make(values, *args, **kwargs)
+
+    return guarded

@@ -17,6 +17,7 @@ CASES = {
     "3x3 that overlap": ((1, 2, 9, 8), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
     "overlap in one direction": ((1, 2, 6, 9), (2, 3), (2, 1), NO_PADDING, (1, 1)),
     "stride over kernel": ((2, 2, 9, 11), (2, 2), (3, 4), NO_PADDING, (1, 1)),
+    "stride over kernel, down": ((1, 2, 11, 11), (2, 2), (4, 3), NO_PADDING, (1, 1)),
     "stride over kernel, padded": ((3, 2, 5, 5), (2, 2), (3, 3), ((1, 1), (1, 1)), (1, 1)),
     "uneven padding": ((1, 2, 5, 6), (4, 3), (2, 1), ((2, 0), (1, 2)), (1, 1)),
     "dilation": ((1, 2, 9, 8), (3, 2), (1, 2), ((1, 2), (0, 1)), (2, 3)),
