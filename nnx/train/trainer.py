@@ -20,6 +20,7 @@ from ..nn import Module
 from ..optim import Optimizer
 from ..random import default_generator
 from ..tensor import Tensor
+from ..tools.capture import Captured, capture
 from .batches import Batch, batches_of, slices_of
 from .callbacks import Callback
 from .history import History, Row
@@ -50,6 +51,9 @@ class Trainer:
         metrics: metrics or their names (`nnx.metrics.get`).
         callbacks: see `nnx.train.callbacks`; they run in the given order, a Checkpoint last.
         progress: whether the progress is shown: a bar in a terminal, a line per epoch in a pipe.
+        graph: record forward and backward as a CUDA graph and replay it (`nnx.capture`, which says
+            what can be recorded); the optimizer's step and a smaller last batch run as they are.
+            Not yet run on a device.
 
     Attributes:
         epoch: how many epochs are complete.
@@ -69,6 +73,7 @@ class Trainer:
         metrics: Sequence[str | Metric] = (),
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
+        graph: bool = False,
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = [get_metric(metric) for metric in metrics]
@@ -81,6 +86,7 @@ class Trainer:
         self.interrupted = False
         self.stopped: str | None = None
         self.running_loss = Mean()
+        self._captured = self._capture() if graph else None
         self._interrupts = Interrupts()
         self._train: Batches = None
         self._resumed: dict[str, Any] | None = None  # to be restored before the next batch
@@ -187,18 +193,29 @@ class Trainer:
         return batches
 
     def _train_step(self, batch: Batch, on_gradients: list[Callable[[Trainer], None]]) -> None:
-        loss, output, target = self.compute(batch)
-        if _costs_nothing_to_read(loss.data) and not math.isfinite(loss.data):
-            raise self._non_finite(batch, float(loss.data))
-        # Only now, so that the gradients of the step before are still there to be looked at.
-        self.optimizer.zero_grad()
-        loss.backward()
+        if self._captured is not None and self._captured.fits(*batch):
+            loss, output, target = self._captured(*batch)
+        else:
+            loss, output, target = self._forward_and_backward(*batch)
         for heard in on_gradients:
             heard(self)
         self.optimizer.step()
         self.running_loss.take(loss.data, len(batch[-1]))
         for metric in self.metrics:
             metric.update(output, target)
+
+    def _forward_and_backward(self, *batch: Tensor) -> tuple[Tensor, Any, Any]:
+        loss, output, target = self.compute(batch)
+        if _costs_nothing_to_read(loss.data) and not math.isfinite(loss.data):
+            raise self._non_finite(batch, float(loss.data))
+        # Only now, so that the gradients of the step before are still there to be looked at.
+        self.optimizer.zero_grad()
+        loss.backward()
+        return loss, output, target
+
+    def _capture(self) -> Captured:
+        owners = [self.model, *([self.loss] if isinstance(self.loss, Module) else [])]
+        return capture(self._forward_and_backward, *owners)
 
     def _end_epoch(self, validation: Batches | None) -> None:
         """The epoch's row of the history."""
