@@ -194,6 +194,14 @@ extern "C" __global__ void float_too_large(const REAL* x, REAL* y, int n) {
     INDEX; if (i < n) y[i] = (int)(x[i] + REAL(1e20));
 }
 
+// ---- waiting ----
+extern "C" __global__ void spin(const REAL* x, REAL* y, int n) {
+    INDEX;
+    if (i == 0)
+        while (y[n - 1] != 5) y[0] += x[0] - x[0];  // for another thread, which never gets its turn
+    if (i == n - 1) y[i] = 5;
+}
+
 // ---- sizes of a launch ----
 extern "C" __global__ void much_shared(const REAL* x, REAL* y, int n) {
     extern __shared__ REAL row[]; INDEX; if (i < n) y[i] = x[i];

@@ -45,6 +45,7 @@ class Launch(ctypes.Structure):
         ("check", ctypes.c_int),
         ("order", ctypes.c_int),
         ("seed", ctypes.c_uint),
+        ("patience", ctypes.c_uint64),
     ]
 
 

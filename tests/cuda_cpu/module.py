@@ -25,12 +25,14 @@ class KernelFault(AssertionError):
 class CpuFactory:
     """Compiles kernels with g++, for `nnx.backends.launcher.Modules`.
 
-    `order` and `seed` may be changed between launches.
+    `order` and `seed` may be changed between launches.  A launch that makes more than `patience`
+    accesses is taken not to end (checked launches only).
     """
 
     variant: str = "check"
     order: int = 0
     seed: int = 1
+    patience: int = 200_000_000
     read: Callable[[str], str] = read_source
 
     def __call__(self, kernel: Kernel, options: tuple[str, ...]) -> CpuFunction:
@@ -105,6 +107,7 @@ class CpuFunction:
             check=check,
             order=self.factory.order,
             seed=self.factory.seed,
+            patience=self.factory.patience,
         )
         outcome = marshal.Outcome()
         failed = self.library.handle.cuda_cpu_launch(ctypes.byref(order), ctypes.byref(outcome))

@@ -24,7 +24,7 @@ def needs_harness():
 
 
 def modules(order: int, variant: str = "check") -> Modules:
-    factory = cuda_cpu.CpuFactory(variant, order, read=READ.__getitem__)
+    factory = cuda_cpu.CpuFactory(variant, order, patience=100_000, read=READ.__getitem__)
     return Modules(factory, np.ndarray)
 
 
@@ -69,6 +69,7 @@ FAULTS = {
     "shift_too_far": ("out", "shift out of range"),
     "division_by_zero": ("out", "division by zero"),
     "float_too_large": ("out", "its integer type cannot hold"),
+    "spin": ("inout", "race|does not seem to end"),
     "much_shared": ("out", "may ask for 49152"),
     "block_over_bounds": ("out", "__launch_bounds__ says 32"),
     "overlapping": ("out", "x and y overlap"),

@@ -41,6 +41,7 @@ struct Region {
 
 std::vector<Region> regions;
 Image image;
+uint64_t accesses, patience;
 
 Region make_region(char* base, uint64_t size, unsigned granularity, uint32_t flags, bool shared,
                    const std::string& name) {
@@ -168,8 +169,10 @@ Image module_image() {
   return image;
 }
 
-void start_checking(const Launch& launch, char* thread_storage, uint64_t) {
+void start_checking(const Launch& launch, char* thread_storage) {
   regions.clear();
+  accesses = 0;
+  patience = launch.patience;
   const char* dynamic = (const char*)cuda_cpu_dynamic_shared();
   for (int i = 0; i < launch.shared_count; i++) {
     const SharedVariable& v = launch.shared[i];
@@ -187,6 +190,7 @@ void start_checking(const Launch& launch, char* thread_storage, uint64_t) {
 }
 
 void check_access(char* p, unsigned bytes, bool writes, bool atomic, void* pc) {
+  if (++accesses > patience) fault("a launch that does not seem to end", 0, pc);
   uint64_t stack_bytes;
   char* stack = current_stack(&stack_bytes);
   if (p >= stack && p + bytes <= stack + stack_bytes) return;

@@ -44,6 +44,7 @@ struct Launch {
   int check;
   int order;  // of blocks and of threads: 0 ascending, 1 descending, 2 shuffled
   unsigned seed;
+  uint64_t patience;  // accesses after which a launch is taken not to end
 };
 
 struct Outcome {
@@ -76,7 +77,7 @@ char* current_stack(uint64_t* bytes);
 
 // ---- checker.cpp ----
 
-void start_checking(const Launch& launch, char* thread_storage, uint64_t thread_storage_size);
+void start_checking(const Launch& launch, char* thread_storage);
 void check_access(char* address, unsigned bytes, bool writes, bool atomic, void* pc);
 std::string unwritten_outputs();  // empty where all is written
 

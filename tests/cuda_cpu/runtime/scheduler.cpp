@@ -309,7 +309,7 @@ int cuda_cpu_launch(const Launch* launch, Outcome* result) {
 
   const Image image = module_image();
   image_base = image.low;
-  if (launch->check) start_checking(*launch, image.thread_storage, image.thread_storage_size);
+  if (launch->check) start_checking(*launch, image.thread_storage);
 
   std::mt19937 random(launch->seed);
   std::vector<int> thread_order(count);
