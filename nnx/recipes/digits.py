@@ -1,6 +1,6 @@
 """digits: handwritten digits of 8 x 8 pixels, which come with the package.  A few seconds.
 
-One hidden layer: 64 pixels - 256 units - 10 classes (Xu, chapter 3).  There are few examples, so
+One hidden layer: 64 pixels - 128 units - 10 classes (Xu, chapter 3).  There are few examples, so
 half of the hidden units are dropped at each step, and the weights decay.
 """
 
@@ -19,7 +19,7 @@ class Digits(ImageRecipe):
     about = "digits of 8 x 8 pixels, which come with the package; one hidden layer"
     source = "Xu, chapter 3"
     epochs, batch_size, lr = 40, 32, 5e-3
-    options = (Option("hidden", 256, "units of the hidden layer"),)
+    options = (Option("hidden", 128, "units of the hidden layer"),)
     size = (8, 8)
     box = (8, 8)
 

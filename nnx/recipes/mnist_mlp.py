@@ -12,7 +12,7 @@ class MnistMLP(MnistRecipe):
     name = "mnist-mlp"
     about = "MNIST with a hidden layer, 784-512-10, ReLU, L2 penalty"
     source = "Xu, chapter 3: 98%"
-    epochs, batch_size, lr = 20, 64, 0.1
+    epochs, batch_size, lr = 15, 64, 0.1
     options = (
         Option("hidden", 512, "units of the hidden layer"),
         Option("l2", 1e-4, "lambda of the penalty lambda/2 |W|^2 (Xu 3.4)"),
