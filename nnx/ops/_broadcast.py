@@ -117,7 +117,19 @@ def _beside_number(backend: Backend, name: str, x: Any, other: Any) -> Any:
         raise TypeError(
             f"{name}: the operands must be tensors or numbers, not {type(x).__name__}: {x!r}"
         )
+    elif type(x) is bool and other.dtype != backend.xp.bool:
+        return int(x)
     return x
+
+
+def same_dtype(backend: Backend, name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """`align`, and then both in one dtype: some libraries multiply matrices of no other kind."""
+    a, b = align(backend, name, a, b)
+    if a.dtype == b.dtype:
+        return a, b
+    xp = backend.xp
+    dtype = xp.result_type(a, b)
+    return xp.astype(a, dtype, copy=False), xp.astype(b, dtype, copy=False)
 
 
 class Broadcasting(Binary):

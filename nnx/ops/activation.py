@@ -201,7 +201,7 @@ class Erf(Unary):
         return self.backend.erf(x)
 
     def backward(self, g: Array) -> Array:
-        x = self.x
+        x = self.backend.xp.clip(self.x, -30.0, 30.0)  # beyond, e^(-x²) is 0 and x² may overflow
         return g * (self.backend.xp.exp(-x * x) * (2 / math.sqrt(math.pi)))
 
 

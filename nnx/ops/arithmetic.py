@@ -49,14 +49,22 @@ class Multiply(Broadcasting):
 
 
 class Divide(Broadcasting):
-    """y = a / b:  da = g / b,  db = -g a / b² = -g y / b."""
+    """y = a / b:  da = g / b,  db = -g a / b² = -g y / b.  Integers are divided in float32."""
 
     def forward(self, a: Array, b: Array) -> Array:
+        for_a, for_b = self.needs
+        if not (for_a or for_b):
+            return self._as_float(a) / self._as_float(b)
         y = a / b
         self.b = b
-        if self.needs[1]:
+        if for_b:
             self.y = y
         return y
+
+    def _as_float(self, x: Any) -> Any:
+        if not hasattr(x, "dtype") or self.backend.is_float(x.dtype):
+            return x
+        return self.backend.xp.astype(x, self.backend.xp.float32)
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         g = g / self.b

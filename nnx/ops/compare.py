@@ -121,7 +121,12 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
 def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     """The indices that sort x along `axis`; equal values keep their order."""
     xp = backend_of(x.data).xp
-    return Tensor(xp.argsort(x.data, axis=axis, descending=descending, stable=True))
+    (k,) = axes_of("argsort", axis, x.shape)
+    if not descending:
+        return Tensor(xp.argsort(x.data, axis=k, stable=True))
+    # Sorted from the back and read from the back, so that equal values keep their order here too.
+    rising = xp.argsort(xp.flip(x.data, axis=k), axis=k, stable=True)
+    return Tensor(x.shape[k] - 1 - xp.flip(rising, axis=k))
 
 
 def one_hot(indices: Tensor, num_classes: int, dtype: Any = "float32") -> Tensor:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Function
+from ..autograd import Binary, Function
 from ..backends import Array
 from ..tensor import Tensor
-from ._broadcast import sum_to
+from ._broadcast import broadcast_shape, same_dtype, sum_to
 
 
 class Linear(Function):
@@ -47,7 +47,7 @@ class Linear(Function):
         return (gx, gw, gb)[: len(self.needs)]
 
 
-class MatMul(Function):
+class MatMul(Binary):
     """y = a b, for stacks of matrices.
 
     Backward.  y[i, k] = sum_j a[i, j] b[j, k] gives da = G b^T and db = a^T G; the axes of the
@@ -81,6 +81,21 @@ class MatMul(Function):
             gb = xp.reshape(gb, b_shape)
         return ga, gb
 
+    def align(self, a: Any, b: Any) -> tuple[Any, Any]:
+        return same_dtype(self.backend, "matmul", a, b)
+
+    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        return self.backend.xp.astype(gradient, dtype)  # the other operand's dtype was wider
+
+    def explain(self, a: Array, b: Array) -> None:
+        try:
+            broadcast_shape("", a.shape[:-2], b.shape[:-2])
+        except ValueError:
+            raise ValueError(
+                "matmul: the axes before the last two must broadcast; "
+                f"a has shape {tuple(a.shape)}, b {tuple(b.shape)}"
+            ) from None
+
 
 def matmul(a: Any, b: Any) -> Tensor:
     """The matrix product: (..., I, J) x (..., J, K) -> (..., I, K), stacks broadcast.
@@ -88,6 +103,8 @@ def matmul(a: Any, b: Any) -> Tensor:
     Raises:
         ValueError: a scalar operand, or inner sizes that differ.
     """
+    if not hasattr(a, "shape") or not hasattr(b, "shape"):
+        raise TypeError(f"matmul: both operands must be tensors, got {a!r} and {b!r}")
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(
             "matmul: the last axis of a must equal the last but one of b; "

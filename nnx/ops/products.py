@@ -13,7 +13,7 @@ from typing import Any
 from ..autograd import Binary
 from ..backends import Array
 from ..tensor import Tensor
-from ._broadcast import align, axes_of, one_axis
+from ._broadcast import axes_of, one_axis, same_dtype
 from .reduce import sum as sum_over
 from .shape import permute_dims, reshape
 
@@ -56,7 +56,7 @@ class Contract(Binary):
         return ga, gb
 
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
-        return align(self.backend, "contract", a, b)
+        return same_dtype(self.backend, "contract", a, b)
 
     def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.backend.xp.astype(gradient, dtype)  # the other operand's dtype was wider

@@ -198,7 +198,8 @@ class Prod(Reduction):
 class LogSumExp(Reduction):
     """y = log sum exp x = m + log sum exp(x - m), with m the largest x, so that exp stays in range.
 
-    dx = g exp(x - y), the softmax.
+    dx = g exp(x - m) / sum exp(x - m), the softmax; from what forward computed, since exp(x - y)
+    would lose the digits that y has to spend on a large m.
     """
 
     floats_only = True
@@ -207,18 +208,19 @@ class LogSumExp(Reduction):
         xp, axes = self.backend.xp, self.over(x)
         m = xp.max(x, axis=axes, keepdims=True)
         m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))
-        total = xp.sum(xp.exp(x - m), axis=axes, keepdims=True)
+        e = xp.exp(x - m)
+        total = xp.sum(e, axis=axes, keepdims=True)
         empty = total == 0  # every x is -inf
-        log = xp.log(xp.where(empty, xp.ones_like(total), total)) + m
-        y = xp.where(empty, xp.full_like(log, -math.inf), log)
+        total = xp.where(empty, xp.ones_like(total), total)
         if self.needs[0]:
-            self.x, self.y = x, xp.where(xp.isfinite(y), y, xp.zeros_like(y))
+            self.e, self.total = e, total
+        y = xp.where(empty, xp.full_like(total, -math.inf), xp.log(total) + m)
         if self.keepdims:
             return y
         return xp.reshape(y, tuple([n for k, n in enumerate(x.shape) if k not in axes]))
 
     def backward(self, g: Array) -> Array:
-        return self.full(g) * self.backend.xp.exp(self.x - self.y)
+        return self.e * (self.full(g) / self.total)
 
 
 class CumulativeSum(Unary):

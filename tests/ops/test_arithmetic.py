@@ -1,45 +1,123 @@
+"""Arithmetic: broadcasting in both directions, numbers beside tensors, powers and ties."""
+
+from __future__ import annotations
+
+import operator
+
 import numpy as np
 import pytest
 from gradients import check_gradients
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from pytorch import assert_same
 
+import nnx
 from nnx import ops
 
 SHAPES = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((2, 3, 4), (3, 1)), ((), (2, 2))]
-OPERATIONS = {
-    "add": (ops.add, np.add),
-    "subtract": (ops.subtract, np.subtract),
-    "multiply": (ops.multiply, np.multiply),
-    "divide": (ops.divide, np.divide),
-}
+NAMES = ["add", "subtract", "multiply", "divide", "pow", "maximum", "minimum"]
 
 
 @pytest.mark.parametrize("a, b", SHAPES)
-@pytest.mark.parametrize("name", OPERATIONS)
-def test_values_and_gradients(backend, name, a, b):
-    ours, numpys = OPERATIONS[name]
+def test_equals_pytorch(backend, a, b):
+    torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
-    x = rng.uniform(1, 2, a).astype("float32")
-    y = rng.uniform(1, 2, b).astype("float32")
-    tx, ty = backend.tensor(x, requires_grad=True), backend.tensor(y, requires_grad=True)
-    z = ours(tx, ty)
-    np.testing.assert_allclose(backend.to_numpy(z), numpys(x, y), rtol=1e-6)
-    z.sum().backward() if hasattr(ops, "sum") else z.backward(backend.xp.ones_like(z.data))
-    assert tx.grad.dtype == tx.dtype and tuple(tx.grad.shape) == a
-    if backend.float64 and hasattr(ops, "sum"):
-        check_gradients(ours, x, y, wrap=backend.asarray)
+    x, y = rng.uniform(0.5, 2, a), rng.uniform(0.5, 2, b)
+    for name in NAMES:
+        assert_same(backend, getattr(ops, name), getattr(torch, name), x, y)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=4, max_side=3, min_side=0),
+    name=st.sampled_from(NAMES),
+)
+def test_any_shapes_broadcast_both_ways(shapes, name):
+    rng = np.random.default_rng(1)
+    a, b = (rng.uniform(0.5, 2, s).astype("f4") for s in shapes.input_shapes)
+    x, y = nnx.Tensor(a, requires_grad=True), nnx.Tensor(b, requires_grad=True)
+    z = getattr(ops, name)(x, y)
+    expected = {"pow": np.power}.get(name, getattr(np, name, None))(a, b)
+    assert z.shape == shapes.result_shape
+    np.testing.assert_allclose(z.data, expected, rtol=1e-5)
+    z.sum().backward()
+    assert x.grad.shape == a.shape and y.grad.shape == b.shape
+    assert x.grad.dtype == y.grad.dtype == np.float32
+    if min(a.size, b.size) and name != "maximum" and name != "minimum":
+        check_gradients(getattr(ops, name), a, b, directions=1)
 
 
 def test_numbers_on_either_side(backend):
     x = backend.tensor(np.asarray([1.0, 2.0], "float32"), requires_grad=True)
-    for got, want in [(x + 1, [2, 3]), (1 - x, [0, -1]), (2 * x, [2, 4]), (2 / x, [2, 1])]:
-        np.testing.assert_array_equal(backend.to_numpy(got.detach()), want)
+    for got, want in [
+        (x + 1, [2, 3]),
+        (1 - x, [0, -1]),
+        (2 * x, [2, 4]),
+        (2 / x, [2, 1]),
+        (x**2, [1, 4]),
+        (3.0**x, [3, 9]),
+        (ops.maximum(1.5, x), [1.5, 2]),
+        (ops.minimum(x, 1.5), [1, 1.5]),
+        (x + True, [2, 3]),
+        (x * np.float64(2), [2, 4]),
+        (x * np.int64(2), [2, 4]),
+    ]:
+        np.testing.assert_allclose(backend.to_numpy(got.detach()), want, rtol=1e-6)
         assert got.dtype == x.dtype
+        x.grad = None
+        got.sum().backward()
+        assert x.grad.dtype == x.dtype
 
 
-def test_two_libraries_in_one_call_is_an_error():
-    strict = pytest.importorskip("array_api_strict")
-    import nnx
+def test_integers(backend):
+    n = nnx.Tensor(backend.asarray(np.asarray([6, -4])))
+    for y, want in [(n + n, [12, -8]), (n * 2, [12, -8]), (3 - n, [-3, 7]), (n**2, [36, 16])]:
+        assert backend.to_numpy(y).dtype == np.int64
+        np.testing.assert_array_equal(backend.to_numpy(y), want)
+    for y, want in [(n / 4.0, [1.5, -1]), (n * 0.5, [3, -2]), (n / n, [1, 1]), (n / 4, [1.5, -1])]:
+        assert backend.to_numpy(y).dtype == np.float32, "as in PyTorch, not float64 as in NumPy"
+        np.testing.assert_array_equal(backend.to_numpy(y), want)
 
-    a, b = nnx.Tensor(np.ones(2, "f4")), nnx.Tensor(strict.ones(2))
-    with pytest.raises(TypeError, match=r"array_api_strict.*\.to\("):
-        a + b
+
+def test_ties_share_the_gradient(backend):
+    torch = pytest.importorskip("torch")
+    a, b = [1.0, 2.0, -1.0], [1.0, 1.0, -1.0]
+    assert_same(backend, ops.maximum, torch.maximum, a, b)
+    assert_same(backend, ops.minimum, torch.minimum, a, b)
+
+
+def test_nan_wins(backend):
+    a = backend.tensor(np.asarray([np.nan, 1.0], "float32"))
+    b = backend.tensor(np.asarray([0.0, np.nan], "float32"))
+    assert np.isnan(backend.to_numpy(ops.maximum(a, b))).all()
+    assert np.isnan(backend.to_numpy(ops.minimum(a, b))).all()
+
+
+# 0**0, 0**2, (-2)**3, 0**-1, (-2)**0.5, and exponents that are numbers.
+BASES, EXPONENTS = [0.0, 0.0, -2.0, 0.0, -2.0, 2.0], [0.0, 2.0, 3.0, -1.0, 0.5, -1.5]
+
+
+def test_powers_at_the_edges(backend):
+    torch = pytest.importorskip("torch")
+    assert_same(backend, ops.pow, torch.pow, BASES, EXPONENTS)
+    for n in (0, 1, 2, 3, 0.5, -1, 2.0, 0.0):
+        assert_same(backend, lambda x, n=n: x**n, lambda x, n=n: x**n, [0.0, 2.0, 0.5])
+        assert_same(backend, lambda x, n=n: n**x, lambda x, n=n: n**x, [0.5, 2.0, 1.0])
+    assert_same(backend, lambda x: x**3, lambda x: x**3, [-2.0, -0.5])
+    assert_same(backend, lambda x: 0.0**x, lambda x: 0.0**x, [0.0, 1.0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_that_do_not_broadcast(backend, name):
+    a, b = backend.tensor(np.ones((2, 3), "f4")), backend.tensor(np.ones((2, 4), "f4"))
+    cls = {"pow": "power"}.get(name, name)
+    with pytest.raises(ValueError, match=rf"{cls}: .*\[3, 4\]; shapes \(2, 3\), \(2, 4\)"):
+        getattr(ops, name)(a, b)
+
+
+@pytest.mark.parametrize("name", ["add", "sub", "mul", "truediv", "pow"])
+@pytest.mark.parametrize("other", ["x", None, [1.0], object()])
+def test_what_is_no_operand(name, other):
+    with pytest.raises(TypeError, match="must be tensors or numbers"):
+        getattr(operator, name)(nnx.tensor([1.0]), other)

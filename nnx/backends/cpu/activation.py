@@ -44,12 +44,13 @@ class NumpyActivation(ActivationKernels):
     def erf(self, x: Array) -> Array:
         if x.dtype != np.float32 or x.ndim == 0:
             return super().erf(x)
-        x = np.clip(x, -ERF_END, ERF_END)
-        t = x * x
-        p = _polynomial(ERF_P, t)
-        p *= x
-        p /= _polynomial(ERF_Q, t)
-        return p
+        near = np.clip(x, -ERF_END, ERF_END)
+        t = near * near
+        y = _polynomial(ERF_P, t)
+        y *= near
+        y /= _polynomial(ERF_Q, t)
+        np.sign(x, out=y, where=np.abs(near) >= ERF_END)
+        return y
 
     def gelu(self, x: Array, approximate: str, slope: bool) -> tuple[Array, Array | None]:
         if x.dtype not in _EXP_END or x.ndim == 0 or approximate != "none":

@@ -69,9 +69,10 @@ class ActivationKernels:
         xp = self.xp
         if x.dtype == xp.float64:
             return self._erf_by_cody(x)
-        x = xp.clip(x, -ERF_END, ERF_END)
-        t = x * x
-        return x * _polynomial(ERF_P, t) / _polynomial(ERF_Q, t)
+        near = xp.clip(x, -ERF_END, ERF_END)
+        t = near * near
+        y = near * _polynomial(ERF_P, t) / _polynomial(ERF_Q, t)
+        return xp.where(xp.abs(x) < ERF_END, y, xp.sign(x))
 
     def _erf_by_cody(self, x: Array) -> Array:
         xp = self.xp
