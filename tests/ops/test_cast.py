@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gradients import check_gradients
 
 from nnx import ops
 
@@ -14,6 +15,19 @@ def test_gradients_are_cast_back(backend):
     (y * y).sum().backward()
     assert x.grad.dtype == x.dtype
     np.testing.assert_array_equal(backend.to_numpy(x.grad), [3, -4])
+
+
+def test_gradient(backend):
+    backend.skip_without_float64()
+    x = np.asarray([1.5, -2.0, 0.25])
+    half = "float32"  # its rounding is coarser than a small step: take a large one
+    check_gradients(
+        lambda t: ops.astype(ops.astype(t, half), "float64") * t,
+        x,
+        eps=0.25,
+        tol=1e-5,
+        wrap=backend.asarray,
+    )
 
 
 def test_integers_end_the_tape(backend):
