@@ -51,7 +51,7 @@ class SharedVariable(NamedTuple):
 
 class Library(NamedTuple):
     path: Path
-    handle: ctypes.CDLL
+    handle: ctypes.PyDLL
     shared: tuple[SharedVariable, ...]
 
 
@@ -151,7 +151,8 @@ def _runtime_object(part: str) -> Path:
 
 @cache
 def _load(library: Path) -> Library:
-    return Library(library, ctypes.CDLL(str(library)), tuple(_shared_variables(library)))
+    # PyDLL: the run-time has one state, so no two threads of Python may be in it at once.
+    return Library(library, ctypes.PyDLL(str(library)), tuple(_shared_variables(library)))
 
 
 def _shared_variables(library: Path) -> list[SharedVariable]:
