@@ -28,6 +28,12 @@ def index(values):
     return np.asarray(values).tolist()
 
 
+def integers(values, like):
+    """Indices as an array beside another tensor."""
+    xp = nnx.backends.backend_of(like.data).xp
+    return xp.asarray(values, dtype=xp.int64, device=like.device)
+
+
 def M_T(x):
     """(5, 4) -> (4, 5)."""
     return ops.matrix_transpose(x)
@@ -66,6 +72,7 @@ CASES = {
         (lambda a, b, c: ops.einsum("ij,ij,j->", a, b, c), [A, B, ROW]),
     ],
     "elu": [(ops.elu, [APART]), (lambda x: ops.elu(x, alpha=0.3), [APART])],
+    "embedding": [(lambda w: ops.embedding(w, integers([[0, 2, 0], [1, 2, 2]], w)), [A])],
     "erf": [(ops.erf, [3 * A])],
     "exp": [(ops.exp, [A])],
     "expand_dims": [(lambda x: ops.expand_dims(x, axis=(0, -1)), [A])],
