@@ -11,8 +11,11 @@ DEFAULT = "digits"
 
 _HOMES = {  # name -> the file in this folder, and the class in it
     "digits": ("digits", "Digits"),
+    "digits-cnn": ("digits_cnn", "DigitsCNN"),
     "mnist-softmax": ("mnist_softmax", "MnistSoftmax"),
     "mnist-mlp": ("mnist_mlp", "MnistMLP"),
+    "mnist-cnn": ("mnist_cnn", "MnistCNN"),
+    "mnist-cnn-bn": ("mnist_cnn", "MnistCNNBN"),
 }
 NAMES = tuple(_HOMES)
 
