@@ -20,6 +20,7 @@ C = RNG.standard_normal((2, 3, 4))
 POSITIVE = RNG.uniform(0.5, 2, (3, 4))
 ROW = RNG.standard_normal(4)
 APART = np.linspace(-2, 2, 12).reshape(3, 4) + 0.05  # no ties, no zeros
+K = RNG.standard_normal((2, 1, 3, 3))
 M = RNG.standard_normal((4, 5))
 
 
@@ -53,6 +54,9 @@ CASES = {
     "concat": [
         (lambda *xs: ops.concat(xs, axis=1), [A, A[:, :2], B]),
         (lambda *xs: ops.concat(xs, axis=None), [A, ROW]),
+    ],
+    "conv_block2d": [
+        (lambda *xs: ops.conv_block2d(*xs, padding=1, relu=True)[0], [C[:, None], K, A[0, :2]])
     ],
     "cos": [(ops.cos, [A])],
     "cumulative_sum": [
@@ -134,6 +138,7 @@ CASES = {
         (lambda x: ops.pad(x, ((2, 1), (0, 0)), mode="replicate"), [A]),
         (lambda x: ops.pad(x, (1, 2), mode="circular"), [C[:, 1:]]),
     ],
+    "pad_border": [(lambda x: ops.pad_border(x, ((1, 1), (2, 0)), "reflect"), [C])],
     "permute_dims": [(lambda x: ops.permute_dims(x, (2, 0, 1)), [C])],
     "pow": [
         (ops.pow, [POSITIVE, A]),
