@@ -5,5 +5,14 @@ Arrays and rows of numbers in, a PNG file out; no window, and no global state of
 
 from .canvas import available, figure, save_figure
 from .curves import compare_curves, learning_curves
+from .images import errors, filters
 
-__all__ = ["available", "compare_curves", "figure", "learning_curves", "save_figure"]
+__all__ = [
+    "available",
+    "compare_curves",
+    "errors",
+    "figure",
+    "filters",
+    "learning_curves",
+    "save_figure",
+]

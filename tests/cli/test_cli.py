@@ -266,6 +266,20 @@ def test_plot_curves(nnx_, trained, tmp_path):
     assert code == 2 and "--out" in one_line(err)
 
 
+def test_plot_filters_and_errors(nnx_, trained, tmp_path):
+    pytest.importorskip("matplotlib")
+    code, _, err = nnx_("plot", "filters", str(trained))
+    assert code == 1 and "no convolution" in one_line(err)
+    assert nnx_("plot", "errors", str(trained), "--out", "e.png")[0] == 0
+    nnx_("train", "digits-cnn", "--epochs", "1", "--channels", "2", "--batch-size", "256")
+    for layer in ([], ["--layer", "4"]):
+        code, out, _ = nnx_("plot", "filters", "runs/digits-cnn-1", *layer)
+        assert code == 0 and out.strip().endswith("filters.png")
+    code, _, err = nnx_("plot", "filters", "runs/digits-cnn-1", "--layer", "1")
+    assert code == 2 and "--layer must be one of 0, 4; got 1" in one_line(err)
+    assert (tmp_path / "e.png").exists() and (tmp_path / "runs/digits-cnn-1/filters.png").exists()
+
+
 def test_plot_without_matplotlib(nnx_, trained, monkeypatch):
     monkeypatch.setattr("nnx.cli.plot.available", lambda: False)
     code, _, err = nnx_("plot", "curves", str(trained))

@@ -1,0 +1,109 @@
+"""Pictures of what a network for images has learnt, and of what it gets wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .canvas import figure, save_figure
+
+Array = np.ndarray
+
+
+def filters(weight: Array, path: str | os.PathLike[str], title: str = "") -> None:
+    """The kernels of a convolution, each as a small picture.
+
+    Blue is negative, red positive, white zero; all share one scale.
+
+    Args:
+        weight: (O, C, kh, kw); for C > 1 the kernel of the channel with the largest weights.
+        path: the PNG file.
+        title: above the picture.
+    """
+    o, c = weight.shape[:2]
+    strongest = np.abs(weight).sum(axis=(2, 3)).argmax(axis=1)  # (O,)
+    kernels = weight[np.arange(o), strongest] if c > 1 else weight[:, 0]  # (O, kh, kw)
+    most = float(np.abs(kernels).max()) or 1.0
+    columns = min(8, o)
+    rows = -(-o // columns)
+    drawn = figure(0.9 * columns + 1.2, 0.9 * rows + 0.6)
+    grid = drawn.subplots(rows, columns, squeeze=False).ravel()
+    shown = None
+    for axes, kernel in zip(grid, kernels, strict=False):
+        shown = axes.imshow(kernel, cmap="RdBu_r", vmin=-most, vmax=most)
+    for axes in grid:
+        axes.set_axis_off()
+    drawn.colorbar(shown, ax=list(grid), shrink=0.7, label="weight")
+    if title:
+        drawn.suptitle(title)
+    save_figure(drawn, path)
+
+
+def confusion(truth: Array, said: Array, classes: int) -> Array:
+    """How often class i was taken for class j: (C, C) counts, rows the truth."""
+    counts = np.bincount(truth * classes + said, minlength=classes * classes)
+    return counts.reshape(classes, classes)
+
+
+def errors(
+    pictures: Array,
+    truth: Array,
+    probabilities: Array,
+    classes: Sequence[str],
+    path: str | os.PathLike[str],
+    title: str = "",
+    most: int = 32,
+) -> None:
+    """The confusion matrix, and the pictures that are got wrong, the surest mistakes first.
+
+    Args:
+        pictures: (N, H, W).
+        truth: their classes, integers (N,).
+        probabilities: what the model says, (N, C).
+        classes: their names.
+        path: the PNG file.
+        title: above the picture.
+        most: how many wrong pictures are shown.
+    """
+    said = probabilities.argmax(axis=1)  # (N,)
+    wrong = np.flatnonzero(said != truth)
+    wrong = wrong[np.argsort(-probabilities[wrong, said[wrong]], kind="stable")][:most]
+    columns = 8
+    rows = max(1, -(-len(wrong) // columns))
+    drawn = figure(6.0 + 0.95 * columns, max(5.0, 1.25 * rows + 0.6))
+    left, right = drawn.subfigures(1, 2, width_ratios=(6.0, 0.95 * columns))
+    _draw_confusion(left.subplots(), confusion(truth, said, len(classes)), classes)
+    grid = right.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, k in zip(grid, wrong, strict=False):
+        axes.imshow(pictures[k], cmap="gray")
+        axes.set_title(
+            f"{classes[truth[k]]} taken for {classes[said[k]]}\n{probabilities[k, said[k]]:.0%}",
+            fontsize=7,
+        )
+    count = int(np.sum(said != truth))
+    right.suptitle(f"{count} of {len(truth):,} are wrong" + ("" if count else ": nothing to show"))
+    if title:
+        drawn.suptitle(title)
+    save_figure(drawn, path)
+
+
+def _draw_confusion(axes: Any, counts: Array, classes: Sequence[str]) -> None:
+    """The counts as a table; the colour shows the mistakes, whose scale the diagonal would hide."""
+    mistakes = counts.astype(float)
+    np.fill_diagonal(mistakes, 0.0)
+    axes.imshow(mistakes, cmap="Reds", vmax=max(1.0, mistakes.max()))
+    for i in range(len(classes)):
+        for j in range(len(classes)):
+            if counts[i, j]:
+                dark = i != j and mistakes[i, j] > 0.6 * mistakes.max()
+                colour = "white" if dark else "black" if i != j else "gray"
+                axes.text(j, i, counts[i, j], ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(classes)), classes)
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xlabel("taken for")
+    axes.set_ylabel("true class")
