@@ -13,17 +13,6 @@ from nnx.train import Trainer
 N, D, C = 50, 6, 3  # 50 examples in batches of 8: the last one is smaller
 
 
-class Drop(nn.Module):
-    """Dropout by hand, with the shared generator: half of the values, doubled."""
-
-    def forward(self, x):
-        if not self.training:
-            return x
-        keep = nnx.random.default_generator().bernoulli(0.5, x.shape, like=x.data)
-        xp = nnx.backends.backend_of(x.data).xp
-        return x * nnx.Tensor(xp.astype(keep, x.dtype) * 2)
-
-
 class Task:
     """Three clouds of points; `new()` makes all of it afresh from one seed."""
 
@@ -41,7 +30,7 @@ class Task:
 
     def model(self, seed=7):
         nnx.manual_seed(seed)
-        return nn.Sequential(nn.Linear(D, 8), nn.ReLU(), Drop(), nn.Linear(8, C))
+        return nn.Sequential(nn.Linear(D, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, C))
 
     def loader(self, **options):
         return DataLoader(self.arrays(), batch_size=8, **{"shuffle": True, **options})
