@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         plots,
         random,
         recipes,
+        text,
         tools,
         train,
     )
@@ -71,13 +72,16 @@ __all__ = [
     "set_backend",
     "summary",
     "tensor",
+    "text",
     "tools",
     "train",
     "use_backend",
 ]
 
 _ROOMS = frozenset(
-    "data datasets debug functional io metrics nn optim plots random recipes tools train".split()
+    (
+        "data datasets debug functional io metrics nn optim plots random recipes text tools train"
+    ).split()
 )
 _HOMES = {  # name -> where it lives
     "Trainer": "train",

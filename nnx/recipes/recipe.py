@@ -104,6 +104,9 @@ class Recipe:
 
     # ---- what it may define ----
 
+    def begin(self, model: nn.Module, o: Options) -> None:
+        """Change a new model before its first step, for example by weights from a file."""
+
     def loss(self, o: Options) -> Any:
         return nn.CrossEntropyLoss()
 

@@ -16,6 +16,11 @@ _HOMES = {  # name -> the file in this folder, and the class in it
     "mnist-mlp": ("mnist_mlp", "MnistMLP"),
     "mnist-cnn": ("mnist_cnn", "MnistCNN"),
     "mnist-cnn-bn": ("mnist_cnn", "MnistCNNBN"),
+    "curve-rnn": ("curve_rnn", "CurveRNN"),
+    "csi300-lstm": ("csi300_lstm", "Csi300LSTM"),
+    "imdb-gru": ("imdb", "ImdbGRU"),
+    "imdb-gru-dropout": ("imdb", "ImdbGRUDropout"),
+    "imdb-bigru-dropout": ("imdb", "ImdbBiGRUDropout"),
 }
 NAMES = tuple(_HOMES)
 

@@ -89,6 +89,7 @@ def _train(run: Run, data: Data, progress: bool) -> Run:
         trainer.load(run.checkpoint)
         tell(f"resumed {run.folder} after {trainer.epoch} epochs and {trainer.step} steps")
     else:
+        recipe.begin(model, o)
         tell(f"run folder {run.folder}")
     if trainer.epoch < o.epochs:
         trainer.fit(recipe.loader(data.train, o), data.validation, o.epochs - trainer.epoch)
