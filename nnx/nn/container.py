@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
-from .conv import Conv2d
-from .fusion import fused
+from .fusion import FIRST, fused
 from .module import Module, Parameter
 
 
@@ -92,7 +91,7 @@ class Sequential(_Numbered):
         layers = self._layers()
         k = 0
         while k < len(layers):
-            if type(layers[k]) is Conv2d and (block := fused(layers, k, x)) is not None:
+            if type(layers[k]) in FIRST and (block := fused(layers, k, x)) is not None:
                 x, count = block
                 k += count
             else:

@@ -1,10 +1,11 @@
 """Layers that stand in a row, computed by one kernel where the backend has one.
 
 `Sequential` asks here.  A convolution with the batch norm, ReLU and max-pooling that follow it
-becomes one operation, `ops.conv_block2d`.  Nobody shall see a difference but in time: parameters,
-running statistics, errors and gradients are those of the layers one by one, to rounding.  So a
-layer stays on its own if somebody is looking (a hook), if it is not exactly the class known here
-(a subclass may compute anything), or if its arguments do not suit.
+becomes one operation, `ops.conv_block2d`; a dense layer and its ReLU, `ops.linear_relu`.  Nobody
+shall see a difference but in time: parameters, running statistics, errors and gradients are those
+of the layers one by one, to rounding.  So a layer stays on its own if somebody is looking (a
+hook), if it is not exactly the class known here (a subclass may compute anything), or if its
+arguments do not suit.
 """
 
 from __future__ import annotations
@@ -21,13 +22,26 @@ from ..ops._window import padding_pairs, sizes
 from ..tensor import Tensor
 from .activation import ReLU
 from .conv import Conv2d
+from .linear import Linear
 from .module import Module
 from .norm import BatchNorm2d
 from .pooling import MaxPool2d
 
+FIRST = (Conv2d, Linear)  # what a row of layers to be fused begins with
+
 
 def fused(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int] | None:
     """What the layers from `start` on make of x, and how many of them did; None: not fused."""
+    first = layers[start]
+    if type(first) is Linear:
+        relu = layers[start + 1] if start + 1 < len(layers) else None
+        if type(relu) is ReLU and _alone(first) and _alone(relu):
+            return ops.linear_relu(x, first.weight, first.bias), 2
+        return None
+    return _convolution(layers, start, x)
+
+
+def _convolution(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int] | None:
     conv = layers[start]
     if type(conv) is not Conv2d or not _alone(conv) or type(x) is not Tensor or x.ndim != 4:
         return None

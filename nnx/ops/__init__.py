@@ -51,7 +51,7 @@ from .elementwise import abs, cos, exp, expm1, log, log1p, reciprocal, sign, sin
 from .embedding import embedding
 from .gru import gru, gru_cell, gru_reset, gru_update
 from .indexing import getitem, take, take_along_axis
-from .linear import linear, matmul
+from .linear import linear, linear_relu, matmul
 from .loss import cross_entropy, nll_loss
 from .lstm import lstm, lstm_cell
 from .margin_loss import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
@@ -161,6 +161,7 @@ __all__ = [
     "less",
     "less_equal",
     "linear",
+    "linear_relu",
     "linspace",
     "log",
     "log1p",

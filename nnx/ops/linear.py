@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..autograd import Binary, Function
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import broadcast_shape, same_dtype, sum_to
+from .shape import reshape
+
+Needs = tuple[bool, bool, bool]
 
 
 class Linear(Function):
     """y = x W^T + b, row by row.
 
-    Forward.  x (N, D), W (O, D), b (O,) -> y (N, O); leading axes of x are rows like any other.
+    Forward.  x (N, D), W (O, D), b (O,) -> y (N, O).
 
     Backward.  With G = dL/dy, from y[n, o] = sum_d x[n, d] W[o, d] + b[o]:
 
@@ -23,28 +27,38 @@ class Linear(Function):
     """
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        xp = self.backend.xp
-        self.x_shape = x.shape
-        if x.ndim != 2:
-            x = xp.reshape(x, (-1, x.shape[-1]))
-        if self.needs[1]:
-            self.x = x
-        if self.needs[0]:
-            self.weight = weight
-        y = self.backend.linear(x, weight, bias)
-        return y if len(self.x_shape) == 2 else xp.reshape(y, (*self.x_shape[:-1], -1))
+        self.keep(x, weight)
+        return self.backend.linear(x, weight, bias)
+
+    def keep(self, x: Array, weight: Array) -> None:
+        self.x = x if self.needs[1] else None
+        self.weight = weight if self.needs[0] else None
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
-        xp = self.backend.xp
-        if g.ndim != 2:
-            g = xp.reshape(g, (-1, g.shape[-1]))
-        x = self.x if self.needs[1] else None
-        weight = self.weight if self.needs[0] else None
-        needs = (self.needs[0], self.needs[1], len(self.needs) > 2 and self.needs[2])
-        gx, gw, gb = self.backend.linear_backward(g, x, weight, needs)
-        if gx is not None and gx.shape != self.x_shape:
-            gx = xp.reshape(gx, self.x_shape)
-        return (gx, gw, gb)[: len(self.needs)]
+        needs: Any = self.needs
+        if len(needs) == 2:  # no bias
+            return self.gradients(g, (*needs, False))[:2]
+        return self.gradients(g, needs)
+
+    def gradients(self, g: Array, needs: Needs) -> tuple[Array | None, ...]:
+        """The gradients of x, weight and bias."""
+        return self.backend.linear_backward(g, self.x, self.weight, needs)
+
+
+class LinearReLU(Linear):
+    """y = max(x W^T + b, 0) in one step: what lies between the two is never kept.
+
+    Backward.  The gradient passes where y > 0, as the derivative of ReLU at 0 is 0; behind that
+    it is the dense layer's.
+    """
+
+    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        self.keep(x, weight)
+        self.y = self.backend.linear_relu(x, weight, bias)
+        return self.y
+
+    def gradients(self, g: Array, needs: Needs) -> tuple[Array | None, ...]:
+        return self.backend.linear_relu_backward(g, self.y, self.x, self.weight, needs)
 
 
 class MatMul(Binary):
@@ -116,22 +130,32 @@ def matmul(a: Any, b: Any) -> Tensor:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The dense layer x W^T + b (Xu 3.2).
 
-    x (..., D), weight (O, D), bias (O,) or None -> (..., O)
+    x (..., D), weight (O, D), bias (O,) or None -> (..., O); leading axes are rows like any other.
 
     Raises:
         ValueError: shapes that do not fit; the message gives all of them.
     """
-    w = weight.data.shape
-    if len(w) != 2 or x.data.ndim < 1 or x.data.shape[-1] != w[1]:
+    return _by_rows("linear", Linear(), x, weight, bias)
+
+
+def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`relu(linear(x, weight, bias))`, computed as one operation."""
+    return _by_rows("linear_relu", LinearReLU(), x, weight, bias)
+
+
+def _by_rows(name: str, layer: Linear, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    shape, w = x.data.shape, weight.data.shape
+    if len(w) != 2 or not shape or shape[-1] != w[1]:
         raise ValueError(
-            "linear: x must be (..., D) and weight (O, D); "
+            f"{name}: x must be (..., D) and weight (O, D); "
             f"x has shape {x.shape}, weight {weight.shape}"
         )
-    if bias is None:
-        return Linear()(x, weight)
-    if bias.data.shape != w[:1]:
+    if bias is not None and bias.data.shape != w[:1]:
         raise ValueError(
-            f"linear: bias must have shape ({w[0]},), one per row of weight; bias has shape "
+            f"{name}: bias must have shape ({w[0]},), one per row of weight; bias has shape "
             f"{bias.shape}, weight {weight.shape}"
         )
-    return Linear()(x, weight, bias)
+    if len(shape) != 2:
+        x = reshape(x, (math.prod(shape[:-1]), shape[-1]))  # (..., D) -> (N, D)
+    y = layer(x, weight) if bias is None else layer(x, weight, bias)
+    return y if len(shape) == 2 else reshape(y, (*shape[:-1], w[0]))

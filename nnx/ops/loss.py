@@ -154,7 +154,7 @@ def _weighted_mean(xp: Any, total: Array, weights: Array) -> tuple[Array, Array]
 
 def _one_hot(xp: Any, targets: Array, classes: int) -> Array:
     """(M,) -> (M, C) bool; a row of False for a target of -1."""
-    every = xp.arange(classes, dtype=targets.dtype, device=targets.device)
+    every = xp.arange(classes, dtype=xp.int64, device=targets.device)
     return xp.expand_dims(targets, axis=1) == every
 
 

@@ -161,3 +161,37 @@ def test_checked_kernels_compare_the_block():
             p.data = np.rint(p.data * 10)  # exact, so that no tie is broken by rounding
         model(image()).backward(np.ones((2, 8, 3, 3), "f4"))
     assert model[0].weight.grad is not None
+
+
+def test_a_dense_layer_and_its_relu_are_one(backend, monkeypatch):
+    """Values and gradients are those of the layers one by one; a hook keeps them apart."""
+    calls = []
+    whole = nnx.ops.linear_relu
+    monkeypatch.setattr(nnx.ops, "linear_relu", lambda *args: calls.append(1) or whole(*args))
+    model = nn.Sequential(
+        nn.Linear(3, 40), nn.ReLU(), nn.Linear(40, 2, bias=False), nn.ReLU(), nn.ReLU()
+    )
+    rows = np.random.default_rng(0).standard_normal((2, 30, 3)).astype("f4")
+
+    def run(forward):
+        x = backend.tensor(rows, requires_grad=True)
+        model.zero_grad()
+        y = forward(x)
+        (y * y).sum().backward()
+        return [
+            backend.to_numpy(a) for a in (y.data, x.grad, *(p.grad for p in model.parameters()))
+        ]
+
+    fused = run(model)
+    assert len(calls) == 2
+    apart = run(lambda x: one_by_one(model, x))
+    assert len(calls) == 2
+    for a, b in zip(fused, apart, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    seen = []
+    handle = model[0].register_forward_hook(lambda m, inputs, y: seen.append(y))
+    run(model)
+    assert len(calls) == 3 and len(seen) == 1 and (backend.to_numpy(seen[0].data) < 0).any()
+    handle.remove()
+    model[1].register_forward_hook(lambda m, inputs, y: y * 0)
+    assert (run(model)[0] == 0).all() and len(calls) == 4

@@ -96,6 +96,10 @@ CASES = {
     "hardtanh": [(lambda x: ops.hardtanh(x, -0.5, 1.2), [APART])],
     "leaky_relu": [(lambda x: ops.leaky_relu(x, 0.2), [APART])],
     "linear": [(ops.linear, [A, M.T, RNG.standard_normal(5)]), (ops.linear, [C, M.T])],
+    "linear_relu": [
+        (ops.linear_relu, [A, M.T, RNG.standard_normal(5)]),
+        (ops.linear_relu, [C, M.T]),
+    ],
     "log": [(ops.log, [POSITIVE])],
     "log1p": [(ops.log1p, [POSITIVE])],
     "log_sigmoid": [(ops.log_sigmoid, [3 * A])],

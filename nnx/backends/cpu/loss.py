@@ -13,20 +13,35 @@ Array = Any
 _UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
+FEW = 40  # classes: up to here the steps along an axis are fewer and longer across the classes
+
+
 class NumpyLoss(LossKernels):
     def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Array]:
         n, classes = logits.shape
         if n == 0 or not all_inside(targets, classes):
             return super().softmax_cross_entropy(logits, targets)  # ignored rows
-        rows = np.arange(n)
-        z = logits - logits.max(axis=1, keepdims=True)  # (N, C)
-        picked = z[rows, targets]
+        targets = targets.astype(np.intp, copy=False)
+        if classes > FEW:
+            z = logits - np.maximum.reduce(logits, axis=1, keepdims=True)  # (N, C)
+            hits = np.arange(0, n * classes, classes)  # where the right classes lie in memory
+            hits += targets
+            axis = 1
+        else:
+            z = logits.T.copy()  # (C, N)
+            z -= np.maximum.reduce(z, axis=0, keepdims=True)
+            hits = targets * n
+            hits += np.arange(n)
+            axis = 0
+        flat = z.reshape(-1)
+        picked = flat.take(hits)
         np.exp(z, out=z)
-        total = z.sum(axis=1, keepdims=True)
-        losses = np.log(total[:, 0]) - picked
+        total = np.add.reduce(z, axis=axis, keepdims=True)
+        losses = np.log(total.reshape(-1))
+        losses -= picked
         z /= total
-        z[rows, targets] -= 1
-        return losses, z
+        flat[hits] -= 1
+        return losses, z if axis else z.T.copy()
 
 
 def all_inside(targets: Array, classes: int) -> bool:

@@ -7,9 +7,10 @@ file imports no numba: the first call of a compiled kernel does.
 from __future__ import annotations
 
 from ..numpy import NumpyBackend
+from .dense import JitDense, JitLoss
 from .optim import JitOptim
 from .random import JitRandom
 
 
-class JitBackend(JitOptim, JitRandom, NumpyBackend):
+class JitBackend(JitDense, JitLoss, JitOptim, JitRandom, NumpyBackend):
     """NumPy arrays on the CPU, with numba where it is faster."""

@@ -148,7 +148,7 @@ def loops() -> Any:
     """The compiled loops: numba is imported when they are first wanted."""
     global _loops
     if _loops is None:
-        from . import steps as _loops
+        from . import optim_loops as _loops
     return _loops
 
 

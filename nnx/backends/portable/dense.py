@@ -8,7 +8,7 @@ Array = Any
 
 
 class DenseKernels:
-    """`linear` and `relu`; the derivations are in `nnx.ops.linear` and `nnx.ops.activation`."""
+    """`linear`, `relu`, and the two in one; the derivations are in `nnx.ops`."""
 
     xp: Any
 
@@ -33,3 +33,13 @@ class DenseKernels:
     def relu_backward(self, gy: Array, y: Array) -> Array:
         """gy where the output was positive, 0 elsewhere: relu'(0) = 0."""
         return self.xp.where(y > 0, gy, self.xp.zeros_like(gy))
+
+    def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """max(x W^T + b, 0)."""
+        return self.relu(self.linear(x, weight, bias))
+
+    def linear_relu_backward(
+        self, gy: Array, y: Array, x: Array, weight: Array, needs: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        """The gradients of x, weight and bias that are needed; y is what `linear_relu` gave."""
+        return self.linear_backward(self.relu_backward(gy, y), x, weight, needs)

@@ -20,7 +20,7 @@ class LossKernels:
         softmax(logits) - onehot(targets), (N, C).
         """
         xp = self.xp
-        classes = xp.arange(logits.shape[1], dtype=targets.dtype, device=logits.device)
+        classes = xp.arange(logits.shape[1], dtype=xp.int64, device=logits.device)
         onehot = xp.expand_dims(targets, axis=1) == classes  # (N, C) bool
         z = logits - xp.max(logits, axis=1, keepdims=True)
         e = xp.exp(z)

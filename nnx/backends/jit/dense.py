@@ -1,0 +1,89 @@
+"""Dense layers and softmax cross-entropy with what surrounds the products compiled by numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..cpu.dense import NumpyDense
+from ..cpu.loss import NumpyLoss, all_inside
+from . import threads
+
+Array = Any
+
+_WORTH_IT = 1024  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+_loops: Any = None
+
+
+class JitDense(NumpyDense):
+    def product(self, a: Array, b: Array) -> Array:
+        """By BLAS and its threads in a network of dense layers alone; see `threads`."""
+        if threads.compiled_kernels_run():
+            return threads.matmul(a, b)
+        return a.dot(b)
+
+    def relu(self, x: Array) -> Array:
+        if not suits(x):
+            return super().relu(x)
+        y = np.empty(x.shape, x.dtype)
+        loops().relu(x.reshape(-1), y.reshape(-1))
+        return y
+
+    def relu_backward(self, gy: Array, y: Array) -> Array:
+        if not (suits(gy, y) and gy.dtype == y.dtype):
+            return super().relu_backward(gy, y)
+        gx = np.empty(gy.shape, gy.dtype)
+        loops().relu_backward(gy.reshape(-1), y.reshape(-1), gx.reshape(-1))
+        return gx
+
+    def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        y = self.product(x, weight.T)
+        if bias is None or not suits(y) or bias.dtype != y.dtype:
+            y = y if bias is None else y + bias
+            return np.maximum(y, 0, out=y)
+        loops().bias_relu(y, bias)
+        return y
+
+    def linear_relu_backward(
+        self, gy: Array, y: Array, x: Array, weight: Array, needs: tuple[bool, bool, bool]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if not (needs[2] and suits(gy, y) and gy.dtype == y.dtype):
+            return super().linear_relu_backward(gy, y, x, weight, needs)
+        gh = np.empty(gy.shape, gy.dtype)
+        gb = np.zeros(gy.shape[1], gy.dtype)
+        loops().relu_bias_backward(gy, y, gh, gb)
+        gx, gw, _ = self.linear_backward(gh, x, weight, (needs[0], needs[1], False))
+        return gx, gw, gb
+
+
+class JitLoss(NumpyLoss):
+    def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Array]:
+        n, classes = logits.shape
+        if n * classes < _WORTH_IT // 4 or not suits(logits, least=1):
+            return super().softmax_cross_entropy(logits, targets)
+        if not all_inside(targets, classes):
+            return super().softmax_cross_entropy(logits, targets)
+        z = np.empty(logits.shape, logits.dtype)
+        losses = np.empty(n, logits.dtype)
+        loops().less_the_largest(logits, targets, z, losses)
+        np.exp(z, out=z)  # NumPy's is vectorised
+        loops().normalise(z, targets, losses)
+        return losses, z
+
+
+def suits(*arrays: Array, least: int = _WORTH_IT) -> bool:
+    """Whether compiled loops take these arrays, and are worth it."""
+    return arrays[0].size >= least and all(
+        [a.dtype in _FLOATS and a.flags.c_contiguous for a in arrays]
+    )
+
+
+def loops() -> Any:
+    """The compiled loops: numba is imported when they are first wanted."""
+    global _loops
+    if _loops is None:
+        from . import dense_loops as _loops
+    return _loops
