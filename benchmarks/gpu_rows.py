@@ -228,8 +228,8 @@ def lstm(b: Backend, layers: int, batch: int, steps: int, hidden: int) -> Case:
     "LSTM of 512 units, forward and backward",
     goal="1.2x cuDNN",
     full=(1, 64, 256, 512),
-    small=(1, 8, 8, 128),
-    tiny=(1, 2, 2, 65),
+    small=(1, 8, 8, 160),
+    tiny=(1, 2, 2, 129),
 )
 def wide_lstm(b: Backend, layers: int, batch: int, steps: int, hidden: int) -> Case:
     return recurrent(b, "LSTM", layers, batch, steps, hidden, False)

@@ -1,4 +1,5 @@
-// The GRU's whole sweep over time in one launch, for layers of at most 32 or 64 units.
+// The GRU's whole sweep over time in one launch, for layers of at most 32, 64 or 128
+// units.
 //
 //   gru_sequence_*         x, h0, weight, bias -> states, gates, and u_n or r h
 //   gru_sequence_backward_*
@@ -8,14 +9,18 @@
 // the derivation is in nnx/ops/gru.py.  REAL is float or double.
 //
 //   x, gates (T, N, S, 3H), states and u_n (T, N, S, H), h0 (S, N, H), weight (S, 3H, H),
-//   bias (S, 3H) or null
+//   across (S, H, 3H), the same transposed, bias (S, 3H) or null
 //
 // One block for one sequence and direction, blockIdx = (sequence, s).  UNITS >= H is how many
 // units there is room for; 3 * UNITS threads.
 //
 //     thread      0 ... UNITS-1 | UNITS ... | 2 UNITS ...      gate = thread / UNITS
-//     forward     row of W of r | z | n  of its unit, in registers
+//     forward     row of W of r | z | n  of its unit
 //     backward    column of W, the rows of r | z | n
+//
+// A thread keeps the first HELD weights of its row or column in registers.  With 32 or 64 units
+// these are all; with 128, whose weights are 192 KB, the rest is read again at each step, from the
+// first-level cache, neighbouring threads from neighbouring addresses.
 //
 // The state stays on the chip.  Direction 1 sweeps from time T-1 back; a sequence that has ended
 // (t >= lengths[n]) keeps its state.
@@ -29,12 +34,26 @@ __device__ __forceinline__ int time_of(int k, int s, int steps) {
     return s == 0 ? k : steps - 1 - k;
 }
 
-template <int UNITS>
-__device__ __forceinline__ REAL product(const REAL (&w)[UNITS], const REAL* vector) {
+constexpr int MOST_HELD = sizeof(REAL) == 4 ? 96 : 48;  // of 128 units, 170 registers a thread
+
+// The weights of a thread: `first` is its first weight, the next one `step` elements on.
+template <int HELD>
+__device__ __forceinline__ void hold(REAL (&w)[HELD], const REAL* first, int step, int count) {
+#pragma unroll
+    for (int i = 0; i < HELD; ++i) w[i] = i < count ? first[(long long)i * step] : REAL(0);
+}
+
+template <int UNITS, int HELD>
+__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first, int step,
+                                        int count, const REAL* vector) {
     REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
 #pragma unroll
-    for (int i = 0; i < UNITS; ++i) sum[i % 4] += w[i] * vector[i];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for (int i = 0; i < HELD; ++i) sum[i % 4] += w[i] * vector[i];
+    REAL rest = 0;
+    if (UNITS > HELD)
+#pragma unroll 8
+        for (int i = HELD; i < count; ++i) rest += first[(long long)i * step] * vector[i];
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest;
 }
 
 // What a thread is, and where its unit stands.
@@ -64,8 +83,8 @@ __device__ __forceinline__ Place place_of_thread(const long long* lengths, int s
 }
 
 // The threads of gate n keep the state: by the time that they have u_n, r and z are known too.
-template <int UNITS, bool AFTER>
-__device__ __forceinline__ void sweep(const REAL* x, const REAL* h0, const REAL* weight,
+template <int UNITS, int HELD, bool AFTER>
+__device__ __forceinline__ void sweep(const REAL* x, const REAL* h0, const REAL* across,
                                       const REAL* bias, const long long* lengths, REAL* states,
                                       REAL* gates, REAL* u_n, int steps, int n, int directions,
                                       int hidden) {
@@ -74,10 +93,10 @@ __device__ __forceinline__ void sweep(const REAL* x, const REAL* h0, const REAL*
     const Place p = place_of_thread<UNITS>(lengths, steps, n, directions, hidden);
     const int column = p.gate * hidden + p.unit;
 
-    REAL w[UNITS];
-    const REAL* row = weight + ((long long)p.s * 3 * hidden + column) * hidden;
-#pragma unroll
-    for (int i = 0; i < UNITS; ++i) w[i] = p.used && i < hidden ? row[i] : REAL(0);
+    const int count = p.used ? hidden : 0;
+    REAL w[HELD];
+    const REAL* weights = across + (long long)p.s * hidden * 3 * hidden + column;
+    hold(w, weights, 3 * hidden, count);
     const REAL b = p.used && bias ? bias[p.s * 3 * hidden + column] : REAL(0);
 
     REAL own_h = p.used ? h0[p.state] : REAL(0);
@@ -93,9 +112,11 @@ __device__ __forceinline__ void sweep(const REAL* x, const REAL* h0, const REAL*
         if (p.used && k + 1 < steps)
             ahead = x[(p.first + time_of(k + 1, p.s, steps) * p.stride) * 3 * hidden + column];
 
-        REAL value = 0, u = 0;  // of this thread's gate
+        REAL value = 0, last = 0;  // of this thread's gate; its u
         if (t < p.length) {     // the same for the whole block
-            if (AFTER || p.gate < 2) u = product(w, h) + b;
+            REAL u = 0;
+            if (AFTER || p.gate < 2) u = product<UNITS>(w, weights, 3 * hidden, count, h) + b;
+            last = u;
             if (p.gate < 2) {
                 value = sigmoid(here + u);
                 active[threadIdx.x] = value;
@@ -104,9 +125,10 @@ __device__ __forceinline__ void sweep(const REAL* x, const REAL* h0, const REAL*
             __syncthreads();
             if (p.gate == 2) {
                 if (AFTER)
-                    value = tanh(here + active[p.unit] * u);
+                    u *= active[p.unit];
                 else
-                    value = tanh(here + (product(w, rh) + b));
+                    u = product<UNITS>(w, weights, 3 * hidden, count, rh) + b;
+                value = tanh(here + u);
                 const REAL z = active[UNITS + p.unit];
                 own_h = (REAL(1) - z) * value + z * own_h;
                 h[p.unit] = own_h;
@@ -116,7 +138,7 @@ __device__ __forceinline__ void sweep(const REAL* x, const REAL* h0, const REAL*
         if (p.used) {
             gates[now * 3 * hidden + column] = value;
             if (p.gate == 2) states[now * hidden + p.unit] = own_h;
-            if (p.gate == 2 && AFTER) u_n[now * hidden + p.unit] = u;
+            if (p.gate == 2 && AFTER) u_n[now * hidden + p.unit] = last;
         }
     }
 }
@@ -137,7 +159,7 @@ __device__ __forceinline__ Step read_step(const REAL* gy, const REAL* gates, con
                 gy[now * hidden + p.unit]};
 }
 
-template <int UNITS, bool AFTER>
+template <int UNITS, int HELD, bool AFTER>
 __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n, const REAL* gates,
                                                const REAL* u_n, const REAL* states,
                                                const REAL* h0, const REAL* weight,
@@ -148,11 +170,10 @@ __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
     __shared__ REAL part[3 * UNITS];
     const Place p = place_of_thread<UNITS>(lengths, steps, n, directions, hidden);
 
-    REAL w[UNITS];
-    const REAL* column = weight + (long long)(p.s * 3 + p.gate) * hidden * hidden + p.unit;
-#pragma unroll
-    for (int i = 0; i < UNITS; ++i)
-        w[i] = p.used && i < hidden ? column[(long long)i * hidden] : REAL(0);
+    const int count = p.used ? hidden : 0;
+    REAL w[HELD];
+    const REAL* weights = weight + (long long)(p.s * 3 + p.gate) * hidden * hidden + p.unit;
+    hold(w, weights, hidden, count);
 
     REAL gh = 0;
     Step ahead = {0, 0, 0, 0, 0, 0};
@@ -193,7 +214,9 @@ __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
             }
         }
         __syncthreads();
-        if (AFTER || p.gate == 2) part[threadIdx.x] = product(w, gradient + p.gate * UNITS);
+        if (AFTER || p.gate == 2)
+            part[threadIdx.x] =
+                product<UNITS>(w, weights, hidden, count, gradient + p.gate * UNITS);
         __syncthreads();
         if (!AFTER) {  // the gradient of r h is known now, and so that of r
             if (p.leads) {
@@ -203,7 +226,9 @@ __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
                 direct += g_rh * here.r;
             }
             __syncthreads();
-            if (p.gate < 2) part[threadIdx.x] = product(w, gradient + p.gate * UNITS);
+            if (p.gate < 2)
+                part[threadIdx.x] =
+                    product<UNITS>(w, weights, hidden, count, gradient + p.gate * UNITS);
             __syncthreads();
         }
         if (p.leads) {
@@ -224,23 +249,33 @@ __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
 }
 
 extern "C" __global__ void __launch_bounds__(96)
-gru_sequence_after_32(const REAL* __restrict__ x, const REAL* __restrict__ h0,
-                     const REAL* __restrict__ weight, const REAL* __restrict__ bias,
-                     const long long* __restrict__ lengths, REAL* __restrict__ states,
-                     REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
-                     int directions, int hidden) {
-    sweep<32, true>(x, h0, weight, bias, lengths, states, gates, u_n, steps, n,
-                    directions, hidden);
+gru_sequence_after_32(
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
+    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
+    REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
+    int directions, int hidden) {
+    sweep<32, 32, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n, directions,
+                        hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(192)
-gru_sequence_after_64(const REAL* __restrict__ x, const REAL* __restrict__ h0,
-                     const REAL* __restrict__ weight, const REAL* __restrict__ bias,
-                     const long long* __restrict__ lengths, REAL* __restrict__ states,
-                     REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
-                     int directions, int hidden) {
-    sweep<64, true>(x, h0, weight, bias, lengths, states, gates, u_n, steps, n,
-                    directions, hidden);
+gru_sequence_after_64(
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
+    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
+    REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
+    int directions, int hidden) {
+    sweep<64, 64, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n, directions,
+                        hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(384)
+gru_sequence_after_128(
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
+    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
+    REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
+    int directions, int hidden) {
+    sweep<128, MOST_HELD, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n,
+                                directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(96)
@@ -250,8 +285,8 @@ gru_sequence_backward_after_32(
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
     REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
     int directions, int hidden) {
-    sweep_backward<32, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx, gu, gh0,
-                             steps, n, directions, hidden);
+    sweep_backward<32, 32, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
+                                 gu, gh0, steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(192)
@@ -261,28 +296,49 @@ gru_sequence_backward_after_64(
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
     REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
     int directions, int hidden) {
-    sweep_backward<64, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx, gu, gh0,
-                             steps, n, directions, hidden);
+    sweep_backward<64, 64, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
+                                 gu, gh0, steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(384)
+gru_sequence_backward_after_128(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
+    const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
+    int directions, int hidden) {
+    sweep_backward<128, MOST_HELD, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
+                                         gu, gh0, steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(96)
-gru_sequence_before_32(const REAL* __restrict__ x, const REAL* __restrict__ h0,
-                     const REAL* __restrict__ weight, const REAL* __restrict__ bias,
-                     const long long* __restrict__ lengths, REAL* __restrict__ states,
-                     REAL* __restrict__ gates, int steps, int n,
-                     int directions, int hidden) {
-    sweep<32, false>(x, h0, weight, bias, lengths, states, gates, 0, steps, n,
-                    directions, hidden);
+gru_sequence_before_32(
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
+    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
+    REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
+    int directions, int hidden) {
+    sweep<32, 32, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n, directions,
+                         hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(192)
-gru_sequence_before_64(const REAL* __restrict__ x, const REAL* __restrict__ h0,
-                     const REAL* __restrict__ weight, const REAL* __restrict__ bias,
-                     const long long* __restrict__ lengths, REAL* __restrict__ states,
-                     REAL* __restrict__ gates, int steps, int n,
-                     int directions, int hidden) {
-    sweep<64, false>(x, h0, weight, bias, lengths, states, gates, 0, steps, n,
-                    directions, hidden);
+gru_sequence_before_64(
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
+    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
+    REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
+    int directions, int hidden) {
+    sweep<64, 64, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n, directions,
+                         hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(384)
+gru_sequence_before_128(
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
+    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
+    REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
+    int directions, int hidden) {
+    sweep<128, MOST_HELD, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n,
+                                 directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(96)
@@ -290,10 +346,10 @@ gru_sequence_backward_before_32(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
     const REAL* __restrict__ states, const REAL* __restrict__ h0,
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n, int directions,
-    int hidden) {
-    sweep_backward<32, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx, 0, gh0,
-                             steps, n, directions, hidden);
+    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
+    int directions, int hidden) {
+    sweep_backward<32, 32, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
+                                  0, gh0, steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(192)
@@ -301,8 +357,19 @@ gru_sequence_backward_before_64(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
     const REAL* __restrict__ states, const REAL* __restrict__ h0,
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n, int directions,
-    int hidden) {
-    sweep_backward<64, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx, 0, gh0,
-                             steps, n, directions, hidden);
+    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
+    int directions, int hidden) {
+    sweep_backward<64, 64, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
+                                  0, gh0, steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(384)
+gru_sequence_backward_before_128(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
+    const REAL* __restrict__ states, const REAL* __restrict__ h0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
+    int directions, int hidden) {
+    sweep_backward<128, MOST_HELD, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
+                                          0, gh0, steps, n, directions, hidden);
 }

@@ -5,7 +5,8 @@
 //
 //   lstm_cell               the elementwise half of one time step, when a matrix product has made
 //                           u = W h[t-1] for all sequences at once
-//   lstm_sequence_*         the whole sweep over time in one launch, for at most 32 or 64 units
+//   lstm_sequence_*         the whole sweep over time in one launch, for at most 32, 64 or 128
+//                           units
 //   each with _backward
 //
 // Portable twins: Backend.lstm_cell, lstm_sequence and their backward in
@@ -16,14 +17,15 @@
 //   z, gates          (T, N, S, 4H)   pre-activations but for u; i, f, g, o
 //   states, cells     (T, N, S, H)    h and c after each step, at the step's own time
 //   h, c, u           (S, N, H), (S, N, H), (S, N, 4H)   of one step
-//   weight            (S, 4H, H)
+//   weight            (S, 4H, H); across (S, H, 4H), the same transposed
 //
 // Direction 0 sweeps from time 0 on, direction 1 from time T-1 back: step k is time k or T-1-k.
 // A sequence that has ended (t >= lengths[n]) keeps its state, whichever way the sweep goes.
 //
 // Bytes per unit and step, float.  Cell: forward reads 4 z, 4 u, c and writes 4 gates, c, h and
 // their copies in cells and states, 68; backward about the same.  Sequence: forward reads 4 z and
-// writes 4 gates, c and h, 40; the weights are read once, the state never leaves the chip.
+// writes 4 gates, c and h, 40; the state never leaves the chip, and the weights are read once, but
+// for those beyond HELD columns, which are read at each step, from the first-level cache.
 
 __device__ __forceinline__ REAL sigmoid(REAL x) { return REAL(1) / (REAL(1) + exp(-x)); }
 
@@ -131,24 +133,43 @@ lstm_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
 // each other.  UNITS >= H is how many units there is room for, 4 * UNITS threads.
 //
 //     thread      0 ... UNITS-1 | UNITS ... | 2 UNITS ... | 3 UNITS ...      gate = thread / UNITS
-//     forward     row of W of gate i        | f | g | o  of its unit, in registers
+//     forward     row of W of gate i        | f | g | o  of its unit
 //     backward    column of W, the rows of gate i | f | g | o
+//
+// A thread keeps the first HELD weights of its row or column in registers.  With 32 or 64 units
+// these are all; 128 units have 512 threads, and 256 KB of weights, as much as all registers of a
+// multiprocessor: so half of them (doubles: three quarters) are read again at each step,
+// neighbouring threads from neighbouring addresses.
 //
 // A step is a product of the weights with a vector in shared memory (h, or the gradients of the
 // gates), a barrier, the elementwise part by the first UNITS threads, a barrier.  What the next
 // step reads from memory is asked for before the product, so that it is there in time.
 
-template <int UNITS>
-__device__ __forceinline__ REAL product(const REAL (&w)[UNITS], const REAL* vector) {
-    REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
+constexpr int HALF_HELD = sizeof(REAL) == 4 ? 64 : 32;  // of 128 units, with 128 registers a thread
+
+// The weights of a thread: `first` is its first weight, the next one `step` elements on.
+template <int HELD>
+__device__ __forceinline__ void hold(REAL (&w)[HELD], const REAL* first, int step, int count) {
 #pragma unroll
-    for (int i = 0; i < UNITS; ++i) sum[i % 4] += w[i] * vector[i];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for (int i = 0; i < HELD; ++i) w[i] = i < count ? first[(long long)i * step] : REAL(0);
 }
 
-template <int UNITS>
+template <int UNITS, int HELD>
+__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first, int step,
+                                        int count, const REAL* vector) {
+    REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
+#pragma unroll
+    for (int i = 0; i < HELD; ++i) sum[i % 4] += w[i] * vector[i];
+    REAL rest = 0;
+    if (UNITS > HELD)
+#pragma unroll 8
+        for (int i = HELD; i < count; ++i) rest += first[(long long)i * step] * vector[i];
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest;
+}
+
+template <int UNITS, int HELD>
 __device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL* c0,
-                                      const REAL* weight, const long long* lengths, REAL* states,
+                                      const REAL* across, const long long* lengths, REAL* states,
                                       REAL* gates, REAL* cells, int steps, int n, int directions,
                                       int hidden) {
     alignas(16) __shared__ REAL h[UNITS];
@@ -158,10 +179,10 @@ __device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL*
     const bool used = unit < hidden;
     const long long length = lengths ? lengths[sequence] : steps;
 
-    REAL w[UNITS];
-    const REAL* row = weight + ((long long)(s * 4 + gate) * hidden + unit) * hidden;
-#pragma unroll
-    for (int i = 0; i < UNITS; ++i) w[i] = used && i < hidden ? row[i] : REAL(0);
+    const int column = gate * hidden + unit, count = used ? hidden : 0;
+    REAL w[HELD];
+    const REAL* weights = across + (long long)s * hidden * 4 * hidden + column;
+    hold(w, weights, 4 * hidden, count);
 
     const long long start = ((long long)s * n + sequence) * hidden + unit;
     REAL own_h = used ? h0[start] : REAL(0), own_c = used ? c0[start] : REAL(0);
@@ -170,7 +191,6 @@ __device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL*
 
     const long long first = (long long)sequence * directions + s;
     const long long stride = (long long)n * directions;
-    const int column = gate * hidden + unit;
     REAL ahead = used ? z[(first + time_of(0, s, steps) * stride) * 4 * hidden + column] : REAL(0);
     for (int k = 0; k < steps; ++k) {
         const int t = time_of(k, s, steps);
@@ -181,7 +201,7 @@ __device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL*
 
         REAL value = 0;
         if (t < length) {  // the same for the whole block
-            value = here + product(w, h);
+            value = here + product<UNITS>(w, weights, 4 * hidden, count, h);
             value = gate == 2 ? tanh(value) : sigmoid(value);
             active[threadIdx.x] = value;
             __syncthreads();
@@ -218,7 +238,7 @@ __device__ __forceinline__ Step read_step(const REAL* gates, const REAL* cells, 
                 k == 0 ? c0[start] : cells[earlier * hidden + unit], gy[now * hidden + unit]};
 }
 
-template <int UNITS>
+template <int UNITS, int HELD>
 __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n, const REAL* gc_n,
                                                const REAL* gates, const REAL* cells,
                                                const REAL* c0, const REAL* weight,
@@ -232,11 +252,10 @@ __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
     const bool used = unit < hidden, leads = used && gate == 0;
     const long long length = lengths ? lengths[sequence] : steps;
 
-    REAL w[UNITS];
-    const REAL* column = weight + (long long)(s * 4 + gate) * hidden * hidden + unit;
-#pragma unroll
-    for (int i = 0; i < UNITS; ++i)
-        w[i] = used && i < hidden ? column[(long long)i * hidden] : REAL(0);
+    const int count = used ? hidden : 0;
+    REAL w[HELD];
+    const REAL* weights = weight + (long long)(s * 4 + gate) * hidden * hidden + unit;
+    hold(w, weights, hidden, count);
 
     const long long start = ((long long)s * n + sequence) * hidden + unit;
     const long long first = (long long)sequence * directions + s;
@@ -272,7 +291,8 @@ __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
                 gc = g.c;
             }
             __syncthreads();
-            part[threadIdx.x] = product(w, gradient + gate * UNITS);
+            part[threadIdx.x] =
+                product<UNITS>(w, weights, hidden, count, gradient + gate * UNITS);
             __syncthreads();
             if (leads)
                 gh = (part[unit] + part[UNITS + unit]) +
@@ -288,40 +308,60 @@ __device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
 
 extern "C" __global__ void __launch_bounds__(128)
 lstm_sequence_32(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                 const REAL* __restrict__ c0, const REAL* __restrict__ weight,
+                 const REAL* __restrict__ c0, const REAL* __restrict__ across,
                  const long long* __restrict__ lengths, REAL* __restrict__ states,
                  REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
                  int directions, int hidden) {
-    sweep<32>(z, h0, c0, weight, lengths, states, gates, cells, steps, n, directions, hidden);
+    sweep<32, 32>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
+                  hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 lstm_sequence_64(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                 const REAL* __restrict__ c0, const REAL* __restrict__ weight,
+                 const REAL* __restrict__ c0, const REAL* __restrict__ across,
                  const long long* __restrict__ lengths, REAL* __restrict__ states,
                  REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
                  int directions, int hidden) {
-    sweep<64>(z, h0, c0, weight, lengths, states, gates, cells, steps, n, directions, hidden);
+    sweep<64, 64>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
+                  hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(512)
+lstm_sequence_128(const REAL* __restrict__ z, const REAL* __restrict__ h0,
+                  const REAL* __restrict__ c0, const REAL* __restrict__ across,
+                  const long long* __restrict__ lengths, REAL* __restrict__ states,
+                  REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
+                  int directions, int hidden) {
+    sweep<128, HALF_HELD>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
+                          hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
-lstm_sequence_backward_32(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
-                          const REAL* __restrict__ gc_n, const REAL* __restrict__ gates,
-                          const REAL* __restrict__ cells, const REAL* __restrict__ c0,
-                          const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-                          REAL* __restrict__ gz, REAL* __restrict__ gh0, REAL* __restrict__ gc0,
-                          int steps, int n, int directions, int hidden) {
-    sweep_backward<32>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0, steps, n,
-                       directions, hidden);
+lstm_sequence_backward_32(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
+    const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
+    REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
+    sweep_backward<32, 32>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
+                           steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-lstm_sequence_backward_64(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
-                          const REAL* __restrict__ gc_n, const REAL* __restrict__ gates,
-                          const REAL* __restrict__ cells, const REAL* __restrict__ c0,
-                          const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-                          REAL* __restrict__ gz, REAL* __restrict__ gh0, REAL* __restrict__ gc0,
-                          int steps, int n, int directions, int hidden) {
-    sweep_backward<64>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0, steps, n,
-                       directions, hidden);
+lstm_sequence_backward_64(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
+    const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
+    REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
+    sweep_backward<64, 64>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
+                           steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(512)
+lstm_sequence_backward_128(
+    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
+    const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
+    const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
+    REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
+    sweep_backward<128, HALF_HELD>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
+                                   steps, n, directions, hidden);
 }

@@ -8,7 +8,7 @@ import pytest
 # As for the LSTM: another order of additions in a step's product, and a GPU's exponentials.
 RTOL = {"float32": 1e-5, "float64": 1e-14}
 
-# T, N, S, H, lengths.  Up to 64 units the whole sweep is one launch, beyond it launches per step.
+# T, N, S, H, lengths.  Up to 128 units the whole sweep is one launch, beyond it launches per step.
 SEQUENCES = {
     "one of everything": (1, 1, 1, 1, None),
     "31 units": (4, 2, 1, 31, None),
@@ -18,9 +18,12 @@ SEQUENCES = {
     "lengths": (5, 4, 1, 6, [5, 1, 3, 4]),
     "lengths, both directions": (5, 4, 2, 6, [2, 5, 1, 3]),
     "65 units": (3, 2, 1, 65, None),
-    "66 units, both directions": (3, 2, 2, 66, None),
-    "70 units, lengths": (4, 3, 1, 70, [1, 4, 2]),
-    "70 units, lengths, both directions": (4, 3, 2, 70, [3, 1, 4]),
+    "97 units, lengths, both directions": (3, 2, 2, 97, [3, 1]),
+    "128 units": (2, 1, 1, 128, None),
+    "129 units": (3, 2, 1, 129, None),
+    "130 units, both directions": (3, 2, 2, 130, None),
+    "130 units, lengths": (4, 3, 1, 130, [1, 4, 2]),
+    "130 units, lengths, both directions": (4, 3, 2, 130, [3, 1, 4]),
 }
 SIZES = [(1, 1), (3, 11), (2, 16), (7, 40), (1, 300)]
 VARIANTS = pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
@@ -96,12 +99,16 @@ def arguments(real, steps, n, directions, hidden, lengths):
 @pytest.mark.kernels(
     "gru_sequence_after_32",
     "gru_sequence_after_64",
+    "gru_sequence_after_128",
     "gru_sequence_backward_after_32",
     "gru_sequence_backward_after_64",
+    "gru_sequence_backward_after_128",
     "gru_sequence_before_32",
     "gru_sequence_before_64",
+    "gru_sequence_before_128",
     "gru_sequence_backward_before_32",
     "gru_sequence_backward_before_64",
+    "gru_sequence_backward_before_128",
     "gru_cell",
     "gru_cell_backward",
     "gru_reset",
@@ -110,8 +117,8 @@ def arguments(real, steps, n, directions, hidden, lengths):
     "gru_update_backward",
 )
 def test_every_gru_kernel(cuda, real):
-    """The three ways through a sequence, in both variants."""
-    for case in ("32 units, both directions", "33 units", "65 units"):
+    """Every way through a sequence, in both variants."""
+    for case in ("32 units, both directions", "33 units", "65 units", "129 units"):
         for after in (True, False):
             cuda.agree(sequence(after), *arguments(real, *SEQUENCES[case]), rtol=RTOL[real])
 
@@ -123,7 +130,7 @@ def test_gru_sequence(cuda, real, case, after):
 
 
 @VARIANTS
-@pytest.mark.parametrize("case", ["31 units", "65 units"])
+@pytest.mark.parametrize("case", ["31 units", "129 units"])
 def test_without_bias(cuda, case, after):
     given = arguments("float64", *SEQUENCES[case])
     cuda.agree(sequence(after, biased=False), *given, rtol=1e-14)

@@ -75,7 +75,7 @@ LAYERS = {
         {"lstm_sequence_32", "lstm_sequence_backward_32"},
     ),
     "LSTM of many units": (
-        lambda d: nn.LSTM(3, 66, bidirectional=True, dtype=d),
+        lambda d: nn.LSTM(3, 130, bidirectional=True, dtype=d),
         (3, 2, 3),
         {"lstm_cell", "lstm_cell_backward"},
     ),
@@ -85,7 +85,7 @@ LAYERS = {
         {"gru_sequence_after_32", "gru_sequence_backward_after_32"},
     ),
     "GRU of many units": (
-        lambda d: nn.GRU(3, 66, dtype=d),
+        lambda d: nn.GRU(3, 130, dtype=d),
         (3, 2, 3),
         {"gru_cell", "gru_cell_backward"},
     ),

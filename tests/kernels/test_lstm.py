@@ -9,7 +9,7 @@ import pytest
 # of a GPU are exact to 2 units in the last place; over a few steps the errors stay that small.
 RTOL = {"float32": 1e-5, "float64": 1e-14}
 
-# T, N, S, H, lengths.  Up to 64 units the whole sweep is one launch, beyond it a launch per step.
+# T, N, S, H, lengths.  Up to 128 units the whole sweep is one launch, beyond it a launch per step.
 SEQUENCES = {
     "one of everything": (1, 1, 1, 1, None),
     "31 units": (4, 2, 1, 31, None),
@@ -19,9 +19,12 @@ SEQUENCES = {
     "lengths": (5, 4, 1, 6, [5, 1, 3, 4]),
     "lengths, both directions": (5, 4, 2, 6, [2, 5, 1, 3]),
     "65 units": (3, 2, 1, 65, None),
-    "66 units, both directions": (3, 2, 2, 66, None),
-    "70 units, lengths": (4, 3, 1, 70, [1, 4, 2]),
-    "70 units, lengths, both directions": (4, 3, 2, 70, [3, 1, 4]),
+    "97 units, lengths, both directions": (3, 2, 2, 97, [3, 1]),
+    "128 units": (2, 1, 1, 128, None),
+    "129 units": (3, 2, 1, 129, None),
+    "130 units, both directions": (3, 2, 2, 130, None),
+    "130 units, lengths": (4, 3, 1, 130, [1, 4, 2]),
+    "130 units, lengths, both directions": (4, 3, 2, 130, [3, 1, 4]),
 }
 
 
@@ -69,14 +72,16 @@ def arguments(real, steps, n, directions, hidden, lengths):
 @pytest.mark.kernels(
     "lstm_sequence_32",
     "lstm_sequence_64",
+    "lstm_sequence_128",
     "lstm_sequence_backward_32",
     "lstm_sequence_backward_64",
+    "lstm_sequence_backward_128",
     "lstm_cell",
     "lstm_cell_backward",
 )
 def test_every_lstm_kernel(cuda, real):
-    """The three ways through a sequence, each on a case of its own."""
-    for case in ("32 units, both directions", "33 units", "65 units"):
+    """Every way through a sequence, each on a case of its own."""
+    for case in ("32 units, both directions", "33 units", "65 units", "129 units"):
         cuda.agree(sequence, *arguments(real, *SEQUENCES[case]), rtol=RTOL[real])
 
 

@@ -75,11 +75,11 @@ GRU_RESET_BACKWARD = _cell(
 )
 SWEEP_AFTER = _sweeps(
     "gru_sequence_after",
-    "x:in h0:in weight:in bias:in? lengths:in?:i64 states:out gates:out u_n:out",
+    "x:in h0:in across:in bias:in? lengths:in?:i64 states:out gates:out u_n:out",
 )
 SWEEP_BEFORE = _sweeps(
     "gru_sequence_before",
-    "x:in h0:in weight:in bias:in? lengths:in?:i64 states:out gates:out",
+    "x:in h0:in across:in bias:in? lengths:in?:i64 states:out gates:out",
 )
 SWEEP_BACKWARD_AFTER = _sweeps(
     "gru_sequence_backward_after",
@@ -217,7 +217,8 @@ class CudaGRU(GRUKernels):
             if reset_after:
                 arrays["u_n"] = u_n
             kernel = sweeps[room(shape[3])]
-            launch(kernel, self.modules, h0=h0, weight=weight_hh, **arrays, **sizes(*shape))
+            across = self.xp.matrix_transpose(weight_hh)
+            launch(kernel, self.modules, h0=h0, across=across, **arrays, **sizes(*shape))
         elif reset_after:
             self._steps_after(h0, weight_hh, u_n, arrays)
         else:

@@ -49,7 +49,7 @@ LSTM_SEQUENCE = {
         Kernel(
             "lstm.cu",
             f"lstm_sequence_{units}",
-            f"z:in h0:in c0:in weight:in lengths:in?:i64 states:out gates:out cells:out {SWEEP}",
+            f"z:in h0:in c0:in across:in lengths:in?:i64 states:out gates:out cells:out {SWEEP}",
             one_block_each(4 * units),
         )
     )
@@ -134,7 +134,8 @@ class CudaLSTM(LSTMKernels):
         arrays = {"z": z, "lengths": lengths, "states": states, "gates": gates, "cells": cells}
         if shape[3] <= MOST_UNITS:
             kernel = LSTM_SEQUENCE[room(shape[3])]
-            launch(kernel, self.modules, h0=h0, c0=c0, weight=weight_hh, **arrays, **sizes(*shape))
+            across = xp.matrix_transpose(weight_hh)
+            launch(kernel, self.modules, h0=h0, c0=c0, across=across, **arrays, **sizes(*shape))
         else:
             self._lstm_steps(h0, c0, weight_hh, arrays)
         saved = Saved((gates, cells, states, h0, c0, weight_hh, None, lengths))

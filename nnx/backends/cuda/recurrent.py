@@ -3,7 +3,7 @@
 Two ways through a sequence, for layers of the shapes that `portable/recurrent.py` lists:
 
 - few hidden units (at most `MOST_UNITS`): the whole sweep in one launch, one block for each
-  sequence and direction, the recurrent weights in registers;
+  sequence and direction, the recurrent weights in registers, or as many as fit;
 - more: per step one product for all sequences and directions, and one launch of the cell.
 
 Either way the products over all time steps, the input's and those of the weight gradients, are
@@ -18,7 +18,7 @@ from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch
 
 Array = Any
 
-UNITS = (32, 64)  # the sizes that the sweep kernels are compiled for
+UNITS = (32, 64, 128)  # the sizes that the sweep kernels are compiled for
 MOST_UNITS = UNITS[-1]
 
 SWEEP = "steps:i32 n:i32 directions:i32 hidden:i32"
