@@ -34,7 +34,7 @@ class Progress(Callback):
 
             self.bar = progress.Progress(
                 progress.TextColumn("{task.description}"),
-                progress.BarColumn(bar_width=28),
+                progress.BarColumn(bar_width=20),
                 progress.MofNCompleteColumn(),
                 progress.TextColumn("{task.fields[shown]}"),
                 progress.TimeRemainingColumn(compact=True),
@@ -60,10 +60,13 @@ class Progress(Callback):
         self.due = time.perf_counter() + EVERY
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        row = dict(trainer.history.rows[-1])
-        seconds = row.pop("seconds")
-        del row["epoch"], row["lr"]
-        self.print(f"{_epoch(trainer, trainer.epoch)}  {_values(trainer, row)}  {seconds:.1f} s")
+        row = trainer.history.rows[-1]
+        names = ["loss", *(metric.name for metric in trainer.metrics)]
+        line = f"{_epoch(trainer, trainer.epoch)}  {_values(trainer, {n: row[n] for n in names})}"
+        validation = [trainer.show(n, row[f"val_{n}"]) for n in names if f"val_{n}" in row]
+        if validation:
+            line += f"  validation {' '.join(validation)}"  # in the same order
+        self.print(f"{line}  {row['seconds']:.1f} s")
         if self.bar is not None:
             self.bar.reset(self.task, total=trainer.batches, shown="")
             self.due = 0.0
@@ -73,7 +76,10 @@ class Progress(Callback):
             self.bar.stop()
             self.bar = None
         if trainer.interrupted:
-            self.print(f"interrupted in epoch {trainer.epoch + 1}, after step {trainer.step}")
+            where = (
+                f"in epoch {trainer.epoch + 1}" if trainer.batch else f"after epoch {trainer.epoch}"
+            )
+            self.print(f"interrupted {where}, after step {trainer.step}")
         elif trainer.stopped:
             self.print(f"stopped after epoch {trainer.epoch}: {trainer.stopped}")
 

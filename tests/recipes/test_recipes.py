@@ -164,6 +164,17 @@ def test_a_task_of_another_kind(tmp_path, tiny, capsys):
     assert again.recipe.predict_text(again, "hello").rows == [["hello", "1"]]
 
 
+def test_the_best_weights_are_those_that_count(tmp_path, tiny):
+    """With a rate so high that the loss jumps: the last epoch is not the best."""
+    run = recipes.train(tiny, out=tmp_path, progress=False, lr=1.15, epochs=7)
+    x, t = tiny.data(run.options).test
+    best, _ = load(run.folder / "best.safetensors")
+    last = load_state(run.checkpoint)[1]
+    errors = [np.abs(x * w["0.weight"] + w["0.bias"] - t).mean() for w in (best, last)]
+    assert errors[0] < 0.9 * errors[1]
+    assert run.result["mae"] == pytest.approx(errors[0], rel=1e-4)
+
+
 def bits(path):
     state, weights, _ = load_state(path)
     optimizer = state["optimizer"]["state"]

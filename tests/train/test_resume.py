@@ -246,6 +246,24 @@ def test_another_model_optimizer_or_callbacks_are_refused(task, tmp_path):
         other.load(tmp_path / "b.safetensors")
 
 
+def test_early_stopping_counts_on(task, tmp_path):
+    """Two epochs without improvement, a resume, and one more are three."""
+
+    def stopping():
+        return [EarlyStopping(3, monitor="lr", restore_best=True)]
+
+    first, loader = task.trainer(stopping())
+    first.fit(loader, epochs=3)
+    first.save(tmp_path / "a")
+    second, loader = task.trainer(stopping())
+    second.load(tmp_path / "a")
+    second.fit(loader, epochs=5)
+    assert second.epoch == 4 and "not improved for 3 epochs" in second.stopped
+    whole, loader = task.trainer(stopping())
+    whole.fit(loader, epochs=1)  # the best epoch: the rate never improves on the first
+    assert bits(second.model.state_dict()) == bits(whole.model.state_dict())
+
+
 def test_another_batch_size_is_refused(task, tmp_path):
     trainer, loader = task.trainer()
     trainer.fit(loader, epochs=1)
