@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from cuda_cpu import CpuFactory, why_unavailable
+from cuda_cpu.available import skip_or_fail
 
 import nnx
 from nnx import nn, optim
 from nnx.backends import override
+from nnx.backends.cuda import CudaBackend
+from nnx.backends.launcher import Modules
 from nnx.backends.numpy import NumpyBackend
 
 # Sums in another order, and products of GPU libraries; relative to each array's largest value.
@@ -173,3 +177,80 @@ def test_optimizer_step(cuda, real, name):
 
     hold_to_numpy(cuda, body, RTOL[real])
     assert name in cuda.launched
+
+
+# ---- nothing is read back ----
+
+
+class HostRead(AssertionError):
+    """A value was read from an array, which would make the host wait for a GPU."""
+
+
+class Unreadable(np.ndarray):
+    """An array on a device that cannot be looked into, while `watched` is set."""
+
+    watched = False
+
+    def _read(self, *args, **kwargs):
+        if Unreadable.watched:
+            raise HostRead(f"a value of an array of shape {self.shape} was read")
+        return self.view(np.ndarray).item()
+
+    __bool__ = __float__ = __int__ = __index__ = item = tolist = tobytes = _read
+
+
+class Namespace:
+    """NumPy, whose functions give `Unreadable` arrays, also where NumPy gives a scalar."""
+
+    def __getattr__(self, name):
+        function = getattr(np, name)
+        if isinstance(function, type) or not callable(function):
+            return function
+        return lambda *args, **kwargs: unreadable(function(*args, **kwargs))
+
+
+def unreadable(result):
+    if isinstance(result, tuple | list):
+        return type(result)(unreadable(r) for r in result)
+    if isinstance(result, np.ndarray | np.generic):
+        return np.asarray(result).view(Unreadable)
+    return result
+
+
+@pytest.fixture(scope="module")
+def unreadable_backend():
+    skip_or_fail(why_unavailable(), "NNX_REQUIRE_HARNESS")
+    backend = CudaBackend(Namespace(), "unreadable", Modules(CpuFactory("fast"), Unreadable))
+    backend.checks_values = False
+    with override(Unreadable, backend):
+        yield backend
+    Unreadable.watched = False
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_step_reads_nothing_back(unreadable_backend, name, optimizer):
+    make, shape, _ = LAYERS[name]
+    layer = make("float32")
+    step = OPTIMIZERS[optimizer](layer.parameters()).step if list(layer.parameters()) else None
+    x = nnx.Tensor(unreadable_backend.from_numpy(np.ones(shape, "float32")), True)
+    Unreadable.watched = True
+    try:
+        y = layer(x)
+        y = y[0] if isinstance(y, tuple) else y
+        (y * y).sum().backward()
+        if step is not None:
+            step()
+    finally:
+        Unreadable.watched = False
+
+
+def test_reads_are_seen(unreadable_backend):
+    x = nnx.Tensor(unreadable_backend.from_numpy(np.ones(3, "float32")), True)
+    Unreadable.watched = True
+    try:
+        for read in (float, bool, int):
+            with pytest.raises(HostRead):
+                read(x.sum().data)
+    finally:
+        Unreadable.watched = False
