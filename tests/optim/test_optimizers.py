@@ -410,3 +410,19 @@ def test_a_state_that_does_not_fit():
         ValueError, match=r"exp_avg of parameter 0 has shape \(2,\), the parameter \(3,\)"
     ):
         other.load_state_dict(opt.state_dict())
+
+
+def test_steps_under_the_checking_backend():
+    """NNX_KERNELS=check steps twice, on copies, and compares: parameters move once."""
+    for name, options in KINDS:
+        moved = []
+        for mode in ("raw", "check"):
+            with nnx.backends.kernels(mode):
+                p, q = nn.Parameter(np.ones((70, 30), "f4")), nn.Parameter(np.ones(3, "f4"))
+                opt = getattr(optim, name)([p, q], **options)
+                for k in range(3):
+                    p.grad = np.full((70, 30), 0.5 + k, "f4")
+                    q.grad = np.full(3, -1.0 - k, "f4")
+                    opt.step()
+            moved.append([p.data[0, 0], q.data[0]])
+        np.testing.assert_allclose(moved[1], moved[0], rtol=1e-6, err_msg=name)
