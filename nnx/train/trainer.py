@@ -13,7 +13,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..backends import Array, Backend, active_backend, backend_of, use_backend
-from ..io import load_state, save_state
+from ..io import save_state
 from ..metrics import Mean, Metric
 from ..metrics import get as get_metric
 from ..nn import Module
@@ -23,6 +23,7 @@ from ..tensor import Tensor
 from ..tools.capture import Captured, capture
 from .batches import Batch, batches_of, slices_of
 from .callbacks import Callback
+from .checkpoint import restore, state_of
 from .history import History, Row
 from .interrupt import Interrupted, Interrupts
 from .nonfinite import NonFinite, find, first_spoiled
@@ -60,9 +61,14 @@ class Trainer:
         batch: how many batches of the current epoch are done.
         step: how many steps were made since the first.
         history: what they gave.
+        check_every: after how many steps the losses are read and looked at, where they lie on a
+            device; 1 stops before the faulty step is made, and finds its layer, but waits for the
+            device at each step.  In host memory every loss is looked at.
         interrupted: whether Ctrl-C ended the last `fit`.
         stopped: why the last `fit` ended early, or None.
     """
+
+    check_every = 64
 
     def __init__(
         self,
@@ -123,6 +129,8 @@ class Trainer:
         self._train = train
         self.batches = len(train) if hasattr(train, "__len__") else None
         self.interrupted, self.stopped = False, None
+        if self._resumed is None:
+            self.batch = 0  # an epoch that ended in an error begins again
         listeners = [*([self.progress] if self.progress else []), *self.callbacks]
         on_gradients = _heard(listeners, "on_gradients")
         on_step_end = _heard(listeners, "on_step_end")
@@ -139,6 +147,7 @@ class Trainer:
                     self._interrupts.check()
             except Interrupted:
                 self.interrupted = True
+                self._resumed = self.position()
                 for listener in listeners:
                     listener.on_interrupt(self)
             finally:
@@ -171,6 +180,8 @@ class Trainer:
             for heard in on_step_end:
                 heard(self)
             self._interrupts.check()
+            if self.step % self.check_every == 0:
+                self._check_losses()
 
     def _batches(self) -> Iterator[Any]:
         """The batches of this epoch; after `load`, those that the checkpoint had not seen."""
@@ -206,7 +217,8 @@ class Trainer:
 
     def _forward_and_backward(self, *batch: Tensor) -> tuple[Tensor, Any, Any]:
         loss, output, target = self.compute(batch)
-        if _costs_nothing_to_read(loss.data) and not math.isfinite(loss.data):
+        look = self.check_every == 1 or _costs_nothing_to_read(loss.data)
+        if look and not math.isfinite(loss.data):
             raise self._non_finite(batch, float(loss.data))
         # Only now, so that the gradients of the step before are still there to be looked at.
         self.optimizer.zero_grad()
@@ -221,8 +233,8 @@ class Trainer:
         """The epoch's row of the history."""
         if self.batch == 0:
             raise ValueError("fit: the training data gave no batch; an iterator can be walked once")
-        losses = self.running_loss.parts.values()
-        self._check_epoch(losses)
+        losses = self._check_losses()
+        self._check_parameters()
         row: Row = {"epoch": self.epoch + 1, "loss": self.running_loss.compute()}
         row |= {metric.name: metric.compute() for metric in self.metrics}
         if validation is not None:
@@ -261,18 +273,23 @@ class Trainer:
             layer,
         )
 
-    def _check_epoch(self, losses: list[float]) -> None:
-        """For devices, where the loss is not read at each step; and for the last step's update."""
+    def _check_losses(self) -> list[float]:
+        """The losses of this epoch, read from the device, if they are finite."""
+        losses = self.running_loss.parts.values()
         bad = next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), None)
+        if bad is None:
+            return losses
+        step = self.step - len(losses) + bad + 1
+        raise NonFinite(
+            f"the loss became {losses[bad]} in step {step} (epoch {self.epoch + 1}, batch "
+            f"{bad + 1}); it was noticed after step {self.step}. With check_every = 1, or on the "
+            "numpy backend, the same run stops in that step and names the layer",
+            step,
+        )
+
+    def _check_parameters(self) -> None:
+        """After the last step of an epoch: no loss has shown yet what its update did."""
         spoiled = first_spoiled((name, p.data) for name, p in self.model.named_parameters())
-        if bad is not None:
-            step = self.step - len(losses) + bad + 1
-            raise NonFinite(
-                f"the loss became {losses[bad]} in step {step} (epoch {self.epoch + 1}, batch "
-                f"{bad + 1}); it was noticed at the end of the epoch. On the numpy backend the "
-                "same run stops in that step and names the layer",
-                step,
-            )
         if spoiled:
             raise NonFinite(
                 f"a parameter is not finite after step {self.step} (epoch {self.epoch + 1}): "
@@ -353,29 +370,18 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the next steps depend on, but the model's own state."""
-        return {
-            "epoch": self.epoch,
-            "batch": self.batch,
-            "step": self.step,
-            "optimizer": self.optimizer.state_dict(),
-            "callbacks": self._callback_states(),
-            "loader": self._train.state_dict() if hasattr(self._train, "state_dict") else None,
-            "random": default_generator().state(),
-            "history": self.history.state_dict(),
-            "running": {
-                "loss": self.running_loss.state_dict(),
-                "metrics": [metric.state_dict() for metric in self.metrics],
-            },
-        }
+        return state_of(self)
 
-    def _callback_states(self) -> list[tuple[str, dict[str, Any]]]:
-        states = [(type(c).__name__, c.state_dict()) for c in self.callbacks]
-        return [(name, state) for name, state in states if state]
+    def position(self) -> dict[str, Any]:
+        """Where the training data and the shared generator are, or will be set before a step."""
+        if self._resumed is not None:
+            return self._resumed
+        loader = self._train.state_dict() if hasattr(self._train, "state_dict") else None
+        return {"loader": loader, "random": default_generator().state()}
 
     def save(self, path: str | os.PathLike[str], config: dict[str, Any] | None = None) -> None:
         """Write a checkpoint: the model's weights under their own names, and the state beside."""
-        header = {"config": config or {}}
-        save_state(path, self.state_dict(), self.model.state_dict(), header)
+        save_state(path, self.state_dict(), self.model.state_dict(), {"config": config or {}})
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on from a checkpoint: the next `fit` continues exactly where it was taken.
@@ -386,32 +392,7 @@ class Trainer:
             CorruptFile: the file is damaged or no checkpoint.
             ValueError: it belongs to another model, optimizer or set of callbacks.
         """
-        state, weights, _ = load_state(path)
-        mine = [name for name, _ in self._callback_states()]
-        theirs = [name for name, _ in state["callbacks"]]
-        if mine != theirs:
-            raise ValueError(
-                f"{path} was written with the callbacks {theirs}, this trainer has {mine}"
-            )
-        if len(state["running"]["metrics"]) != len(self.metrics):
-            raise ValueError(
-                f"{path} was written with {len(state['running']['metrics'])} metrics, this "
-                f"trainer has {len(self.metrics)}"
-            )
-        try:
-            self.model.load_state_dict(weights)
-            self.optimizer.load_state_dict(state["optimizer"])
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-        stateful = [callback for callback in self.callbacks if callback.state_dict()]
-        for callback, (_, callback_state) in zip(stateful, state["callbacks"], strict=True):
-            callback.load_state_dict(callback_state)
-        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
-        self.history.load_state_dict(state["history"])
-        self.running_loss.load_state_dict(state["running"]["loss"])
-        for metric, metric_state in zip(self.metrics, state["running"]["metrics"], strict=True):
-            metric.load_state_dict(metric_state)
-        self._resumed = {"random": state["random"], "loader": state["loader"]}
+        self._resumed = restore(self, path)
 
 
 class _evaluating:

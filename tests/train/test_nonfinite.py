@@ -138,8 +138,21 @@ def test_the_last_step_of_an_epoch_is_checked_too(task, tmp_path):
     assert load_state(tmp_path / "last.safetensors")[0]["epoch"] == 1, "the good one is kept"
 
 
-def test_on_a_device_it_is_noticed_at_the_end_of_the_epoch(task, monkeypatch):
+@pytest.mark.parametrize(("every", "noticed"), [(64, 14), (4, 12)])
+def test_on_a_device_it_is_noticed_later(task, monkeypatch, every, noticed):
     monkeypatch.setattr("nnx.train.trainer._costs_nothing_to_read", lambda array: False)
     trainer = trainer_of(model_with(Spoil(at=10)))
-    with pytest.raises(NonFinite, match=r"nan in step 10 \(epoch 2, batch 3\); it was noticed"):
+    trainer.check_every = every
+    what = rf"nan in step 10 \(epoch 2, batch 3\); it was noticed after step {noticed}\."
+    with pytest.raises(NonFinite, match=what) as error:
         trainer.fit(task.loader(), epochs=3)
+    assert error.value.step == 10
+
+
+def test_on_a_device_the_layer_is_found_where_each_step_is_looked_at(task, monkeypatch):
+    monkeypatch.setattr("nnx.train.trainer._costs_nothing_to_read", lambda array: False)
+    trainer = trainer_of(model_with(Spoil(at=10)))
+    trainer.check_every = 1
+    with pytest.raises(NonFinite) as error:
+        trainer.fit(task.loader(), epochs=3)
+    assert (error.value.step, error.value.layer) == (10, "odd")

@@ -125,6 +125,29 @@ def test_ctrl_c_in_the_middle_of_an_epoch_and_on(task, tmp_path, step):
     assert second.history.step_losses == whole.history.step_losses
 
 
+def test_ctrl_c_and_on_in_the_same_program(task):
+    """As in a notebook: the trainer itself remembers where it was."""
+    whole, loader = task.trainer()
+    whole.fit(loader, epochs=3)
+    parts, loader = task.trainer([StopAt(10)])
+    parts.fit(loader, epochs=3)
+    assert parts.interrupted and (parts.epoch, parts.batch) == (1, 3)
+    stirred()
+    parts.fit(loader, epochs=2)
+    assert bits(parts.model.state_dict()) == bits(whole.model.state_dict())
+    assert parts.history.step_losses == whole.history.step_losses
+
+
+def test_an_epoch_that_ended_in_an_error_begins_again(task):
+    good = (task.x[:8], task.labels[:8])
+    trainer, loader = task.trainer()
+    with pytest.raises(ValueError, match="linear"):
+        trainer.fit([good, (task.x[:8, :2], task.labels[:8])])
+    history = trainer.fit(loader, epochs=1)
+    assert (trainer.epoch, trainer.batch, trainer.step) == (1, 0, 8)
+    assert len(history.step_losses) == 7
+
+
 def test_ctrl_c_while_evaluating(task, tmp_path):
     class Slow:
         """Validation data during which Ctrl-C is pressed, in the second epoch."""
@@ -262,6 +285,26 @@ def test_early_stopping_counts_on(task, tmp_path):
     whole, loader = task.trainer(stopping())
     whole.fit(loader, epochs=1)  # the best epoch: the rate never improves on the first
     assert bits(second.model.state_dict()) == bits(whole.model.state_dict())
+
+
+def test_a_checkpoint_that_is_only_copied_stays_what_it_was(task, tmp_path):
+    first, loader = task.trainer([StopAt(10)])
+    first.fit(loader, epochs=2)
+    first.save(tmp_path / "a")
+    second, _ = task.trainer(seed=8)
+    second.load(tmp_path / "a")
+    stirred()
+    second.save(tmp_path / "b")
+    assert in_file(tmp_path / "a") == in_file(tmp_path / "b")
+
+
+def test_state_that_is_no_trainer_s_is_refused(task, tmp_path):
+    nnx.io.save_state(tmp_path / "odd.safetensors", {"epoch": 3})
+    trainer, _ = task.trainer()
+    with pytest.raises(
+        CorruptFile, match=r"odd\.safetensors is no checkpoint of a Trainer: .*step"
+    ):
+        trainer.load(tmp_path / "odd.safetensors")
 
 
 def test_another_batch_size_is_refused(task, tmp_path):

@@ -251,7 +251,7 @@ def test_an_error_in_a_step_ends_the_callbacks_too(task):
             ended.append(trainer.step)
 
     trainer, _ = task.trainer([Ends()])
-    with pytest.raises(ValueError, match="linear: x must be"):
+    with pytest.raises(ValueError, match=r"linear.*: x must be"):
         trainer.fit([(task.x, task.labels), (task.x[:, :4], task.labels)])
     assert ended == [1]
 
