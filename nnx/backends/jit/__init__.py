@@ -10,7 +10,8 @@ from ..numpy import NumpyBackend
 from .dense import JitDense, JitLoss
 from .optim import JitOptim
 from .random import JitRandom
+from .recurrent import JitGRU, JitLSTM, JitRNN
 
 
-class JitBackend(JitDense, JitLoss, JitOptim, JitRandom, NumpyBackend):
+class JitBackend(JitDense, JitGRU, JitLoss, JitLSTM, JitOptim, JitRandom, JitRNN, NumpyBackend):
     """NumPy arrays on the CPU, with numba where it is faster."""
