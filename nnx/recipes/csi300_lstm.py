@@ -31,7 +31,7 @@ class Csi300LSTM(SeriesRecipe):
     name = "csi300-lstm"
     about = "20 days of the CSI 300 index from the 64 before; three layers of LSTM"
     source = "Xu, chapter 8"
-    epochs, batch_size, lr = 20, 32, 0.0015
+    epochs, batch_size, lr = 10, 32, 0.0015
     options = (
         Option("hidden", 128, "units of each layer"),
         Option("dropout", 0.5, "probability to drop a value between two layers"),
@@ -96,11 +96,12 @@ class Csi300LSTM(SeriesRecipe):
         points = points_of(o)
         inputs, targets = data.test
         predicted = points(trainer.predict(inputs).numpy())  # (N, 20)
-        truth = points(targets)[:, 0]  # (N,): the first day ahead of each window
+        ahead = points(targets)
+        truth = np.concatenate([ahead[:, 0], ahead[-1, 1:]])  # (N + 19,): each day once
         drawn = figure(9.0, 4.5)
         axes = drawn.subplots()
         axes.plot(np.arange(len(truth)), truth, color="0.3", lw=1, label="index")
-        for k in range(0, len(truth), AHEAD):
+        for k in range(0, len(predicted), AHEAD):
             label = "predicted from the 64 days before" if k == 0 else None
             axes.plot(k + np.arange(AHEAD), predicted[k], color="C1", label=label)
         axes.set_xlabel("trading day of the test part")
