@@ -257,7 +257,7 @@ def peak_of_forward(kind, steps, hidden=64, n=8):
     """Bytes a forward pass on the tape holds, beyond its input and output."""
     module = getattr(nn, kind)(4, hidden)
     x = nnx.Tensor(np.zeros((steps, n, 4), "float32"))
-    module(nnx.Tensor(np.zeros((2, n, 4), "float32")))  # compiled and warm
+    module(nnx.Tensor(np.zeros((50, n, 4), "float32")))  # compiled and warm
     gc.collect()
     tracemalloc.start()
     y, _ = module(x)

@@ -20,7 +20,7 @@ from .threads import matmul, split
 
 Array = Any
 
-_WORTH_IT = 2**9  # pre-activations in all: for fewer, NumPy is quick and nothing is compiled
+_WORTH_IT = 2**14  # pre-activations in all: for fewer, NumPy is as quick and compiles nothing
 _PER_THREAD = 2**19  # multiply-adds of a sweep: for fewer, waking a second thread does not pay
 
 

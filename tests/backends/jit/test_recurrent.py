@@ -11,6 +11,13 @@ from nnx.backends.base import Backend
 from nnx.backends.jit import JitBackend, recurrent, threads
 from nnx.backends.numpy import NumpyBackend
 
+
+@pytest.fixture
+def always(monkeypatch):
+    """Compiled sweeps also where NumPy would be as quick."""
+    monkeypatch.setattr(recurrent, "_WORTH_IT", 0)
+
+
 GATES = {"rnn": 1, "relu": 1, "lstm": 4, "gru": 3, "gru-before": 3}
 
 
@@ -71,7 +78,7 @@ def assert_close(got, expected):
 @pytest.mark.parametrize("lengths", [None, [7, 3, 1, 5, 9]])
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("kind", GATES)
-def test_equals_the_portable_twin(kind, directions, lengths, bias):
+def test_equals_the_portable_twin(always, kind, directions, lengths, bias):
     arrays = example(kind, directions, lengths, bias=bias)
     expected, _ = call(Backend(np, "numpy"), kind, *arrays)
     got, saved = call(JitBackend(), kind, *arrays)
@@ -81,7 +88,7 @@ def test_equals_the_portable_twin(kind, directions, lengths, bias):
 
 
 @pytest.mark.parametrize("kind", GATES)
-def test_no_initial_state_and_read_only_strided_inputs(kind):
+def test_no_initial_state_and_read_only_strided_inputs(always, kind):
     x, _, _, weights, lengths, gy, gh, gc = example(kind, 2, [9, 3, 1, 5, 9])
     arrays = (x, None, None, weights, lengths, gy, gh, gc)
     expected, _ = call(Backend(np, "numpy"), kind, *arrays)
@@ -104,7 +111,7 @@ def test_no_initial_state_and_read_only_strided_inputs(kind):
 
 
 @pytest.mark.parametrize("kind", GATES)
-def test_threads_do_not_change_a_bit(kind):
+def test_threads_do_not_change_a_bit(always, kind):
     arrays = example(kind, 2, None, steps=40, n=8, hidden=32)
     threads.set_thread_count(1)
     try:
@@ -117,10 +124,14 @@ def test_threads_do_not_change_a_bit(kind):
     np.testing.assert_array_equal(together[0], alone[0])
 
 
-def test_what_does_not_suit_is_left_to_numpy():
-    arrays = example("gru", 1, None, steps=2, n=1, hidden=4)
-    _, saved = call(JitBackend(), "gru", *arrays)
+def test_what_is_small_is_left_to_numpy():
+    _, saved = call(JitBackend(), "gru", *example("gru", 1, None))
     assert not isinstance(saved, recurrent.Rows)
+    _, saved = call(JitBackend(), "gru", *example("gru", 1, None, steps=40, n=8, hidden=32))
+    assert isinstance(saved, recurrent.Rows)
+
+
+def test_what_does_not_suit_is_left_to_numpy(always):
     double = [
         [tuple(None if w is None else w.astype("float64") for w in own) for own in a]
         if isinstance(a, list)
