@@ -124,6 +124,8 @@ class Lowered:
         g, c, (sh, sw), (dh, dw) = self.groups, self.channels, self.stride, self.dilation
         pw, w = self.pool[1], self.pooled[1]
         item, row, column, channel = image.strides
+        shape: tuple[int, ...]
+        strides: tuple[int, ...]
         if self.whole:  # (G, i, j, c, oh, b, n, Q)
             shape = (g, *self.kernel, c, self.covered[0], pw, n, w)
             strides = (
