@@ -15,6 +15,7 @@ CASES = {
     "32 columns": (31, 32, 7),
     "33 columns": (33, 33, 300),
     "long runs": (300, 5, 2),
+    "runs of two or so": (60, 3, 30),
     "64 columns": (64, 64, 9),
 }
 
