@@ -330,6 +330,9 @@ def torch_layer(kind, directions, lengths, proj, dtype):
 @pytest.mark.parametrize("lengths", [None, (2, 4, 1), (4, 1, 4)])
 @pytest.mark.parametrize("directions", [1, 2])
 @pytest.mark.parametrize("kind", ["rnn", "relu", "lstm", "gru", "projected"])
+@pytest.mark.parametrize(
+    "backend", ["numpy", "portable", pytest.param("cupy", marks=pytest.mark.gpu)], indirect=True
+)
 def test_equals_pytorch(backend, kind, directions, lengths, dtype):
     if dtype == "float64":
         backend.skip_without_float64()
