@@ -9,6 +9,7 @@ Without pooling a window is one pixel, and the byte says whether ReLU was open.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,9 @@ class NumpyBlock(NumpyConv, BlockKernels):
         lowered = Lowered(
             images.shape, weight.shape, stride, padding, dilation, groups, x.dtype, window
         )
-        if not fusible(lowered, norm, relu, pool, x.dtype):
+        if 0 in lowered.pooled or not fusible(
+            lowered.size, lowered.covered, norm, relu, pool, x.dtype
+        ):
             return super().conv_block2d(
                 x, weight, bias, stride, padding, dilation, groups, norm, relu, pool
             )
@@ -98,9 +101,14 @@ class NumpyBlock(NumpyConv, BlockKernels):
         )
 
 
-def fusible(lowered: Lowered, norm: Norm | None, relu: bool, pool: Pool | None, dtype: Any) -> bool:
-    """Whether the layers' arguments allow one pass: else they are computed one by one."""
-    if dtype not in _BITS or 0 in lowered.pooled or not (relu or norm is not None):
+def fusible(
+    size: Pair, covered: Pair, norm: Norm | None, relu: bool, pool: Pool | None, dtype: Any
+) -> bool:
+    """Whether the layers' arguments allow one pass: else they are computed one by one.
+
+    size: of the convolution's result; covered: of the part of it that pooling windows see.
+    """
+    if dtype not in _BITS or not (relu or norm is not None):
         return False
     if pool is None:
         return True
@@ -111,8 +119,7 @@ def fusible(lowered: Lowered, norm: Norm | None, relu: bool, pool: Pool | None, 
         and padding == ((0, 0), (0, 0))
         and dilation == (1, 1)
         and kernel[0] * kernel[1] < 256
-        # Batch norm needs all pixels, those too that no pooling window covers.
-        and (norm is None or lowered.covered == lowered.size)
+        and (norm is None or covered == size)  # batch norm needs all pixels, those too beyond
     )
 
 
@@ -222,7 +229,7 @@ def _forward_norm(
 
 
 def pooled_statistics(
-    counts: list[int], means: list[Array], squares: list[Array]
+    counts: list[int], means: Sequence[Array] | Array, squares: Sequence[Array] | Array
 ) -> tuple[Array, Array]:
     """Mean and biased variance of all values, from those of parts, in float64.
 

@@ -7,11 +7,14 @@ file imports no numba: the first call of a compiled kernel does.
 from __future__ import annotations
 
 from ..numpy import NumpyBackend
+from .block import JitBlock
 from .dense import JitDense, JitLoss
 from .optim import JitOptim
 from .random import JitRandom
 from .recurrent import JitGRU, JitLSTM, JitRNN
 
 
-class JitBackend(JitDense, JitGRU, JitLoss, JitLSTM, JitOptim, JitRandom, JitRNN, NumpyBackend):
+class JitBackend(
+    JitBlock, JitDense, JitGRU, JitLoss, JitLSTM, JitOptim, JitRandom, JitRNN, NumpyBackend
+):
     """NumPy arrays on the CPU, with numba where it is faster."""

@@ -1,0 +1,117 @@
+"""The numbers that describe one convolution to the compiled loops."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..portable.windows import Padding, Pair, window_counts
+
+FIELDS = {
+    "here": "the address of this record, and of the compiled functions of `products`",
+    "convolve": "",
+    "weight_gradient": "",
+    "input_by_rotation": "",
+    "input_by_scattering": "",
+    "kernel": "the address of the product in registers (`microkernel.kernel_address`)",
+    "size": "bytes of a number",
+    "lanes": "numbers in a register",
+    # The image, and where it lies in the padded one.
+    "h": "rows of the image",
+    "w": "columns",
+    "c": "channels",
+    "hp": "rows of the padded image",
+    "wp": "columns of the padded image",
+    "top": "rows of padding above",
+    "left": "columns of padding before",
+    # Windows.
+    "kh": "the kernel's rows",
+    "kw": "the kernel's columns",
+    "sh": "stride down",
+    "sw": "stride across",
+    "dh": "dilation down",
+    "dw": "dilation across",
+    "oh": "rows of the result",
+    "ow": "columns of the result",
+    # A row of a window in memory.
+    "runs": "in how many runs its numbers lie: one, unless dilated or grouped",
+    "run": "how long each is",
+    "apart": "how far apart they begin",
+    # Groups, and channels in blocks that fill registers.
+    "g": "groups",
+    "cg": "input channels of a group",
+    "og": "output channels of a group",
+    "ob": "output channels of a block",
+    "nob": "blocks of output channels in a group",
+    "os": "numbers from one pixel of the result to the next, with room for the last register",
+    "cb": "input channels of a block",
+    "ncb": "blocks of input channels in a group",
+    "cs": "numbers from one pixel of the input gradient to the next",
+    # The gradient's panels, and where the gradient lies in them.
+    "hd": "rows of a panel",
+    "wd": "columns of a panel",
+    "down": "rows of zeros above",
+    "right": "columns of zeros before",
+    "rotate": "1 where the input gradient is the convolution with the rotated kernel",
+    # Pooling.
+    "ph": "rows of a pooling window",
+    "pw": "columns of a pooling window",
+    "qh": "rows of the pooled result",
+    "qw": "columns of the pooled result",
+}
+PLAN = np.dtype([(name, np.int64) for name in FIELDS])
+
+
+@lru_cache(maxsize=256)
+def plan(
+    images: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    size: int,
+    pool: Pair = (1, 1),
+) -> Any:
+    """The plan for images (N, H, W, C) and a weight (O, C/G, kh, kw): a record of `FIELDS`."""
+    from .microkernel import VECTORS, kernel_address, lanes
+    from .products import addresses
+
+    _, h, w, c = images
+    o, cg, kh, kw = weight
+    (sh, sw), (dh, dw) = stride, dilation
+    (top, bottom), (left, right) = padding
+    oh, ow = window_counts((h, w), (kh, kw), stride, padding, dilation)
+    og, n = o // groups, lanes(size)
+    ob = min(VECTORS * n, rounded(og, n))
+    cb = min(VECTORS * n, rounded(cg, n))
+    around = (
+        dh * (kh - 1) - top, dh * (kh - 1) - bottom,
+        dw * (kw - 1) - left, dw * (kw - 1) - right,
+    )  # fmt: skip
+    rotate = stride == (1, 1) and min(around) >= 0
+    if not rotate:
+        around = (0, 0, 0, 0)
+    side_by_side = dw == 1 and groups == 1
+    numbers = dict(
+        **addresses(), here=0, kernel=kernel_address(size), size=size, lanes=n,
+        h=h, w=w, c=c, hp=top + h + bottom, wp=left + w + right, top=top, left=left,
+        kh=kh, kw=kw, sh=sh, sw=sw, dh=dh, dw=dw, oh=oh, ow=ow,
+        runs=1 if side_by_side else kw, run=kw * c if side_by_side else cg, apart=dw * c,
+        g=groups, cg=cg, og=og,
+        ob=ob, nob=-(-og // ob), os=(groups - 1) * og + rounded(og, n),
+        cb=cb, ncb=-(-cg // cb), cs=(groups - 1) * cg + rounded(cg, n),
+        hd=around[0] + oh + around[1], wd=around[2] + ow + around[3],
+        down=around[0], right=around[2], rotate=int(rotate),
+        ph=pool[0], pw=pool[1], qh=oh // pool[0], qw=ow // pool[1],
+    )  # fmt: skip
+    table = np.rec.array([tuple(numbers[name] for name in FIELDS)], dtype=PLAN)
+    table.here[0] = table.ctypes.data
+    return table[0]  # a view of the table, which it keeps alive
+
+
+def rounded(n: int, to: int) -> int:
+    """The next multiple of `to`."""
+    return -(-n // to) * to
