@@ -202,6 +202,13 @@ extern "C" __global__ void spin(const REAL* x, REAL* y, int n) {
     if (i == n - 1) y[i] = 5;
 }
 
+extern "C" __global__ void endless_shuffle(const REAL* x, REAL* y, int n) {
+    INDEX;
+    int v = n;
+    while (v) v = __shfl_xor_sync(0xffffffffu, n, 1);
+    if (i < n) y[i] = v;
+}
+
 // ---- sizes of a launch ----
 extern "C" __global__ void much_shared(const REAL* x, REAL* y, int n) {
     extern __shared__ REAL row[]; INDEX; if (i < n) y[i] = x[i];

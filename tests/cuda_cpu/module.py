@@ -26,7 +26,7 @@ class CpuFactory:
     """Compiles kernels with g++, for `nnx.backends.launcher.Modules`.
 
     `order` and `seed` may be changed between launches.  A launch that makes more than `patience`
-    accesses is taken not to end (checked launches only).
+    accesses (where they are watched), or waits as often, is taken not to end.
     """
 
     variant: str = "check"

@@ -70,6 +70,7 @@ FAULTS = {
     "division_by_zero": ("out", "division by zero"),
     "float_too_large": ("out", "its integer type cannot hold"),
     "spin": ("inout", "race|does not seem to end"),
+    "endless_shuffle": ("out", "does not seem to end"),
     "much_shared": ("out", "may ask for 49152"),
     "block_over_bounds": ("out", "__launch_bounds__ says 32"),
     "overlapping": ("out", "x and y overlap"),

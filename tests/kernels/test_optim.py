@@ -13,6 +13,7 @@ SHAPES = [[(31,), (4, 8), (33,)], [(1023,), (0,), (5, 41, 5), (1,)]]
 
 # What is called; with what state (about how large it is at first, None where there is none); and
 # which numbers follow in step 1, 2, 3.
+EPS = 0.05  # large enough that it shows where it is left out
 DECAY = [(0.0, False), (0.1, True)]
 
 
@@ -25,13 +26,13 @@ def rules():
         ]:
             numbers = (0.1, momentum, dampening, nesterov, decay, maximize)
             yield "sgd_", [None], lambda step, n=numbers: n
-        yield "adagrad_", [1.0], lambda step, d=decay, m=maximize: (0.1, 1e-10, d, m)
+        yield "adagrad_", [1.0], lambda step, d=decay, m=maximize: (0.1, EPS, d, m)
         for state in ([1.0, None, None], [1.0, 0.0, None], [1.0, None, 0.0], [1.0, 0.0, 0.0]):
-            yield "rmsprop_", state, lambda step, d=decay, m=maximize: (0.1, 0.9, 1e-8, d, 0.8, m)
-        yield "adadelta_", [1.0, 0.0], lambda step, d=decay, m=maximize: (1.0, 0.9, 1e-6, d, m)
-        yield "adamax_", [0.0, 1.0], lambda step, d=decay, m=maximize: (0.1, 0.9, 0.99, 1e-8, d, m)
+            yield "rmsprop_", state, lambda step, d=decay, m=maximize: (0.1, 0.9, EPS, d, 0.8, m)
+        yield "adadelta_", [1.0, 0.0], lambda step, d=decay, m=maximize: (1.0, 0.9, EPS, d, m)
+        yield "adamax_", [0.0, 1.0], lambda step, d=decay, m=maximize: (0.1, 0.9, 0.99, EPS, d, m)
         for decoupled in (False, True):
-            last = (0.1, 0.9, 0.99, 1e-8, decay, decoupled, maximize)
+            last = (0.1, 0.9, 0.99, EPS, decay, decoupled, maximize)
             yield "adam_", [0.0, 1.0, None], lambda step, t=last: (step, *t)
             yield "adam_", [0.0, 1.0, 1.0], lambda step, t=last: (step, *t)
             yield "nadam_", [0.0, 1.0], lambda step, t=last: (step, 0.02, 0.1, *t)

@@ -44,7 +44,7 @@ struct Launch {
   int check;
   int order;  // of blocks and of threads: 0 ascending, 1 descending, 2 shuffled
   unsigned seed;
-  uint64_t patience;  // accesses after which a launch is taken not to end
+  uint64_t patience;  // accesses, or waits, after which a launch is taken not to end
 };
 
 struct Outcome {

@@ -74,6 +74,7 @@ std::vector<int> idle_fibers;
 Barrier barrier;
 int live, current, current_fiber;
 uint32_t interval, block_number;
+uint64_t waits, patience;
 
 void (*invoke)(void**);
 void** arguments;
@@ -87,6 +88,7 @@ int thread_count() { return (int)threads.size(); }
 // ---- fibers: started with setcontext, switched with longjmp, which makes no system call ----
 
 void suspend() {
+  if (++waits > patience) fault("a launch that does not seem to end", threads[current].line);
   if (!_setjmp(fibers[current_fiber].resume)) _longjmp(back_to_scheduler, 1);
 }
 
@@ -306,6 +308,8 @@ int cuda_cpu_launch(const Launch* launch, Outcome* result) {
   arguments = launch->arguments;
   outcome = result;
   failed = false;
+  waits = 0;
+  patience = launch->patience;
 
   const Image image = module_image();
   image_base = image.low;
