@@ -20,6 +20,7 @@ import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from heapq import heappop, heappush
+from sys import getrefcount
 from typing import Any
 
 from .backends import Array, Backend, _by_type, backend_of, dtype_name, mixed
@@ -28,21 +29,37 @@ _calls = itertools.count(1)
 _new = object.__new__
 
 
+def _references_to_a_local() -> int:
+    local = object()
+    return getrefcount(local)
+
+
+_ALONE = _references_to_a_local()  # 2, but 1 from Python 3.14 on, which lends references
+
+
 class _Mode(threading.local):
     recording = True
 
 
 _mode = _Mode()
+_pauses = 0  # blocks of no_grad open in all threads: where there is none, `_mode` need not be asked
+_lock = threading.Lock()
 
 
 @contextmanager
 def no_grad() -> Iterator[None]:
     """Compute without recording a tape (in this thread)."""
-    before, _mode.recording = _mode.recording, False
+    global _pauses
+    before = _mode.recording
+    with _lock:
+        _pauses += 1
+    _mode.recording = False
     try:
         yield
     finally:
         _mode.recording = before
+        with _lock:
+            _pauses -= 1
 
 
 @contextmanager
@@ -136,7 +153,7 @@ class Function:
                     elif home is not backend:
                         raise mixed(backend, home)
                 arrays.append(data)
-                if x.requires_grad and (on_tape or _mode.recording):
+                if x.requires_grad and (on_tape or not _pauses or _mode.recording):
                     on_tape = True
                     needs.append(True)
                     sources.append(x.creator or x)
@@ -153,10 +170,9 @@ class Function:
         self.needs = tuple(needs)
         y = self.forward(*arrays)
 
-        if type(y) is not tuple:
-            if type(y) is not kind:
-                y = backend.xp.asarray(y)  # a library's scalar: NumPy's sum()
-            return self._output(y, sources, slots) if on_tape else self.tensor_type(y)
+        several = type(y) is tuple
+        if not several:
+            y = (y if type(y) is kind else backend.xp.asarray(y),)  # NumPy's sum() is no array
         outs = tuple([self.tensor_type(part) for part in y])
         if on_tape:
             if self.order != -1:
@@ -167,23 +183,7 @@ class Function:
             self.outputs = tuple([(part.shape, part.dtype) for part in y])
             for slot, out in enumerate(outs):
                 out.requires_grad, out.creator, out.slot = True, self, slot
-        return outs
-
-    def _output(self, y: Array, sources: Any, slots: Any) -> Any:
-        """The only output, `y`, as a tensor on the tape."""
-        if self.order != -1:
-            raise self._called_twice()
-        self.order = next(_calls)
-        self.sources = sources
-        self.slots = slots
-        self.outputs = ((y.shape, y.dtype),)
-        out = _new(self.tensor_type)
-        out.data = y
-        out.grad = None
-        out.requires_grad = True
-        out.creator = self
-        out.slot = 0
-        return out
+        return outs if several else outs[0]
 
     def _called_twice(self) -> RuntimeError:
         name = type(self).__name__
@@ -218,7 +218,7 @@ class Unary(Function):
         data = x.data
         kind = type(data)
         self.backend = backend = _by_type.get(kind) or backend_of(data)
-        on_tape = x.requires_grad and _mode.recording
+        on_tape = x.requires_grad and (not _pauses or _mode.recording)
         if self.floats_only and not on_tape and not backend.is_float(data.dtype):
             name = type(self).__name__.lower()
             raise TypeError(
@@ -229,9 +229,21 @@ class Unary(Function):
         y = self.forward(data)
         if type(y) is not kind:
             y = backend.xp.asarray(y)
-        if on_tape:
-            return self._output(y, (x.creator or x,), (x.slot,))
-        return self.tensor_type(y)
+        if not on_tape:
+            return self.tensor_type(y)
+        if self.order != -1:
+            raise self._called_twice()
+        self.order = next(_calls)
+        self.sources = (x.creator or x,)
+        self.slots = (x.slot,)
+        self.outputs = ((y.shape, y.dtype),)
+        out = _new(self.tensor_type)
+        out.data = y
+        out.grad = None
+        out.requires_grad = True
+        out.creator = self
+        out.slot = 0
+        return out
 
 
 class Binary(Function):
@@ -243,29 +255,29 @@ class Binary(Function):
 
     def __call__(self, a: Any, b: Any) -> Any:
         need_a = need_b = False
-        kind: type | None = None
         if isinstance(a, Node):
-            x = a.data
-            kind = type(x)
+            x = first = a.data
             need_a = a.requires_grad
-        else:
+            if isinstance(b, Node):
+                y = b.data
+                need_b = b.requires_grad
+                alike = type(x) is type(y) and x.dtype is y.dtype
+            else:
+                y = b
+                alike = type(y) is int or (type(y) is float and need_a)
+        elif isinstance(b, Node):
             x = a
-        if isinstance(b, Node):
-            y = b.data
+            y = first = b.data
             need_b = b.requires_grad
-            if kind is None:
-                kind = type(y)
-            elif type(y) is not kind and backend_of(x) is not backend_of(y):
-                raise mixed(backend_of(x), backend_of(y))
+            alike = type(x) is int or (type(x) is float and need_b)
         else:
-            y = b
-        if kind is None:
             raise TypeError(f"{type(self).__name__} needs a Tensor, got {a!r} and {b!r}")
-        self.backend = backend = _by_type.get(kind) or backend_of(x if isinstance(a, Node) else y)
-        if (need_a or need_b) and not _mode.recording:
+        kind = type(first)
+        self.backend = backend = _by_type.get(kind) or backend_of(first)
+        if _pauses and not _mode.recording:
             need_a = need_b = False
         self.needs = (need_a, need_b)
-        if type(x) is not type(y) or x.dtype is not y.dtype:
+        if not alike:
             x, y = self.align(x, y)
         try:
             z = self.forward(x, y)
@@ -274,13 +286,28 @@ class Binary(Function):
             raise
         if type(z) is not kind:
             z = backend.xp.asarray(z)
-        if need_a or need_b:
-            return self._output(
-                z,
-                ((a.creator or a) if need_a else None, (b.creator or b) if need_b else None),
-                (a.slot if need_a else 0, b.slot if need_b else 0),
-            )
-        return self.tensor_type(z)
+        if not (need_a or need_b):
+            return self.tensor_type(z)
+        if self.order != -1:
+            raise self._called_twice()
+        self.order = next(_calls)
+        if need_a and need_b:
+            self.sources = (a.creator or a, b.creator or b)
+            self.slots = (a.slot, b.slot)
+        elif need_a:
+            self.sources = (a.creator or a, None)
+            self.slots = (a.slot, 0)
+        else:
+            self.sources = (None, b.creator or b)
+            self.slots = (0, b.slot)
+        self.outputs = ((z.shape, z.dtype),)
+        out = _new(self.tensor_type)
+        out.data = z
+        out.grad = None
+        out.requires_grad = True
+        out.creator = self
+        out.slot = 0
+        return out
 
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
         """Operands of two dtypes, or an array and a number, as `forward` shall see them."""
@@ -334,14 +361,18 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
         got = pending.pop(-order)
         if len(got) > 1:
             _fill(got, function)
-        for ref in function.retained:
-            output = ref()
-            if output is not None:
-                _accumulate(output, got[output.slot])
+        if function.retained:
+            _show(got, function)
         gradients = function.backward(*got)
         if type(gradients) is not tuple:
             gradients = (gradients,)
-        for source, slot, g in zip(function.sources, function.slots, gradients, strict=True):
+        sources = function.sources
+        if len(gradients) != len(sources):
+            raise RuntimeError(
+                f"{type(function).__name__}.backward returned {len(gradients)} gradients for "
+                f"{len(sources)} inputs"
+            )
+        for source, slot, g in zip(sources, function.slots, gradients):  # noqa: B905 (slow)
             if source is None:
                 continue
             if type(g) is not kind:
@@ -365,8 +396,17 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
                 source.grad = g if before is None else before + g
             else:
                 raise _freed(source)
-        if not retain_graph:
-            function.release()
+        if not retain_graph and getrefcount(function) > _ALONE:
+            function.release()  # somebody still holds it; otherwise it goes with its name
+        del function
+
+
+def _show(got: list[Array | None], function: Function) -> None:
+    """Give the outputs that were asked to keep their gradient what has come in for them."""
+    for ref in function.retained:
+        output = ref()
+        if output is not None:
+            _accumulate(output, got[output.slot])
 
 
 def _accumulate(node: Node, g: Array | None) -> None:
