@@ -42,7 +42,7 @@ class Row:
 
 ROWS: dict[str, Row] = {}
 
-FILES = ("steps", "recurrent")
+FILES = ("steps", "recurrent", "cnn")
 
 
 def all_rows() -> dict[str, Row]:
