@@ -43,7 +43,7 @@ class Backend(Indices, PortableKernels):
         self.xp = xp
         self.name = name
         self.device = device
-        self._floats: dict[Any, bool] = {}
+        self._kinds: dict[Any, str] = {}  # dtype -> float, integer or other
 
     def __repr__(self) -> str:
         where = "" if self.device is None else f", device={self.device}"
@@ -60,10 +60,23 @@ class Backend(Indices, PortableKernels):
 
     def is_float(self, dtype: Any) -> bool:
         """Whether a dtype of this library is a floating-point one."""
-        known = self._floats.get(dtype)
-        if known is None:
-            known = self._floats[dtype] = dtype_name(dtype).startswith(("float", "bfloat"))
-        return known
+        kind = self._kinds.get(dtype)
+        return (kind or self._kind(dtype)) == "float"
+
+    def is_integer(self, dtype: Any) -> bool:
+        """Whether a dtype of this library is one of integers."""
+        kind = self._kinds.get(dtype)
+        return (kind or self._kind(dtype)) == "integer"
+
+    def _kind(self, dtype: Any) -> str:
+        name = dtype_name(dtype)
+        kind = "other"
+        if name.startswith(("float", "bfloat")):
+            kind = "float"
+        elif name.startswith(("int", "uint")):
+            kind = "integer"
+        self._kinds[dtype] = kind
+        return kind
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
         """`values` (nested lists, numbers, a NumPy array) as an array made on this backend.

@@ -17,6 +17,7 @@ from .cpu.loss import NumpyLoss, all_inside
 from .cpu.lstm import NumpyLSTM
 from .cpu.optim import NumpyOptim
 from .cpu.random import NumpyRandom
+from .cpu.reduce import NumpyReduce
 from .cpu.rnn import NumpyRNN
 
 
@@ -31,6 +32,7 @@ class NumpyBackend(
     NumpyLSTM,
     NumpyOptim,
     NumpyRandom,
+    NumpyReduce,
     NumpyRNN,
     Backend,
 ):
@@ -44,6 +46,11 @@ class NumpyBackend(
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
+
+    def wrap_indices(self, indices: Array, length: int) -> Array:
+        if indices.dtype.kind in "iu" and all_inside(indices, length):
+            return indices
+        return super().wrap_indices(indices, length)
 
     def class_indices(
         self, targets: Array, classes: int, ignore_index: int | None

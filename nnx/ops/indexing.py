@@ -29,7 +29,7 @@ class GetItem(Unary):
 
 
 class Take(Unary):
-    """y = x[..., indices, ...] along one axis.
+    """y = x[..., indices, ...] along one axis, whose place the axes of the indices take.
 
     An index that is read several times gets the sum of its gradients:
     dx[i] = sum of g[k] over all k with indices[k] = i.
@@ -39,17 +39,25 @@ class Take(Unary):
         self.indices, self.axis = indices, axis
 
     def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        return self.backend.xp.take(x, self.indices, axis=self.axis)
+        xp, axis, indices = self.backend.xp, self.axis, self.indices
+        self.shape = shape = x.shape
+        if indices.ndim == 1:
+            return xp.take(x, indices, axis=axis)
+        y = xp.take(x, xp.reshape(indices, (-1,)), axis=axis)
+        return xp.reshape(y, (*shape[:axis], *indices.shape, *shape[axis + 1 :]))
 
     def backward(self, g: Array) -> Array:
         xp, axis, shape = self.backend.xp, self.axis, self.shape
-        rest = tuple([n for k, n in enumerate(shape) if k != axis])
-        front = (axis, *[k for k in range(len(shape)) if k != axis])
-        rows = xp.reshape(xp.permute_dims(g, front), (g.shape[axis], math.prod(rest)))
-        rows = self.backend.index_add(rows, self.indices, shape[axis])  # (n, rest)
-        back = (*range(1, axis + 1), 0, *range(axis + 1, len(shape)))
-        return xp.permute_dims(xp.reshape(rows, (shape[axis], *rest)), back)
+        indices = xp.reshape(self.indices, (-1,))
+        if axis == 0:
+            rows = xp.reshape(g, (indices.shape[0], math.prod(shape[1:])))
+            return xp.reshape(self.backend.index_add(rows, indices, shape[0]), shape)
+        before, after = shape[:axis], shape[axis + 1 :]
+        g = xp.reshape(g, (math.prod(before), indices.shape[0], math.prod(after)))
+        rows = xp.reshape(xp.permute_dims(g, (1, 0, 2)), (indices.shape[0], -1))
+        rows = self.backend.index_add(rows, indices, shape[axis])  # (n, before after)
+        back = xp.reshape(rows, (shape[axis], math.prod(before), math.prod(after)))
+        return xp.reshape(xp.permute_dims(back, (1, 0, 2)), shape)
 
 
 class TakeAlongAxis(Unary):
@@ -89,8 +97,9 @@ def getitem(x: Tensor, key: Any) -> Tensor:
         IndexError: too many indices, an index out of range, or a mask of the wrong shape.
     """
     parts = key if isinstance(key, tuple) else (key,)
-    if any(_is_array(part) for part in parts):
-        return _fancy(x, parts)
+    for part in parts:
+        if _is_array(part):
+            return _fancy(x, parts)
     return GetItem(_plain_key(parts, x.shape))(x)
 
 
@@ -190,6 +199,8 @@ def _fancy(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
     side by side, in front of all others if something stands between.
     """
     parts = tuple([_indices("index", part, x) if _is_array(part) else part for part in parts])
+    if len(parts) == 1 and x.ndim and parts[0].dtype != backend_of(x.data).xp.bool:
+        return Take(backend_of(x.data).wrap_indices(parts[0], x.shape[0]), 0)(x)
     basic: list[Any] = []  # slices and None, done at once
     arrays: list[tuple[int, Array]] = []  # (place in the sliced tensor, indices)
     axis = 0
@@ -203,7 +214,11 @@ def _fancy(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
             basic.append(slice(None))
             axis += 1
     if any(part != slice(None) for part in basic):
-        x = getitem(x, tuple(basic))
+        x = GetItem(_plain_key(tuple(basic), x.shape))(x)
+
+    if len(arrays) == 1:
+        place, index = arrays[0]
+        return Take(index, place)(x)
 
     # The indexed axes in front, laid out as one, and the arrays as positions in it.
     places = [place for place, _ in arrays]
@@ -213,8 +228,7 @@ def _fancy(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
     for (_, index), length in zip(arrays, lengths, strict=True):
         flat = flat * length + index
     x = reshape(permute_dims(x, (*places, *others)), (math.prod(lengths), *rest))
-    xp = backend_of(flat).xp
-    y = reshape(Take(xp.reshape(flat, (-1,)), 0)(x), (*flat.shape, *rest))
+    y = Take(flat, 0)(x)
 
     first, n = places[0], flat.ndim
     if places == list(range(first, first + len(places))):
@@ -249,6 +263,6 @@ def _indices(name: str, indices: Any, x: Tensor) -> Array:
         indices = home.xp.asarray(host.tolist(), dtype=home.dtype(host.dtype.name), device=x.device)
     elif backend_of(indices) is not home:
         raise mixed(home, backend_of(indices))
-    if not home.xp.isdtype(indices.dtype, ("integral", "bool")):
+    if not home.is_integer(indices.dtype) and indices.dtype != home.xp.bool:
         raise IndexError(f"{name}: indices must be integers or booleans, not {indices.dtype}")
     return indices

@@ -185,7 +185,7 @@ def flat_targets(name: str, input: Tensor, target: Any) -> Array:
             f"{name}: for an input of shape {shape}, (N, C, ...), class indices must have shape "
             f"{wanted}, (N, ...); target {tuple(array.shape)}"
         )
-    if not home.xp.isdtype(array.dtype, "integral"):
+    if not home.is_integer(array.dtype):
         raise TypeError(f"{name}: class indices must be integers, not {array.dtype}")
     return array if len(shape) == 2 else home.xp.reshape(array, (-1,))
 

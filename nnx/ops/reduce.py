@@ -45,7 +45,7 @@ class Reduction(Unary):
 
     def stretch(self, g: Array) -> Array:
         """g repeated along the reduced axes."""
-        return self.backend.xp.broadcast_to(self.full(g), self.shape)
+        return self.backend.stretch(self.full(g), self.shape)
 
 
 class Sum(Reduction):
@@ -55,7 +55,7 @@ class Sum(Reduction):
         xp = self.backend.xp
         if x.dtype == xp.bool:
             x = xp.astype(x, xp.int64)
-        return xp.sum(x, axis=self.over(x), keepdims=self.keepdims)
+        return self.backend.sum_over(x, self.over(x), self.keepdims)
 
     def backward(self, g: Array) -> Array:
         return self.stretch(g)
@@ -67,7 +67,7 @@ class Mean(Reduction):
     floats_only = True
 
     def forward(self, x: Array) -> Array:
-        return self.backend.xp.mean(x, axis=self.over(x), keepdims=self.keepdims)
+        return self.backend.mean_over(x, self.over(x), self.keepdims)
 
     def backward(self, g: Array) -> Array:
         return self.stretch(g / self.count())

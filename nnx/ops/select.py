@@ -101,5 +101,7 @@ def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         return x
     low, high = plain_number(min), plain_number(max)
-    broadcast_shape("clip", *[tuple(b.shape) for b in (x, low, high) if hasattr(b, "shape")])
+    bounds = [b for b in (low, high) if hasattr(b, "shape")]
+    if bounds:
+        broadcast_shape("clip", x.shape, *[tuple(b.shape) for b in bounds])
     return Clip()(x, low, high)

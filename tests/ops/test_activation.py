@@ -70,6 +70,17 @@ def test_nan_stays_nan(backend, name):
     assert math.isnan(backend.to_numpy(y)[0])
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_scalar(backend, name):
+    x = backend.tensor(np.asarray(0.75, "float32"), requires_grad=True)
+    row = backend.tensor(np.asarray([0.75], "float32"), requires_grad=True)
+    y, z = getattr(ops, name)(x), getattr(ops, name)(row)
+    y.backward()
+    z.sum().backward()
+    assert y.shape == () and float(y.detach()) == pytest.approx(z.tolist()[0], rel=1e-6)
+    assert float(x.grad) == pytest.approx(float(row.grad[0]), rel=1e-6)
+
+
 def test_sigmoid_keeps_its_digits_far_out(backend):
     x = np.asarray([-80.0, -40.0, -10.0], "float32")
     y = backend.to_numpy(ops.sigmoid(backend.tensor(x)))

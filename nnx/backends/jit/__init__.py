@@ -9,12 +9,22 @@ from __future__ import annotations
 from ..numpy import NumpyBackend
 from .block import JitBlock
 from .dense import JitDense, JitLoss
+from .embedding import JitEmbedding
 from .optim import JitOptim
 from .random import JitRandom
 from .recurrent import JitGRU, JitLSTM, JitRNN
 
 
 class JitBackend(
-    JitBlock, JitDense, JitGRU, JitLoss, JitLSTM, JitOptim, JitRandom, JitRNN, NumpyBackend
+    JitBlock,
+    JitDense,
+    JitEmbedding,
+    JitGRU,
+    JitLoss,
+    JitLSTM,
+    JitOptim,
+    JitRandom,
+    JitRNN,
+    NumpyBackend,
 ):
     """NumPy arrays on the CPU, with numba where it is faster."""

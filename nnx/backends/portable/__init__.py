@@ -15,6 +15,7 @@ from .norm import NormKernels
 from .optim import OptimKernels
 from .pool import PoolKernels
 from .random import RandomKernels
+from .reduce import ReduceKernels
 from .rnn import RNNKernels
 
 
@@ -32,6 +33,7 @@ class PortableKernels(
     OptimKernels,
     PoolKernels,
     RandomKernels,
+    ReduceKernels,
     RNNKernels,
 ):
     """All families; `Backend` adds the namespace `xp` they run on."""

@@ -1,0 +1,26 @@
+"""Adding rows up by index, compiled by numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..cpu.embedding import NumpyEmbedding
+
+Array = Any
+
+_WORTH_IT = 1024  # elements
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class JitEmbedding(NumpyEmbedding):
+    def index_add(self, values: Array, indices: Array, rows: int) -> Array:
+        if values.size < _WORTH_IT or values.dtype not in _FLOATS:
+            return super().index_add(values, indices, rows)
+        from . import embedding_loops
+
+        out = np.zeros((rows, *values.shape[1:]), values.dtype)
+        flat = np.ascontiguousarray(values).reshape(len(values), -1)
+        embedding_loops.index_add(flat, np.ascontiguousarray(indices), out.reshape(rows, -1))
+        return out
