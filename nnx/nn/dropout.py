@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .. import ops
+from ..backends import backend_of
 from ..tensor import Tensor
 from .module import Module
 
@@ -16,7 +17,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         if not 0.0 <= p <= 1.0:
-            raise ValueError(f"Dropout: p must be between 0 and 1, got {p}")
+            raise ValueError(f"{type(self).__name__}: p must be between 0 and 1, got {p}")
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -24,3 +25,23 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """`Dropout` of whole feature maps: the pixels of a map are too alike to be dropped singly.
+
+    (N, C, H, W) -> (N, C, H, W); each of the N C maps is zeroed, or divided by 1 - p, as one
+    (Tompson et al. 2015).
+
+    Raises:
+        ValueError: the input is not (N, C, H, W).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 4:
+            raise ValueError(f"Dropout2d: the input must be (N, C, H, W); its shape is {x.shape}")
+        if not self.training or self.p == 0.0:
+            return x
+        xp, (n, c, _, _) = backend_of(x.data).xp, x.shape
+        kept = Tensor(xp.ones((n, c, 1, 1), dtype=x.dtype, device=x.device))
+        return x * ops.dropout(kept, self.p)

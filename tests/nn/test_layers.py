@@ -88,6 +88,26 @@ def test_dropout_drops_in_training_only(backend):
         nn.Dropout(1.5)
 
 
+def test_dropout2d_drops_whole_maps(backend):
+    x = backend.tensor(np.ones((40, 25, 2, 3), "float32"), requires_grad=True)
+    layer = nn.Dropout2d(0.25)
+    assert layer.eval()(x) is x
+    y = layer.train()(x)
+    values = backend.to_numpy(y.detach())
+    maps = values[:, :, 0, 0]
+    np.testing.assert_array_equal(values, np.broadcast_to(maps[:, :, None, None], values.shape))
+    kept = maps > 0
+    np.testing.assert_allclose(maps[kept], 1 / 0.75, rtol=1e-6)
+    assert abs(kept.mean() - 0.75) < 0.06  # four standard deviations of 1,000 draws
+    assert kept.any(axis=1).all() and not kept.all()
+    y.sum().backward()
+    np.testing.assert_array_equal(backend.to_numpy(x.grad), values)  # the input was 1 everywhere
+    with pytest.raises(ValueError, match=r"must be \(N, C, H, W\); its shape is \(2, 3\)"):
+        layer(backend.tensor(np.ones((2, 3), "float32")))
+    with pytest.raises(ValueError, match="Dropout2d: p must be between 0 and 1, got -1"):
+        nn.Dropout2d(-1)
+
+
 ACTIVATIONS = [
     ("ReLU", {}),
     ("ReLU6", {}),
