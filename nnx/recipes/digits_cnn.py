@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import nn
 from .digits import Digits
-from .recipe import Data, Option, Options
+from .images import OneChannel
+from .recipe import Option, Options
 
 
-class DigitsCNN(Digits):
+class DigitsCNN(OneChannel, Digits):
     name = "digits-cnn"
     about = "the same digits with two small convolutions"
     source = "Xu, chapters 4 to 6"
     epochs, batch_size, lr = 30, 32, 3e-3
     options = (Option("channels", 16, "channels of the first convolution; twice in the second"),)
-
-    def data(self, o: Options) -> Data:
-        """The pictures with an axis for their one channel: (N, 8, 8) -> (N, 1, 8, 8)."""
-        d = super().data(o)
-        assert d.validation is not None
-        parts = [(self.to_input(x), t) for x, t in (d.train, d.validation, d.test)]
-        return Data(train=parts[0], validation=parts[1], test=parts[2])
-
-    def to_input(self, x: Any) -> Any:
-        return x[:, None]
 
     def model(self, o: Options) -> nn.Module:
         c = o.channels

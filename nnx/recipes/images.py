@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backends import backend_of
 from .pictures import Picture, fit, read_pictures
-from .recipe import Prediction, Recipe
+from .recipe import Data, Options, Prediction, Recipe
 
 if TYPE_CHECKING:
     from .run import Run
@@ -63,3 +63,19 @@ class ImageRecipe(Recipe):
         counts = np.bincount(best, minlength=len(self.classes))
         shares = [f"{name}: {n}" for name, n in zip(self.classes, counts, strict=True) if n]
         return [f"{len(pictures)} images; per class {', '.join(shares)}"]
+
+
+class OneChannel(ImageRecipe):
+    """For convolutions: the pictures get an axis for their one channel, (N, H, W) -> (N, 1, H, W).
+
+    Stands before the recipe whose data it takes: `class MnistCNN(OneChannel, MnistRecipe)`.
+    """
+
+    def data(self, o: Options) -> Data:
+        d = super().data(o)
+        assert d.validation is not None
+        parts = [(self.to_input(x), t) for x, t in (d.train, d.validation, d.test)]
+        return Data(train=parts[0], validation=parts[1], test=parts[2])
+
+    def to_input(self, x: Any) -> Any:
+        return x[:, None]

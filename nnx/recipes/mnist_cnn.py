@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .. import nn, optim
 from ..train import Callback, Schedule
 from .augment import RandomShift
+from .images import OneChannel
 from .mnist import MnistRecipe
-from .recipe import Data, Option, Options
+from .recipe import Option, Options
 
 # The rate of each epoch as a share of the first epoch's (Xu, table 5.2; LeNet-5's manner).
 FALLING = {0: 1.0, 2: 0.04, 5: 0.02, 8: 0.01, 12: 0.002}
@@ -19,21 +18,11 @@ def share(epoch: int) -> float:
     return next(s for first, s in reversed(FALLING.items()) if epoch >= first)
 
 
-class MnistCNN(MnistRecipe):
+class MnistCNN(OneChannel, MnistRecipe):
     name = "mnist-cnn"
     about = "MNIST with two convolutions, 5x5x32 - pool - 5x5x64 - pool - 512 - 10"
     source = "Xu, chapter 5"
     epochs, batch_size, lr = 5, 64, 0.005
-
-    def data(self, o: Options) -> Data:
-        """The pictures with an axis for their one channel: (N, 28, 28) -> (N, 1, 28, 28)."""
-        d = super().data(o)
-        assert d.validation is not None
-        parts = [(self.to_input(x), t) for x, t in (d.train, d.validation, d.test)]
-        return Data(train=parts[0], validation=parts[1], test=parts[2])
-
-    def to_input(self, x: Any) -> Any:
-        return x[:, None]
 
     def model(self, o: Options) -> nn.Module:
         return nn.Sequential(
