@@ -15,36 +15,9 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 
 THREADS = 2
 MISLEADING = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-def measure(steps: dict, rounds: int, seconds: float) -> dict[str, list[float]]:
-    """Times of each step, taken in turns; per turn about `seconds` of counted steps."""
-    counts = {}
-    for name, step in steps.items():
-        for _ in range(3):  # caches, compilation
-            step()
-        start = time.perf_counter()
-        step()
-        counts[name] = max(3, int(seconds / (time.perf_counter() - start)))
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            time.sleep(0.02)  # the other library's threads stop spinning
-            for _ in range(max(2, counts[name] // 5)):
-                step()
-            for _ in range(counts[name]):
-                start = time.perf_counter()
-                step()
-                times[name].append(time.perf_counter() - start)
-    return times
-
-
-def percentile(values: list[float], q: float) -> float:
-    return sorted(values)[int(q * (len(values) - 1))]
 
 
 def compare(names: list[str], rounds: int, seconds: float) -> None:
@@ -55,6 +28,7 @@ def compare(names: list[str], rounds: int, seconds: float) -> None:
     import nnx
     from benchmarks.steps import all_rows
     from nnx.backends import jit_enabled
+    from nnx.tools.timing import interleaved, percentile
 
     rows = all_rows()
 
@@ -65,22 +39,23 @@ def compare(names: list[str], rounds: int, seconds: float) -> None:
     )
     kind = "jit" if jit_enabled() else "numpy"
     print(f"# nnx {nnx.__version__} ({kind}), PyTorch {torch.__version__}; threads: {pools}")
-    print("| step | nnx ms | PyTorch ms | ratio p10 | ratio median | goal |")
+    print("| step | nnx ms | other ms | ratio p10 | ratio median | goal |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in names or list(rows):
         row = rows[name]
         ours, theirs = row.build()
-        steps = {"nnx": ours, "torch": theirs()}
+        steps = {"nnx": ours, row.against: theirs()}
         first = {who: float(step().item()) for who, step in steps.items()}
-        if row.same and abs(first["nnx"] - first["torch"]) > 1e-3 * max(1.0, abs(first["torch"])):
+        a, b = first.values()
+        if row.same and abs(a - b) > 1e-3 * max(1.0, abs(b)):
             raise AssertionError(f"{name}: the two do not compute the same: first losses {first}")
-        times = measure(steps, rounds, seconds)
+        times = interleaved(steps, rounds, seconds, least=3)
         low = {who: percentile(t, 0.1) for who, t in times.items()}
         mid = {who: percentile(t, 0.5) for who, t in times.items()}
         goal = row.goals.get(kind)
         print(
-            f"| {name} | {low['nnx'] * 1e3:.3f} | {low['torch'] * 1e3:.3f} "
-            f"| {low['nnx'] / low['torch']:.2f} | {mid['nnx'] / mid['torch']:.2f} "
+            f"| {name} | {low['nnx'] * 1e3:.3f} | {low[row.against] * 1e3:.3f} {row.against} "
+            f"| {low['nnx'] / low[row.against]:.2f} | {mid['nnx'] / mid[row.against]:.2f} "
             f"| {'' if goal is None else goal} |",
             flush=True,
         )

@@ -32,17 +32,18 @@ Step = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Row:
-    """A training step: `build()` gives nnx's step, and a function that builds PyTorch's."""
+    """A training step: `build()` gives nnx's step, and a function that builds the other's."""
 
     name: str
     build: Callable[[], tuple[Step, Callable[[], Step]]]
     goals: dict[str, float]
     same: bool  # whether both must compute the same loss: not where each draws its own dropout
+    against: str  # what the second step computes with
 
 
 ROWS: dict[str, Row] = {}
 
-FILES = ("steps", "recurrent", "cnn")
+FILES = ("steps", "recurrent", "cnn", "textbook")
 
 
 def all_rows() -> dict[str, Row]:
@@ -52,11 +53,13 @@ def all_rows() -> dict[str, Row]:
     return ROWS
 
 
-def row(name: str, same: bool = True, **goals: float) -> Callable[[Callable], Callable]:
+def row(
+    name: str, same: bool = True, against: str = "PyTorch", **goals: float
+) -> Callable[[Callable], Callable]:
     """Register a builder under a name, with the ratios to reach: `numpy=` and `jit=`."""
 
     def register(build: Callable) -> Callable:
-        ROWS[name] = Row(name, build, goals, same)
+        ROWS[name] = Row(name, build, goals, same, against)
         return build
 
     return register

@@ -1,4 +1,4 @@
-"""Whole training steps, in nnx and in PyTorch: pytest benchmarks --benchmark-only.
+"""Whole training steps, in nnx and in what it is held against: pytest benchmarks --benchmark-only.
 
 pytest-benchmark times one after the other; for ratios on a machine that does other things as well
 use `python -m benchmarks.compare`, which lets the two take turns.
@@ -23,9 +23,9 @@ def test_nnx(benchmark, name):
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_pytorch(benchmark, name):
-    torch = pytest.importorskip("torch")
-    torch.set_num_threads(THREADS)
+def test_the_other(benchmark, name):
+    if ROWS[name].against == "PyTorch":
+        pytest.importorskip("torch").set_num_threads(THREADS)
     benchmark.group = name
     _, build = ROWS[name].build()
     step = build()

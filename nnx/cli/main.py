@@ -17,6 +17,7 @@ _COMMANDS = {
     "train": ("train", "Train a network: an experiment of the textbooks."),
     "predict": ("predict", "Say what a trained run makes of images or text."),
     "plot": ("plot", "Draw pictures of trained runs."),
+    "bench": ("bench", "Time one way to compute beside another."),
     "info": ("info", "Show versions and backends: what is used, and what is missing."),
     "doctor": ("doctor", "Examine this installation, and check that it computes right."),
 }

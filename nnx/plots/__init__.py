@@ -6,6 +6,7 @@ Arrays and rows of numbers in, a PNG file out; no window, and no global state of
 from .canvas import available, figure, save_figure
 from .curves import compare_curves, learning_curves
 from .images import errors, filters
+from .times import layer_times
 
 __all__ = [
     "available",
@@ -13,6 +14,7 @@ __all__ = [
     "errors",
     "figure",
     "filters",
+    "layer_times",
     "learning_curves",
     "save_figure",
 ]

@@ -10,9 +10,17 @@ from .conv import (
     conv2d_columns,
     conv2d_columns_backward,
     conv2d_sliced,
+    conv2d_sliced_backward,
 )
 from .norm import batch_norm, batch_norm_backward
-from .pooling import avg_pool2d, avg_pool2d_backward, max_pool2d, max_pool2d_backward
+from .pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+    max_pool2d_columns,
+    max_pool2d_columns_backward,
+)
 
 __all__ = [
     "avg_pool2d",
@@ -24,6 +32,9 @@ __all__ = [
     "conv2d_columns",
     "conv2d_columns_backward",
     "conv2d_sliced",
+    "conv2d_sliced_backward",
     "max_pool2d",
     "max_pool2d_backward",
+    "max_pool2d_columns",
+    "max_pool2d_columns_backward",
 ]

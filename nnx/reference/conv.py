@@ -1,7 +1,9 @@
 """Convolution in three ways, from the definition to the textbook's fast version (Xu 4.4, 5.2).
 
-Geometry as everywhere: stride (sh, sw), padding ((top, bottom), (left, right)), dilation (dh, dw).
-The fourth way is the one nnx computes with: `nnx.ops.conv` and the kernels it names.
+The definition takes any geometry: stride (sh, sw), padding ((top, bottom), (left, right)), dilation
+(dh, dw), groups.  The other two are for stride 1, a square kernel, and one border on all sides that
+is narrower than the kernel.  How nnx computes is in `nnx.ops.conv` and the kernels it names;
+`nnx bench conv` times one beside the other.
 """
 
 from __future__ import annotations
@@ -59,10 +61,11 @@ def conv2d_backward(
     padding: tuple[Pair, Pair] = NO_PADDING,
     dilation: Pair = (1, 1),
     groups: int = 1,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    needs_input: bool = True,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """The same loops, each dot product differentiated: y = window . w gives w G and window G.
 
-    gy (N, O, oh, ow) -> the gradients of x, weight and bias
+    gy (N, O, oh, ow) -> the gradients of x (if it is needed), weight and bias
     """
     (top, bottom), (left, right) = padding
     x = np.pad(x, ((0, 0), (0, 0), *padding))
@@ -73,65 +76,95 @@ def conv2d_backward(
         first = o // (n_outputs // groups) * depth
         rows = slice(p * sh, p * sh + (kh - 1) * dh + 1, dh)
         columns = slice(q * sw, q * sw + (kw - 1) * dw + 1, dw)
-        gx[n, first : first + depth, rows, columns] += weight[o] * gy[n, o, p, q]
+        if needs_input:
+            gx[n, first : first + depth, rows, columns] += weight[o] * gy[n, o, p, q]
         gw[o] += x[n, first : first + depth, rows, columns] * gy[n, o, p, q]
-    gx = gx[:, :, top : gx.shape[2] - bottom, left : gx.shape[3] - right]
-    return gx, gw, gy.sum(axis=(0, 2, 3))
+    inside = (..., slice(top, x.shape[2] - bottom), slice(left, x.shape[3] - right))
+    return gx[inside] if needs_input else None, gw, gy.sum(axis=(0, 2, 3))
+
+
+def bordered(x: np.ndarray, padding: int) -> np.ndarray:
+    """x (N, C, H, W) with so many rows and columns of zeros on every side."""
+    n, c, h, w = x.shape
+    image = np.zeros((n, c, h + 2 * padding, w + 2 * padding), x.dtype)
+    image[:, :, padding : padding + h, padding : padding + w] = x
+    return image
 
 
 def conv2d_sliced(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, padding: int) -> np.ndarray:
-    """All images, channels and positions at once: only the kernel's places are looped over.
+    """Only the windows are looped over: a slice has one place of all images and channels.
 
-    Stride 1.  x (N, C, H, W), weight (O, C, kh, kw), bias (O,) -> (N, O, oh, ow)
+    x (N, C, H, W), weight (O, C, kh, kw), bias (O,) -> (N, O, oh, ow)
     """
-    x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)))
+    x = bordered(x, padding)
     kh, kw = weight.shape[2:]
     oh, ow = x.shape[2] - kh + 1, x.shape[3] - kw + 1
-    y = np.zeros((x.shape[0], weight.shape[0], oh, ow), x.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            pixels = x[:, :, i : i + oh, j : j + ow]  # (N, C, oh, ow)
-            # (O, C) x (N, C, oh, ow) -> (O, N, oh, ow)
-            y += np.tensordot(weight[:, :, i, j], pixels, axes=(1, 1)).transpose(1, 0, 2, 3)
-    return y + bias[:, None, None]
+    y = np.empty((len(x), len(weight), oh, ow), x.dtype)
+    for p in range(oh):
+        for q in range(ow):
+            window = x[:, :, p : p + kh, q : q + kw]
+            # (N, C, kh, kw) x (O, C, kh, kw) -> (N, O)
+            y[:, :, p, q] = np.tensordot(window, weight, axes=((1, 2, 3), (1, 2, 3))) + bias
+    return y
 
 
-def conv2d_columns(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray, padding: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The textbook's fast version (Xu 5.2.3): every window a column, then a matrix product.
+def conv2d_sliced_backward(
+    gy: np.ndarray, x: np.ndarray, weight: np.ndarray, padding: int, needs_input: bool = True
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """The gradients of x (if it is needed), weight and bias, window by window."""
+    x = bordered(x, padding)
+    kh, kw = weight.shape[2:]
+    gx, gw = np.zeros_like(x), np.zeros_like(weight)
+    for p in range(gy.shape[2]):
+        for q in range(gy.shape[3]):
+            g, window = gy[:, :, p, q], (..., slice(p, p + kh), slice(q, q + kw))
+            if needs_input:
+                gx[window] += np.tensordot(g, weight, axes=1)  # (N, O) x (O, C, kh, kw)
+            gw += np.tensordot(g, x[window], axes=(0, 0))  # (N, O) x (N, C, kh, kw)
+    inside = (..., slice(padding, x.shape[2] - padding), slice(padding, x.shape[3] - padding))
+    return gx[inside] if needs_input else None, gw, gy.sum(axis=(0, 2, 3))
 
-    Stride 1.  Returns y (N, O, oh, ow) and the columns (N, C kh kw, oh ow), which its backward
-    uses again.
-    """
-    n, c, h, w = x.shape
+
+def conv2d_columns(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, padding: int) -> np.ndarray:
+    """The textbook's fast version (Xu 5.2.3): every window a column, a product for each image."""
     o, _, kh, kw = weight.shape
-    padded = np.zeros((n, c, h + 2 * padding, w + 2 * padding), x.dtype)
-    padded[:, :, padding : padding + h, padding : padding + w] = x
-    oh, ow = padded.shape[2] - kh + 1, padded.shape[3] - kw + 1
-    columns = np.empty((n, c * kh * kw, oh * ow), x.dtype)
+    x = bordered(x, padding)
+    oh, ow = x.shape[2] - kh + 1, x.shape[3] - kw + 1
+    columns = np.empty((len(x), weight[0].size, oh * ow), x.dtype)
     for k in range(oh * ow):
         p, q = divmod(k, ow)
-        columns[:, :, k] = padded[:, :, p : p + kh, q : q + kw].reshape(n, -1)
-    y = np.matmul(weight.reshape(o, -1), columns) + bias[:, None]
-    return y.reshape(n, o, oh, ow), columns
+        columns[:, :, k] = x[:, :, p : p + kh, q : q + kw].reshape(len(x), -1)
+    y = np.empty((len(x), o, oh * ow), x.dtype)
+    for n in range(len(x)):
+        # (O, C kh kw) x (C kh kw, oh ow) -> (O, oh ow)
+        y[n] = np.matmul(weight.reshape(o, -1), columns[n]) + bias[:, None]
+    return y.reshape(-1, o, oh, ow)
 
 
 def conv2d_columns_backward(
-    gy: np.ndarray, columns: np.ndarray, weight: np.ndarray, padding: int, needs_input: bool = True
+    gy: np.ndarray, x: np.ndarray, weight: np.ndarray, padding: int, needs_input: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """The gradients of x (if needed), weight and bias from `conv2d_columns`' columns."""
+    """Both gradients as correlations again, computed with columns (Xu 5.3.2).
+
+    That of the weight is the image's with gy as the kernel (Xu 4.25), for each image and channel a
+    product; that of x is gy's with the kernel turned by 180 degrees, its input and output channels
+    exchanged (Xu 4.17, 4.22).
+    """
     n, o, oh, ow = gy.shape
     _, c, kh, kw = weight.shape
-    g = gy.reshape(n, o, oh * ow)
-    gw = np.matmul(g, columns.transpose(0, 2, 1)).sum(axis=0).reshape(weight.shape)
-    gb = g.sum(axis=(0, 2))
-    if not needs_input:
-        return None, gw, gb
-    gcolumns = np.matmul(weight.reshape(o, -1).T, g)
-    gx = np.zeros((n, c, oh + kh - 1, ow + kw - 1), gy.dtype)
-    for k in range(oh * ow):
-        p, q = divmod(k, ow)
-        gx[:, :, p : p + kh, q : q + kw] += gcolumns[:, :, k].reshape(n, c, kh, kw)
-    inner = (slice(padding, gx.shape[2] - padding), slice(padding, gx.shape[3] - padding))
-    return gx[:, :, inner[0], inner[1]], gw, gb
+    image = bordered(x, padding)
+    views = np.empty((n, c, oh * ow, kh * kw), x.dtype)  # what each place of the kernel sees
+    for k in range(kh * kw):
+        i, j = divmod(k, kw)
+        views[..., k] = image[:, :, i : i + oh, j : j + ow].reshape(n, c, -1)
+    each = np.empty((n, c, o, kh * kw), x.dtype)
+    for m in range(n):
+        for d in range(c):
+            # (O, oh ow) x (oh ow, kh kw) -> (O, kh kw)
+            each[m, d] = np.matmul(gy[m].reshape(o, -1), views[m, d])
+    gw = each.sum(axis=0).transpose(1, 0, 2).reshape(weight.shape)
+    gx = None
+    if needs_input:
+        rotated = weight[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        gx = conv2d_columns(gy, rotated, np.zeros(c, x.dtype), kh - 1 - padding)
+    return gx, gw, gy.sum(axis=(0, 2, 3))

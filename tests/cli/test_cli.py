@@ -19,6 +19,7 @@ from nnx.cli.main import run
 from nnx.datasets import load_digits
 from nnx.io import load_state
 from nnx.recipes import NAMES, Run, train
+from nnx.tools import conv_bench
 
 ROOT = Path(__file__).parent.parent.parent
 LAST = re.compile(r"test accuracy \d+\.\d\d%")
@@ -249,6 +250,31 @@ def test_predict_says_what_is_wrong_with_a_file(nnx_, trained, tmp_path):
     ):
         code, _, err = nnx_("predict", str(trained), *arguments)
         assert code == 1 and message in one_line(err)
+
+
+# ---- bench ----
+
+
+def test_bench_conv(nnx_, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    small = [layer._replace(size=6, filters=4) for layer in conv_bench.LAYERS]
+    monkeypatch.setattr(conv_bench, "LAYERS", small)
+    monkeypatch.setattr("nnx.tools.lenet_bench.find_spec", lambda name: None)  # without PyTorch
+    code, out, err = nnx_(
+        "bench", "conv", "--batch-size", "2", "--repeats", "1", "--out", "layers.png"
+    )
+    assert code == 0 and err == ""
+    for words in ("definition, four loops (batch of 1)", "im2col", "NumPy kernel"):
+        assert out.count(words) >= 2
+    for row in ("conv-1 + ReLU", "dense-2", "all", "times as fast"):
+        assert re.search(rf"^ ?{re.escape(row)} ", out, re.MULTILINE)
+    assert "picture layers.png" in out and (tmp_path / "layers.png").exists()
+
+
+def test_bench_without_matplotlib(nnx_, monkeypatch):
+    monkeypatch.setattr("nnx.cli.bench.available", lambda: False)
+    code, out, err = nnx_("bench", "conv", "--out", "a.png")
+    assert code == 1 and out == "" and "pip install 'nnx-array[plot]'" in one_line(err)
 
 
 # ---- plot, info, doctor ----
