@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from ..backends import Backend
+from ..backends import Backend, rules
 from ..tensor import Tensor
 from .optimizer import Arrays, Group, Optimizer, State, zeros_like
 
@@ -15,6 +15,19 @@ class _Moments(Optimizer):
     """What the family shares: its options, and two running averages per parameter."""
 
     slots: ClassVar[tuple[str, ...]] = ("exp_avg", "exp_avg_sq")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        weight_decay: float,
+        maximize: bool,
+        **more: Any,
+    ) -> None:
+        options = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, **more}
+        super().__init__(params, {**options, "maximize": maximize})
 
     def check(self, group: Group) -> None:
         for option in ("lr", "eps", "weight_decay"):
@@ -57,17 +70,7 @@ class Adam(_Moments):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "amsgrad": amsgrad,
-                "maximize": maximize,
-            },
-        )
+        super().__init__(params, lr, betas, eps, weight_decay, maximize, amsgrad=amsgrad)
 
     def start(self, p: Tensor, group: Group) -> State:
         state = super().start(p, group)
@@ -78,23 +81,9 @@ class Adam(_Moments):
     def update(
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
     ) -> tuple[Any, ...]:
-        beta1, beta2 = group["betas"]
+        rule = rules.Adam.of(group, step=at["step"], decoupled=self.decoupled)
         averages, squares, maxima = state
-        return backend.adam_(
-            params,
-            grads,
-            averages,
-            squares,
-            maxima,
-            at["step"],
-            group["lr"],
-            beta1,
-            beta2,
-            group["eps"],
-            group["weight_decay"],
-            self.decoupled,
-            group["maximize"],
-        )
+        return backend.adam_(params, grads, averages, squares, maxima, rule)
 
 
 class AdamW(Adam):
@@ -142,15 +131,13 @@ class NAdam(_Moments):
     ) -> None:
         super().__init__(
             params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "momentum_decay": momentum_decay,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                "maximize": maximize,
-            },
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            maximize,
+            momentum_decay=momentum_decay,
+            decoupled_weight_decay=decoupled_weight_decay,
         )
 
     def check(self, group: Group) -> None:
@@ -175,26 +162,17 @@ class NAdam(_Moments):
     def update(
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
     ) -> tuple[Any, ...]:
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        now, after = self.momentum(group, at["step"]), self.momentum(group, at["step"] + 1)
-        product = at["mu_product"]
-        averages, squares = state
-        return backend.nadam_(
-            params,
-            grads,
-            averages,
-            squares,
-            at["step"],
-            lr * (1 - now) / (1 - product),
-            lr * after / (1 - product * after),
-            lr,
-            beta1,
-            beta2,
-            group["eps"],
-            group["weight_decay"],
-            group["decoupled_weight_decay"],
-            group["maximize"],
+        lr, step, product = group["lr"], at["step"], at["mu_product"]
+        now, after = self.momentum(group, step), self.momentum(group, step + 1)
+        rule = rules.NAdam.of(
+            group,
+            step=step,
+            decoupled=group["decoupled_weight_decay"],
+            gradient_rate=lr * (1 - now) / (1 - product),
+            average_rate=lr * after / (1 - product * after),
         )
+        averages, squares = state
+        return backend.nadam_(params, grads, averages, squares, rule)
 
 
 class RAdam(_Moments):
@@ -218,14 +196,12 @@ class RAdam(_Moments):
     ) -> None:
         super().__init__(
             params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "decoupled_weight_decay": decoupled_weight_decay,
-                "maximize": maximize,
-            },
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            maximize,
+            decoupled_weight_decay=decoupled_weight_decay,
         )
 
     def update(
@@ -239,22 +215,14 @@ class RAdam(_Moments):
         if rho > 5:
             r = (rho - 4) * (rho - 2) * last / ((last - 4) * (last - 2) * rho)
             adaptive = rate * math.sqrt(r * scale)
-        averages, squares = state
-        return backend.radam_(
-            params,
-            grads,
-            averages,
-            squares,
-            rate,
-            adaptive,
-            lr,
-            beta1,
-            beta2,
-            group["eps"],
-            group["weight_decay"],
-            group["decoupled_weight_decay"],
-            group["maximize"],
+        rule = rules.RAdam.of(
+            group,
+            decoupled=group["decoupled_weight_decay"],
+            average_rate=rate,
+            adaptive_rate=adaptive,
         )
+        averages, squares = state
+        return backend.radam_(params, grads, averages, squares, rule)
 
 
 class Adamax(_Moments):
@@ -277,16 +245,7 @@ class Adamax(_Moments):
         *,
         maximize: bool = False,
     ) -> None:
-        super().__init__(
-            params,
-            {
-                "lr": lr,
-                "betas": betas,
-                "eps": eps,
-                "weight_decay": weight_decay,
-                "maximize": maximize,
-            },
-        )
+        super().__init__(params, lr, betas, eps, weight_decay, maximize)
 
     def start(self, p: Tensor, group: Group) -> State:
         return {"step": 0, "exp_avg": zeros_like(p), "exp_inf": zeros_like(p)}
@@ -294,17 +253,6 @@ class Adamax(_Moments):
     def update(
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
     ) -> tuple[Any, ...]:
-        beta1, beta2 = group["betas"]
+        rate = group["lr"] / (1 - group["betas"][0] ** at["step"])
         averages, norms = state
-        return backend.adamax_(
-            params,
-            grads,
-            averages,
-            norms,
-            group["lr"] / (1 - beta1 ** at["step"]),
-            beta1,
-            beta2,
-            group["eps"],
-            group["weight_decay"],
-            group["maximize"],
-        )
+        return backend.adamax_(params, grads, averages, norms, rules.Adamax.of(group, lr=rate))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..backends import Backend, backend_of
+from ..backends import Backend, backend_of, rules
 from ..tensor import Tensor
 from .optimizer import Arrays, Group, Optimizer, State, zeros_like
 
@@ -59,9 +59,7 @@ class Adagrad(Optimizer):
     ) -> tuple[Any, ...]:
         rate = group["lr"] / (1 + (at["step"] - 1) * group["lr_decay"])
         (sums,) = state
-        return backend.adagrad_(
-            params, grads, sums, rate, group["eps"], group["weight_decay"], group["maximize"]
-        )
+        return backend.adagrad_(params, grads, sums, rules.Adagrad.of(group, lr=rate))
 
 
 class RMSprop(Optimizer):
@@ -118,19 +116,7 @@ class RMSprop(Optimizer):
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
     ) -> tuple[Any, ...]:
         squares, averages, buffers = state
-        return backend.rmsprop_(
-            params,
-            grads,
-            squares,
-            averages,
-            buffers,
-            group["lr"],
-            group["alpha"],
-            group["eps"],
-            group["weight_decay"],
-            group["momentum"],
-            group["maximize"],
-        )
+        return backend.rmsprop_(params, grads, squares, averages, buffers, rules.RMSprop.of(group))
 
 
 class Adadelta(Optimizer):
@@ -174,14 +160,4 @@ class Adadelta(Optimizer):
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
     ) -> tuple[Any, ...]:
         squares, deltas = state
-        return backend.adadelta_(
-            params,
-            grads,
-            squares,
-            deltas,
-            group["lr"],
-            group["rho"],
-            group["eps"],
-            group["weight_decay"],
-            group["maximize"],
-        )
+        return backend.adadelta_(params, grads, squares, deltas, rules.Adadelta.of(group))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..backends import Backend
+from ..backends import Backend, rules
 from .optimizer import Arrays, Group, Optimizer, State
 
 
@@ -67,14 +67,4 @@ class SGD(Optimizer):
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
     ) -> tuple[Any, ...]:
         (buffers,) = state
-        return backend.sgd_(
-            params,
-            grads,
-            buffers,
-            group["lr"],
-            group["momentum"],
-            group["dampening"],
-            group["nesterov"],
-            group["weight_decay"],
-            group["maximize"],
-        )
+        return backend.sgd_(params, grads, buffers, rules.SGD.of(group))

@@ -5,38 +5,70 @@ import inspect
 import numpy as np
 import pytest
 
-from nnx.backends import Backend
+from nnx.backends import Backend, rules
 from nnx.backends.portable import OptimKernels
 
 SHAPES = [(130, 200), (40,), (), (0, 3), (20000,)]
 LAYOUTS = ["contiguous", "transposed", "strided"]
 
-# kernel, how many arrays of state, of which may be None, numbers
+MIXED = {"lr": 0.1, "weight_decay": 0.01}
+ADAM = {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-2, "weight_decay": 0.1}
+
+# kernel, the arrays of state, the rule
 CASES = [
-    ("sgd_", ["none"], (0.1, 0.0, 0.0, False, 0.0, False)),
-    ("sgd_", ["none"], (0.1, 0.0, 0.0, False, 0.01, True)),
-    ("sgd_", ["none"], (0.1, 0.9, 0.0, False, 0.01, True)),  # the first step
-    ("sgd_", ["any"], (0.1, 0.9, 0.0, False, 0.0, False)),
-    ("sgd_", ["any"], (0.1, 0.9, 0.2, False, 0.01, True)),
-    ("sgd_", ["any"], (0.1, 0.9, 0.0, True, 0.01, False)),
-    ("adagrad_", ["positive"], (0.1, 1e-10, 0.0, False)),
-    ("adagrad_", ["positive"], (0.1, 1e-2, 0.01, True)),
-    ("rmsprop_", ["positive", "none", "none"], (0.1, 0.9, 1e-8, 0.0, 0.0, False)),
-    ("rmsprop_", ["positive", "none", "any"], (0.1, 0.9, 1e-2, 0.01, 0.8, True)),
-    ("rmsprop_", ["positive", "small", "none"], (0.1, 0.9, 1e-2, 0.01, 0.0, False)),
-    ("rmsprop_", ["positive", "small", "any"], (0.1, 0.9, 1e-2, 0.0, 0.8, False)),
-    ("adadelta_", ["positive", "positive"], (0.5, 0.9, 1e-6, 0.0, False)),
-    ("adadelta_", ["positive", "positive"], (0.5, 0.8, 1e-2, 0.01, True)),
-    ("adam_", ["any", "positive", "none"], (1, 0.1, 0.9, 0.999, 1e-8, 0.0, False, False)),
-    ("adam_", ["any", "positive", "none"], (7, 0.1, 0.8, 0.9, 1e-2, 0.1, False, True)),
-    ("adam_", ["any", "positive", "none"], (7, 0.1, 0.8, 0.9, 1e-2, 0.1, True, True)),
-    ("adam_", ["any", "positive", "positive"], (7, 0.1, 0.8, 0.9, 1e-2, 0.1, True, False)),
-    ("adam_", ["any", "positive", "positive"], (7, 0.1, 0.8, 0.9, 1e-2, 0.1, False, False)),
-    ("nadam_", ["any", "positive"], (7, 0.1, 0.2, 0.1, 0.8, 0.9, 1e-2, 0.1, True, True)),
-    ("radam_", ["any", "positive"], (0.1, 0.2, 0.1, 0.8, 0.9, 1e-2, 0.1, False, True)),
-    ("adamax_", ["any", "positive"], (0.1, 0.8, 0.9, 1e-2, 0.1, True)),
+    ("sgd_", ["none"], rules.SGD(lr=0.1)),
+    ("sgd_", ["none"], rules.SGD(**MIXED, maximize=True)),
+    ("sgd_", ["none"], rules.SGD(**MIXED, momentum=0.9, maximize=True)),  # the first step
+    ("sgd_", ["any"], rules.SGD(lr=0.1, momentum=0.9)),
+    ("sgd_", ["any"], rules.SGD(**MIXED, momentum=0.9, dampening=0.2, maximize=True)),
+    ("sgd_", ["any"], rules.SGD(**MIXED, momentum=0.9, nesterov=True)),
+    ("adagrad_", ["positive"], rules.Adagrad(lr=0.1, eps=1e-10)),
+    ("adagrad_", ["positive"], rules.Adagrad(**MIXED, eps=1e-2, maximize=True)),
+    ("rmsprop_", ["positive", "none", "none"], rules.RMSprop(lr=0.1, alpha=0.9, eps=1e-8)),
+    (
+        "rmsprop_",
+        ["positive", "none", "any"],
+        rules.RMSprop(**MIXED, alpha=0.9, eps=1e-2, momentum=0.8, maximize=True),
+    ),
+    ("rmsprop_", ["positive", "small", "none"], rules.RMSprop(**MIXED, alpha=0.9, eps=1e-2)),
+    (
+        "rmsprop_",
+        ["positive", "small", "any"],
+        rules.RMSprop(lr=0.1, alpha=0.9, eps=1e-2, momentum=0.8),
+    ),
+    ("adadelta_", ["positive", "positive"], rules.Adadelta(lr=0.5, rho=0.9, eps=1e-6)),
+    (
+        "adadelta_",
+        ["positive", "positive"],
+        rules.Adadelta(lr=0.5, weight_decay=0.01, rho=0.8, eps=1e-2, maximize=True),
+    ),
+    (
+        "adam_",
+        ["any", "positive", "none"],
+        rules.Adam(lr=0.1, betas=(0.9, 0.999), eps=1e-8, step=1),
+    ),
+    ("adam_", ["any", "positive", "none"], rules.Adam(**ADAM, step=7, maximize=True)),
+    (
+        "adam_",
+        ["any", "positive", "none"],
+        rules.Adam(**ADAM, step=7, decoupled=True, maximize=True),
+    ),
+    ("adam_", ["any", "positive", "positive"], rules.Adam(**ADAM, step=7, decoupled=True)),
+    ("adam_", ["any", "positive", "positive"], rules.Adam(**ADAM, step=7)),
+    (
+        "nadam_",
+        ["any", "positive"],
+        rules.NAdam(
+            **ADAM, step=7, gradient_rate=0.1, average_rate=0.2, decoupled=True, maximize=True
+        ),
+    ),
+    (
+        "radam_",
+        ["any", "positive"],
+        rules.RAdam(**ADAM, average_rate=0.1, adaptive_rate=0.2, maximize=True),
+    ),
+    ("adamax_", ["any", "positive"], rules.Adamax(**ADAM, maximize=True)),
 ]
-IDS = [f"{name}-{'-'.join(map(str, (*state, *numbers)))}" for name, state, numbers in CASES]
 
 
 def arrays(kind, dtype, seed):
@@ -64,16 +96,16 @@ GPU = pytest.param("cupy", marks=pytest.mark.gpu)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "jit", "readonly", "strict", GPU], indirect=True)
-@pytest.mark.parametrize("name, state, numbers", CASES, ids=IDS)
+@pytest.mark.parametrize("name, state, rule", CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_agrees_with_its_twin(backend, name, state, numbers, dtype):
+def test_agrees_with_its_twin(backend, name, state, rule, dtype):
     if dtype == "float64":
         backend.skip_without_float64()
     given = [arrays(k, dtype, seed) for seed, k in enumerate(["any", "any", *state])]
-    expected = getattr(Backend(np, "numpy"), name)(*given, *numbers)
+    expected = getattr(Backend(np, "numpy"), name)(*given, rule)
     for layout in LAYOUTS if backend.xp is np else LAYOUTS[:1]:
         lists = [None if xs is None else [laid_out(backend, x, layout) for x in xs] for xs in given]
-        actual = getattr(backend.backend, name)(*lists, *numbers)
+        actual = getattr(backend.backend, name)(*lists, rule)
         for e, a in zip(expected, actual, strict=True):
             assert (e is None) == (a is None)
             for x, y in zip(e or [], a or [], strict=True):
@@ -89,9 +121,9 @@ def test_agrees_with_its_twin(backend, name, state, numbers, dtype):
 @pytest.mark.parametrize("backend", ["numpy", "jit"], indirect=True)
 def test_parameters_are_updated_in_place(backend):
     """What makes the step cheap on the CPU: no new arrays where the old ones may be written to."""
-    for name, state, numbers in CASES[4:19]:
+    for name, state, rule in CASES[4:19]:
         lists = [arrays(k, "float32", seed) for seed, k in enumerate(["any", "any", *state])]
-        result = getattr(backend.backend, name)(*lists, *numbers)
+        result = getattr(backend.backend, name)(*lists, rule)
         for given, kept in zip([lists[0], *lists[2:]], result, strict=True):
             assert (given is None and kept is None) or all(
                 a is b for a, b in zip(given, kept, strict=True)

@@ -7,72 +7,56 @@ cache, and the one temporary a block needs is memory that the allocator hands ou
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from .. import rules
 from ..portable.optim import OptimKernels
 
 Array = Any
 Arrays = list[Any]
 
-BLOCK = 16384  # elements: a parameter, its gradient, two states and a temporary in 320 KB
+BLOCK = 32768  # elements: a parameter, its gradient, two states and a temporary in 640 KB
 
 
 class NumpyOptim(OptimKernels):
     def sgd_(
-        self,
-        params: Arrays,
-        grads: Arrays,
-        buffers: Arrays | None,
-        lr: float,
-        momentum: float,
-        dampening: float,
-        nesterov: bool,
-        weight_decay: float,
-        maximize: bool,
+        self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
-        options = (lr, momentum, dampening, nesterov, weight_decay, maximize)
+        lr, momentum = rule.lr, rule.momentum
         if not writable(params, buffers) or (momentum and buffers is None):
-            return super().sgd_(params, grads, buffers, *options)
+            return super().sgd_(params, grads, buffers, rule)
         if not momentum:
             for p, g in blocks(params, grads):
-                t = descent(p, g, weight_decay, maximize)
+                t = descent(p, g, rule)
                 t = np.multiply(t, lr, out=None if t is g else t)
                 p -= t
             return params, None
         for p, g, v in blocks(params, grads, buffers):
-            g = descent(p, g, weight_decay, maximize)
+            g = descent(p, g, rule)
             v *= momentum
-            v += g * (1 - dampening) if dampening else g
-            t = v * (lr * momentum if nesterov else lr)
+            v += g * (1 - rule.dampening) if rule.dampening else g
+            t = v * (lr * momentum if rule.nesterov else lr)
             p -= t
-            if nesterov:
+            if rule.nesterov:
                 np.multiply(g, lr, out=t)
                 p -= t
         return params, buffers
 
     def adagrad_(
-        self,
-        params: Arrays,
-        grads: Arrays,
-        sums: Arrays,
-        rate: float,
-        eps: float,
-        weight_decay: float,
-        maximize: bool,
+        self, params: Arrays, grads: Arrays, sums: Arrays, rule: rules.Adagrad
     ) -> tuple[Arrays, Arrays]:
         if not writable(params, sums):
-            return super().adagrad_(params, grads, sums, rate, eps, weight_decay, maximize)
+            return super().adagrad_(params, grads, sums, rule)
         for p, g, s in blocks(params, grads, sums):
-            g = descent(p, g, weight_decay, maximize)
+            g = descent(p, g, rule)
             t = g * g
             s += t
             np.sqrt(s, out=t)
-            t += eps
+            t += rule.eps
             np.divide(g, t, out=t)
-            t *= rate
+            t *= rule.lr
             p -= t
         return params, sums
 
@@ -83,39 +67,33 @@ class NumpyOptim(OptimKernels):
         squares: Arrays,
         averages: Arrays | None,
         buffers: Arrays | None,
-        lr: float,
-        alpha: float,
-        eps: float,
-        weight_decay: float,
-        momentum: float,
-        maximize: bool,
+        rule: rules.RMSprop,
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays | None]:
         if not writable(params, squares, averages, buffers):
-            options = (lr, alpha, eps, weight_decay, momentum, maximize)
-            return super().rmsprop_(params, grads, squares, averages, buffers, *options)
+            return super().rmsprop_(params, grads, squares, averages, buffers, rule)
         for p, g, s, a, v in blocks(params, grads, squares, averages, buffers):
-            g = descent(p, g, weight_decay, maximize)
+            g = descent(p, g, rule)
             t = g * g
-            t *= 1 - alpha
-            s *= alpha
+            t *= 1 - rule.alpha
+            s *= rule.alpha
             s += t
             if averages is None:
                 np.sqrt(s, out=t)
             else:
                 np.subtract(g, a, out=t)
-                t *= 1 - alpha
+                t *= 1 - rule.alpha
                 a += t
                 np.multiply(a, a, out=t)
                 np.subtract(s, t, out=t)
                 np.sqrt(t, out=t)
-            t += eps
+            t += rule.eps
             np.divide(g, t, out=t)
             if buffers is not None:
-                v *= momentum
+                v *= rule.momentum
                 v += t
-                np.multiply(v, lr, out=t)
+                np.multiply(v, rule.lr, out=t)
             else:
-                t *= lr
+                t *= rule.lr
             p -= t
         return params, squares, averages, buffers
 
@@ -125,17 +103,13 @@ class NumpyOptim(OptimKernels):
         grads: Arrays,
         squares: Arrays,
         deltas: Arrays,
-        lr: float,
-        rho: float,
-        eps: float,
-        weight_decay: float,
-        maximize: bool,
+        rule: rules.Adadelta,
     ) -> tuple[Arrays, Arrays, Arrays]:
         if not writable(params, squares, deltas):
-            options = (lr, rho, eps, weight_decay, maximize)
-            return super().adadelta_(params, grads, squares, deltas, *options)
+            return super().adadelta_(params, grads, squares, deltas, rule)
+        rho, eps = rule.rho, rule.eps
         for p, g, s, d in blocks(params, grads, squares, deltas):
-            g = descent(p, g, weight_decay, maximize)
+            g = descent(p, g, rule)
             t = g * g
             t *= 1 - rho
             s *= rho
@@ -149,7 +123,7 @@ class NumpyOptim(OptimKernels):
             t *= 1 - rho
             d *= rho
             d += t
-            step *= lr
+            step *= rule.lr
             p -= step
         return params, squares, deltas
 
@@ -160,26 +134,17 @@ class NumpyOptim(OptimKernels):
         averages: Arrays,
         squares: Arrays,
         maxima: Arrays | None,
-        step: int,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        decoupled: bool,
-        maximize: bool,
+        rule: rules.Adam,
     ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
         if not writable(params, averages, squares, maxima):
-            options = (step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
-            return super().adam_(params, grads, averages, squares, maxima, *options)
+            return super().adam_(params, grads, averages, squares, maxima, rule)
+        beta1, beta2 = rule.betas
         # m̂ / (√ŝ + ε) with both of its divisions folded into two numbers
-        root = math.sqrt(1 - beta2**step)
-        rate, small = lr / (1 - beta1**step) * root, eps * root
-        decay = 0.0 if decoupled else weight_decay
+        rate, small, shrink = rule.rate * rule.root, rule.eps * rule.root, rule.shrink
         for p, g, m, s, largest in blocks(params, grads, averages, squares, maxima):
-            g = descent(p, g, decay, maximize)
-            if decoupled and weight_decay:
-                p *= 1 - lr * weight_decay
+            g = descent(p, g, rule)
+            if shrink != 1:
+                p *= shrink
             t = g * (1 - beta1)
             m *= beta1
             m += t
@@ -197,12 +162,12 @@ class NumpyOptim(OptimKernels):
         return params, averages, squares, maxima
 
 
-def descent(p: Array, g: Array, weight_decay: float, maximize: bool) -> Array:
+def descent(p: Array, g: Array, rule: rules.Rule) -> Array:
     """The gradient of what is minimised, weight decay included: g itself, or a new array."""
-    if weight_decay:
-        t = p * weight_decay
-        return np.subtract(t, g, out=t) if maximize else np.add(t, g, out=t)
-    return -g if maximize else g
+    if rule.decay:
+        t = p * rule.decay
+        return np.subtract(t, g, out=t) if rule.maximize else np.add(t, g, out=t)
+    return -g if rule.maximize else g
 
 
 def writable(*lists: Arrays | None) -> bool:

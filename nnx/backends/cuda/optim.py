@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from typing import Any
 
+from .. import rules
 from ..kernel import MOST_LISTED
 from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from ..portable.optim import OptimKernels
@@ -61,62 +62,35 @@ class CudaOptim(OptimKernels):
     modules: Modules
 
     def sgd_(
-        self,
-        params: Arrays,
-        grads: Arrays,
-        buffers: Arrays | None,
-        lr: float,
-        momentum: float,
-        dampening: float,
-        nesterov: bool,
-        weight_decay: float,
-        maximize: bool,
+        self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
         if not writable(params, buffers):
-            return super().sgd_(
-                params,
-                grads,
-                buffers,
-                lr,
-                momentum,
-                dampening,
-                nesterov,
-                weight_decay,
-                maximize,
-            )
+            return super().sgd_(params, grads, buffers, rule)
         first = buffers is None
-        if not momentum:
+        if not rule.momentum:
             buffers = None
         elif buffers is None:
             buffers = [self.xp.empty(p.shape, dtype=p.dtype) for p in params]
         self._step(
             SGD,
+            rule,
             params,
             grads,
             {"buffers": buffers},
             first=first,
-            nesterov=nesterov,
-            lr=lr,
-            momentum=momentum,
-            fresh=1 - dampening,
-            **descent(weight_decay, maximize),
+            nesterov=rule.nesterov,
+            lr=rule.lr,
+            momentum=rule.momentum,
+            fresh=1 - rule.dampening,
         )
         return params, buffers
 
     def adagrad_(
-        self,
-        params: Arrays,
-        grads: Arrays,
-        sums: Arrays,
-        rate: float,
-        eps: float,
-        weight_decay: float,
-        maximize: bool,
+        self, params: Arrays, grads: Arrays, sums: Arrays, rule: rules.Adagrad
     ) -> tuple[Arrays, Arrays]:
         if not writable(params, sums):
-            return super().adagrad_(params, grads, sums, rate, eps, weight_decay, maximize)
-        numbers = descent(weight_decay, maximize)
-        self._step(ADAGRAD, params, grads, {"sums": sums}, rate=rate, eps=eps, **numbers)
+            return super().adagrad_(params, grads, sums, rule)
+        self._step(ADAGRAD, rule, params, grads, {"sums": sums}, rate=rule.lr, eps=rule.eps)
         return params, sums
 
     def rmsprop_(
@@ -126,38 +100,21 @@ class CudaOptim(OptimKernels):
         squares: Arrays,
         averages: Arrays | None,
         buffers: Arrays | None,
-        lr: float,
-        alpha: float,
-        eps: float,
-        weight_decay: float,
-        momentum: float,
-        maximize: bool,
+        rule: rules.RMSprop,
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays | None]:
         if not writable(params, squares, averages, buffers):
-            return super().rmsprop_(
-                params,
-                grads,
-                squares,
-                averages,
-                buffers,
-                lr,
-                alpha,
-                eps,
-                weight_decay,
-                momentum,
-                maximize,
-            )
+            return super().rmsprop_(params, grads, squares, averages, buffers, rule)
         self._step(
             RMSPROP,
+            rule,
             params,
             grads,
             {"squares": squares, "averages": averages, "buffers": buffers},
-            lr=lr,
-            alpha=alpha,
-            fresh=1 - alpha,
-            eps=eps,
-            momentum=momentum,
-            **descent(weight_decay, maximize),
+            lr=rule.lr,
+            alpha=rule.alpha,
+            fresh=1 - rule.alpha,
+            eps=rule.eps,
+            momentum=rule.momentum,
         )
         return params, squares, averages, buffers
 
@@ -167,27 +124,13 @@ class CudaOptim(OptimKernels):
         grads: Arrays,
         squares: Arrays,
         deltas: Arrays,
-        lr: float,
-        rho: float,
-        eps: float,
-        weight_decay: float,
-        maximize: bool,
+        rule: rules.Adadelta,
     ) -> tuple[Arrays, Arrays, Arrays]:
         if not writable(params, squares, deltas):
-            return super().adadelta_(
-                params, grads, squares, deltas, lr, rho, eps, weight_decay, maximize
-            )
-        self._step(
-            ADADELTA,
-            params,
-            grads,
-            {"squares": squares, "deltas": deltas},
-            lr=lr,
-            rho=rho,
-            fresh=1 - rho,
-            eps=eps,
-            **descent(weight_decay, maximize),
-        )
+            return super().adadelta_(params, grads, squares, deltas, rule)
+        state = {"squares": squares, "deltas": deltas}
+        numbers = {"lr": rule.lr, "rho": rule.rho, "fresh": 1 - rule.rho, "eps": rule.eps}
+        self._step(ADADELTA, rule, params, grads, state, **numbers)
         return params, squares, deltas
 
     def adam_(
@@ -197,41 +140,13 @@ class CudaOptim(OptimKernels):
         averages: Arrays,
         squares: Arrays,
         maxima: Arrays | None,
-        step: int,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        decoupled: bool,
-        maximize: bool,
+        rule: rules.Adam,
     ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
         if not writable(params, averages, squares, maxima):
-            return super().adam_(
-                params,
-                grads,
-                averages,
-                squares,
-                maxima,
-                step,
-                lr,
-                beta1,
-                beta2,
-                eps,
-                weight_decay,
-                decoupled,
-                maximize,
-            )
-        self._step(
-            ADAM,
-            params,
-            grads,
-            {"averages": averages, "squares": squares, "maxima": maxima},
-            rate=lr / (1 - beta1**step),
-            root=math.sqrt(1 - beta2**step),
-            **moments(beta1, beta2, eps),
-            **decayed(lr, weight_decay, decoupled, maximize),
-        )
+            return super().adam_(params, grads, averages, squares, maxima, rule)
+        state = {"averages": averages, "squares": squares, "maxima": maxima}
+        numbers = {"rate": rule.rate, "root": rule.root, **moments(rule)}
+        self._step(ADAM, rule, params, grads, state, **numbers)
         return params, averages, squares, maxima
 
     def nadam_(
@@ -240,44 +155,20 @@ class CudaOptim(OptimKernels):
         grads: Arrays,
         averages: Arrays,
         squares: Arrays,
-        step: int,
-        gradient_rate: float,
-        average_rate: float,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        decoupled: bool,
-        maximize: bool,
+        rule: rules.NAdam,
     ) -> tuple[Arrays, Arrays, Arrays]:
         if not writable(params, averages, squares):
-            return super().nadam_(
-                params,
-                grads,
-                averages,
-                squares,
-                step,
-                gradient_rate,
-                average_rate,
-                lr,
-                beta1,
-                beta2,
-                eps,
-                weight_decay,
-                decoupled,
-                maximize,
-            )
+            return super().nadam_(params, grads, averages, squares, rule)
         self._step(
             NADAM,
+            rule,
             params,
             grads,
             {"averages": averages, "squares": squares},
-            gradient_rate=gradient_rate,
-            average_rate=average_rate,
-            root=math.sqrt(1 - beta2**step),
-            **moments(beta1, beta2, eps),
-            **decayed(lr, weight_decay, decoupled, maximize),
+            gradient_rate=rule.gradient_rate,
+            average_rate=rule.average_rate,
+            root=rule.root,
+            **moments(rule),
         )
         return params, averages, squares
 
@@ -287,41 +178,19 @@ class CudaOptim(OptimKernels):
         grads: Arrays,
         averages: Arrays,
         squares: Arrays,
-        average_rate: float,
-        adaptive_rate: float,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        decoupled: bool,
-        maximize: bool,
+        rule: rules.RAdam,
     ) -> tuple[Arrays, Arrays, Arrays]:
         if not writable(params, averages, squares):
-            return super().radam_(
-                params,
-                grads,
-                averages,
-                squares,
-                average_rate,
-                adaptive_rate,
-                lr,
-                beta1,
-                beta2,
-                eps,
-                weight_decay,
-                decoupled,
-                maximize,
-            )
+            return super().radam_(params, grads, averages, squares, rule)
         self._step(
             RADAM,
+            rule,
             params,
             grads,
             {"averages": averages, "squares": squares},
-            average_rate=average_rate,
-            adaptive_rate=adaptive_rate,
-            **moments(beta1, beta2, eps),
-            **decayed(lr, weight_decay, decoupled, maximize),
+            average_rate=rule.average_rate,
+            adaptive_rate=rule.adaptive_rate,
+            **moments(rule),
         )
         return params, averages, squares
 
@@ -331,36 +200,23 @@ class CudaOptim(OptimKernels):
         grads: Arrays,
         averages: Arrays,
         norms: Arrays,
-        rate: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        maximize: bool,
+        rule: rules.Adamax,
     ) -> tuple[Arrays, Arrays, Arrays]:
         if not writable(params, averages, norms):
-            return super().adamax_(
-                params, grads, averages, norms, rate, beta1, beta2, eps, weight_decay, maximize
-            )
-        self._step(
-            ADAMAX,
-            params,
-            grads,
-            {"averages": averages, "norms": norms},
-            rate=rate,
-            fresh1=1 - beta1,
-            beta2=beta2,
-            eps=eps,
-            **descent(weight_decay, maximize),
-        )
+            return super().adamax_(params, grads, averages, norms, rule)
+        beta1, beta2 = rule.betas
+        state = {"averages": averages, "norms": norms}
+        numbers = {"rate": rule.lr, "fresh1": 1 - beta1, "beta2": beta2, "eps": rule.eps}
+        self._step(ADAMAX, rule, params, grads, state, **numbers)
         return params, averages, norms
 
     def _step(
         self,
         kernel: Kernel,
+        rule: rules.Rule,
         params: Arrays,
         grads: Arrays,
-        state: dict[str, Arrays | None],
+        state: Mapping[str, Arrays | None],
         **numbers: float,
     ) -> None:
         """One launch for each 64 parameters."""
@@ -374,6 +230,8 @@ class CudaOptim(OptimKernels):
                 grads=grads[part],
                 sizes=sizes,
                 count=len(sizes),
+                sign=rule.sign,
+                decay=rule.decay,
                 **{name: None if a is None else a[part] for name, a in state.items()},
                 **numbers,
             )
@@ -384,15 +242,13 @@ def writable(*lists: Arrays | None) -> bool:
     return all(a.dtype in REALS and a.flags.c_contiguous for arrays in lists for a in arrays or ())
 
 
-def descent(weight_decay: float, maximize: bool) -> dict[str, float]:
-    return {"sign": -1.0 if maximize else 1.0, "decay": weight_decay}
-
-
-def decayed(lr: float, weight_decay: float, decoupled: bool, maximize: bool) -> dict[str, float]:
-    if decoupled:
-        return descent(0.0, maximize) | {"shrink": 1 - lr * weight_decay}
-    return descent(weight_decay, maximize) | {"shrink": 1.0}
-
-
-def moments(beta1: float, beta2: float, eps: float) -> dict[str, float]:
-    return {"fresh1": 1 - beta1, "beta2": beta2, "fresh2": 1 - beta2, "eps": eps}
+def moments(rule: rules.Moments) -> dict[str, float]:
+    """The numbers that Adam's relatives share."""
+    beta1, beta2 = rule.betas
+    return {
+        "fresh1": 1 - beta1,
+        "beta2": beta2,
+        "fresh2": 1 - beta2,
+        "eps": rule.eps,
+        "shrink": rule.shrink,
+    }

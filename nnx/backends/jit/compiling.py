@@ -22,11 +22,16 @@ from numba.core.ccallback import CFunc
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any], **options: Any) -> Any:
     """Compile at the first call for its arguments' types, or load what was compiled before."""
-    dispatcher = njit(**OPTIONS)(function)
+    dispatcher = njit(**OPTIONS, **options)(function)
     _keep(dispatcher)
     return dispatcher
+
+
+def fused(function: Callable[..., Any]) -> Any:
+    """`compiled`, and a product and a sum may become one operation with one rounding."""
+    return compiled(function, fastmath={"contract"})
 
 
 def callable_from_c(function: Callable[..., Any], signature: Any) -> Any:

@@ -5,10 +5,10 @@ See `philox.py` for why it stands apart.
 
 from __future__ import annotations
 
-from numba import njit
+from .compiling import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def index_add(values, indices, out):
     """out[indices[k]] += values[k], in the order of k."""
     for k in range(indices.size):

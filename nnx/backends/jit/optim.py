@@ -7,11 +7,11 @@ with momentum) and arrays that are not contiguous are left to NumPy.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from .. import rules
 from ..cpu.optim import NumpyOptim
 
 Array = Any
@@ -25,48 +25,30 @@ _loops: Any = None
 
 class JitOptim(NumpyOptim):
     def sgd_(
-        self,
-        params: Arrays,
-        grads: Arrays,
-        buffers: Arrays | None,
-        lr: float,
-        momentum: float,
-        dampening: float,
-        nesterov: bool,
-        weight_decay: float,
-        maximize: bool,
+        self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
-        rows = None if momentum and buffers is None else flat(params, grads, buffers)
+        rows = None if rule.momentum and buffers is None else flat(params, grads, buffers)
         if rows is None:
-            options = (lr, momentum, dampening, nesterov, weight_decay, maximize)
-            return super().sgd_(params, grads, buffers, *options)
-        sign = -1.0 if maximize else 1.0
-        if not momentum:
+            return super().sgd_(params, grads, buffers, rule)
+        numbers = (rule.lr, rule.decay, rule.sign)
+        if not rule.momentum:
             sgd = loops().sgd
             for p, g, _ in rows:
-                sgd(p, g, lr, weight_decay, sign)
+                sgd(p, g, *numbers)
             return params, None
-        numbers = (lr, weight_decay, sign, momentum, 1.0 - dampening, nesterov)
+        more = (rule.momentum, 1.0 - rule.dampening, rule.nesterov)
         for p, g, v in rows:
-            loops().momentum(p, g, v, *numbers)
+            loops().momentum(p, g, v, *numbers, *more)
         return params, buffers
 
     def adagrad_(
-        self,
-        params: Arrays,
-        grads: Arrays,
-        sums: Arrays,
-        rate: float,
-        eps: float,
-        weight_decay: float,
-        maximize: bool,
+        self, params: Arrays, grads: Arrays, sums: Arrays, rule: rules.Adagrad
     ) -> tuple[Arrays, Arrays]:
         rows = flat(params, grads, sums)
         if rows is None:
-            return super().adagrad_(params, grads, sums, rate, eps, weight_decay, maximize)
-        sign = -1.0 if maximize else 1.0
+            return super().adagrad_(params, grads, sums, rule)
         for p, g, s in rows:
-            loops().adagrad(p, g, s, rate, eps, weight_decay, sign)
+            loops().adagrad(p, g, s, rule.lr, rule.eps, rule.decay, rule.sign)
         return params, sums
 
     def rmsprop_(
@@ -76,21 +58,14 @@ class JitOptim(NumpyOptim):
         squares: Arrays,
         averages: Arrays | None,
         buffers: Arrays | None,
-        lr: float,
-        alpha: float,
-        eps: float,
-        weight_decay: float,
-        momentum: float,
-        maximize: bool,
+        rule: rules.RMSprop,
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays | None]:
         plain = averages is None and buffers is None
         rows = flat(params, grads, squares) if plain else None
         if rows is None:
-            options = (lr, alpha, eps, weight_decay, momentum, maximize)
-            return super().rmsprop_(params, grads, squares, averages, buffers, *options)
-        sign = -1.0 if maximize else 1.0
+            return super().rmsprop_(params, grads, squares, averages, buffers, rule)
         for p, g, s in rows:
-            loops().rmsprop(p, g, s, lr, alpha, eps, weight_decay, sign)
+            loops().rmsprop(p, g, s, rule.lr, rule.alpha, rule.eps, rule.decay, rule.sign)
         return params, squares, None, None
 
     def adadelta_(
@@ -99,19 +74,13 @@ class JitOptim(NumpyOptim):
         grads: Arrays,
         squares: Arrays,
         deltas: Arrays,
-        lr: float,
-        rho: float,
-        eps: float,
-        weight_decay: float,
-        maximize: bool,
+        rule: rules.Adadelta,
     ) -> tuple[Arrays, Arrays, Arrays]:
         rows = flat(params, grads, squares, deltas)
         if rows is None:
-            options = (lr, rho, eps, weight_decay, maximize)
-            return super().adadelta_(params, grads, squares, deltas, *options)
-        sign = -1.0 if maximize else 1.0
+            return super().adadelta_(params, grads, squares, deltas, rule)
         for p, g, s, d in rows:
-            loops().adadelta(p, g, s, d, lr, rho, eps, weight_decay, sign)
+            loops().adadelta(p, g, s, d, rule.lr, rule.rho, rule.eps, rule.decay, rule.sign)
         return params, squares, deltas
 
     def adam_(
@@ -121,23 +90,13 @@ class JitOptim(NumpyOptim):
         averages: Arrays,
         squares: Arrays,
         maxima: Arrays | None,
-        step: int,
-        lr: float,
-        beta1: float,
-        beta2: float,
-        eps: float,
-        weight_decay: float,
-        decoupled: bool,
-        maximize: bool,
+        rule: rules.Adam,
     ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
         rows = flat(params, grads, averages, squares) if maxima is None else None
         if rows is None:
-            options = (step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize)
-            return super().adam_(params, grads, averages, squares, maxima, *options)
-        root = math.sqrt(1 - beta2**step)
-        rate, small = lr / (1 - beta1**step) * root, eps * root
-        shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
-        numbers = (rate, small, beta1, beta2, shrink, decay, -1.0 if maximize else 1.0)
+            return super().adam_(params, grads, averages, squares, maxima, rule)
+        rate, small = rule.rate * rule.root, rule.eps * rule.root
+        numbers = (rate, small, *rule.betas, rule.shrink, rule.decay, rule.sign)
         adam = loops().adam
         for p, g, m, s in rows:
             adam(p, g, m, s, *numbers)

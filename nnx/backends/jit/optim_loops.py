@@ -2,18 +2,17 @@
 
 One pass over flat arrays: every value is read once and written once.  The numbers arrive as Python
 floats and are rounded to the arrays' dtype first, so that float32 is computed in float32.
-`contract` lets the compiler fuse a product and a sum into one rounding; nothing else is reordered.
+A product and a sum may be fused into one rounding; nothing else is reordered.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-compiled = njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+from .compiling import fused
 
 
-@compiled
+@fused
 def sgd(p, g, lr, decay, sign):
     real = p.dtype.type
     lr, decay, sign = real(lr), real(decay), real(sign)
@@ -21,7 +20,7 @@ def sgd(p, g, lr, decay, sign):
         p[i] -= lr * (sign * g[i] + decay * p[i])
 
 
-@compiled
+@fused
 def momentum(p, g, v, lr, decay, sign, mu, fresh, ahead):
     """v = mu v + fresh g;  p -= lr (v, or g + mu v where `ahead`)."""
     real = p.dtype.type
@@ -39,7 +38,7 @@ def momentum(p, g, v, lr, decay, sign, mu, fresh, ahead):
             p[i] -= lr * w
 
 
-@compiled
+@fused
 def adagrad(p, g, s, rate, eps, decay, sign):
     real = p.dtype.type
     rate, eps, decay, sign = real(rate), real(eps), real(decay), real(sign)
@@ -50,7 +49,7 @@ def adagrad(p, g, s, rate, eps, decay, sign):
         p[i] -= rate * d / (np.sqrt(t) + eps)
 
 
-@compiled
+@fused
 def rmsprop(p, g, s, lr, alpha, eps, decay, sign):
     real = p.dtype.type
     fresh = real(1 - alpha)
@@ -62,7 +61,7 @@ def rmsprop(p, g, s, lr, alpha, eps, decay, sign):
         p[i] -= lr * d / (np.sqrt(t) + eps)
 
 
-@compiled
+@fused
 def adadelta(p, g, s, a, lr, rho, eps, decay, sign):
     real = p.dtype.type
     fresh = real(1 - rho)
@@ -76,7 +75,7 @@ def adadelta(p, g, s, a, lr, rho, eps, decay, sign):
         p[i] -= lr * step
 
 
-@compiled
+@fused
 def adam(p, g, m, s, rate, small, beta1, beta2, shrink, decay, sign):
     real = p.dtype.type
     fresh1, fresh2 = real(1 - beta1), real(1 - beta2)

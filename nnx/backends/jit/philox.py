@@ -7,16 +7,17 @@ function made inside another, which refers to a second compiled one, is compiled
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, uint32, uint64
+from numba import uint32, uint64
 
 from ..portable.random import KEY_STEPS, MULTIPLIERS, ROUNDS
+from .compiling import compiled
 
 M0, M1 = MULTIPLIERS
 STEP0, STEP1 = KEY_STEPS
 AT_ONCE = 2048  # words that dropout draws before it uses them, so that they stay in cache
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def fill(k0, k1, first, high2, high3, words):
     """Words, a multiple of four, of the blocks from `first` on: all arguments in C widths."""
     for b in range(words.size // 4):
@@ -36,7 +37,7 @@ def fill(k0, k1, first, high2, high3, words):
         words[4 * b + 3] = c3
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def dropout(k0, k1, first, high2, high3, last, scale, x, y):
     """y = x scale where the word is at most `last`, else 0; x and y are vectors."""
     words = np.empty(AT_ONCE, np.uint32)
