@@ -43,8 +43,9 @@ def embedding(weight: Tensor, indices: Any, padding_idx: int | None = None) -> T
 
     Raises:
         TypeError: the indices are no integers.
-        ValueError: weight is no matrix, padding_idx is not a row, or an index is not (checked in
-            host memory; on a GPU, where that would wait for the device, it is not).
+        ValueError: weight is no matrix, or padding_idx is not a row.
+        IndexError: an index is not a row (checked in host memory; on a GPU, where that would wait
+            for the device, it is not).
     """
     ids = indices.data if isinstance(indices, Tensor) else indices
     if weight.ndim != 2:
@@ -58,7 +59,7 @@ def embedding(weight: Tensor, indices: Any, padding_idx: int | None = None) -> T
     if isinstance(ids, np.ndarray) and ids.size:
         low, high = int(ids.min()), int(ids.max())
         if low < 0 or high >= rows:
-            raise ValueError(
+            raise IndexError(
                 f"embedding: indices must be from 0 to {rows - 1}; they are from {low} to {high}; "
                 f"weight has shape {weight.shape}, indices {tuple(ids.shape)}"
             )
