@@ -27,28 +27,47 @@ def test_relu_backward(cuda, real, n):
     assert gx[0] == 0 and gx[-1] == 0
 
 
-@pytest.mark.kernels("add_bias")
-@pytest.mark.parametrize("shape", [(1, 1), (3, 31), (32, 2), (5, 33), (40, 10)])
-def test_linear(cuda, real, shape):
-    """Small integers, so that the product is exact in any order."""
+SHAPES = [(1, 1), (3, 31), (32, 2), (5, 33), (40, 10)]
+
+
+def dense_layer(shape, real):
+    """x, weight and bias of small integers, so that the product is exact in any order."""
     rng = np.random.default_rng(0)
-    x, weight, bias = (rng.integers(-8, 9, s) for s in ((shape[0], 3), (shape[1], 3), shape[1:]))
-    arrays = [a.astype(real) for a in (x, weight, bias)]
-    cuda.agree(lambda b, *given: b.linear(*given), *arrays)
-    cuda.agree(lambda b, x, w: b.linear(x, w, None), *arrays[:2])
+    parts = (rng.integers(-8, 9, s) for s in ((shape[0], 3), (shape[1], 3), shape[1:]))
+    return [a.astype(real) for a in parts]
+
+
+@pytest.mark.kernels("add_bias")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_linear(cuda, real, shape):
+    x, weight, bias = dense_layer(shape, real)
+    cuda.agree(lambda b, *given: b.linear(*given), x, weight, bias)
+    cuda.agree(lambda b, x, w: b.linear(x, w, None), x, weight)
+
+
+@pytest.mark.kernels("add_bias_relu")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_linear_relu(cuda, real, shape):
+    """NaN stays NaN, and the bias counts before the gate."""
+    x, weight, bias = dense_layer(shape, real)
+    x[0, 0] = np.nan
+    (y,) = cuda.agree(lambda b, *given: b.linear_relu(*given), x, weight, bias)
+    assert np.isnan(y[0]).all() and (y[1:] >= 0).all()
+    cuda.agree(lambda b, x, w: b.linear_relu(x, w, None), x, weight)
 
 
 def test_nothing_to_do(cuda, real):
     empty = np.empty((0, 3), real)
     cuda.agree(lambda b, x: (b.relu(x), b.relu_backward(x, x)), empty)
-    cuda.agree(
-        lambda b, x, w, bias: b.linear(x, w, bias), empty, np.ones((2, 3), real), np.ones(2, real)
-    )
+    ones = np.ones((2, 3), real), np.ones(2, real)
+    cuda.agree(lambda b, *given: (b.linear(*given), b.linear_relu(*given)), empty, *ones)
     assert not cuda.launched
 
 
 def test_other_dtypes_use_the_twin(cuda):
     x = np.arange(-3, 4)
     cuda.agree(lambda b, x: (b.relu(x), b.relu_backward(x, x)), x)
-    cuda.agree(lambda b, x: b.linear(x, x, x[0]), np.arange(4).reshape(2, 2))
+    cuda.agree(
+        lambda b, x: (b.linear(x, x, x[0]), b.linear_relu(x, x, x[0])), np.arange(4).reshape(2, 2)
+    )
     assert not cuda.launched

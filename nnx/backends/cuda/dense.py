@@ -9,13 +9,16 @@ from ..portable.dense import DenseKernels
 
 Array = Any
 
-ADD_BIAS = register(
-    Kernel(
-        "elementwise.cu",
-        "add_bias",
-        "y:inout bias:in columns:i32 n:i64",
-        lambda n: per_element(n),
+ADD_BIAS, ADD_BIAS_RELU = (
+    register(
+        Kernel(
+            "elementwise.cu",
+            name,
+            "y:inout bias:in columns:i32 n:i64",
+            lambda n: per_element(n),
+        )
     )
+    for name in ("add_bias", "add_bias_relu")
 )
 RELU = register(Kernel("elementwise.cu", "relu", "x:in y:out n:i64", lambda n: per_element(n)))
 RELU_BACKWARD = register(
@@ -28,10 +31,19 @@ class CudaDense(DenseKernels):
     modules: Modules
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if bias is None or x.dtype not in REALS or not x.dtype == weight.dtype == bias.dtype:
+        if bias is None or not suits(x, weight, bias):
             return super().linear(x, weight, bias)
-        y = x @ self.xp.matrix_transpose(weight)  # (N, O)
-        launch(ADD_BIAS, self.modules, y=y, bias=bias, columns=y.shape[1], n=y.size)
+        return self._product(ADD_BIAS, x, weight, bias)
+
+    def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        if bias is None or not suits(x, weight, bias):
+            return super().linear_relu(x, weight, bias)
+        return self._product(ADD_BIAS_RELU, x, weight, bias)
+
+    def _product(self, kernel: Kernel, x: Array, weight: Array, bias: Array) -> Array:
+        """x W^T, (N, O), and what the kernel makes of it in place."""
+        y = x @ self.xp.matrix_transpose(weight)
+        launch(kernel, self.modules, y=y, bias=bias, columns=y.shape[1], n=y.size)
         return y
 
     def relu(self, x: Array) -> Array:
@@ -47,3 +59,8 @@ class CudaDense(DenseKernels):
         gx = self.xp.empty(gy.shape, dtype=gy.dtype)
         launch(RELU_BACKWARD, self.modules, gy=gy, y=y, gx=gx, n=gy.size)
         return gx
+
+
+def suits(x: Array, weight: Array, bias: Array) -> bool:
+    """Whether the kernels take these arrays."""
+    return x.dtype in REALS and x.dtype == weight.dtype == bias.dtype
