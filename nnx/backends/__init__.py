@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend, Saved, dtype_name
+from .base import ARRAY_METHODS, Array, Backend, Saved, dtype_name
 
 __all__ = [
     "Array",
@@ -131,18 +131,12 @@ def _make(mode: str, name: str) -> Backend:
     if mode == "raw":
         return backend
     portable = Backend(backend.xp, name, backend.device)
-    portable.__dict__.update(_array_methods(backend))
+    portable.__dict__.update({method: getattr(backend, method) for method in ARRAY_METHODS})
     if mode == "xp":
         return portable
     from .check import CheckBackend
 
     return CheckBackend(backend, portable)
-
-
-def _array_methods(backend: Backend) -> dict[str, Any]:
-    """How a library makes and reads arrays is no kernel: the portable twins keep it."""
-    names = ("from_numpy", "to_numpy", "synchronize", "dtype", "checks_values")
-    return {name: getattr(backend, name) for name in names}
 
 
 def _generic(library: str, name: str, device: str) -> Backend:
@@ -196,26 +190,34 @@ def active_backend() -> Backend:
     """The backend that new arrays are made on."""
     global _active
     if _active is None:
-        _active = get_backend(os.environ.get("NNX_BACKEND") or "numpy")
+        set_backend(os.environ.get("NNX_BACKEND") or "numpy")
+        assert _active is not None
     return _active
 
 
 def set_backend(name: str) -> None:
-    """Make new arrays on this backend from now on; see `get_backend` for names and errors."""
+    """Make new arrays on this backend from now on; see `get_backend` for names and errors.
+
+    A device in the name, as in "cupy:1", becomes the library's current one: kernels run there.
+    """
     global _active
-    _active = get_backend(name)
+    backend = get_backend(name)
+    backend.use_device()
+    _active = backend
 
 
 @contextmanager
 def use_backend(name: str | Backend) -> Iterator[Backend]:
     """Make new arrays on this backend inside a `with` block."""
     global _active
-    before = _active
-    _active = get_backend(name) if isinstance(name, str) else name
+    backend = get_backend(name) if isinstance(name, str) else name
+    leave_device = backend.use_device()
+    before, _active = _active, backend
     try:
-        yield _active
+        yield backend
     finally:
         _active = before
+        leave_device()
 
 
 # ---- which kernels compute ----

@@ -17,6 +17,7 @@ Two conventions:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from .saved import Saved
 __all__ = ["Array", "Backend", "Saved", "dtype_name"]
 
 Array = Any
+
+# How a library makes and reads arrays is no kernel: with other kernels it stays the same.
+ARRAY_METHODS = ("from_numpy", "to_numpy", "use_device", "synchronize", "dtype", "checks_values")
 
 
 class Backend(Indices, PortableKernels):
@@ -101,6 +105,11 @@ class Backend(Indices, PortableKernels):
             return np.from_dlpack(x)
         except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
             return np.asarray(x)
+
+    def use_device(self) -> Callable[[], None]:
+        """Make this backend's device the library's current one, for libraries that have such;
+        returns what makes the one before current again."""
+        return lambda: None
 
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it; nothing to do on a CPU."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Backend, Saved, dtype_name
+from .base import ARRAY_METHODS, Backend, Saved, dtype_name
 from .portable import PortableKernels
 
 # A kernel may sum in another order than its twin.  Relative to the largest value of the array.
@@ -25,7 +25,7 @@ class CheckBackend(Backend):
         super().__init__(fast.xp, fast.name, fast.device)
         self.fast, self.portable = fast, portable
         self.fuses_convolution = fast.fuses_convolution
-        for name in ("from_numpy", "to_numpy", "synchronize", "dtype", "checks_values"):
+        for name in ARRAY_METHODS:
             setattr(self, name, getattr(fast, name))
         for name, _ in inspect.getmembers(PortableKernels, inspect.isfunction):
             if not name.startswith("_"):

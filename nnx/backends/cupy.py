@@ -79,6 +79,13 @@ class CupyBackend(CudaBackend):
     def to_numpy(self, x: Array) -> np.ndarray:
         return cupy.asnumpy(x)
 
+    def use_device(self) -> Callable[[], None]:
+        if self.device is None:
+            return super().use_device()
+        before = cupy.cuda.Device()
+        self.device.use()
+        return before.use
+
     def synchronize(self) -> None:
         cupy.cuda.get_current_stream().synchronize()
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import types
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -181,6 +182,54 @@ def test_cupy_reasons_are_told_apart(cupy_says):
     assert len(set(reasons)) == 4
     cupy_says(1)
     assert unavailable("cupy") is None
+
+
+class OnDevice(NumpyBackend):
+    """A backend of a library with current devices: "cupy:1" as far as `nnx.backends` sees."""
+
+    current: ClassVar[list[str]] = ["device 0"]
+
+    def use_device(self):
+        before = self.current[-1]
+        self.current.append("device 1")
+        return lambda: self.current.append(before)
+
+
+@pytest.mark.parametrize("mode", ["raw", "xp", "check"])
+def test_a_device_in_the_name_becomes_current(monkeypatch, mode):
+    monkeypatch.setattr(OnDevice, "current", current := ["device 0"])
+    monkeypatch.setattr(backends, "_active", backends.active_backend())
+    monkeypatch.setattr("nnx.backends.numpy.NumpyBackend", OnDevice)
+    monkeypatch.setattr(backends, "jit_enabled", lambda: False)
+    monkeypatch.setattr(backends, "_by_name", {})
+    with kernels(mode):
+        with use_backend("numpy"):
+            assert current == ["device 0", "device 1"]
+        assert current == ["device 0", "device 1", "device 0"], "the one before is current again"
+        nnx.set_backend("numpy")
+        assert current[3:] == ["device 1"]
+
+
+def test_cupy_uses_its_device(monkeypatch):
+    cupy = pytest.importorskip("cupy")
+    from nnx.backends.cupy import CupyBackend
+
+    used = []
+
+    class Device:
+        def __init__(self, number=0):
+            self.number = number
+
+        def use(self):
+            used.append(self.number)
+
+    monkeypatch.setattr(cupy.cuda, "Device", Device)
+    leave = CupyBackend(1).use_device()
+    assert used == [1]
+    leave()
+    assert used == [1, 0]
+    CupyBackend().use_device()()
+    assert used == [1, 0], "without a number the current device stays"
 
 
 # ---- which kernels run ----
