@@ -17,7 +17,7 @@ from ..portable.block import Norm, Pool
 from ..portable.windows import Padding, Pair
 from ..saved import Saved
 from . import threads
-from .conv import JitConv, flat, least, new_totals, pack, pack_backward, suits, unpack
+from .conv import JitConv, flat, least, new_totals, pack, pack_backward, parts, suits, unpack
 from .plan import plan
 
 Array = Any
@@ -85,13 +85,14 @@ class JitBlock(JitConv, NumpyBlock):
         if kept is not None:
             out, (a, b, d), ggamma, gbeta = _norm_gradients(g, places, kept, p)
         gx = np.empty(images.shape if needs[0] else (0, 0, 0, 0), dtype)
-        bounds = threads.parts(n, least(p))
-        totals = new_totals(p, len(bounds) if needs[1] else 0, dtype)
-        biases = np.zeros((len(bounds), len(weight)), dtype)
+        bounds = parts(n, p)
+        count = len(bounds) - 1
+        totals = new_totals(p, count if needs[1] else 0, dtype)
+        biases = np.zeros((count, len(weight)), dtype)
         if needs[0] or needs[1] or needs[2]:
             packed = pack_backward(weight, p) if needs[0] else np.empty(0, dtype)
-            threads.split_parts(
-                block_loops.backward, bounds, flat(images), flat(g), flat(places), flat(out),
+            threads.split(
+                block_loops.backward, count, bounds, flat(images), flat(g), flat(places), flat(out),
                 a, b, d, flat(packed), totals.reshape(len(totals), -1), biases, flat(gx), p,
             )  # fmt: skip
         gb = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .compiling import compiled
-from .conv_loops import clear, copy, gradients, pad, pad_or_not, row
+from .conv_loops import clear, copy, gradients, pad, pad_or_not, row, scratch, sum_of_part
 from .microkernel import call
 
 
@@ -73,7 +73,7 @@ def forward(lo, hi, images, weights, bias, y, places, p):
     """y and places (N, P, Q, O) from images (N, h, w, C), for images lo..hi."""
     image = pad_or_not(images, p)
     each = p.qh * p.qw * p.g * p.og
-    result = np.empty(p.oh * p.ow * p.os, images.dtype)
+    result = scratch(p.oh * p.ow * p.os, images)
     for n in range(lo, hi):
         source = images.ctypes.data + n * p.h * p.w * p.c * p.size
         if image.size > 0:
@@ -93,7 +93,7 @@ def forward_statistics(lo, hi, images, weights, out, means, squares, p):
     image = pad_or_not(images, p)
     outputs = p.g * p.og
     pixels = p.oh * p.ow
-    result = np.empty(pixels * p.os, images.dtype)
+    result = scratch(pixels * p.os, images)
     sums, products = np.empty(outputs, images.dtype), np.empty(outputs, images.dtype)
     for n in range(lo, hi):
         source = images.ctypes.data + n * p.h * p.w * p.c * p.size
@@ -266,25 +266,25 @@ def spread_normalised(gy, n, places, out, a, b, d, panels, p):
 
 
 @compiled
-def backward(part, lo, hi, images, gy, places, out, a, b, d, weights, totals, biases, gx, p):
-    """The gradients from images lo..hi: into row `part` of totals and biases, and into gx.
+def backward(lo, hi, bounds, images, gy, places, out, a, b, d, weights, totals, biases, gx, p):
+    """The gradients from parts lo..hi of the batch, which begin at the images `bounds`: each into
+    its row of totals and biases, and into gx.
 
     An empty `out`: there was no batch norm.  Empty totals or gx are left alone.
     """
     image = pad_or_not(images, p)
-    panels = np.empty(p.g * p.nob * p.hd * p.wd * p.ob, gy.dtype)
+    panels = scratch(p.g * p.nob * p.hd * p.wd * p.ob, gy)
     clear(panels, 0, panels.size)
-    padded_gradient = np.empty(p.hp * p.wp * p.cs, gy.dtype)
-    total = 0
-    if totals.size > 0:
-        total = totals.ctypes.data + part * totals.shape[1] * p.size
-    for n in range(lo, hi):
-        source = images.ctypes.data + n * p.h * p.w * p.c * p.size
-        if total != 0 and image.size > 0:
-            pad(images, n, image, p)
-            source = image.ctypes.data
-        if out.size > 0:
-            spread_normalised(gy, n, places, out, a, b, d, panels, p)
-        else:
-            spread_windows(gy, n, places, panels, biases[part], p)
-        gradients(n, source, panels, padded_gradient, weights.ctypes.data, total, gx, p)
+    padded_gradient = scratch(p.hp * p.wp * p.cs, gy)
+    for part in range(lo, hi):
+        total = sum_of_part(totals, part)
+        for n in range(bounds[part], bounds[part + 1]):
+            source = images.ctypes.data + n * p.h * p.w * p.c * p.size
+            if total != 0 and image.size > 0:
+                pad(images, n, image, p)
+                source = image.ctypes.data
+            if out.size > 0:
+                spread_normalised(gy, n, places, out, a, b, d, panels, p)
+            else:
+                spread_windows(gy, n, places, panels, biases[part], p)
+            gradients(n, source, panels, padded_gradient, weights.ctypes.data, total, gx, p)

@@ -21,6 +21,8 @@ Array = Any
 Plan = Any  # a record of `plan.FIELDS`
 
 SMALL = 500_000  # multiply-adds that are not worth another thread
+PARTS = 16  # of a batch, at most: each has a sum of weight gradients of its own
+PIXELS = 1024  # of results in a part, at least: beside them its sum costs nothing
 
 
 class JitConv(NumpyConv):
@@ -93,12 +95,13 @@ def gradients(
     from . import conv_loops
 
     p = plan(shape, weight.shape, *geometry, d.dtype.itemsize)
-    bounds = threads.parts(len(d), least(p))
+    bounds = parts(len(d), p)
     gx = np.empty(shape if needs_x else (0, 0, 0, 0), d.dtype)
-    totals = new_totals(p, len(bounds) if needs_w else 0, d.dtype)
+    totals = new_totals(p, len(bounds) - 1 if needs_w else 0, d.dtype)
     packed = pack_backward(weight, p) if needs_x else np.empty(0, d.dtype)
-    operands = (flat(images), flat(d), flat(packed), totals.reshape(len(totals), -1), flat(gx), p)
-    threads.split_parts(conv_loops.backward, bounds, *operands)
+    totals_of_parts = totals.reshape(len(totals), -1)
+    operands = (bounds, flat(images), flat(d), flat(packed), totals_of_parts, flat(gx), p)
+    threads.split(conv_loops.backward, len(bounds) - 1, *operands)
     return gx if needs_x else None, unpack(totals, p) if needs_w else None
 
 
@@ -114,14 +117,33 @@ def flat(x: Array) -> Array:
     return x.reshape(-1)
 
 
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros that begin with a line of the cache (see `conv_loops.scratch`)."""
+    count, line = int(np.prod(shape)), 64 // np.dtype(dtype).itemsize
+    room = np.zeros(count + line, dtype)
+    skip = -(room.ctypes.data // room.itemsize) % line
+    return room[skip : skip + count].reshape(shape)
+
+
 def least(p: Plan) -> int:
     """How many images make it worth to ask another thread."""
     return max(1, SMALL // max(1, p.oh * p.ow * p.kh * p.kw * p.cg * p.g * p.og))
 
 
+def parts(n: int, p: Plan) -> Array:
+    """Where the parts of a batch of n images begin, and the end: (parts + 1,).
+
+    Each part adds up its own weight gradient, and the parts' sums are added in the end.  They do
+    not depend on the number of threads, so that the result does not either.
+    """
+    count = max(1, min(PARTS, n // least(p), n * int(p.oh * p.ow) // PIXELS))
+    count = min(n, 2 ** (count.bit_length() - 1))  # which most numbers of threads can share evenly
+    return np.arange(count + 1) * n // max(1, count)
+
+
 def pack(weight: Array, p: Plan) -> Array:
     """(O, C/G, kh, kw) -> `weights` of `conv_loops`."""
-    packed = np.zeros((p.g, p.nob, p.kh, p.kw, p.cg, p.ob), weight.dtype)
+    packed = zeros((p.g, p.nob, p.kh, p.kw, p.cg, p.ob), weight.dtype)
     w = weight.reshape(p.g, p.og, p.cg, p.kh, p.kw)
     for b in range(p.nob):
         part = w[:, b * p.ob : (b + 1) * p.ob].transpose(0, 3, 4, 2, 1)
@@ -137,12 +159,15 @@ def pack_backward(weight: Array, p: Plan) -> Array:
         w = w[..., ::-1, ::-1]
     w = w.reshape(p.g, p.nob, p.ob, p.ncb, p.cb, p.kh, p.kw)
     order = (0, 3, 5, 1, 6, 2, 4) if p.rotate else (0, 3, 5, 6, 1, 2, 4)
-    return np.ascontiguousarray(w.transpose(order))
+    w = w.transpose(order)
+    packed = zeros(w.shape, weight.dtype)
+    packed[...] = w
+    return packed
 
 
 def new_totals(p: Plan, parts: int, dtype: Any) -> Array:
     """A sum of weight gradients for each part of the batch; with no parts, something empty."""
-    return np.zeros((parts or 1, p.g, p.nob, p.kh, p.kw, p.cg, p.ob if parts else 0), dtype)
+    return zeros((parts or 1, p.g, p.nob, p.kh, p.kw, p.cg, p.ob if parts else 0), dtype)
 
 
 def unpack(totals: Array, p: Plan) -> Array:

@@ -43,6 +43,15 @@ def clear(target, start, count):
 
 
 @compiled
+def scratch(count, like):
+    """An uninitialised array of `count` numbers that begins with a line of the cache, as registers
+    are read: one that lies across two lines costs two reads."""
+    line = 64 // like.itemsize
+    room = np.empty(count + line, like.dtype)
+    return row(room, -(room.ctypes.data // like.itemsize) % line, count)
+
+
+@compiled
 def pad(images, n, image, p):
     """Put image n of images, which lie one after another, into the middle of the padded one."""
     line = p.w * p.c
@@ -54,7 +63,7 @@ def pad(images, n, image, p):
 def pad_or_not(images, p):
     """A scratch array for the padded image, all zeros; empty where nothing is padded."""
     plain = p.hp == p.h and p.wp == p.w
-    image = np.empty(0 if plain else p.hp * p.wp * p.c, images.dtype)
+    image = scratch(0 if plain else p.hp * p.wp * p.c, images)
     clear(image, 0, image.size)
     return image
 
@@ -78,6 +87,12 @@ def spread(gy, n, panels, p):
                 start = (n * p.oh + y) * p.ow * outputs + g * p.og + b * p.ob
                 for x in range(p.ow):
                     copy(gy, start + x * outputs, panels, to + x * p.ob, count)
+
+
+@compiled
+def sum_of_part(totals, part):
+    """The address of a part's sum of weight gradients; 0 where there are none."""
+    return totals[part].ctypes.data if totals.size > 0 else 0
 
 
 @compiled
@@ -116,7 +131,7 @@ def forward(lo, hi, images, weights, bias, y, p):
     outputs = p.g * p.og
     each = p.oh * p.ow * outputs
     direct = p.os == outputs
-    result = np.empty(0 if direct else p.oh * p.ow * p.os, images.dtype)
+    result = scratch(0 if direct else p.oh * p.ow * p.os, images)
     kernel = weights.ctypes.data
     onto = 1 if bias.size > 0 else 0
     for n in range(lo, hi):
@@ -135,21 +150,20 @@ def forward(lo, hi, images, weights, bias, y, p):
 
 
 @compiled
-def backward(part, lo, hi, images, gy, weights, totals, gx, p):
-    """The gradients from images lo..hi: into row `part` of totals, and into gx; an empty array is
-    left alone."""
+def backward(lo, hi, bounds, images, gy, weights, totals, gx, p):
+    """The gradients from parts lo..hi of the batch, which begin at the images `bounds`: each into
+    its row of totals, and into gx; an empty array is left alone."""
     image = pad_or_not(images, p)
-    panels = np.empty(p.g * p.nob * p.hd * p.wd * p.ob, gy.dtype)
+    panels = scratch(p.g * p.nob * p.hd * p.wd * p.ob, gy)
     clear(panels, 0, panels.size)
-    padded_gradient = np.empty(p.hp * p.wp * p.cs, gy.dtype)
+    padded_gradient = scratch(p.hp * p.wp * p.cs, gy)
     kernel = weights.ctypes.data
-    total = 0
-    if totals.size > 0:
-        total = totals.ctypes.data + part * totals.shape[1] * p.size
-    for n in range(lo, hi):
-        source = images.ctypes.data + n * p.h * p.w * p.c * p.size
-        if total != 0 and image.size > 0:
-            pad(images, n, image, p)
-            source = image.ctypes.data
-        spread(gy, n, panels, p)
-        gradients(n, source, panels, padded_gradient, kernel, total, gx, p)
+    for part in range(lo, hi):
+        total = sum_of_part(totals, part)
+        for n in range(bounds[part], bounds[part + 1]):
+            source = images.ctypes.data + n * p.h * p.w * p.c * p.size
+            if total != 0 and image.size > 0:
+                pad(images, n, image, p)
+                source = image.ctypes.data
+            spread(gy, n, panels, p)
+            gradients(n, source, panels, padded_gradient, kernel, total, gx, p)

@@ -51,73 +51,110 @@ def vectors_of(channels, block, width, lanes):
     return (min(width, channels - block * width) + lanes - 1) // lanes
 
 
+@compiled
+def band(y, windows, stride, dilation, kernel, before, size):
+    """What the window row y sees of an image with padding above and below.
+
+    before, size: rows of padding above the image, and rows of the image
+    -> the first row of the kernel that falls on the image, how many do, and the first window row
+    after y of which that is not true (at most `windows`).
+
+    Rows that fall on padding would multiply by zero.  Where all do, the product has no terms, and
+    still writes its zeros.
+    """
+    first, count, end = 0, 0, y
+    while end < windows:
+        top = before - end * stride
+        low = max(0, (top + dilation - 1) // dilation)
+        high = min(kernel, (top + size - 1) // dilation + 1)
+        if high <= low:
+            low, high = 0, 0
+        if end > y and (low != first or high - low != count):
+            break
+        first, count = low, high - low
+        end += 1
+    return first, count, end
+
+
+@compiled
+def ahead(offset, stride):
+    """The first window at or behind an offset: offset / stride, rounded up, not below 0."""
+    return max(0, (offset + stride - 1) // stride)
+
+
 def convolve(plan, image, weights, result, onto):
     """result = the convolution of one padded image, added to what stands there if `onto` is 1."""
     p = plan_at(plan)
-    whole = p.kh * p.runs * p.run <= LONG
+    pixel, line = p.sw * p.c * p.size, p.wp * p.c * p.size
+    width = p.ob * p.size
+    row = p.runs * p.run * width
     pieces = (p.ow + ROWS - 1) // ROWS
-    for g in range(p.g):
-        for b in range(p.nob):
-            v = vectors_of(p.og, b, p.ob, p.lanes)
-            panel = weights + (g * p.nob + b) * p.kh * p.runs * p.run * p.ob * p.size
-            x = 0
-            for piece in range(pieces):
-                rows = p.ow // pieces + (1 if piece < p.ow % pieces else 0)
-                a = image + (g * p.cg + x * p.sw * p.c) * p.size
-                c = result + (x * p.os + g * p.og + b * p.ob) * p.size
-                if whole:
-                    call(
-                        p.kernel, rows, v,
-                        a, p.sw * p.c * p.size,
-                        p.dh * p.wp * p.c * p.size, p.apart * p.size, p.size,
-                        panel, p.runs * p.run * p.ob * p.size, p.run * p.ob * p.size, p.ob * p.size,
-                        p.kh, p.runs, p.run,
-                        c, p.os * p.size, onto,
-                        p.oh, p.sh * p.wp * p.c * p.size, p.ow * p.os * p.size,
-                    )  # fmt: skip
-                x += rows
-            if whole:
-                continue
-            for i in range(p.kh):
-                for j in range(p.runs):
-                    for k in range(0, p.run, LONG):
-                        here = panel + ((i * p.runs + j) * p.run + k) * p.ob * p.size
-                        start = (i * p.dh * p.wp * p.c + j * p.apart + k + g * p.cg) * p.size
-                        x = 0
-                        for piece in range(pieces):
-                            rows = p.ow // pieces + (1 if piece < p.ow % pieces else 0)
-                            call(
-                                p.kernel, rows, v,
-                                image + start + x * p.sw * p.c * p.size,
-                                p.sw * p.c * p.size, 0, 0, p.size,
-                                here, 0, 0, p.ob * p.size,
-                                1, 1, min(LONG, p.run - k),
-                                result + (x * p.os + g * p.og + b * p.ob) * p.size,
-                                p.os * p.size, 1 if i + j + k > 0 else onto,
-                                p.oh, p.sh * p.wp * p.c * p.size, p.ow * p.os * p.size,
-                            )  # fmt: skip
-                            x += rows
+    y = 0
+    while y < p.oh:
+        first, rows, end = band(y, p.oh, p.sh, p.dh, p.kh, p.top, p.h)
+        whole = rows * p.runs * p.run <= LONG
+        for g in range(p.g):
+            for b in range(p.nob):
+                v = vectors_of(p.og, b, p.ob, p.lanes)
+                panel = weights + ((g * p.nob + b) * p.kh + first) * row
+                start = image + (y * p.sh + first * p.dh) * line + g * p.cg * p.size
+                to = result + (y * p.ow * p.os + g * p.og + b * p.ob) * p.size
+                # One product, or one for each row of the kernel and LONG numbers of it.
+                for i in range(1 if whole else rows):
+                    for j in range(1 if whole else p.runs):
+                        for k in range(0, 1 if whole else p.run, LONG):
+                            a = start + i * p.dh * line + (j * p.apart + k) * p.size
+                            x = 0
+                            for piece in range(pieces):
+                                height = p.ow // pieces + (1 if piece < p.ow % pieces else 0)
+                                call(
+                                    p.kernel, height, v,
+                                    a + x * pixel, pixel, p.dh * line, p.apart * p.size, p.size,
+                                    panel + i * row + (j * p.run + k) * width,
+                                    row, p.run * width, width,
+                                    rows if whole else 1, p.runs if whole else 1,
+                                    p.run if whole else min(LONG, p.run - k),
+                                    to + x * p.os * p.size, p.os * p.size,
+                                    1 if i + j + k > 0 else onto,
+                                    end - y, p.sh * line, p.ow * p.os * p.size,
+                                )  # fmt: skip
+                                x += height
+        y = end
 
 
 def weight_gradient(plan, image, panels, total):
     """total, laid out as `weights`, += the gradient from one image; all three are addresses.
 
-    A's rows are the numbers of a window's row, k runs over the pixels of the result.
+    A's rows are the numbers of a window's row, k runs over the pixels of the result; those whose
+    window has only padding there are left out.
     """
     p = plan_at(plan)
-    pieces = (p.run + ROWS - 1) // ROWS
-    rows, longer = p.run // pieces, p.run % pieces
+    # With channels enough to fill tiles, the places of a window's row are taken one by one, and
+    # columns of padding left out too.
+    apart = p.wp > p.w and p.cg >= 2 * ROWS
+    runs, run = (p.kw, p.cg) if apart else (p.runs, p.run)
+    pieces = (run + ROWS - 1) // ROWS
+    rows, longer = run // pieces, run % pieces
     lines = max(1, PIXELS // p.ow)
+    width = p.ob * p.size
     for g in range(p.g):
         for b in range(p.nob):
             v = vectors_of(p.og, b, p.ob, p.lanes)
-            panel = panels + (((g * p.nob + b) * p.hd + p.down) * p.wd + p.right) * p.ob * p.size
+            panel = panels + (((g * p.nob + b) * p.hd + p.down) * p.wd + p.right) * width
             for i in range(p.kh):
-                for j in range(p.runs):
-                    row = (((g * p.nob + b) * p.kh + i) * p.runs + j) * p.run
-                    for y in range(0, p.oh, lines):
-                        n = min(lines, p.oh - y)
+                top = p.top - i * p.dh
+                bottom = min(p.oh, ahead(top + p.h, p.sh))
+                for j in range(runs):
+                    row = (((g * p.nob + b) * p.kh + i) * runs + j) * run
+                    left, right = 0, p.ow
+                    if apart:
+                        left = ahead(p.left - j * p.dw, p.sw)
+                        right = min(p.ow, ahead(p.left - j * p.dw + p.w, p.sw))
+                    if left >= right:
+                        continue
+                    for y in range(ahead(top, p.sh), bottom, lines):
                         first = (y * p.sh + i * p.dh) * p.wp * p.c + j * p.apart + g * p.cg
+                        first += left * p.sw * p.c
                         for part in range(2):  # the pieces that are longer by one, and the others
                             count = longer if part == 0 else pieces - longer
                             height = rows + 1 if part == 0 else rows
@@ -127,12 +164,12 @@ def weight_gradient(plan, image, panels, total):
                                     p.kernel, height, v,
                                     image + (first + skip) * p.size,
                                     p.size, p.sh * p.wp * p.c * p.size, 0, p.sw * p.c * p.size,
-                                    panel + y * p.wd * p.ob * p.size,
-                                    p.wd * p.ob * p.size, 0, p.ob * p.size,
-                                    n, 1, p.ow,
-                                    total + (row + skip) * p.ob * p.size,
-                                    p.ob * p.size, 1,
-                                    count, height * p.size, height * p.ob * p.size,
+                                    panel + (y * p.wd + left) * width,
+                                    p.wd * width, 0, width,
+                                    min(lines, bottom - y), 1, right - left,
+                                    total + (row + skip) * width,
+                                    width, 1,
+                                    count, height * p.size, height * width,
                                 )  # fmt: skip
 
 
@@ -143,32 +180,36 @@ def input_by_rotation(plan, panels, rotated, out):
     # In a panel the places of a kernel's row lie side by side, unless they are dilated.
     runs = 1 if p.dw == 1 else p.kw
     run = p.kw * p.ob if p.dw == 1 else p.ob
+    pixel, line = p.ob * p.size, p.wd * p.ob * p.size
     per_row = p.kw * p.ob * p.cb * p.size
-    whole = p.kh * p.kw * p.ob <= LONG
     pieces = (p.w + ROWS - 1) // ROWS
-    for g in range(p.g):
-        for b in range(p.ncb):
-            v = vectors_of(p.cg, b, p.cb, p.lanes)
-            kernel = rotated + (g * p.ncb + b) * p.kh * p.nob * per_row
-            for i in range(1 if whole else p.kh):
-                for o in range(p.nob):
-                    a = panels + ((g * p.nob + o) * p.hd + i * p.dh) * p.wd * p.ob * p.size
-                    x = 0
-                    for piece in range(pieces):
-                        rows = p.w // pieces + (1 if piece < p.w % pieces else 0)
-                        call(
-                            p.kernel, rows, v,
-                            a + x * p.ob * p.size,
-                            p.ob * p.size,
-                            p.dh * p.wd * p.ob * p.size, p.dw * p.ob * p.size, p.size,
-                            kernel + (i * p.nob + o) * per_row,
-                            p.nob * per_row, p.ob * p.cb * p.size, p.cb * p.size,
-                            p.kh if whole else 1, runs, run,
-                            out + (x * p.cs + g * p.cg + b * p.cb) * p.size,
-                            p.cs * p.size, 0 if i + o == 0 else 1,
-                            p.h, p.wd * p.ob * p.size, p.w * p.cs * p.size,
-                        )  # fmt: skip
-                        x += rows
+    y = 0
+    while y < p.h:
+        first, rows, end = band(y, p.h, 1, p.dh, p.kh, p.down, p.oh)
+        whole = rows * p.kw * p.ob <= LONG
+        for g in range(p.g):
+            for b in range(p.ncb):
+                v = vectors_of(p.cg, b, p.cb, p.lanes)
+                kernel = rotated + ((g * p.ncb + b) * p.kh + first) * p.nob * per_row
+                for i in range(1 if whole else rows):
+                    for o in range(p.nob):
+                        a = panels + (g * p.nob + o) * p.hd * line
+                        a += (y + (first + i) * p.dh) * line
+                        x = 0
+                        for piece in range(pieces):
+                            height = p.w // pieces + (1 if piece < p.w % pieces else 0)
+                            call(
+                                p.kernel, height, v,
+                                a + x * pixel, pixel, p.dh * line, p.dw * pixel, p.size,
+                                kernel + (i * p.nob + o) * per_row,
+                                p.nob * per_row, p.ob * p.cb * p.size, p.cb * p.size,
+                                rows if whole else 1, runs, run,
+                                out + ((y * p.w + x) * p.cs + g * p.cg + b * p.cb) * p.size,
+                                p.cs * p.size, 0 if i + o == 0 else 1,
+                                end - y, line, p.w * p.cs * p.size,
+                            )  # fmt: skip
+                            x += height
+        y = end
 
 
 def input_by_scattering(plan, panels, scattered, out):

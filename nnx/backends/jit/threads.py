@@ -127,14 +127,6 @@ def split(kernel: Callable[..., None], n: int, *args: Any, least: int = 1) -> No
     _run(kernel, parts(n, least), args)
 
 
-def split_parts(kernel: Callable[..., None], bounds: list[tuple[int, int]], *args: Any) -> None:
-    """Run `kernel(part, lo, hi, *args)` for bounds made by `parts`: for kernels that sum into
-    an accumulator of their own part."""
-    global _compiled_kernels_run
-    _compiled_kernels_run = True
-    _run(kernel, [(k, lo, hi) for k, (lo, hi) in enumerate(bounds)], args)
-
-
 def _run(
     kernel: Callable[..., None], pieces: Sequence[tuple[int, ...]], args: tuple[Any, ...]
 ) -> None:

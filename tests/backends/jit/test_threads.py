@@ -40,13 +40,6 @@ def test_split_uses_other_threads_and_leaves_short_work_alone(four_threads):
     assert names == {threading.main_thread().name}
 
 
-def test_parts_are_numbered(four_threads):
-    bounds = threads.parts(10)
-    got = {}
-    threads.split_parts(lambda part, lo, hi: got.__setitem__(part, (lo, hi)), bounds)
-    assert [got[k] for k in range(4)] == bounds and bounds[0][0] == 0 and bounds[-1][1] == 10
-
-
 @pytest.mark.parametrize("bad", [0, 3])
 def test_an_error_in_any_part_is_raised_and_the_pool_goes_on(four_threads, bad):
     def fail(lo, hi):
