@@ -1,0 +1,92 @@
+"""Large arrays whose memory is used again: `empty`, instead of `np.empty`.
+
+A new array of some hundred kilobytes or more is memory fresh from the operating system, which it
+hands out page by page, filled with zeros, as the pages are first written to; and when the array
+goes, it takes them back.  A training step makes the same arrays each time, and where an operation
+computes little for each number, this costs more than computing.
+
+So the memory of large arrays is kept here in blocks, and an array is a view of one.  A block is
+free when nothing but this file refers to it: an array that is a view keeps the block itself alive,
+however many views of views were made, and nobody has to say that he is done.  What is idle beyond
+LIMIT is given back, longest idle first.
+
+Blocks begin at a multiple of 64 bytes, where cache lines and the widest registers do.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from sys import getrefcount
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+LEAST = 2**17  # bytes: smaller arrays come from memory that the process already has
+LIMIT = 2**28  # bytes that may lie idle
+ROOM = 1.25  # a block may be larger than the array by this factor
+
+_blocks: list[Array] = []  # the one used last stands last
+_lock = threading.Lock()
+
+
+def empty(shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array whose numbers are whatever stood in its memory before."""
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    if size < LEAST:
+        return np.empty(shape, dtype)
+    with _lock:
+        block = _take(size)
+    start = -block.ctypes.data % 64
+    return block[start : start + size].view(dtype).reshape(shape)
+
+
+def empty_like(a: Array) -> Array:
+    """As `empty`, contiguous, with the shape and dtype of a."""
+    return empty(a.shape, a.dtype)
+
+
+def _free() -> list[int]:
+    """Which blocks nothing else refers to."""
+    return [k for k in range(len(_blocks)) if getrefcount(_blocks[k]) <= _NOBODY_ELSE]
+
+
+def _take(size: int) -> Array:
+    """A free block of at least `size` + 63 bytes, now the last of the list; a new one if none."""
+    free = _free()
+    suitable = [k for k in free if size + 63 <= _blocks[k].size <= ROOM * size + 64]
+    if suitable:
+        block = _blocks.pop(min(suitable, key=lambda k: _blocks[k].size))
+    else:
+        idle = sum(_blocks[k].size for k in free)
+        while free and idle > LIMIT:
+            idle -= _blocks[free[0]].size
+            _blocks[free.pop(0)] = None
+        _blocks[:] = [b for b in _blocks if b is not None]
+        block = np.empty(size + 63, np.uint8)
+    _blocks.append(block)
+    return block
+
+
+def idle_bytes() -> int:
+    """How much memory lies ready for use again."""
+    with _lock:
+        return sum(_blocks[k].size for k in _free())
+
+
+def forget() -> None:
+    """Give back all that lies idle, to the operating system where it wants it."""
+    with _lock:
+        _blocks.clear()  # arrays in use keep their blocks alive
+
+
+def _measured() -> int:
+    """What `getrefcount(list[k])` is for a block that only the list refers to."""
+    own = [np.empty(0, np.uint8)]
+    return getrefcount(own[0])
+
+
+_NOBODY_ELSE = _measured()
