@@ -46,6 +46,8 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SGD(Rule):
+    """`momentum` is μ, `dampening` d."""
+
     momentum: float = 0.0
     dampening: float = 0.0
     nesterov: bool = False
@@ -53,11 +55,15 @@ class SGD(Rule):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adagrad(Rule):
+    """`lr` is what has become of the rate by this step; `eps` is ε."""
+
     eps: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RMSprop(Rule):
+    """`alpha` is α, `momentum` μ."""
+
     alpha: float
     eps: float
     momentum: float = 0.0
@@ -65,6 +71,8 @@ class RMSprop(Rule):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adadelta(Rule):
+    """`rho` is ρ."""
+
     rho: float
     eps: float
 

@@ -7,12 +7,14 @@ cache, and the one temporary a block needs is memory that the allocator hands ou
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import rules
 from ..portable.optim import OptimKernels
+
+if TYPE_CHECKING:
+    from .. import rules
 
 Array = Any
 Arrays = list[Any]

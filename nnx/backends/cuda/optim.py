@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import rules
 from ..kernel import MOST_LISTED
 from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from ..portable.optim import OptimKernels
+
+if TYPE_CHECKING:
+    from .. import rules
 
 Array = Any
 Arrays = list[Any]

@@ -7,12 +7,14 @@ with momentum) and arrays that are not contiguous are left to NumPy.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import rules
 from ..cpu.optim import NumpyOptim
+
+if TYPE_CHECKING:
+    from .. import rules
 
 Array = Any
 Arrays = list[Any]

@@ -9,9 +9,10 @@ written.  What the symbols mean stands with each optimizer in `nnx.optim`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .. import rules
+if TYPE_CHECKING:
+    from .. import rules
 
 Array = Any
 Arrays = list[Any]
