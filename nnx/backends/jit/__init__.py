@@ -10,7 +10,9 @@ from ..numpy import NumpyBackend
 from .block import JitBlock
 from .dense import JitDense, JitLoss
 from .embedding import JitEmbedding
+from .norm import JitNorm
 from .optim import JitOptim
+from .pool import JitPool
 from .random import JitRandom
 from .recurrent import JitGRU, JitLSTM, JitRNN
 
@@ -22,7 +24,9 @@ class JitBackend(
     JitGRU,
     JitLoss,
     JitLSTM,
+    JitNorm,
     JitOptim,
+    JitPool,
     JitRandom,
     JitRNN,
     NumpyBackend,

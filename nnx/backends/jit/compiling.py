@@ -34,6 +34,11 @@ def fused(function: Callable[..., Any]) -> Any:
     return compiled(function, fastmath={"contract"})
 
 
+def summing(function: Callable[..., Any]) -> Any:
+    """`compiled`, and sums may be added in another order: many at a time, in wide registers."""
+    return compiled(function, fastmath={"reassoc"})
+
+
 def callable_from_c(function: Callable[..., Any], signature: Any) -> Any:
     """Compile now, or load, as a function that other compiled code calls at its `.address`.
 

@@ -1,0 +1,48 @@
+"""How images (N, C, ...) lie in memory: in planes, or with the channels last.
+
+Convolution leaves channels last; what follows keeps that, and copies nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any
+
+
+def channels_last(x: Array) -> Array:
+    """(N, C, ...) -> (N, ..., C), a view."""
+    return x.transpose(0, *range(2, x.ndim), 1)
+
+
+def channels_second(x: Array) -> Array:
+    """(N, ..., C) -> (N, C, ...), a view."""
+    return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+
+
+def numbers(x: Array, last: bool | None = None) -> tuple[Array, bool]:
+    """x in planes or with channels last, as `last` says or as it lies; and which of the two."""
+    if last is None:
+        last = not x.flags.c_contiguous and channels_last(x).flags.c_contiguous
+    if last:
+        return channels_second(np.ascontiguousarray(channels_last(x))), True
+    return np.ascontiguousarray(x), False
+
+
+def empty_like(last: bool, shape: tuple[int, ...], dtype: Any) -> Array:
+    """An uninitialised array (N, C, ...) in planes, or with channels last."""
+    if not last:
+        return np.empty(shape, dtype)
+    return channels_second(np.empty((shape[0], *shape[2:], shape[1]), dtype))
+
+
+def flat(x: Array, last: bool) -> Array:
+    """The numbers of such an array in one row, as they lie."""
+    return (channels_last(x) if last else x).reshape(-1)
+
+
+def parts_of(x: Array, last: bool) -> int:
+    """How many images, or planes."""
+    return len(x) if last else len(x) * x.shape[1]

@@ -1,0 +1,204 @@
+"""Normalisation compiled by numba: one pass for the statistics, one for the result.
+
+Kept for backward is x itself, with the statistics: x̂ is never written out.  From G = dL/dy, the
+formula of `nnx.ops.normalization` becomes, with x̂ = (x - μ) r, S = Σ G and Q = Σ G (x - μ) over
+the m numbers that share μ and r,
+
+    dL/dγ = r Q,  dL/dβ = S,  dL/dx = A G + B (x - μ) + D
+    A = γ r,  B = -A r² Q/m,  D = -A S/m
+
+so backward too is one pass for sums and one for the result.  What is one number for a channel is
+computed in float64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..cpu.block import pooled_statistics
+from ..portable.norm import NormKernels
+from ..saved import Saved
+from . import threads
+from .layout import empty_like, flat, numbers
+from .pool import WORTH, suits
+
+Array = Any
+
+
+class Compiled(Saved):
+    """What `JitNorm` keeps."""
+
+    __slots__ = ()
+
+
+class JitNorm(NormKernels):
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array, Saved]:
+        if not suits(x):
+            return super().batch_norm(x, weight, bias, eps)
+        from . import norm_loops as loops
+
+        n, c = x.shape[:2]
+        x, last = numbers(x, True if x.size == n * c else None)
+        y = empty_like(last, x.shape, x.dtype)
+        flat_x, flat_y = _matrix(x, last), _matrix(y, last)
+        means, squares = (np.empty(_sums_shape(x, last), x.dtype) for _ in range(2))
+        if last:
+            _split(loops.column_statistics, len(means), flat_x, means, squares)
+            counts = [len(flat_x[k : k + loops.BLOCK]) for k in range(0, len(flat_x), loops.BLOCK)]
+        else:
+            _split(loops.run_statistics, n * c, flat_x, means.reshape(-1), squares.reshape(-1))
+            counts = [flat_x.shape[1]] * n
+        mean, variance = pooled_statistics(counts, means, squares)
+        inverse = 1 / np.sqrt(variance + eps)
+        scale = inverse if weight is None else weight * inverse
+        shift = np.zeros(c) if bias is None else bias
+        loop = loops.column_scale if last else loops.run_scale
+        own = _for_each(last, n, x.dtype, mean, scale, shift)
+        _split(loop, len(flat_x), flat_x, *own, flat_y)
+        saved = Compiled((x, last, weight, mean, inverse))
+        return y, mean.astype(x.dtype), variance.astype(x.dtype), saved
+
+    def batch_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if not isinstance(saved, Compiled):
+            return super().batch_norm_backward(gy, saved, needs)
+        from . import norm_loops as loops
+
+        x, last, weight, mean, inverse = saved
+        gy, _ = numbers(gy, last)
+        n, dtype = len(x), x.dtype
+        g, v = _matrix(gy, last), _matrix(x, last)
+        (centre,) = _for_each(last, n, dtype, mean)
+        sums, products = (np.empty(_sums_shape(x, last), dtype) for _ in range(2))
+        if last:
+            _split(loops.column_sums, len(sums), g, v, centre, sums, products)
+        else:
+            _split(loops.run_sums, len(v), g, v, centre, sums.reshape(-1), products.reshape(-1))
+        s, q = (a.sum(axis=0, dtype=np.float64) for a in (sums, products))
+        gx = None
+        if needs[0]:
+            gx = empty_like(last, x.shape, dtype)
+            m = x.size // x.shape[1]
+            a = inverse if weight is None else weight * inverse
+            own = _for_each(last, n, dtype, a, -a * inverse**2 * q / m, -a * s / m)
+            loop = loops.column_combine if last else loops.run_combine
+            _split(loop, len(v), g, v, centre, *own, _matrix(gx, last))
+        gw = (inverse * q).astype(dtype) if needs[1] else None
+        return gx, gw, s.astype(dtype) if needs[2] else None
+
+    def group_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
+    ) -> tuple[Array, Saved]:
+        if not suits(x):
+            return super().group_norm(x, weight, bias, groups, eps)
+        from . import norm_loops as loops
+
+        n, c = x.shape[:2]
+        x = np.ascontiguousarray(x)
+        y = np.empty_like(x)
+        runs = x.reshape(n * groups, -1)
+        means, squares = np.empty(n * groups, x.dtype), np.empty(n * groups, x.dtype)
+        _split(loops.run_statistics, n * groups, runs, means, squares)
+        inverse = 1 / np.sqrt(squares.astype(np.float64) / runs.shape[1] + eps)
+        mean = np.repeat(means.reshape(n, groups), c // groups, axis=1)  # (N, C)
+        inverse = np.repeat(inverse.reshape(n, groups), c // groups, axis=1)
+        scale = inverse if weight is None else inverse * weight
+        shift = np.zeros((n, c)) if bias is None else np.tile(bias, (n, 1))
+        own = [a.astype(x.dtype).reshape(-1) for a in (mean, scale, shift)]
+        _split(loops.run_scale, n * c, _matrix(x, False), *own, _matrix(y, False))
+        return y, Compiled((x, weight, groups, mean, inverse))
+
+    def group_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if not isinstance(saved, Compiled):
+            return super().group_norm_backward(gy, saved, needs)
+        from . import norm_loops as loops
+
+        x, weight, groups, mean, inverse = saved
+        n, c = x.shape[:2]
+        dtype = x.dtype
+        g, v = _matrix(np.ascontiguousarray(gy), False), _matrix(x, False)
+        centre = mean.reshape(-1)
+        sums, products = np.empty((n, c), dtype), np.empty((n, c), dtype)
+        _split(loops.run_sums, n * c, g, v, centre, sums.reshape(-1), products.reshape(-1))
+        sums, products = sums.astype(np.float64), products.astype(np.float64)
+        gx = None
+        if needs[0]:
+            # The sums of γ G over each group, for each of its channels.
+            gamma = np.ones(c) if weight is None else weight.astype(np.float64)
+            s, q = (
+                np.repeat((gamma * a).reshape(n, groups, -1).sum(axis=2), c // groups, axis=1)
+                for a in (sums, products)
+            )
+            m = x.size // (n * groups)
+            own = (gamma * inverse, -(inverse**3) * q / m, -inverse * s / m)
+            gx = np.empty_like(x)
+            own = tuple(a.astype(dtype).reshape(-1) for a in own)
+            _split(loops.run_combine, n * c, g, v, centre, *own, _matrix(gx, False))
+        gw = (inverse * products).sum(axis=0).astype(dtype) if needs[1] else None
+        return gx, gw, sums.sum(axis=0).astype(dtype) if needs[2] else None
+
+    def layer_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Saved]:
+        if not suits(x):
+            return super().layer_norm(x, weight, bias, eps)
+        from . import norm_loops as loops
+
+        x = np.ascontiguousarray(x)
+        m, d = x.shape
+        y = np.empty_like(x)
+        means, inverses = np.empty(m, x.dtype), np.empty(m, x.dtype)
+        scale = np.ones(d, x.dtype) if weight is None else np.ascontiguousarray(weight)
+        shift = np.zeros(d, x.dtype) if bias is None else np.ascontiguousarray(bias)
+        _split(loops.layer_norm, m, x, scale, shift, x.dtype.type(eps), means, inverses, y)
+        return y, Compiled((x, scale, means, inverses))
+
+    def layer_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if not isinstance(saved, Compiled):
+            return super().layer_norm_backward(gy, saved, needs)
+        from . import norm_loops as loops
+
+        x, scale, means, inverses = saved
+        gx = np.empty_like(x)
+        blocks = -(-len(x) // loops.BLOCK)
+        products, sums = (np.empty((blocks, x.shape[1]), x.dtype) for _ in range(2))
+        arrays = (np.ascontiguousarray(gy), x, scale, means, inverses, gx, products, sums)
+        _split(loops.layer_norm_backward, blocks, *arrays)
+        return (
+            gx if needs[0] else None,
+            np.add.reduce(products, axis=0) if needs[1] else None,
+            np.add.reduce(sums, axis=0) if needs[2] else None,
+        )
+
+
+def _matrix(x: Array, last: bool) -> Array:
+    """x (N, C, ...) as it lies: lines (N pixels, C) or runs (N C, pixels)."""
+    rows = x.shape[0] * x.shape[1]
+    return flat(x, last).reshape((-1, x.shape[1]) if last else (rows, x.size // rows))
+
+
+def _sums_shape(x: Array, last: bool) -> tuple[int, int]:
+    """(parts, C): the parts that each channel's sums are made of, blocks of lines or images."""
+    from .norm_loops import BLOCK
+
+    n, c = x.shape[:2]
+    return (-(-(x.size // c) // BLOCK) if last else n, c)
+
+
+def _for_each(last: bool, n: int, dtype: Any, *values: Array) -> list[Array]:
+    """Values of the channels (C,): one for each column, or for each run, (N C,)."""
+    return [(a if last else np.tile(a, n)).astype(dtype) for a in values]
+
+
+def _split(loop: Any, n: int, first: Array, *rest: Any) -> None:
+    """Run a loop over n parts of `first` and of the arrays that go with it."""
+    threads.split(loop, n, first, *rest, least=max(1, WORTH * n // first.size))
