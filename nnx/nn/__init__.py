@@ -53,7 +53,8 @@ from .pooling import (
     MaxPool1d,
     MaxPool2d,
 )
-from .recurrent import GRU, LSTM, RNN, truncated
+from .recurrent import GRU, LSTM, RNN
+from .truncated import truncated
 
 __all__ = [
     "CELU",

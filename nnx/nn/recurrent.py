@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -388,30 +387,3 @@ class GRU(Recurrent):
 def mark_reset_before() -> Any:
     """The entry of a state dict that says: these GRU weights reset before the product."""
     return active_backend().from_numpy(np.ones((1,), np.uint8))
-
-
-def truncated(
-    module: Recurrent, x: Tensor, steps: int, hx: Any = None
-) -> Iterator[tuple[Tensor, Any]]:
-    """Truncated back-propagation through time (Williams and Peng 1990).
-
-    Cuts x into pieces of `steps` time steps and yields (y, state) of each.  The state of one
-    piece starts the next, but off the tape: gradients reach back no further than the beginning
-    of a piece, and its memory is free once it was differentiated.
-
-        for y, _ in nn.truncated(rnn, x, steps=35):
-            loss(y).backward()
-            optimizer.step()
-            optimizer.zero_grad()
-
-    Raises:
-        ValueError: steps is not positive, or what the module itself refuses.
-    """
-    if steps < 1:
-        raise ValueError(f"truncated: steps must be positive, got {steps}")
-    axis = 1 if module.batch_first and x.ndim == 3 else 0
-    for start in range(0, x.shape[axis], steps):
-        piece = slice(start, min(start + steps, x.shape[axis]))
-        y, hx = module(x[:, piece] if axis else x[piece], hx)
-        yield y, hx
-        hx = tuple(h.detach() for h in hx) if isinstance(hx, tuple) else hx.detach()
