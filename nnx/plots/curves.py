@@ -44,7 +44,15 @@ def compare_curves(runs: Mapping[str, Rows], path: str | os.PathLike[str], title
         axes.set_xlabel("epoch")
         axes.set_ylabel(name)
         axes.grid(alpha=0.3)
-        axes.legend()
+    if drawn.axes:
+        lines = {line.get_label(): line for axes in drawn.axes for line in axes.get_lines()}
+        drawn.legend(
+            lines.values(),
+            lines.keys(),
+            loc="outside lower center",
+            ncols=min(max(len(runs), 2), 2 * len(panels)),
+            fontsize=8,
+        )
     if title:
         drawn.suptitle(title)
     save_figure(drawn, path)
