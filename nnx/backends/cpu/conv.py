@@ -7,6 +7,8 @@ shifted by whole rows:
     rows[u, (n, q), (j, c)] = padded[n, u, q sw + j dw, c]
     y[p, (n, q), o]         = Σ_i rows[p sh + i dh, (n, q), :] · w[i, :, o]
 
+Rows above and below the image are zeros: they are not laid out, and their products left out.
+
 The blocks of images are small enough to stay in the cache, and bound the memory.  Images are
 (N, H, W, C) in memory; outside they are views of shape (N, C, H, W), so that the next layer need
 not copy them.
@@ -76,7 +78,7 @@ class Lowered:
         self.block = int(max(1, min(16, n, BLOCK_BYTES // (each * np.dtype(dtype).itemsize))))
         plain = self.padded_size == (h, w)
         self.padded = None if plain else np.zeros((self.block, *self.padded_size, c), dtype)
-        lines = kh * self.covered[0] if self.whole else self.padded_size[0]
+        lines = kh * self.covered[0] if self.whole else h
         self._rows = np.empty(lines * self.block * self.covered[1] * kw * c, dtype)
 
     def blocks(self, n: int) -> list[slice]:
@@ -133,40 +135,56 @@ class Lowered:
                 row * sh, column * sw, item, column * sw * pw,
             )  # fmt: skip
         else:  # (G, line, b, n, Q, j, c)
-            shape = (g, self.padded_size[0], pw, n, w, self.kernel[1], c)
+            image = image[:, self.inside[0]]
+            shape = (g, image.shape[1], pw, n, w, self.kernel[1], c)
             strides = (
                 c * channel, row, column * sw, item, column * sw * pw, column * dw, channel,
             )  # fmt: skip
         self.rows = self._rows[: int(np.prod(shape))].reshape(shape)
         np.copyto(self.rows, as_strided(image, shape, strides))
 
-    def operands(self) -> list[Array]:
-        """What each of pack's products multiplies: (G, oh b n Q, row), or with a stride, which
-        leaves out lines, (G, oh, b n Q, row)."""
+    def operands(self) -> list[tuple[int, slice, Array]]:
+        """The products: which of pack's, for which rows of windows, and what it multiplies,
+        (G, rows, b n Q, row).  The first is for all rows, if any is."""
         if self.whole:
             k = self.kernel[0] * self.kernel[1] * self.channels
-            return [self.rows.reshape(self.groups, k, -1).swapaxes(1, 2)]
-        (sh, dh), oh = (self.stride[0], self.dilation[0]), self.covered[0]
-        k = self.kernel[1] * self.channels
-        rows = self.rows.reshape(self.groups, self.padded_size[0], -1, k)
-        lines = [rows[:, i * dh : i * dh + sh * (oh - 1) + 1 : sh] for i in range(self.kernel[0])]
-        return lines if sh > 1 else [a.reshape(self.groups, -1, k) for a in lines]
+            rows = self.rows.reshape(self.groups, k, -1).swapaxes(1, 2)
+            return [(0, slice(0, self.covered[0]), rows[:, None])]
+        (sh, dh), h, top = (self.stride[0], self.dilation[0]), self.rows.shape[1], self.inside[0]
+        laid_out = self.rows.reshape(self.groups, h, -1, self.kernel[1] * self.channels)
+        found = []
+        for i in range(self.kernel[0]):
+            before = top.start - i * dh  # lines that window row 0 lacks
+            first = max(0, -(-before // sh))
+            end = min(self.covered[0], -(-(before + h) // sh))
+            if first < end:
+                line = first * sh - before
+                lines = laid_out[:, line : line + sh * (end - first - 1) + 1 : sh]
+                found.append((i, slice(first, end), _joined(lines) if sh == 1 else lines))
+        return sorted(found, key=lambda operand: operand[1].start - operand[1].stop)
 
     def product(self, packed: Array, out: Array, scratch: Array) -> None:
         """out = the convolution of the loaded images; both arrays have `result_shape`."""
-        for i, a in enumerate(self.operands()):
-            b = packed[i] if a.ndim == 3 else packed[i][:, None]
-            target = (out if i == 0 else scratch).reshape(*a.shape[:-1], self.outputs)
-            np.matmul(a, b, out=target)
-            if i > 0:
-                np.add(out, scratch, out=out)
+        covered = self.covered[0]
+        out, scratch = (a.reshape(self.groups, covered, -1, self.outputs) for a in (out, scratch))
+        operands = self.operands()
+        whole = bool(operands) and operands[0][1] == slice(0, covered)
+        if not whole:
+            out[...] = 0
+        for k, (i, rows, a) in enumerate(operands):
+            target = (out if k == 0 and whole else scratch)[:, rows]
+            b = packed[i][:, None]
+            np.matmul(a, b, out=_joined(target) if a.shape[1] == 1 else target)
+            if k > 0 or not whole:
+                np.add(out[:, rows], target, out=out[:, rows])
 
     def add_weight_gradient(self, d: Array, total: Array) -> None:
         """total (as packed) += the gradient through d, the gradient of `product`'s result."""
-        for i, a in enumerate(self.operands()):
-            g = d.reshape(*a.shape[:-1], self.outputs)
-            part = np.matmul(a.swapaxes(-1, -2), g)
-            total[i] += part if part.ndim == 3 else part.sum(axis=1)
+        d = d.reshape(self.groups, self.covered[0], -1, self.outputs)
+        for i, rows, a in self.operands():
+            g = d[:, rows]
+            part = np.matmul(a.swapaxes(-1, -2), _joined(g) if a.shape[1] == 1 else g)
+            total[i] += part.sum(axis=1)
 
     def add_input_gradient(self, d: Array, packed: Array, n: int, out: Array) -> None:
         """out (n, *padded size, C) += what d says about the padded images: col2im, row by row."""
@@ -190,6 +208,13 @@ class Lowered:
                 target = target.reshape(n, oh, w, pw, self.groups, self.channels)
                 assert np.may_share_memory(target, out)
                 target += cols[..., j, :].transpose(3, 1, 4, 2, 0, 5)
+
+
+def _joined(rows: Array) -> Array:
+    """(G, rows, pixels, k) -> (G, 1, rows pixels, k), a view: one product instead of many."""
+    g, count, pixels, k = rows.shape
+    strides = (rows.strides[0], 0, *rows.strides[2:])
+    return as_strided(rows, (g, 1, count * pixels, k), strides)
 
 
 def transposed(

@@ -1,52 +1,18 @@
-"""The compiled convolution against its portable twin where the loops take turns of their own."""
+"""The compiled convolution gives the same bits on any number of threads."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from windows import integers
 
 pytest.importorskip("numba")
 
-from nnx.backends.base import Backend
 from nnx.backends.jit import JitBackend, threads
 
-NONE = ((0, 0), (0, 0))
-# (N, C, H, W), (O, C, kh, kw), stride, padding, dilation
-CASES = {
-    "padding above and below in turn": (
-        (2, 3, 6, 6), (5, 3, 5, 3), (1, 1), ((3, 1), (0, 0)), (1, 1),
-    ),
-    "every row sees padding": ((2, 3, 3, 4), (5, 3, 5, 5), (1, 1), ((2, 2), (2, 2)), (1, 1)),
-    "rows that see nothing else": ((2, 3, 2, 3), (4, 3, 2, 2), (1, 1), ((4, 5), (3, 3)), (1, 1)),
-    "the same with strides": ((2, 3, 4, 5), (4, 3, 2, 3), (3, 2), ((4, 5), (3, 4)), (1, 1)),
-    "dilation leaps over the image": ((2, 3, 3, 3), (4, 3, 2, 2), (1, 1), ((4, 4), (4, 4)), (5, 5)),
-    "long sums in pieces": ((2, 90, 7, 6), (35, 90, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
-    "longer than one row": ((1, 260, 4, 5), (40, 260, 3, 3), (1, 1), ((1, 2), (2, 1)), (1, 1)),
-    "long and strided": ((2, 70, 8, 7), (40, 70, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
-    "long and dilated": ((2, 70, 8, 7), (40, 70, 3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2)),
-    "columns of padding left out": ((2, 24, 5, 5), (8, 24, 3, 5), (1, 1), ((1, 1), (4, 4)), (1, 1)),
-    "those with a stride": ((2, 24, 5, 6), (8, 24, 3, 3), (1, 3), ((1, 1), (3, 5)), (1, 2)),
-}  # fmt: skip
 
-
-def results(backend, x, weight, bias, geometry, gy=None):
+def results(backend, x, weight, bias, geometry, gy):
     y, saved = backend.conv2d(x, weight, bias, *geometry)
-    gy = integers(3, *y.shape) if gy is None else gy
-    return [y, *backend.conv2d_backward(gy, saved, (True, True, bias is not None))]
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("case", CASES)
-def test_equals_the_portable_twin(case, bias):
-    images, kernel, *geometry = CASES[case]
-    x, weight = integers(0, *images), integers(1, *kernel)
-    b = integers(2, kernel[0]) if bias else None
-    expected = results(Backend(np, "numpy"), x, weight, b, (*geometry, 1))
-    for got, wanted in zip(
-        results(JitBackend(), x, weight, b, (*geometry, 1)), expected, strict=True
-    ):
-        np.testing.assert_array_equal(got, wanted)
+    return [y, *backend.conv2d_backward(gy, saved, (True, True, True))]
 
 
 @pytest.mark.parametrize("fused", [False, True])
