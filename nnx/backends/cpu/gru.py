@@ -9,6 +9,7 @@ import numpy as np
 
 from ..portable.gru import GRUKernels
 from ..saved import Saved
+from .memory import empty_like
 from .recurrent import (
     Array,
     Columns,
@@ -75,7 +76,7 @@ class NumpyGRU(GRUKernels):
         z = input_products(xt, [_halved(w[0]) for w in weights], bias)
         w_hh = stacked(directions, [_halved(w[1]) for w in weights])
         states = first_states(z, h0, hidden)
-        u_n = np.empty_like(states[1:]) if reset_after else None
+        u_n = empty_like(states[1:]) if reset_after else None
 
         zs, hs = one_or_both(directions, z, states)
         us = one_or_both(directions, u_n)[0] if u_n is not None else repeat(None)
@@ -128,10 +129,10 @@ class NumpyGRU(GRUKernels):
 
         # What δh is multiplied by on its way to each of r, z, n, for all steps at once.
         _, r, z, n = _gates(gates, hidden)
-        gu = np.empty_like(gates)
+        gu = empty_like(gates)
         _, to_r, to_z, to_n = _gates(gu, hidden)
-        not_z = 1 - z
-        to_a = n * n
+        not_z = np.subtract(1, z, out=empty_like(z))
+        to_a = np.multiply(n, n, out=empty_like(n))
         np.subtract(1, to_a, out=to_a)
         to_a *= not_z  # (1 - z) (1 - n²)
         np.subtract(before, n, out=to_z)

@@ -11,11 +11,11 @@ import numpy as np
 
 from ..portable.lstm import LSTMKernels
 from ..saved import Saved
+from .memory import empty_like
 from .recurrent import (
     Array,
     Columns,
     alike,
-    biases,
     columns,
     ends,
     first_states,
@@ -23,15 +23,14 @@ from .recurrent import (
     in_sweep_order,
     input_gradient,
     input_products,
-    input_weights,
     last_states,
     one_or_both,
     output,
-    recurrent_weights,
     rows_by_direction,
     stacked,
     state,
     sweep_state,
+    weight_gradients,
 )
 
 
@@ -66,7 +65,7 @@ class NumpyLSTM(LSTMKernels):
         z = input_products(xt, [_sigmoids_first(w[0], scaled=True) for w in weights], bias)
         w_hh = stacked(directions, [_sigmoids_first(w[1], scaled=True) for w in weights])
         states, cells = first_states(z, h0, hidden), first_states(z, c0, hidden)
-        tanh_c = np.empty_like(states[1:])
+        tanh_c = empty_like(states[1:])
 
         zs, hs, cs, tcs = one_or_both(directions, z, states, cells, tanh_c)
         sigmoids, i, f, o, g = _gates(zs, hidden)
@@ -115,7 +114,7 @@ class NumpyLSTM(LSTMKernels):
 
         # What a gate's gradient is multiplied by on its way to z, for all steps at once:
         # i, f, g by δc, o by δh.  And h_to_c = o (1 - tanh² c), δh's way to δc.
-        gz = np.empty_like(gates)
+        gz = empty_like(gates)
         sigmoids, i, f, o, g = _gates(gates, hidden)
         to_sigmoids, to_i, to_f, to_o, to_g = _gates(gz, hidden)
         np.subtract(1, sigmoids, out=to_sigmoids)
@@ -126,7 +125,7 @@ class NumpyLSTM(LSTMKernels):
         np.multiply(g, g, out=to_g)
         np.subtract(1, to_g, out=to_g)
         to_g *= i
-        h_to_c = tanh_c * tanh_c
+        h_to_c = np.multiply(tanh_c, tanh_c, out=empty_like(tanh_c))
         np.subtract(1, h_to_c, out=h_to_c)
         h_to_c *= o
         if end is not None:
@@ -163,13 +162,10 @@ class NumpyLSTM(LSTMKernels):
         gx = None
         if needs_x:
             gx = input_gradient(gz, [_sigmoids_first(w[0]) for w in weights])
-        gw_ih = [_sigmoids_first(a) for a in input_weights(per_direction, xt)]
-        gw_hh = [_sigmoids_first(a) for a in recurrent_weights(per_direction, states[:-1])]
-        gb = [
-            None if b is None else _sigmoids_first(b)
-            for b in biases(per_direction, weights[0][2] is not None)
-        ]
-        gradients = list(zip(gw_ih, gw_hh, gb, gb, [None] * directions, strict=True))
+        gradients = []
+        for share in weight_gradients(per_direction, xt, states[:-1], weights[0][2] is not None):
+            gw_ih, gw_hh, gb = [None if a is None else _sigmoids_first(a) for a in share]
+            gradients.append((gw_ih, gw_hh, gb, gb, None))
         return gx, state(directions, gh), state(directions, gc), gradients
 
 

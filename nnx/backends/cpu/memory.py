@@ -34,7 +34,8 @@ _lock = threading.Lock()
 
 def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     """An array whose numbers are whatever stood in its memory before."""
-    dtype = np.dtype(dtype)
+    if type(dtype) is not np.dtype:
+        dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
     if size < LEAST:
         return np.empty(shape, dtype)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..saved import Saved
+from .memory import empty
 
 Array = Any
 
@@ -70,12 +71,19 @@ def stacked(directions: int, arrays: list[Array]) -> Array:
     return arrays[0] if directions == 1 else np.stack(arrays)
 
 
+def copied(a: Array) -> Array:
+    """A contiguous copy."""
+    copy = empty(a.shape, a.dtype)
+    np.copyto(copy, a)
+    return copy
+
+
 def columns(x: Array, end: Ends | None) -> Array:
     """(T, N, D) -> (T, D, N), contiguous; 0 where a sequence has ended."""
     xt = x.transpose(0, 2, 1)
     if end is None:
-        return np.ascontiguousarray(xt)
-    xt = xt.copy()
+        return xt if xt.flags.c_contiguous else copied(xt)
+    xt = copied(xt)
     np.copyto(xt, 0, where=end.by_time[:, None])
     return xt
 
@@ -85,9 +93,11 @@ def in_sweep_order(g: Array, directions: int, end: Ends | None) -> Array:
     steps, n, units = g.shape
     gt = g.transpose(0, 2, 1).reshape(steps, directions, units // directions, n)
     if directions == 2:
-        gt = np.stack([gt[:, 0], gt[::-1, 1]], axis=1)
+        both = empty(gt.shape, gt.dtype)
+        both[:, 0], both[:, 1] = gt[:, 0], gt[::-1, 1]
+        gt = both
     elif end is not None:
-        gt = gt.copy()
+        gt = copied(gt)
     if end is not None:
         np.copyto(gt, 0, where=end.done)
     return gt
@@ -97,11 +107,12 @@ def output(states: Array, end: Ends | None) -> Array:
     """States after each step in sweep order, (T, S, H, N) -> y (T, N, S H); a view where it can."""
     steps, directions, units, n = states.shape
     if directions == 2:
-        y = np.concatenate([states[:, 0], states[::-1, 1]], axis=1)  # (T, 2H, N)
+        y = empty((steps, 2 * units, n), states.dtype)
+        y[:, :units], y[:, units:] = states[:, 0], states[::-1, 1]
     else:
         y = states.reshape(steps, units, n)
         if end is not None:
-            y = y.copy()
+            y = copied(y)
     if end is not None:
         np.copyto(y, 0, where=end.by_time[:, None])
     return y.transpose(0, 2, 1)
@@ -110,7 +121,7 @@ def output(states: Array, end: Ends | None) -> Array:
 def first_states(like: Array, h0: Array | None, units: int) -> Array:
     """(T + 1, S, H, N), of which [0] is the initial state: z (T, S, G, N) gives the sizes."""
     steps, directions, _, n = like.shape
-    states = np.empty((steps + 1, directions, units, n), like.dtype)
+    states = empty((steps + 1, directions, units, n), like.dtype)
     states[0] = 0 if h0 is None else h0.transpose(0, 2, 1)
     return states
 
@@ -119,13 +130,10 @@ def input_products(xt: Array, weights: list[Array], bias: Array | None) -> Array
     """z = W x + b in sweep order: xt (T, D, N), weights S x (G, D), bias (S, G, 1) or (G, 1)
     -> (T, S, G, N).
     """
-    if len(weights) == 1:
-        z = np.matmul(weights[0], xt)[:, None]
-    else:
-        steps, _, n = xt.shape
-        z = np.empty((steps, 2, weights[0].shape[0], n), xt.dtype)
-        np.matmul(weights[0], xt, out=z[:, 0])
-        np.matmul(weights[1], xt[::-1], out=z[:, 1])
+    steps, _, n = xt.shape
+    z = empty((steps, len(weights), weights[0].shape[0], n), xt.dtype)
+    for s, weight in enumerate(weights):
+        np.matmul(weight, xt if s == 0 else xt[::-1], out=z[:, s])
     if bias is not None:
         z += bias
     return z
@@ -133,15 +141,16 @@ def input_products(xt: Array, weights: list[Array], bias: Array | None) -> Array
 
 def input_gradient(gz: Array, weights: list[Array]) -> Array:
     """gz (T, S, G, N), weights S x (G, D) -> gx (T, N, D)."""
-    gx = np.matmul(weights[0].T, gz[:, 0])  # (T, D, N)
+    shape = (len(gz), weights[0].shape[1], gz.shape[3])  # (T, D, N)
+    gx = np.matmul(weights[0].T, gz[:, 0], out=empty(shape, gz.dtype))
     if len(weights) == 2:
-        gx += np.matmul(weights[1].T, gz[:, 1])[::-1]
+        gx += np.matmul(weights[1].T, gz[:, 1], out=empty(shape, gz.dtype))[::-1]
     return gx.transpose(0, 2, 1)
 
 
 def rows(a: Array) -> Array:
     """(T, units, N) -> (units, T N), for one product over all steps and sequences."""
-    return a.transpose(1, 0, 2).reshape(a.shape[1], -1)
+    return copied(a.transpose(1, 0, 2)).reshape(a.shape[1], -1)
 
 
 def rows_by_direction(a: Array) -> list[Array]:
@@ -157,6 +166,27 @@ def input_weights(g: list[Array], xt: Array) -> list[Array]:
 def recurrent_weights(g: list[Array], before: Array) -> list[Array]:
     """S x (G, T N), before (T, S, H, N), what the weights were applied to -> S x gW_hh (G, H)."""
     return [np.dot(g_s, rows(before[:, s]).T) for s, g_s in enumerate(g)]
+
+
+def weight_gradients(
+    g: list[Array], xt: Array, before: Array, biased: bool
+) -> list[tuple[Array, Array, Array | None]]:
+    """gW_ih, gW_hh and the biases' gradient of each direction, as one product with [x; h; 1].
+
+    g S x (G, T N), xt (T, D, N), before (T, S, H, N), what the recurrent weights were applied to.
+    """
+    steps, features, n = xt.shape
+    ends = features + before.shape[2]
+    gradients = []
+    for s, g_s in enumerate(g):
+        factor = empty((ends + biased, steps, n), xt.dtype)
+        factor[:features] = (xt if s == 0 else xt[::-1]).transpose(1, 0, 2)
+        factor[features:ends] = before[:, s].transpose(1, 0, 2)
+        factor[ends:] = 1
+        gw = np.dot(g_s, factor.reshape(-1, steps * n).T)
+        gb = gw[:, ends].copy() if biased else None
+        gradients.append((gw[:, :features].copy(), gw[:, features:ends].copy(), gb))
+    return gradients
 
 
 def biases(g: list[Array], biased: bool) -> list[Array | None]:

@@ -8,11 +8,11 @@ import numpy as np
 
 from ..portable.rnn import RNNKernels
 from ..saved import Saved
+from .memory import empty_like
 from .recurrent import (
     Array,
     Columns,
     alike,
-    biases,
     columns,
     ends,
     first_states,
@@ -20,15 +20,14 @@ from .recurrent import (
     in_sweep_order,
     input_gradient,
     input_products,
-    input_weights,
     last_states,
     one_or_both,
     output,
-    recurrent_weights,
     rows_by_direction,
     stacked,
     state,
     sweep_state,
+    weight_gradients,
 )
 
 
@@ -77,7 +76,7 @@ class NumpyRNN(RNNKernels):
         if relu:
             gz = (h > 0).astype(h.dtype)
         else:
-            gz = h * h
+            gz = np.multiply(h, h, out=empty_like(h))
             np.subtract(1, gz, out=gz)
         if end is not None:
             np.copyto(gz, 0, where=end.done)
@@ -97,7 +96,6 @@ class NumpyRNN(RNNKernels):
             gh, back = back, gh
         g = rows_by_direction(gz)
         gx = input_gradient(gz, [w[0] for w in weights]) if needs_x else None
-        gw_ih, gw_hh = input_weights(g, xt), recurrent_weights(g, states[:-1])
-        gb = biases(g, weights[0][2] is not None)
-        gradients = list(zip(gw_ih, gw_hh, gb, gb, strict=True))
+        shares = weight_gradients(g, xt, states[:-1], weights[0][2] is not None)
+        gradients = [(gw_ih, gw_hh, gb, gb) for gw_ih, gw_hh, gb in shares]
         return gx, state(directions, gh), gradients
