@@ -24,27 +24,39 @@ CASES = {
     "long and dilated": ((2, 70, 8, 7), (40, 70, 3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2)),
     "columns of padding left out": ((2, 24, 5, 5), (8, 24, 3, 5), (1, 1), ((1, 1), (4, 4)), (1, 1)),
     "those with a stride": ((2, 24, 5, 6), (8, 24, 3, 3), (1, 3), ((1, 1), (3, 5)), (1, 2)),
+    "depthwise": ((3, 5, 9, 8), (5, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "depthwise, strided": ((2, 20, 9, 8), (20, 1, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
+    "depthwise, across": ((2, 3, 7, 9), (3, 1, 2, 4), (1, 3), ((0, 2), (1, 3)), (2, 1)),
+    "depthwise, down": ((2, 3, 9, 7), (3, 1, 2, 4), (3, 1), ((2, 0), (3, 0)), (1, 2)),
+    "depthwise, leaping": ((2, 3, 3, 3), (3, 1, 2, 2), (1, 1), ((4, 4), (4, 4)), (5, 5)),
 }  # fmt: skip
 
 
-def results(on, backend, x, weight, bias, geometry):
+def results(on, backend, x, weight, bias, geometry, last):
     x, weight, bias = (None if a is None else on.asarray(a) for a in (x, weight, bias))
+    if last and on.xp is np:
+        x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     y, saved = backend.conv2d(x, weight, bias, *geometry)
     gy = on.asarray(integers(3, *y.shape))
     gradients = backend.conv2d_backward(gy, saved, (True, True, bias is not None))
-    return [None if a is None else on.to_numpy(a) for a in (y, *gradients)]
+    alone = backend.conv2d_backward(gy, saved, (False, True, False))[1]
+    back = backend.conv_transpose2d(gy, weight, x.shape, *geometry)
+    results = (y, *gradients, alone, back)
+    return [None if a is None else on.to_numpy(a) for a in results]
 
 
+@pytest.mark.parametrize("last", [True, False])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("case", CASES)
-def test_equals_the_portable_twin(backend, case, bias):
+def test_equals_the_portable_twin(backend, case, bias, last):
     images, kernel, *geometry = CASES[case]
     x, weight = integers(0, *images), integers(1, *kernel)
     b = integers(2, kernel[0]) if bias else None
     groups = images[1] // kernel[1]
     portable = Backend(backend.xp, "portable", backend.backend.device)
     found = [
-        results(backend, k, x, weight, b, (*geometry, groups)) for k in (backend.backend, portable)
+        results(backend, k, x, weight, b, (*geometry, groups), last)
+        for k in (backend.backend, portable)
     ]
     for got, wanted in zip(*found, strict=True):
         np.testing.assert_array_equal(got, wanted)

@@ -14,7 +14,7 @@ import numpy as np
 from ..cpu.conv import NumpyConv, channels_first, channels_last
 from ..portable.windows import Padding, Pair
 from ..saved import Saved
-from . import threads
+from . import depthwise, threads
 from .plan import plan
 
 Array = Any
@@ -37,6 +37,8 @@ class JitConv(NumpyConv):
         groups: int,
     ) -> tuple[Array, Saved]:
         geometry = (stride, padding, dilation, groups)
+        if depthwise.is_depthwise(x, weight, groups):
+            return depthwise.forward(x, weight, bias, stride, padding, dilation)
         if not suits(x, weight, groups):
             return super().conv2d(x, weight, bias, *geometry)
         from . import conv_loops
@@ -52,6 +54,8 @@ class JitConv(NumpyConv):
     def conv2d_backward(
         self, gy: Array, saved: Saved, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
+        if isinstance(saved, depthwise.Depthwise):
+            return depthwise.backward(gy, saved, needs)
         images, weight, *geometry = saved
         if not suits(gy, weight, geometry[3]):
             return super().conv2d_backward(gy, saved, needs)
@@ -74,6 +78,8 @@ class JitConv(NumpyConv):
         groups: int,
     ) -> Array:
         geometry = (stride, padding, dilation, groups)
+        if depthwise.is_depthwise(x, weight, groups):
+            return depthwise.transposed(x, weight, shape, stride, padding, dilation)
         if not suits(x, weight, groups):
             return super().conv_transpose2d(x, weight, shape, *geometry)
         n, c, h, w = shape

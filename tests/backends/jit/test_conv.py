@@ -7,7 +7,10 @@ import pytest
 
 pytest.importorskip("numba")
 
-from nnx.backends.jit import JitBackend, threads
+from nnx.backends.base import Backend
+from nnx.backends.jit import JitBackend, depthwise, threads
+
+NONE = ((0, 0), (0, 0))
 
 
 def results(backend, x, weight, bias, geometry, gy):
@@ -41,3 +44,22 @@ def test_threads_do_not_change_a_bit(fused):
     for other in found[1:]:
         for got, alone in zip(other, found[0], strict=True):
             np.testing.assert_array_equal(got, alone)
+
+
+def test_a_depthwise_block_is_made_of_its_layers_own_kernels():
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((3, 6, 8, 7)), rng.standard_normal((6, 1, 3, 3))
+    norm = (*rng.standard_normal((2, 6)), 1e-5)
+    pool = ((2, 2), (2, 2), NONE, (1, 1))
+    geometry = ((1, 1), ((1, 1), (1, 1)), (1, 1), 6)
+    found = []
+    for backend in (JitBackend(), Backend(np, "numpy")):
+        y, mean, variance, saved = backend.conv_block2d(
+            x, weight, None, *geometry, norm, True, pool
+        )
+        if isinstance(backend, JitBackend):
+            assert isinstance(saved[0], depthwise.Depthwise)
+        back = backend.conv_block2d_backward(y, saved, (True, True, False, True, True))
+        found.append([y, mean, variance, *(g for g in back if g is not None)])
+    for got, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
