@@ -8,13 +8,14 @@ import pytest
 import nnx
 from nnx import recipes
 from nnx.recipes.augment import RandomShift
-from nnx.recipes.mnist_cnn import share
+from nnx.recipes.mnist_cnn import MnistCNN, share
 
-TABLE = [1, 1, 0.04, 0.04, 0.04, 0.02, 0.02, 0.02, 0.01, 0.01, 0.01, 0.01, 0.002, 0.002]
+LENET = [5e-4] * 2 + [2e-4] * 3 + [1e-4] * 3 + [5e-5] * 4 + [1e-5] * 2  # LeCun et al., 1998
 
 
-def test_the_rate_falls_as_in_the_textbooks_table():
-    assert [share(epoch) for epoch in range(14)] == TABLE
+def test_the_rate_falls_as_that_of_lenet():
+    rates = [MnistCNN.lr * share(epoch) for epoch in range(14)]
+    np.testing.assert_allclose(rates, LENET)
 
 
 @pytest.mark.parametrize("name", ["mnist-cnn", "mnist-cnn-bn"])
