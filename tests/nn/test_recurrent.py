@@ -260,11 +260,11 @@ def peak_of_forward(kind, steps, hidden=64, n=8):
     x = nnx.Tensor(np.zeros((steps, n, 4), "float32"))
     module(nnx.Tensor(np.zeros((50, n, 4), "float32")))  # compiled and warm
     gc.collect()
-    memory.forget()  # what lies ready for use again is not counted when it is used
+    memory.forget()  # what lies ready for use again would not be counted when it is used
     tracemalloc.start()
     y, _ = module(x)
     gc.collect()
-    held, _ = tracemalloc.get_traced_memory()
+    held = tracemalloc.get_traced_memory()[0] - memory.idle_bytes()
     tracemalloc.stop()
     del y
     return held / (4 * n * hidden)  # in arrays of (N, H) float32
