@@ -7,7 +7,7 @@ from importlib import import_module
 
 from .recipe import Recipe
 
-DEFAULT = "digits"
+DEFAULT = "digits-cnn"
 
 _HOMES = {  # name -> the file in this folder, and the class in it
     "digits": ("digits", "Digits"),

@@ -57,12 +57,12 @@ def one_line(err):
 # ---- train ----
 
 
-def test_train_without_a_name_trains_digits(nnx_):
-    code, out, err = nnx_("train", "--epochs", "2", "--hidden", "16")
+def test_train_without_a_name_trains_a_small_network(nnx_):
+    code, out, err = nnx_("train", "--epochs", "2", "--channels", "2", "--batch-size", "128")
     lines = out.splitlines()
     assert code == 0 and err == ""
-    assert lines[0].startswith("digits: 1,299 to train on, 143 to validate, 355 to test; ")
-    assert lines[1] == f"run folder {Path('runs', 'digits-1')}"
+    assert lines[0].startswith("digits-cnn: 1,299 to train on, 143 to validate, 355 to test; ")
+    assert lines[1] == f"run folder {Path('runs', 'digits-cnn-1')}"
     assert lines[2].startswith("epoch 1/2  loss ") and lines[3].startswith("epoch 2/2  loss ")
     assert LAST.fullmatch(lines[-1]) and len(lines) == 5
     code, out, _ = nnx_("train", "digits", "--epochs", "1", "--out", "other")
@@ -87,13 +87,15 @@ def test_the_list_and_the_help(nnx_):
         ):
             assert option in text
     code, out, _ = nnx_("--help")
-    assert code == 0 and all(word in out for word in ("train", "predict", "plot", "info", "doctor"))
+    assert code == 0 and all(
+        word in out for word in ("train", "predict", "plot", "bench", "info", "doctor")
+    )
     assert nnx_("--version")[1].split() == ["nnx,", "version", nnx.__version__]
 
 
 def test_another_backend(nnx_):
     pytest.importorskip("array_api_strict")
-    options = ("train", "--epochs", "1", "--hidden", "4", "--batch-size", "256")
+    options = ("train", "digits", "--epochs", "1", "--hidden", "4", "--batch-size", "256")
     code, out, _ = nnx_(*options, "--backend", "array_api_strict")
     assert code == 0 and "backend array_api_strict" in out and LAST.fullmatch(out.splitlines()[-1])
 
@@ -108,7 +110,11 @@ def test_another_backend(nnx_):
         (["train", "--lr", "-1"], 2, "-1.0 is not in the range x>0"),
         (["train", "--backend", "no_such_library"], 2, "no module named 'no_such_library'"),
         (["train", "--resume", "nowhere"], 1, "there is no run folder nowhere"),
-        (["train", "--lr", "1e30", "--epochs", "3"], 1, "training failed: the loss became"),
+        (
+            ["train", "digits", "--lr", "1e30", "--epochs", "3"],
+            1,
+            "training failed: the loss became",
+        ),
         (["bogus"], 2, "No such command 'bogus'"),
         (["predict"], 2, "Missing argument 'RUN'"),
         (["predict", "nowhere"], 2, "give image files, or --text"),
@@ -135,7 +141,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(nnx_, monkeypatch):
 
     monkeypatch.setattr("nnx.recipes.digits.Digits.model", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        nnx_("train")
+        nnx_("train", "digits")
 
 
 # ---- resume ----
@@ -146,8 +152,8 @@ def weights(folder):
 
 
 def test_resume(nnx_, tmp_path):
-    nnx_("train", "--epochs", "4", "--hidden", "8")
-    nnx_("train", "--epochs", "2", "--hidden", "8")
+    nnx_("train", "digits", "--epochs", "4", "--hidden", "8")
+    nnx_("train", "digits", "--epochs", "2", "--hidden", "8")
     code, out, _ = nnx_("train", "--resume", "runs/digits-2", "--epochs", "4")
     assert code == 0
     assert "resumed runs/digits-2 after 2 epochs and 82 steps" in out.replace(os.sep, "/")
@@ -165,7 +171,7 @@ def test_resume(nnx_, tmp_path):
 def test_ctrl_c_and_on(tmp_path):
     """In a process of its own: the run stops after a step, says how to go on, and goes on."""
     command = [sys.executable, "-m", "nnx", "train"]
-    options = ["--epochs", "300", "--hidden", "8"]
+    options = ["digits", "--epochs", "300", "--hidden", "8"]
     where = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
         [*command, *options],
@@ -207,7 +213,7 @@ def test_ctrl_c_and_on(tmp_path):
 
 def test_a_reader_that_leaves_is_no_error(tmp_path):
     where = {**os.environ, "PYTHONPATH": str(ROOT)}
-    line = f"{sys.executable} -m nnx train --epochs 3 --hidden 4 | head -n 1"
+    line = f"{sys.executable} -m nnx train digits --epochs 3 --hidden 4 | head -n 1"
     done = subprocess.run(
         line, shell=True, cwd=tmp_path, env=where, capture_output=True, text=True, check=True
     )
@@ -284,7 +290,7 @@ def test_plot_curves(nnx_, trained, tmp_path):
     pytest.importorskip("matplotlib")
     code, out, _ = nnx_("plot", "curves", str(trained), "--out", "a.png")
     assert code == 0 and out.strip() == "picture a.png"
-    nnx_("train", "--epochs", "1", "--hidden", "4")
+    nnx_("train", "digits", "--epochs", "1", "--hidden", "4")
     code, _, _ = nnx_("plot", "curves", str(trained), "runs/digits-1", "--out", "b.png")
     assert code == 0
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
