@@ -15,11 +15,19 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.compare import MISLEADING, THREADS
 
-WAYS = {"NumPy": ("nnx", "0"), "numba": ("nnx", "1"), "PyTorch": ("torch", "1")}
+Step = Callable[[], Any]
+
+WAYS = {
+    "nnx, NumPy": ("nnx", "0"),
+    "nnx, numba": ("nnx", "1"),
+    "PyTorch": ("torch", "0"),
+    "the textbook's style": ("textbook", "0"),
+}
 STEPS = 4
 
 
@@ -31,6 +39,21 @@ def peak() -> float:
 
 def measure(library: str, batch: int, norm: bool) -> dict[str, float]:
     """The peak before the first step and after some, in this process."""
+    step = textbook(batch) if library == "textbook" else build(library, batch, norm)
+    before = peak()
+    for _ in range(STEPS):
+        step()
+    return {"before": before, "peak": peak()}
+
+
+def textbook(batch: int) -> Step:
+    from benchmarks.textbook import textbook_step
+
+    return textbook_step(batch)[0]
+
+
+def build(library: str, batch: int, norm: bool) -> Step:
+    """A training step of nnx or of PyTorch."""
     import numpy as np
 
     from benchmarks.cnn import lenet
@@ -52,18 +75,14 @@ def measure(library: str, batch: int, norm: bool) -> dict[str, float]:
         arguments = torch.nn, torch.optim, torch.tensor(x), torch.tensor(y)
     nn, optim, x, y = arguments
     model = lenet(nn, norm)
-    step = step_of(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()), x, y)
-    before = peak()
-    for _ in range(STEPS):
-        step()
-    return {"before": before, "peak": peak()}
+    return step_of(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()), x, y)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch-size", type=int, default=256)
     parser.add_argument("--norm", action="store_true", help="with batch norm")
-    parser.add_argument("--here", choices=["nnx", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--here", choices=["nnx", "torch", "textbook"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.here:
         print(json.dumps(measure(args.here, args.batch_size, args.norm)))
@@ -71,6 +90,8 @@ def main() -> None:
     clean = {k: v for k, v in os.environ.items() if k not in MISLEADING}
     found = {}
     for name, (library, jit) in WAYS.items():
+        if library == "textbook" and args.norm:
+            continue
         command = [sys.executable, "-m", "benchmarks.memory", "--here", library]
         command += ["--batch-size", str(args.batch_size), *(["--norm"] if args.norm else [])]
         for _ in range(2):  # the first may compile

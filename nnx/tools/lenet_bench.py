@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import nn, reference
 from ..tensor import Tensor
-from .timing import percentile
+from .timing import PAUSE, percentile
 
 Array = Any
 Spent = dict[str, tuple[float, float]]  # row -> seconds forward and backward
@@ -229,7 +229,7 @@ def time_networks(batch: int, rounds: int, each: int = 3) -> dict[str, Spent]:
     times: dict[str, list[Spent]] = {net.name: [] for net in found}
     for _ in range(rounds):
         for net in found:
-            time.sleep(0.02)  # the other library's threads stop spinning
+            time.sleep(PAUSE)  # the threads of what ran before stop spinning
             times[net.name] += [net.walk()[1] for _ in range(each + 1)][1:]
 
     def low(walks: list[Spent], row: str, k: int) -> float:

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+PAUSE = 0.12  # seconds: OpenBLAS's threads spin for about 0.1 s after a product
+
 
 def interleaved(
     steps: Mapping[str, Callable[[], Any]], rounds: int, seconds: float, least: int = 1
@@ -31,7 +33,7 @@ def interleaved(
     times: dict[str, list[float]] = {name: [] for name in steps}
     for _ in range(rounds):
         for name, step in steps.items():
-            time.sleep(0.02)  # the other library's threads stop spinning
+            time.sleep(PAUSE)  # the threads of what ran before stop spinning
             for _ in range(max(least - 1, counts[name] // 5)):
                 step()
             for _ in range(counts[name]):
