@@ -47,12 +47,12 @@ def textbook_step(batch: int, lr: float = 1e-3) -> tuple[Step, list[Array]]:
     return step, parameters
 
 
-def nnx_step(batch: int) -> tuple[Step, nn.Module]:
+def nnx_step(batch: int, lr: float = 1e-3) -> tuple[Step, nn.Module]:
     """The same through nnx's public API."""
     model = lenet(nn, norm=False)
     names = list(model.state_dict())
     model.load_state_dict(dict(zip(names, lenet_bench.weights(), strict=True)))
-    adam = optim.Adam(model.parameters(), lr=1e-3)
+    adam = optim.Adam(model.parameters(), lr=lr)
     x, target = map(nnx.tensor, lenet_bench.batch_of(batch))
     return step_of(model, nn.CrossEntropyLoss(), adam, x, target), model
 

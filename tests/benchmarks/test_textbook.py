@@ -10,8 +10,8 @@ from nnx.tools import lenet_bench
 
 
 def test_losses_and_gradients_are_those_of_nnx():
-    theirs, parameters = textbook.textbook_step(3)
-    ours, model = textbook.nnx_step(3)
+    theirs, parameters = textbook.textbook_step(3, lr=1e-4)
+    ours, model = textbook.nnx_step(3, lr=1e-4)
     losses = []
     for k in range(4):
         losses.append((theirs().item(), ours().item()))
@@ -25,8 +25,8 @@ def test_losses_and_gradients_are_those_of_nnx():
     np.testing.assert_allclose(our_losses, their_losses, rtol=1e-3)
     for p, e in zip(model.parameters(), parameters, strict=True):
         assert e.dtype == "float32"
-        moved = np.abs(e - p.numpy())
-        assert np.quantile(moved, 0.99) < 1e-4  # of 4e-3: Adam magnifies gradients near zero
+        moved = np.abs(e - p.detach().numpy())
+        assert np.quantile(moved, 0.99) < 1e-5  # of 4e-4: Adam magnifies gradients near zero
 
 
 @pytest.mark.parametrize("batch", [1, 2])
