@@ -15,7 +15,9 @@ from .cpu.gru import NumpyGRU
 from .cpu.indexing import NumpyIndexing
 from .cpu.loss import NumpyLoss, all_inside
 from .cpu.lstm import NumpyLSTM
+from .cpu.norm import NumpyNorm
 from .cpu.optim import NumpyOptim
+from .cpu.pool import NumpyPool
 from .cpu.random import NumpyRandom
 from .cpu.reduce import NumpyReduce
 from .cpu.rnn import NumpyRNN
@@ -30,7 +32,9 @@ class NumpyBackend(
     NumpyIndexing,
     NumpyLoss,
     NumpyLSTM,
+    NumpyNorm,
     NumpyOptim,
+    NumpyPool,
     NumpyRandom,
     NumpyReduce,
     NumpyRNN,

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nnx.backends import Backend
+from nnx.backends.cpu import norm
 
 SHAPES = {
     "flat": (33, 17),
@@ -16,6 +17,13 @@ SHAPES = {
     "one pixel": (130, 6, 1, 1),
     "cubes": (3, 2, 4, 5, 6),
 }
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """NumPy's kernels on these small arrays too, in several blocks of a few hundred bytes."""
+    monkeypatch.setattr(norm, "SMALL", 0)
+    monkeypatch.setattr(norm, "BLOCK_BYTES", 700)
 
 
 def draw(on, shape, last=False, seed=0, offset=0.0):

@@ -142,7 +142,7 @@ def parts(n: int, p: Plan) -> Array:
     Each part adds up its own weight gradient, and the parts' sums are added in the end.  They do
     not depend on the number of threads, so that the result does not either.
     """
-    count = max(1, min(PARTS, n // least(p), n * int(p.oh * p.ow) // PIXELS))
+    count = int(max(1, min(PARTS, n // least(p), n * p.oh * p.ow // PIXELS)))
     count = min(n, 2 ** (count.bit_length() - 1))  # which most numbers of threads can share evenly
     return np.arange(count + 1) * n // max(1, count)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..cpu.layout import empty_like, flat, numbers, parts_of
 from ..portable.windows import Padding, Pair, window_counts
 from ..saved import Saved
 from . import threads
-from .layout import empty_like, flat, numbers, parts_of
 
 Array = Any
 

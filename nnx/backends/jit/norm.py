@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 
 from ..cpu.block import pooled_statistics
-from ..portable.norm import NormKernels
+from ..cpu.layout import empty_like, flat, numbers
+from ..cpu.norm import NumpyNorm
 from ..saved import Saved
 from . import threads
-from .layout import empty_like, flat, numbers
 from .pool import WORTH, suits
 
 Array = Any
@@ -33,7 +33,7 @@ class Compiled(Saved):
     __slots__ = ()
 
 
-class JitNorm(NormKernels):
+class JitNorm(NumpyNorm):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array, Saved]:

@@ -6,17 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from ..portable.pool import PoolKernels, pixels_counted
+from ..cpu.layout import empty_like, flat, numbers, parts_of
+from ..cpu.pool import NumpyPool
+from ..portable.pool import pixels_counted
 from ..portable.windows import Padding, Pair, window_counts
 from . import threads
-from .layout import empty_like, flat, numbers, parts_of
 
 Array = Any
 
 WORTH = 2**15  # numbers of an image that are worth another thread
 
 
-class JitPool(PoolKernels):
+class JitPool(NumpyPool):
     def max_pool2d(
         self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
     ) -> tuple[Array, Array]:

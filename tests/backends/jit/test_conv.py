@@ -8,7 +8,8 @@ import pytest
 pytest.importorskip("numba")
 
 from nnx.backends.base import Backend
-from nnx.backends.jit import JitBackend, depthwise, threads
+from nnx.backends.jit import JitBackend, conv, depthwise, threads
+from nnx.backends.jit.plan import plan
 
 NONE = ((0, 0), (0, 0))
 
@@ -63,3 +64,12 @@ def test_a_depthwise_block_is_made_of_its_layers_own_kernels():
         found.append([y, mean, variance, *(g for g in back if g is not None)])
     for got, wanted in zip(*found, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 40, 1000])
+@pytest.mark.parametrize("size", [2, 9, 40])
+def test_parts_of_a_batch(n, size):
+    p = plan((n, size, size, 3), (8, 3, 1, 1), (1, 1), NONE, (1, 1), 1, 4)
+    bounds = conv.parts(n, p)
+    assert bounds[0] == 0 and bounds[-1] == n and (n == 0 or np.diff(bounds).min() >= 1)
+    assert len(bounds) - 1 <= conv.PARTS

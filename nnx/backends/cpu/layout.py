@@ -22,10 +22,15 @@ def channels_second(x: Array) -> Array:
     return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
 
 
+def lies_last(x: Array) -> bool:
+    """Whether channels lie last."""
+    return not x.flags.c_contiguous and channels_last(x).flags.c_contiguous
+
+
 def numbers(x: Array, last: bool | None = None) -> tuple[Array, bool]:
     """x in planes or with channels last, as `last` says or as it lies; and which of the two."""
     if last is None:
-        last = not x.flags.c_contiguous and channels_last(x).flags.c_contiguous
+        last = lies_last(x)
     if last:
         return channels_second(np.ascontiguousarray(channels_last(x))), True
     return np.ascontiguousarray(x), False

@@ -1,0 +1,236 @@
+"""Normalisation on NumPy: in blocks that stay in the cache, without writing x̂ out.
+
+Kept for backward is x, with the statistics; the formulas, in A, B and D, are derived in
+`jit/norm.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..portable.norm import NormKernels
+from ..saved import Saved
+from .block import pooled_statistics
+from .layout import empty_like, flat, numbers
+
+Array = Any
+
+BLOCK_BYTES = 2**18
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+SMALL = 2**13  # numbers for which blocks bring nothing
+
+
+class Blocked(Saved):
+    """What `NumpyNorm` keeps."""
+
+    __slots__ = ()
+
+
+class NumpyNorm(NormKernels):
+    def batch_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Array, Array, Saved]:
+        if not suits(x):
+            return super().batch_norm(x, weight, bias, eps)
+        lines, last = _lines(x)
+        axis = 0 if last else 2
+        means, squares, counts = [], [], []
+        for part in _blocks(lines):
+            a = lines[part]
+            mean, square = _moments(a, axis)
+            means += list(mean.reshape(-1, x.shape[1]))
+            squares += list(square.reshape(-1, x.shape[1]))
+            counts += [a.shape[axis]] * (1 if last else len(a))
+        mean, variance = pooled_statistics(counts, means, squares)
+        inverse = 1 / np.sqrt(variance + eps)
+        scale = inverse if weight is None else weight * inverse
+        shift = np.zeros_like(mean) if bias is None else bias
+        own = [a.astype(x.dtype) for a in (mean, scale, shift)]
+        centre, scale, shift = (a if last else a[:, None] for a in own)
+        y = empty_like(last, x.shape, x.dtype)
+        outs = _lines(y, last)[0]
+        for part in _blocks(lines):
+            out = outs[part]
+            np.subtract(lines[part], centre, out=out)
+            out *= scale
+            out += shift
+        saved = Blocked((lines, last, weight, mean, inverse, x.shape))
+        return y, own[0], variance.astype(x.dtype), saved
+
+    def batch_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if not isinstance(saved, Blocked):
+            return super().batch_norm_backward(gy, saved, needs)
+        lines, last, weight, mean, inverse, shape = saved
+        g = _lines(gy, last)[0]
+        dtype = g.dtype
+        axis = 0 if last else 2
+        centre = mean.astype(dtype) if last else mean.astype(dtype)[:, None]
+        s, q = np.zeros(len(mean)), np.zeros(len(mean))
+        for part in _blocks(g):
+            s += _sum(g[part], axis).reshape(-1, len(mean)).sum(axis=0, dtype=np.float64)
+            products = _products(g[part], lines[part] - centre, axis)
+            q += products.reshape(-1, len(mean)).sum(axis=0, dtype=np.float64)
+        gx = None
+        if needs[0]:
+            m = g.size // len(mean)
+            a = inverse if weight is None else weight * inverse
+            own = (a, -a * inverse**2 * q / m, -a * s / m)
+            a, b, d = (v.astype(dtype) if last else v.astype(dtype)[:, None] for v in own)
+            gx = empty_like(last, shape, dtype)
+            outs = _lines(gx, last)[0]
+            for part in _blocks(g):
+                out = outs[part]
+                np.subtract(lines[part], centre, out=out)
+                out *= b
+                out += d
+                out += g[part] * a
+        gw = (inverse * q).astype(dtype) if needs[1] else None
+        return gx, gw, s.astype(dtype) if needs[2] else None
+
+    def layer_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, eps: float
+    ) -> tuple[Array, Saved]:
+        if not suits(x):
+            return super().layer_norm(x, weight, bias, eps)
+        x = np.ascontiguousarray(x)
+        y = np.empty_like(x)
+        means = np.empty((len(x), 1), x.dtype)
+        inverses = np.empty_like(means)
+        for part in _blocks(x):
+            out, mean, inverse = y[part], means[part], inverses[part]
+            np.divide(_sum(x[part], 1)[:, None], x.dtype.type(x.shape[1]), out=mean)
+            np.subtract(x[part], mean, out=out)
+            inverse[:, 0] = _products(out, out, 1)
+            inverse /= x.shape[1]
+            inverse += eps
+            np.sqrt(inverse, out=inverse)
+            np.reciprocal(inverse, out=inverse)
+            out *= inverse
+            if weight is not None:
+                out *= weight
+            if bias is not None:
+                out += bias
+        return y, Blocked((x, weight, means, inverses))
+
+    def layer_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if not isinstance(saved, Blocked):
+            return super().layer_norm_backward(gy, saved, needs)
+        x, weight, means, inverses = saved
+        length = x.dtype.type(x.shape[1])
+        gx = np.empty_like(x) if needs[0] else None
+        gw, gb = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
+        for part in _blocks(x):
+            g = gy[part]
+            normal = x[part] - means[part]
+            normal *= inverses[part]
+            if needs[1]:
+                gw += _products(g, normal, 0)
+            if needs[2]:
+                gb += _sum(g, 0)
+            if gx is not None:
+                out = gx[part]
+                np.multiply(g, 1 if weight is None else weight, out=out)
+                mean = _sum(out, 1)[:, None] / length
+                normal *= _products(out, normal, 1)[:, None] / length
+                out -= mean
+                out -= normal
+                out *= inverses[part]
+        return gx, gw if needs[1] else None, gb if needs[2] else None
+
+    def group_norm(
+        self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
+    ) -> tuple[Array, Saved]:
+        if not suits(x):
+            return super().group_norm(x, weight, bias, groups, eps)
+        n, c = x.shape[:2]
+        x = np.ascontiguousarray(x)
+        grouped = x.reshape(n, groups, -1)
+        y = np.empty(x.shape, x.dtype)
+        means, inverses = np.empty((n, groups, 1), x.dtype), np.empty((n, groups, 1), x.dtype)
+        for part in _blocks(grouped):
+            out = y[part].reshape(-1, groups, grouped.shape[2])
+            mean, square = _moments(grouped[part], 2)
+            means[part] = mean[..., None]
+            inverses[part] = 1 / np.sqrt(square[..., None] / x.dtype.type(grouped.shape[2]) + eps)
+            np.subtract(grouped[part], means[part], out=out)
+            out *= inverses[part]
+            channels = y[part].reshape(-1, c, x.size // (n * c))
+            if weight is not None:
+                channels *= weight[:, None]
+            if bias is not None:
+                channels += bias[:, None]
+        return y, Blocked((x, weight, means, inverses))
+
+    def group_norm_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if not isinstance(saved, Blocked):
+            return super().group_norm_backward(gy, saved, needs)
+        x, weight, means, inverses = saved
+        (n, c), groups, dtype = x.shape[:2], means.shape[1], x.dtype
+        runs = (-1, groups, x.size // (n * groups))
+        channels = (-1, c, x.size // (n * c))
+        gx = np.empty(x.shape, dtype) if needs[0] else None
+        gw, gb = np.zeros(c, dtype), np.zeros(c, dtype)
+        gy = np.ascontiguousarray(gy)
+        for part in _blocks(x):
+            normal = x[part].reshape(runs) - means[part]
+            normal *= inverses[part]
+            g = gy[part].reshape(channels)
+            if needs[1]:
+                gw += np.add.reduce(_products(g, normal.reshape(channels), 2), axis=0)
+            if needs[2]:
+                gb += np.add.reduce(_sum(g, 2), axis=0)
+            if gx is not None:
+                scaled = gx[part].reshape(channels)
+                np.multiply(g, 1 if weight is None else weight[:, None], out=scaled)
+                out = scaled.reshape(runs)
+                length = dtype.type(runs[2])
+                mean = _sum(out, 2)[..., None] / length
+                normal *= _products(out, normal, 2)[..., None] / length
+                out -= mean
+                out -= normal
+                out *= inverses[part]
+        return gx, gw if needs[1] else None, gb if needs[2] else None
+
+
+def suits(x: Array) -> bool:
+    """Whether blocks are made for this, and worth it."""
+    return x.dtype in _FLOATS and x.size >= SMALL
+
+
+def _lines(x: Array, last: bool | None = None) -> tuple[Array, bool]:
+    """x (N, C, ...) as it lies: with channels last (N pixels, C), else (N, C, pixels)."""
+    n, c = x.shape[:2]
+    x, last = numbers(x, True if x.size == n * c else last)
+    return flat(x, last).reshape((-1, c) if last else (n, c, -1)), last
+
+
+def _blocks(x: Array) -> list[slice]:
+    """Slices of the first axis, of about BLOCK_BYTES each."""
+    size = max(1, BLOCK_BYTES * len(x) // x.nbytes)
+    return [slice(n, n + size) for n in range(0, len(x), size)]
+
+
+def _sum(x: Array, axis: int) -> Array:
+    return np.add.reduce(x, axis=axis)
+
+
+def _products(a: Array, b: Array, axis: int) -> Array:
+    """The sum of a b along an axis, in one pass."""
+    kept = [k for k in range(a.ndim) if k != axis]
+    return np.einsum(a, [*range(a.ndim)], b, [*range(a.ndim)], kept)
+
+
+def _moments(x: Array, axis: int) -> tuple[Array, Array]:
+    """The mean along an axis, and the sum of squared deviations from it."""
+    mean = _sum(x, axis)
+    mean /= x.dtype.type(x.shape[axis])
+    deviation = x - np.expand_dims(mean, axis)
+    return mean, _products(deviation, deviation, axis)
