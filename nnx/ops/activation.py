@@ -48,33 +48,6 @@ class LeakyReLU(Unary):
         return self.backend.xp.where(self.positive, g, g * self.a)
 
 
-class ELU(Unary):
-    """y = s x where x > 0, else s a (e^(x/b) - 1).
-
-    dx = g s where x > 0, else g (y + s a) / b.  b = 1 but for CELU, s = 1 but for SELU.
-    """
-
-    floats_only = True
-
-    def __init__(self, alpha: float, scale: float = 1.0, width: float = 1.0) -> None:
-        self.alpha, self.scale, self.width = alpha, scale, width
-
-    def forward(self, x: Array) -> Array:
-        xp = self.backend.xp
-        positive = x > 0
-        below = xp.where(positive, xp.zeros_like(x), x)
-        if self.width != 1.0:
-            below = below / self.width
-        y = xp.where(positive, x * self.scale, xp.expm1(below) * (self.scale * self.alpha))
-        if self.needs[0]:
-            self.positive, self.y = positive, y
-        return y
-
-    def backward(self, g: Array) -> Array:
-        slope = (self.y + self.scale * self.alpha) / self.width
-        return self.backend.xp.where(self.positive, g * self.scale, g * slope)
-
-
 class Sigmoid(Unary):
     """y = 1 / (1 + e^-x):  dx = g y (1 - y)."""
 
@@ -125,24 +98,41 @@ class LogSigmoid(Unary):
 
 
 class _BySlope(Unary):
-    """An activation whose derivative is computed beside it and kept."""
+    """An activation whose derivative is computed beside it, where it is wanted, and kept."""
 
     floats_only = True
-    slope: Array
+    slope: Array | None
+
+    def forward(self, x: Array) -> Array:
+        y, self.slope = self.compute(x)
+        return y
+
+    def compute(self, x: Array) -> tuple[Array, Array | None]:
+        """y, and dy/dx if `self.needs[0]`."""
+        raise NotImplementedError
 
     def backward(self, g: Array) -> Array:
         return g * self.slope
 
 
+class ELU(_BySlope):
+    """y = s x where x > 0, else s a (e^(x/b) - 1):  dy/dx = s, or s a e^(x/b) / b = (y + s a) / b.
+
+    b = 1 but for CELU, s = 1 but for SELU.
+    """
+
+    def __init__(self, alpha: float, scale: float = 1.0, width: float = 1.0) -> None:
+        self.alpha, self.scale, self.width = alpha, scale, width
+
+    def compute(self, x: Array) -> tuple[Array, Array | None]:
+        return self.backend.elu(x, self.alpha, self.scale, self.width, self.needs[0])
+
+
 class SiLU(_BySlope):
     """y = x s with s = sigmoid(x):  dy/dx = s + x s (1 - s) = s + y (1 - s)."""
 
-    def forward(self, x: Array) -> Array:
-        s = self.backend.sigmoid(x)
-        y = x * s
-        if self.needs[0]:
-            self.slope = s + y * (1 - s)
-        return y
+    def compute(self, x: Array) -> tuple[Array, Array | None]:
+        return self.backend.silu(x, self.needs[0])
 
 
 class GELU(_BySlope):
@@ -157,21 +147,18 @@ class GELU(_BySlope):
     def __init__(self, approximate: str) -> None:
         self.approximate = approximate
 
-    def forward(self, x: Array) -> Array:
-        y, slope = self.backend.gelu(x, self.approximate, self.needs[0])
-        if self.needs[0]:
-            self.slope = slope
-        return y
+    def compute(self, x: Array) -> tuple[Array, Array | None]:
+        return self.backend.gelu(x, self.approximate, self.needs[0])
 
 
 class Mish(_BySlope):
     """y = x t with t = tanh(softplus(x)):  dy/dx = t + x (1 - t²) sigmoid(x)."""
 
-    def forward(self, x: Array) -> Array:
-        t = self.backend.xp.tanh(self.backend.softplus(x))
-        if self.needs[0]:
-            self.slope = t + x * (1 - t * t) * self.backend.sigmoid(x)
-        return x * t
+    def compute(self, x: Array) -> tuple[Array, Array | None]:
+        t = self.backend.tanh(self.backend.softplus(x))
+        if not self.needs[0]:
+            return x * t, None
+        return x * t, t + x * (1 - t * t) * self.backend.sigmoid(x)
 
 
 class Hardtanh(_BySlope):
@@ -180,11 +167,9 @@ class Hardtanh(_BySlope):
     def __init__(self, low: float, high: float) -> None:
         self.low, self.high = low, high
 
-    def forward(self, x: Array) -> Array:
-        xp = self.backend.xp
-        if self.needs[0]:
-            self.slope = (x > self.low) & (x < self.high)
-        return xp.clip(x, self.low, self.high)
+    def compute(self, x: Array) -> tuple[Array, Array | None]:
+        inside = (x > self.low) & (x < self.high) if self.needs[0] else None
+        return self.backend.xp.clip(x, self.low, self.high), inside
 
     def backward(self, g: Array) -> Array:
         return self.backend.xp.where(self.slope, g, self.backend.xp.zeros_like(g))

@@ -35,6 +35,47 @@ class NumpyActivation(ActivationKernels):
         gx *= g
         return gx
 
+    def tanh_backward(self, g: Array, y: Array) -> Array:
+        if not _suits(y):
+            return super().tanh_backward(g, y)
+        gx = y * y
+        np.subtract(1, gx, out=gx)
+        gx *= g
+        return gx
+
+    def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
+        if not _suits(x):
+            return super().silu(x, slope)
+        s = self.sigmoid(x)
+        y = x * s
+        if not slope:
+            return y, None
+        d = 1 - s
+        d *= y
+        d += s
+        return y, d
+
+    def elu(
+        self, x: Array, alpha: float, scale: float, width: float, slope: bool
+    ) -> tuple[Array, Array | None]:
+        if not _suits(x):
+            return super().elu(x, alpha, scale, width, slope)
+        # y = s max(x, 0) + s a (e^(min(x, 0) / b) - 1), of which one term is 0
+        e = np.minimum(x, 0)
+        if width != 1:
+            e /= width
+        d = np.exp(e) if slope else None
+        y = np.expm1(e, out=e)
+        y *= scale * alpha
+        above = np.maximum(x, 0)
+        if scale != 1:
+            above *= scale
+        y += above
+        if d is not None:
+            d *= scale * alpha / width
+            np.copyto(d, scale, where=x > 0)
+        return y, d
+
     def softplus(self, x: Array) -> Array:
         if not _suits(x):
             return super().softplus(x)

@@ -7,6 +7,7 @@ file imports no numba: the first call of a compiled kernel does.
 from __future__ import annotations
 
 from ..numpy import NumpyBackend
+from .activation import JitActivation
 from .block import JitBlock
 from .dense import JitDense, JitLoss
 from .embedding import JitEmbedding
@@ -18,6 +19,7 @@ from .recurrent import JitGRU, JitLSTM, JitRNN
 
 
 class JitBackend(
+    JitActivation,
     JitBlock,
     JitDense,
     JitEmbedding,

@@ -29,9 +29,19 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
     return dispatcher
 
 
-def fused(function: Callable[..., Any]) -> Any:
+def fused(function: Callable[..., Any], **options: Any) -> Any:
     """`compiled`, and a product and a sum may become one operation with one rounding."""
-    return compiled(function, fastmath={"contract"})
+    return compiled(function, fastmath={"contract"}, **options)
+
+
+def summed(function: Callable[..., Any]) -> Any:
+    """`compiled`, and sums may be formed in any order, so that LLVM forms many at a time."""
+    return compiled(function, fastmath={"contract", "reassoc"})
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """`fused`, and compiled into the loops that call it, which LLVM may then vectorise."""
+    return fused(function, inline="always")
 
 
 def summing(function: Callable[..., Any]) -> Any:

@@ -59,6 +59,31 @@ class ActivationKernels:
         """g y (1 - y), for y = sigmoid(x)."""
         return g * (y * (1 - y))
 
+    def tanh(self, x: Array) -> Array:
+        return self.xp.tanh(x)
+
+    def tanh_backward(self, g: Array, y: Array) -> Array:
+        """g (1 - y²), for y = tanh x."""
+        return g * (1 - y * y)
+
+    def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
+        """x sigmoid(x), and its derivative if `slope`."""
+        s = self.sigmoid(x)
+        y = x * s
+        return y, s + y * (1 - s) if slope else None
+
+    def elu(
+        self, x: Array, alpha: float, scale: float, width: float, slope: bool
+    ) -> tuple[Array, Array | None]:
+        """s x where x > 0, else s a (e^(x/b) - 1), and its derivative if `slope`."""
+        xp = self.xp
+        positive = x > 0
+        below = xp.expm1(xp.where(positive, xp.zeros_like(x), x) / width) * (scale * alpha)
+        y = xp.where(positive, x * scale, below)
+        if not slope:
+            return y, None
+        return y, xp.where(positive, xp.full_like(x, scale), (below + scale * alpha) * (1 / width))
+
     def softplus(self, x: Array) -> Array:
         """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))."""
         xp = self.xp

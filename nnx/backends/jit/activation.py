@@ -1,0 +1,115 @@
+"""Activations compiled by numba: one pass over the numbers, float32.
+
+One thread computes, as in `dense.py` and for its reason: these layers stand between products whose
+threads are BLAS's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..cpu.activation import NumpyActivation
+
+Array = Any
+
+_WORTH_IT = 4096  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
+_NOTHING = np.empty(0, np.float32)  # in place of a derivative that is not wanted
+_FLOAT = np.dtype(np.float32)
+
+_loops: Any = None
+
+
+class JitActivation(NumpyActivation):
+    def tanh(self, x: Array) -> Array:
+        return each("tanh", x) if suits(x) else super().tanh(x)
+
+    def tanh_backward(self, g: Array, y: Array) -> Array:
+        return each("tanh_backward", g, y) if suits(g, y) else super().tanh_backward(g, y)
+
+    def sigmoid(self, x: Array) -> Array:
+        return each("sigmoid", x) if suits(x) else super().sigmoid(x)
+
+    def sigmoid_backward(self, g: Array, y: Array) -> Array:
+        return each("sigmoid_backward", g, y) if suits(g, y) else super().sigmoid_backward(g, y)
+
+    def softplus(self, x: Array) -> Array:
+        return each("softplus", x) if suits(x) else super().softplus(x)
+
+    def erf(self, x: Array) -> Array:
+        return each("erf", x) if suits(x) else super().erf(x)
+
+    def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
+        return with_slope("silu", x, slope) if suits(x) else super().silu(x, slope)
+
+    def elu(
+        self, x: Array, alpha: float, scale: float, width: float, slope: bool
+    ) -> tuple[Array, Array | None]:
+        if not suits(x):
+            return super().elu(x, alpha, scale, width, slope)
+        return with_slope("elu", x, slope, alpha, scale, width)
+
+    def gelu(self, x: Array, approximate: str, slope: bool) -> tuple[Array, Array | None]:
+        if not suits(x):
+            return super().gelu(x, approximate, slope)
+        return with_slope("gelu_by_tanh" if approximate == "tanh" else "gelu", x, slope)
+
+    def softmax(self, x: Array, axis: int) -> Array:
+        return rows("softmax", x) if suits(x, axis=axis) else super().softmax(x, axis)
+
+    def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        if not suits(g, y, axis=axis):
+            return super().softmax_backward(g, y, axis)
+        return rows("softmax_backward", g, y)
+
+    def log_softmax(self, x: Array, axis: int) -> Array:
+        return rows("log_softmax", x) if suits(x, axis=axis) else super().log_softmax(x, axis)
+
+    def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
+        if not suits(g, y, axis=axis):
+            return super().log_softmax_backward(g, y, axis)
+        return rows("log_softmax_backward", g, y)
+
+
+def suits(*arrays: Array, axis: int = -1) -> bool:
+    """Whether compiled loops take these arrays, along the last axis, and are worth it."""
+    first = arrays[0]
+    return (
+        first.size >= _WORTH_IT
+        and axis in (-1, first.ndim - 1)
+        and all([a.dtype is _FLOAT or a.dtype == _FLOAT for a in arrays])
+        and all([a.flags.c_contiguous for a in arrays])
+    )
+
+
+def loops() -> Any:
+    """The compiled loops: numba is imported when they are first wanted."""
+    global _loops
+    if _loops is None:
+        from . import activation_loops as _loops
+    return _loops
+
+
+def each(name: str, *arrays: Array) -> Array:
+    """What a loop over vectors makes of arrays of one shape."""
+    y = np.empty(arrays[0].shape, np.float32)
+    getattr(loops(), name)(*[a.reshape(-1) for a in arrays], y.reshape(-1))
+    return y
+
+
+def with_slope(name: str, x: Array, slope: bool, *numbers: float) -> tuple[Array, Array | None]:
+    """Likewise, and the derivative where it is wanted."""
+    y = np.empty(x.shape, np.float32)
+    d = np.empty(x.shape, np.float32) if slope else None
+    out = _NOTHING if d is None else d.reshape(-1)
+    getattr(loops(), name)(x.reshape(-1), *numbers, y.reshape(-1), out)
+    return y, d
+
+
+def rows(name: str, *arrays: Array) -> Array:
+    """What a loop over the rows of matrices makes of arrays of one shape."""
+    shape = arrays[0].shape
+    y = np.empty(shape, np.float32)
+    getattr(loops(), name)(*[a.reshape(-1, shape[-1]) for a in arrays], y.reshape(-1, shape[-1]))
+    return y
