@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ Array = Any
 # exp(x) for x above the lowest of these is finite; below minus it, sigmoid rounds to its own
 # limit anyway.
 _EXP_END = {np.dtype(np.float32): 88.0, np.dtype(np.float64): 709.0}
+
+_ELU_END = -80.0  # below, e^x - 1 rounds to -1
+BLOCK = 16384  # numbers
 
 
 class NumpyActivation(ActivationKernels):
@@ -60,51 +64,73 @@ class NumpyActivation(ActivationKernels):
     ) -> tuple[Array, Array | None]:
         if not _suits(x):
             return super().elu(x, alpha, scale, width, slope)
+        return in_blocks(lambda part: self._elu(part, alpha, scale, width, slope), x)
+
+    def _elu(
+        self, x: Array, alpha: float, scale: float, width: float, slope: bool
+    ) -> tuple[Array, Array | None]:
         # y = s max(x, 0) + s a (e^(min(x, 0) / b) - 1), of which one term is 0
-        e = np.minimum(x, 0)
+        below = np.maximum(x, _ELU_END * width)
+        np.minimum(below, 0, out=below)
         if width != 1:
-            e /= width
-        d = np.exp(e) if slope else None
-        y = np.expm1(e, out=e)
+            below /= width
+        u = np.exp(below)
+        y = _less_one(u, below)
         y *= scale * alpha
-        above = np.maximum(x, 0)
+        above = np.maximum(x, 0, out=below)
         if scale != 1:
             above *= scale
         y += above
-        if d is not None:
-            d *= scale * alpha / width
-            np.copyto(d, scale, where=x > 0)
-        return y, d
+        if not slope:
+            return y, None
+        u *= scale * alpha / width
+        if alpha != width:  # else u is s where x > 0
+            u += (x > 0) * u.dtype.type(scale - scale * alpha / width)
+        return y, u
 
     def softplus(self, x: Array) -> Array:
         if not _suits(x):
             return super().softplus(x)
-        e = np.exp(-np.abs(x))
+        return in_blocks(self._softplus, x)[0]
+
+    def _softplus(self, x: Array) -> tuple[Array, None]:
+        e = np.abs(x)
+        np.negative(e, out=e)
+        np.exp(e, out=e)
         # log1p(e) by a log of many numbers at once, five times faster than np.log1p: with
         # u = 1 + e as rounded, log(u) / (u - 1) hardly depends on the rounding (Kahan), so that
         # log1p(e) = e log(u) / (u - 1), and e itself where u = 1.
         u = e + 1
         d = u - 1
-        u = np.log(u)
+        u = np.log(u, out=u)
         u *= e
-        y = np.divide(u, d, out=e, where=d != 0)
-        y += np.maximum(x, 0)
-        return y
+        y = _quotient(u, d, e)
+        y += np.maximum(x, np.zeros_like(x))
+        return y, None
 
     def erf(self, x: Array) -> Array:
         if x.dtype != np.float32 or not _suits(x):
             return super().erf(x)
+        return in_blocks(self._erf, x)[0]
+
+    def _erf(self, x: Array) -> tuple[Array, None]:
         near = np.clip(x, -ERF_END, ERF_END)
         t = near * near
         y = _polynomial(ERF_P, t)
         y *= near
         y /= _polynomial(ERF_Q, t)
-        np.sign(x, out=y, where=np.abs(near) >= ERF_END)
-        return y
+        rest = np.sign(x)  # ±1 beyond: exactly, as y is almost that
+        rest -= y
+        rest *= np.abs(near) >= ERF_END
+        y += rest
+        return y, None
 
     def gelu(self, x: Array, approximate: str, slope: bool) -> tuple[Array, Array | None]:
         if not _suits(x) or approximate != "none":
             return super().gelu(x, approximate, slope)
+        return in_blocks(lambda part: self._gelu(part, slope), x)
+
+    def _gelu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
         phi = self.erf(x * math.sqrt(0.5))
         phi += 1
         phi *= 0.5
@@ -146,6 +172,48 @@ class NumpyActivation(ActivationKernels):
 def _suits(x: Array) -> bool:
     """Whether x can be worked on in place: what NumPy makes of an array without axes cannot."""
     return x.dtype in _EXP_END and x.ndim > 0
+
+
+def in_blocks(
+    function: Callable[[Array], tuple[Array, Array | None]], x: Array
+) -> tuple[Array, Array | None]:
+    """`function(x)`, in blocks of x that stay in cache with all that is computed from them.
+
+    The many temporary arrays are then small, so that the allocator hands out the same memory again;
+    large ones it would fetch from the system each time.
+    """
+    if x.size <= BLOCK or not x.flags.c_contiguous:
+        return function(x)
+    flat = x.reshape(-1)
+    y, slope = np.empty_like(flat), None
+    for lo in range(0, x.size, BLOCK):
+        part = slice(lo, lo + BLOCK)
+        y[part], d = function(flat[part])
+        if d is not None:
+            slope = np.empty_like(flat) if slope is None else slope
+            slope[part] = d
+    return y.reshape(x.shape), None if slope is None else slope.reshape(x.shape)
+
+
+def _less_one(u: Array, x: Array) -> Array:
+    """e^x - 1 for u = e^x, without np.expm1, which works on one number at a time.
+
+    u - 1 has lost digits where x is small, and log u differs from x by what was lost: e^x - 1 =
+    (u - 1) x / log u hardly depends on the rounding of u (Kahan), and is x where u = 1.
+    """
+    y = u - 1
+    y *= x
+    return _quotient(y, np.log(u), x)
+
+
+def _quotient(a: Array, b: Array, otherwise: Array) -> Array:
+    """a / b, written to a; `otherwise` where b is 0, and so is a.  A masked division, which skips
+    from number to number, takes many times as long."""
+    none = b == 0
+    b += none
+    a /= b
+    a += none * otherwise
+    return a
 
 
 def _polynomial(coefficients: tuple[float, ...], t: Array) -> Array:
