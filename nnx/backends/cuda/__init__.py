@@ -21,6 +21,7 @@ from .norm import CudaNorm
 from .optim import CudaOptim
 from .pool import CudaPool
 from .random import CudaRandom
+from .rnn import CudaRNN
 
 
 class CudaBackend(
@@ -34,6 +35,7 @@ class CudaBackend(
     CudaOptim,
     CudaPool,
     CudaRandom,
+    CudaRNN,
     Backend,
 ):
     """Arrays of the namespace `xp`, and the CUDA kernels of `modules` that run on them."""

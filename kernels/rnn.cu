@@ -1,0 +1,253 @@
+// The simple recurrent layer: one time step, and whole sequences of layers with few hidden units.
+//
+//   h[t] = f(z[t] + W h[t-1]),   f = tanh or relu
+//
+//   rnn_step               the elementwise half of one time step, when a matrix product has made
+//                          u = W h[t-1] for all sequences at once
+//   rnn_sequence_*         the whole sweep over time in one launch, for at most 32, 64 or 128
+//                          units
+//   each with _backward
+//
+// Portable twins: Backend.rnn_sequence and rnn_sequence_backward in
+// nnx/backends/portable/rnn.py; the derivation is in nnx/ops/rnn.py.  REAL is float or double.
+//
+// Shapes: T time steps, N sequences, S directions, H units.
+//
+//   z, states, gy, gz   (T, N, S, H)   at the step's own time
+//   h, u                (S, N, H)      of one step
+//   weight              (S, H, H); across (S, H, H), the same transposed
+//
+// Direction 0 sweeps from time 0 on, direction 1 from time T-1 back: step k is time k or T-1-k.
+// A sequence that has ended (t >= lengths[n]) keeps its state, whichever way the sweep goes.
+//
+// Bytes per unit and step, float.  Step: forward reads z, u and writes h and its copy in states,
+// 16; backward reads gy, back, h and writes gz and its copy, 20.  Sequence: forward reads z and
+// writes h, 8; backward reads gy and h and writes gz, 12; the state never leaves the chip, and the
+// weights are read once, but for those beyond HELD columns, which are read at each step.
+
+__device__ __forceinline__ int time_of(int k, int s, int steps) {
+    return s == 0 ? k : steps - 1 - k;
+}
+
+__device__ __forceinline__ REAL activated(REAL a, int relu) {
+    if (!relu) return tanh(a);
+    return a <= REAL(0) ? REAL(0) : a;  // NaN stays NaN
+}
+
+// f' from the output alone: 1 - h^2, or 1 where h > 0.
+__device__ __forceinline__ REAL slope(REAL h, int relu) {
+    if (!relu) return REAL(1) - h * h;
+    return h > REAL(0) ? REAL(1) : REAL(0);
+}
+
+// ---- one time step ----
+
+// One thread for one unit of one sequence in one direction.
+extern "C" __global__ void __launch_bounds__(256)
+rnn_step(const REAL* __restrict__ z, const REAL* __restrict__ u, const REAL* __restrict__ h,
+         const long long* __restrict__ lengths, REAL* __restrict__ h_next,
+         REAL* __restrict__ states, int relu, int k, int steps, int n, int directions,
+         int hidden) {
+    const int e = blockIdx.x * blockDim.x + threadIdx.x;  // (s * n + sequence) * hidden + unit
+    if (e >= directions * n * hidden) return;
+    const int row = e / hidden, unit = e - row * hidden, s = row / n, sequence = row - s * n;
+    const int t = time_of(k, s, steps);
+    const long long now = (((long long)t * n + sequence) * directions + s) * hidden + unit;
+    const bool ended = lengths && t >= lengths[sequence];
+    h_next[e] = states[now] = ended ? h[e] : activated(z[now] + u[e], relu);
+}
+
+// The same thread's way back.  The gradient of h is the sum of what the output hands down (gy),
+// of what the later step hands back through the product (back = gz W) and of `carry`, the gradient
+// of a state that passed an ended sequence unchanged.
+extern "C" __global__ void __launch_bounds__(256)
+rnn_step_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
+                  const REAL* __restrict__ carry, const REAL* __restrict__ states,
+                  const long long* __restrict__ lengths, REAL* __restrict__ gz,
+                  REAL* __restrict__ gz_now, REAL* __restrict__ carry_next, int relu, int k,
+                  int steps, int n, int directions, int hidden) {
+    const int e = blockIdx.x * blockDim.x + threadIdx.x;
+    if (e >= directions * n * hidden) return;
+    const int row = e / hidden, unit = e - row * hidden, s = row / n, sequence = row - s * n;
+    const int t = time_of(k, s, steps);
+    const long long now = (((long long)t * n + sequence) * directions + s) * hidden + unit;
+    REAL gh = gy[now];
+    if (back) gh += back[e];
+    if (carry) gh += carry[e];
+    const bool ended = lengths && t >= lengths[sequence];
+    gz[now] = gz_now[e] = ended ? REAL(0) : gh * slope(states[now], relu);
+    if (carry_next) carry_next[e] = ended ? gh : REAL(0);
+}
+
+// ---- the whole sweep ----
+//
+// One block for one sequence and direction, blockIdx = (sequence, s): sequences do not wait for
+// each other.  UNITS >= H is how many units there is room for, one thread each, which keeps the
+// first HELD weights of its row (forward) or column (backward) in registers: all of them, but for
+// 128 units in double precision.
+//
+// A step is a product of the weights with a vector in shared memory (h, or the gradient of z), the
+// elementwise part, and one barrier: the vector stands there twice, the step reads the one and
+// writes the other.  What the next step reads from memory is asked for before the product.
+
+constexpr int MOST_HELD = sizeof(REAL) == 4 ? 128 : 64;  // of 128 units: 128 registers a thread
+
+// The weights of a thread: `first` is its first weight, the next one `hidden` elements on.
+template <int HELD>
+__device__ __forceinline__ void hold(REAL (&w)[HELD], const REAL* first, int hidden, int count) {
+#pragma unroll
+    for (int i = 0; i < HELD; ++i) w[i] = i < count ? first[(long long)i * hidden] : REAL(0);
+}
+
+template <int UNITS, int HELD>
+__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first, int hidden,
+                                        int count, const REAL* vector) {
+    REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
+#pragma unroll
+    for (int i = 0; i < HELD; ++i) sum[i % 4] += w[i] * vector[i];
+    REAL rest = 0;
+    if (UNITS > HELD)
+#pragma unroll 8
+        for (int i = HELD; i < count; ++i) rest += first[(long long)i * hidden] * vector[i];
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest;
+}
+
+template <int UNITS, int HELD>
+__device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL* across,
+                                      const long long* lengths, REAL* states, int relu, int steps,
+                                      int n, int directions, int hidden) {
+    alignas(16) __shared__ REAL h[2][UNITS];
+    const int sequence = blockIdx.x, s = blockIdx.y, unit = threadIdx.x;
+    const bool used = unit < hidden;
+    const int count = used ? hidden : 0;
+    const long long length = lengths ? lengths[sequence] : steps;
+
+    REAL w[HELD];
+    const REAL* weights = across + (long long)s * hidden * hidden + unit;
+    hold(w, weights, hidden, count);
+
+    REAL own = used ? h0[((long long)s * n + sequence) * hidden + unit] : REAL(0);
+    h[0][unit] = own;
+    h[1][unit] = 0;
+    __syncthreads();
+
+    const long long first = ((long long)sequence * directions + s) * hidden + unit;
+    const long long stride = (long long)n * directions * hidden;
+    REAL ahead = used ? z[first + time_of(0, s, steps) * stride] : REAL(0);
+    int side = 0;
+    for (int k = 0; k < steps; ++k) {
+        const int t = time_of(k, s, steps);
+        const REAL here = ahead;
+        if (used && k + 1 < steps) ahead = z[first + time_of(k + 1, s, steps) * stride];
+        if (t < length) {  // the same for the whole block
+            const REAL a = here + product<UNITS>(w, weights, hidden, count, h[side]);
+            side = 1 - side;
+            if (used) h[side][unit] = own = activated(a, relu);
+            __syncthreads();
+        }
+        if (used) states[first + t * stride] = own;
+    }
+}
+
+template <int UNITS, int HELD>
+__device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
+                                               const REAL* states, const REAL* weight,
+                                               const long long* lengths, REAL* gz, REAL* gh0,
+                                               int relu, int steps, int n, int directions,
+                                               int hidden) {
+    alignas(16) __shared__ REAL gradient[2][UNITS];
+    const int sequence = blockIdx.x, s = blockIdx.y, unit = threadIdx.x;
+    const bool used = unit < hidden;
+    const int count = used ? hidden : 0;
+    const long long length = lengths ? lengths[sequence] : steps;
+
+    REAL w[HELD];
+    const REAL* weights = weight + (long long)s * hidden * hidden + unit;
+    hold(w, weights, hidden, count);
+    gradient[0][unit] = gradient[1][unit] = 0;  // units that are not there stay 0
+
+    const long long start = ((long long)s * n + sequence) * hidden + unit;
+    const long long first = ((long long)sequence * directions + s) * hidden + unit;
+    const long long stride = (long long)n * directions * hidden;
+    REAL gh = used ? gh_n[start] : REAL(0), ahead_gy = 0, ahead_h = 0;
+    if (used) {
+        const long long last = first + time_of(steps - 1, s, steps) * stride;
+        ahead_gy = gy[last];
+        ahead_h = states[last];
+    }
+    int side = 0;
+    for (int k = steps - 1; k >= 0; --k) {
+        const int t = time_of(k, s, steps);
+        const REAL here_gy = ahead_gy, here_h = ahead_h;
+        if (used && k > 0) {
+            const long long next = first + time_of(k - 1, s, steps) * stride;
+            ahead_gy = gy[next];
+            ahead_h = states[next];
+        }
+        if (t >= length) {  // the whole block: the gradient of the state passes unchanged
+            if (used) gz[first + t * stride] = 0;
+        } else {
+            if (used)
+                gz[first + t * stride] = gradient[side][unit] =
+                    (gh + here_gy) * slope(here_h, relu);
+            __syncthreads();
+            gh = product<UNITS>(w, weights, hidden, count, gradient[side]);
+            side = 1 - side;
+        }
+    }
+    if (used) gh0[start] = gh;
+}
+
+extern "C" __global__ void __launch_bounds__(32)
+rnn_sequence_32(const REAL* __restrict__ z, const REAL* __restrict__ h0,
+                const REAL* __restrict__ across, const long long* __restrict__ lengths,
+                REAL* __restrict__ states, int relu, int steps, int n, int directions,
+                int hidden) {
+    sweep<32, 32>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(64)
+rnn_sequence_64(const REAL* __restrict__ z, const REAL* __restrict__ h0,
+                const REAL* __restrict__ across, const long long* __restrict__ lengths,
+                REAL* __restrict__ states, int relu, int steps, int n, int directions,
+                int hidden) {
+    sweep<64, 64>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+rnn_sequence_128(const REAL* __restrict__ z, const REAL* __restrict__ h0,
+                 const REAL* __restrict__ across, const long long* __restrict__ lengths,
+                 REAL* __restrict__ states, int relu, int steps, int n, int directions,
+                 int hidden) {
+    sweep<128, MOST_HELD>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(32)
+rnn_sequence_backward_32(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
+                         const REAL* __restrict__ states, const REAL* __restrict__ weight,
+                         const long long* __restrict__ lengths, REAL* __restrict__ gz,
+                         REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
+                         int hidden) {
+    sweep_backward<32, 32>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n, directions,
+                           hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(64)
+rnn_sequence_backward_64(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
+                         const REAL* __restrict__ states, const REAL* __restrict__ weight,
+                         const long long* __restrict__ lengths, REAL* __restrict__ gz,
+                         REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
+                         int hidden) {
+    sweep_backward<64, 64>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n, directions,
+                           hidden);
+}
+
+extern "C" __global__ void __launch_bounds__(128)
+rnn_sequence_backward_128(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
+                          const REAL* __restrict__ states, const REAL* __restrict__ weight,
+                          const long long* __restrict__ lengths, REAL* __restrict__ gz,
+                          REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
+                          int hidden) {
+    sweep_backward<128, MOST_HELD>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n,
+                                   directions, hidden);
+}
