@@ -120,83 +120,76 @@ def max_pool_backward(lo, hi, gy, places, gx, g):
 
 
 @summing
-def total(a):
-    """The sum of a row."""
-    s = a.dtype.type(0)
-    for k in range(a.size):
-        s += a[k]
-    return s
-
-
-@compiled
 def avg_pool(lo, hi, x, y, down, across, g):
-    """y (parts, oh, ow, last): each window's sum, divided by down[u] across[v]."""
+    """y (parts, oh, ow, last): each window's sum, divided by down[u] across[v]: first down its
+    columns, along whole lines, then across."""
     h, w, last, oh, ow, kh, kw, sh, sw, top, left, _, _ = g
-    line = ow * last
+    line = np.empty(w * last, x.dtype)
     for n in range(lo, hi):
         for u in range(oh):
-            sums = row(y, (n * oh + u) * line, line)
-            clear(sums, 0, line)
+            clear(line, 0, line.size)
             for i in range(max(0, top - u * sh), min(kh, top - u * sh + h)):
-                start = (n * h + u * sh + i - top) * w
-                if last == 1 and kw > ow:  # long windows: along them
-                    for v in range(ow):
-                        begin, end = max(0, v * sw - left), min(w, v * sw - left + kw)
-                        sums[v] += total(row(x, start + begin, end - begin))
-                    continue
+                source = row(x, (n * h + u * sh + i - top) * line.size, line.size)
+                for k in range(line.size):
+                    line[k] += source[k]
+            if last == 1 and kw < ow:  # short windows: place by place, for all of them
+                sums = row(y, (n * oh + u) * ow, ow)
+                clear(sums, 0, ow)
                 for j in range(kw):
                     first, end = inside(j, ow, sw, left, w)
-                    a = start + first * sw + j - left
-                    if last > 1:
-                        for v in range(end - first):
-                            values = row(x, (a + v * sw) * last, last)
-                            s = row(sums, (first + v) * last, last)
-                            for c in range(last):
-                                s[c] += values[c]
-                    else:
-                        s = row(sums, first, end - first)
-                        for v in range(s.size):
-                            s[v] += x[a + v * sw]
+                    for v in range(first, end):
+                        sums[v] += line[v * sw + j - left]
+                for v in range(ow):
+                    sums[v] /= down[u] * across[v]
+                continue
             for v in range(ow):
-                s = row(sums, v * last, last)
+                begin, end = max(0, v * sw - left), min(w, v * sw - left + kw)
+                sums = row(y, ((n * oh + u) * ow + v) * last, last)
+                if last == 1:
+                    values = row(line, begin, end - begin)
+                    total = x.dtype.type(0)
+                    for k in range(values.size):
+                        total += values[k]
+                    sums[0] = total
+                else:
+                    clear(sums, 0, last)
+                    for b in range(begin, end):
+                        values = row(line, b * last, last)
+                        for c in range(last):
+                            sums[c] += values[c]
                 for c in range(last):
-                    s[c] /= down[u] * across[v]
+                    sums[c] /= down[u] * across[v]
 
 
-@compiled
+@summing
 def avg_pool_backward(lo, hi, gy, gx, down, across, g):
     """gx (parts, h, w, last): each window's gradient, divided by down[u] across[v], at all its
-    pixels."""
+    pixels: first across, then down."""
     h, w, last, oh, ow, kh, kw, sh, sw, top, left, _, _ = g
-    line = ow * last
-    share = np.empty(line, gy.dtype)
+    line, share = np.empty(w * last, gy.dtype), np.empty(max(last, ow), gy.dtype)
     for n in range(lo, hi):
-        clear(gx, n * h * w * last, h * w * last)
+        clear(gx, n * h * line.size, h * line.size)
         for u in range(oh):
-            for v in range(ow):
-                source = row(gy, (n * oh + u) * line + v * last, last)
-                s = row(share, v * last, last)
-                for c in range(last):
-                    s[c] = source[c] / (down[u] * across[v])
-            for i in range(max(0, top - u * sh), min(kh, top - u * sh + h)):
-                start = (n * h + u * sh + i - top) * w
-                if last == 1 and kw > ow:
-                    for v in range(ow):
-                        begin, end = max(0, v * sw - left), min(w, v * sw - left + kw)
-                        target = row(gx, start + begin, end - begin)
-                        for k in range(target.size):
-                            target[k] += share[v]
-                    continue
+            clear(line, 0, line.size)
+            if last == 1 and kw < ow:
+                source = row(gy, (n * oh + u) * ow, ow)
+                for v in range(ow):
+                    share[v] = source[v] / (down[u] * across[v])
                 for j in range(kw):
                     first, end = inside(j, ow, sw, left, w)
-                    a = start + first * sw + j - left
-                    if last > 1:
-                        for v in range(end - first):
-                            target = row(gx, (a + v * sw) * last, last)
-                            s = row(share, (first + v) * last, last)
-                            for c in range(last):
-                                target[c] += s[c]
-                    else:
-                        s = row(share, first, end - first)
-                        for v in range(s.size):
-                            gx[a + v * sw] += s[v]
+                    for v in range(first, end):
+                        line[v * sw + j - left] += share[v]
+            else:
+                for v in range(ow):
+                    begin, end = max(0, v * sw - left), min(w, v * sw - left + kw)
+                    source = row(gy, ((n * oh + u) * ow + v) * last, last)
+                    for c in range(last):
+                        share[c] = source[c] / (down[u] * across[v])
+                    for b in range(begin, end):
+                        target = row(line, b * last, last)
+                        for c in range(last):
+                            target[c] += share[c]
+            for i in range(max(0, top - u * sh), min(kh, top - u * sh + h)):
+                target = row(gx, (n * h + u * sh + i - top) * line.size, line.size)
+                for k in range(line.size):
+                    target[k] += line[k]
