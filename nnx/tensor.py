@@ -390,13 +390,3 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
     if not isinstance(values, np.ndarray) and hasattr(values, "shape") and hasattr(values, "dtype"):
         values = backend_of(values).to_numpy(values)
     return Tensor(backend.asarray(values, dtype), requires_grad)
-
-
-def from_dlpack(x: Any) -> Tensor:
-    """A tensor that shares the memory of any object with `__dlpack__`, where its library allows.
-
-    The library is chosen by the device: the host's memory becomes NumPy, a CUDA device's CuPy.
-    """
-    cpu = 1  # DLPack's device type
-    name = "numpy" if x.__dlpack_device__()[0] == cpu else "cupy"
-    return Tensor(get_backend(name).xp.from_dlpack(x))

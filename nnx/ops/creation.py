@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from ..backends import active_backend, backend_of
+from ..backends import active_backend, backend_of, get_backend
 from ..tensor import Tensor
 
 Shape = int | tuple[int, ...] | list[int]
@@ -75,3 +75,13 @@ def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
     home = backend_of(x.data)
     wanted = x.data.dtype if dtype is None else home.dtype(dtype)
     return Tensor(home.xp.full(x.data.shape, fill_value, dtype=wanted, device=x.data.device))
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A tensor that shares the memory of any object with `__dlpack__`, where its library allows.
+
+    The library is chosen by the device: the host's memory becomes NumPy, a CUDA device's CuPy.
+    """
+    cpu = 1  # DLPack's device type
+    name = "numpy" if x.__dlpack_device__()[0] == cpu else "cupy"
+    return Tensor(get_backend(name).xp.from_dlpack(x))

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from . import elementary as e
-from .compiling import fused, summed
+from .compiling import fused, summing
 
 ZERO, HALF, ONE = e.ZERO, e.HALF, e.ONE
 ROOT_HALF = np.float32(math.sqrt(0.5))
@@ -192,7 +192,7 @@ def exp_below(row, out):
     return top
 
 
-@summed
+@summing
 def total(row):
     t = ZERO
     for c in range(row.size):

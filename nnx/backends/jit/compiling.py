@@ -34,11 +34,6 @@ def fused(function: Callable[..., Any], **options: Any) -> Any:
     return compiled(function, fastmath={"contract"}, **options)
 
 
-def summed(function: Callable[..., Any]) -> Any:
-    """`compiled`, and sums may be formed in any order, so that LLVM forms many at a time."""
-    return compiled(function, fastmath={"contract", "reassoc"})
-
-
 def inlined(function: Callable[..., Any]) -> Any:
     """`fused`, and compiled into the loops that call it, which LLVM may then vectorise."""
     return fused(function, inline="always")

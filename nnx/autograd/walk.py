@@ -1,0 +1,128 @@
+"""The walk back over the tape, from a result to the leaves it was computed from."""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+from sys import getrefcount
+
+from ..backends import Array, backend_of, dtype_name, mixed
+from .function import Function, Node
+
+
+def _references_to_a_local() -> int:
+    local = object()
+    return getrefcount(local)
+
+
+_ALONE = _references_to_a_local()  # 2, but 1 from Python 3.14 on, which lends references
+
+
+def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None:
+    """Add d(root)/d(leaf), seen through `grad`, to the `.grad` of every leaf behind `root`.
+
+    The tape's memory is freed as it is walked, unless `retain_graph`.
+    """
+    if not root.requires_grad:
+        raise RuntimeError(
+            "backward: nothing to differentiate: the tensor was computed from no tensor that "
+            "requires a gradient (or inside no_grad)"
+        )
+    data = root.data
+    if grad is None:
+        if tuple(data.shape) != ():
+            raise ValueError(
+                "backward: without a gradient the tensor must be a scalar, but its shape is "
+                f"{tuple(data.shape)}; pass backward(gradient) or reduce it, e.g. .sum()"
+            )
+        grad = backend_of(data).xp.ones_like(data)
+    elif backend_of(grad) is not backend_of(data):
+        raise mixed(backend_of(data), backend_of(grad))
+    elif tuple(grad.shape) != tuple(data.shape) or grad.dtype != data.dtype:
+        raise ValueError(
+            "backward: the gradient must have the tensor's shape and dtype; gradient "
+            f"{tuple(grad.shape)} {dtype_name(grad.dtype)}, tensor {tuple(data.shape)} "
+            f"{dtype_name(data.dtype)}"
+        )
+    maker = root.creator
+    if maker is None:
+        _accumulate(root, grad)
+        return
+    if maker.order < 0:
+        raise _freed(maker)
+
+    kind = type(grad)
+    ready: list[tuple[int, Function]] = [(-maker.order, maker)]  # a heap: the latest call first
+    pending: dict[int, list[Array | None]] = {}  # gradients of a function's outputs, so far
+    pending[maker.order] = first = [None] * len(maker.outputs)
+    first[root.slot] = grad
+
+    while ready:
+        order, function = heappop(ready)
+        got = pending.pop(-order)
+        if len(got) > 1:
+            _fill(got, function)
+        if function.retained:
+            _show(got, function)
+        gradients = function.backward(*got)
+        if type(gradients) is not tuple:
+            gradients = (gradients,)
+        sources = function.sources
+        if len(gradients) != len(sources):
+            raise RuntimeError(
+                f"{type(function).__name__}.backward returned {len(gradients)} gradients for "
+                f"{len(sources)} inputs"
+            )
+        for source, slot, g in zip(sources, function.slots, gradients):  # noqa: B905 (slow)
+            if source is None:
+                continue
+            if type(g) is not kind:
+                g = function.backend.xp.asarray(g)
+            order = source.order
+            if order > 0:
+                shape, dtype = source.outputs[slot]
+                if g.shape != shape or (g.dtype is not dtype and g.dtype != dtype):
+                    g = function.fit(g, shape, dtype)
+                waiting = pending.get(order)
+                if waiting is None:
+                    pending[order] = waiting = [None] * len(source.outputs)
+                    heappush(ready, (-order, source))
+                before = waiting[slot]
+                waiting[slot] = g if before is None else before + g
+            elif order == 0:
+                data = source.data
+                if g.shape != data.shape or g.dtype != data.dtype:
+                    g = function.fit(g, data.shape, data.dtype)
+                before = source.grad
+                source.grad = g if before is None else before + g
+            else:
+                raise _freed(source)
+        if not retain_graph and getrefcount(function) > _ALONE:
+            function.release()  # somebody still holds it; otherwise it goes with its name
+        del function
+
+
+def _show(got: list[Array | None], function: Function) -> None:
+    """Give the outputs that were asked to keep their gradient what has come in for them."""
+    for ref in function.retained:
+        output = ref()
+        if output is not None:
+            _accumulate(output, got[output.slot])
+
+
+def _accumulate(node: Node, g: Array | None) -> None:
+    node.grad = g if node.grad is None else node.grad + g
+
+
+def _fill(got: list[Array | None], function: Function) -> None:
+    """An output that nobody used has a gradient of zeros."""
+    some = next(g for g in got if g is not None)
+    for slot, (shape, dtype) in enumerate(function.outputs):
+        if got[slot] is None:
+            got[slot] = function.backend.xp.zeros(shape, dtype=dtype, device=some.device)
+
+
+def _freed(function: Function) -> RuntimeError:
+    return RuntimeError(
+        f"backward: this part of the tape ({type(function).__name__}) was already walked and its "
+        "memory freed; call backward(retain_graph=True) the first time to walk it twice"
+    )
