@@ -5,8 +5,12 @@
 
 Both libraries get two threads, and take turns: a pause, steps that are not counted, then some
 that are, and again.  A ratio is nnx's time divided by PyTorch's, so lower is better; absolute
-times on a shared machine mean little.  Variables such as OPENBLAS_CORETYPE, which can halve the
-speed of NumPy's matrix product, are taken out of the environment.
+times on a shared machine mean little.  Turns in one process do not disturb each other, thanks to
+the pause: each library alone in a process takes what it takes here.  Other work on the machine
+does: a step whose threads wait for each other takes several times as long when one of them has
+lost its core.  Where p10 and median differ much, that is why: measure again when it is quiet.
+Variables such as OPENBLAS_CORETYPE, which can halve the speed of NumPy's matrix product, are taken
+out of the environment.
 """
 
 from __future__ import annotations
