@@ -36,7 +36,8 @@ class NumpyDense(DenseKernels):
 
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.linear(x, weight, bias)
-        return np.maximum(y, 0, out=y)
+        zeros = np.zeros(y.shape[1], y.dtype) if y.shape[1] > 64 else 0  # see `relu`
+        return np.maximum(y, zeros, out=y)
 
     def relu(self, x: Array) -> Array:
         # Beside an array, np.maximum works on many numbers at once; beside a number, on one.
