@@ -32,6 +32,7 @@ from .recurrent import (
     stacked,
     state,
     sweep_state,
+    times,
 )
 
 
@@ -83,7 +84,7 @@ class NumpyGRU(GRUKernels):
         u, q = np.empty_like(zs[0]), np.empty_like(hs[0])
         u_rz, u_last = u[..., :two, :], u[..., two:, :]
         w_rz, w_n = w_hh[..., :two, :], w_hh[..., two:, :]
-        product = np.dot if directions == 1 else np.matmul
+        product, product_rz, product_n = times(w_hh), times(w_rz), times(w_n)
         if directions == 1 and not reset_after:  # np.dot writes to contiguous memory only
             u_rz = u_rz.copy()
         add, multiply, subtract, tanh = np.add, np.multiply, np.subtract, np.tanh
@@ -92,9 +93,9 @@ class NumpyGRU(GRUKernels):
             *_gates(zs, hidden), hs[:-1], hs[1:], us, held(end, directions), strict=False
         ):
             if reset_after:
-                product(w_hh, before, out=u)
+                product(before, u)
             else:
-                product(w_rz, before, out=u_rz)
+                product_rz(before, u_rz)
             add(rz, u_rz, out=rz)
             tanh(rz, out=rz)
             multiply(rz, half, out=rz)
@@ -107,7 +108,7 @@ class NumpyGRU(GRUKernels):
                 multiply(r, m, out=q)
             else:
                 multiply(r, before, out=h)  # r h, in h's place for a moment
-                product(w_n, h, out=q)
+                product_n(h, q)
             add(n, q, out=n)
             tanh(n, out=n)
             subtract(before, n, out=h)
@@ -186,14 +187,14 @@ def _back_reset_after(
     by_gate = gu.reshape(*gu.shape[:2], 3, hidden, -1)
     thrice = g_all[:, :, None]  # the same memory, for all gates in one call
     q = np.empty_like(gh)
-    product = np.dot if directions == 1 else np.matmul
+    product = times(w_t)
     add, multiply = np.add, np.multiply
     arrays = one_or_both(directions, gu, by_gate, z, g_out, g_all, thrice)
     for u, gates, z_k, g_k, d, d_thrice in zip(*(a[::-1] for a in arrays), strict=True):
         add(gh, g_k, out=d)
         multiply(gates, d_thrice, out=gates)
         multiply(d, z_k, out=q)
-        product(w_t, u, out=gh)
+        product(u, gh)
         add(gh, q, out=gh)
     return gh
 
@@ -210,17 +211,17 @@ def _back_reset_before(
     zn, d_r, d_n, rz = by_gate[:, :, 1:], by_gate[:, :, 0], by_gate[:, :, 2], gu[:, :, :two]
     q = np.empty_like(gh)
     twice = gh[..., None, :, :]  # the same memory, for z and n in one call
-    product = np.dot if directions == 1 else np.matmul
+    product_rz, product_n = times(w_rz), times(w_n)
     add, multiply = np.add, np.multiply
     arrays = one_or_both(directions, zn, d_r, d_n, rz, r, z, g_out)
     for zn_k, dr, dn, rz_k, r_k, z_k, g_k in zip(*(a[::-1] for a in arrays), strict=True):
         add(gh, g_k, out=gh)
         multiply(zn_k, twice, out=zn_k)
         multiply(gh, z_k, out=gh)
-        product(w_n, dn, out=q)  # the gradient of r h
+        product_n(dn, q)  # the gradient of r h
         multiply(dr, q, out=dr)
         multiply(q, r_k, out=q)
         add(gh, q, out=gh)
-        product(w_rz, rz_k, out=q)
+        product_rz(rz_k, q)
         add(gh, q, out=gh)
     return gh

@@ -16,6 +16,7 @@ from .recurrent import (
     Array,
     Columns,
     alike,
+    biases,
     columns,
     ends,
     first_states,
@@ -23,14 +24,16 @@ from .recurrent import (
     in_sweep_order,
     input_gradient,
     input_products,
+    input_weights,
     last_states,
     one_or_both,
     output,
+    recurrent_weights,
     rows_by_direction,
     stacked,
     state,
     sweep_state,
-    weight_gradients,
+    times,
 )
 
 
@@ -70,7 +73,7 @@ class NumpyLSTM(LSTMKernels):
         zs, hs, cs, tcs = one_or_both(directions, z, states, cells, tanh_c)
         sigmoids, i, f, o, g = _gates(zs, hidden)
         u, i_g = np.empty_like(zs[0]), np.empty_like(hs[0])
-        product = np.dot if directions == 1 else np.matmul
+        product = times(w_hh)
         add, multiply, tanh = np.add, np.multiply, np.tanh
         half = np.asarray(0.5, z.dtype)
         for a, s_k, i_k, f_k, o_k, g_k, h_before, h, c_before, c, tc, done in zip(
@@ -88,7 +91,7 @@ class NumpyLSTM(LSTMKernels):
             held(end, directions),
             strict=False,
         ):
-            product(w_hh, h_before, out=u)
+            product(h_before, u)
             add(a, u, out=a)
             tanh(a, out=a)
             multiply(s_k, half, out=s_k)
@@ -140,7 +143,7 @@ class NumpyLSTM(LSTMKernels):
         i_and_f = gz[:, :, : 2 * hidden]
         i_and_f = i_and_f.reshape(*gz.shape[:2], 2, hidden, -1)
         arrays = (gz, i_and_f, to_o, to_g, h_to_c, f, in_sweep_order(gy, directions, end))
-        product = np.dot if directions == 1 else np.matmul
+        product = times(w_t)
         add, multiply = np.add, np.multiply
         for d, d_if, d_o, d_g, r_k, f_k, g_k, done in zip(
             *(a[::-1] for a in one_or_both(directions, *arrays)),
@@ -154,7 +157,7 @@ class NumpyLSTM(LSTMKernels):
             multiply(d_g, gc, out=d_g)
             multiply(d_o, gh, out=d_o)
             multiply(gc, f_k, out=gc)
-            product(w_t, d, out=back)
+            product(d, back)
             if done is not None:
                 np.copyto(back, gh, where=done)
             gh, back = back, gh
@@ -162,10 +165,13 @@ class NumpyLSTM(LSTMKernels):
         gx = None
         if needs_x:
             gx = input_gradient(gz, [_sigmoids_first(w[0]) for w in weights])
-        gradients = []
-        for share in weight_gradients(per_direction, xt, states[:-1], weights[0][2] is not None):
-            gw_ih, gw_hh, gb = [None if a is None else _sigmoids_first(a) for a in share]
-            gradients.append((gw_ih, gw_hh, gb, gb, None))
+        gw_ih = [_sigmoids_first(a) for a in input_weights(per_direction, xt)]
+        gw_hh = [_sigmoids_first(a) for a in recurrent_weights(per_direction, states[:-1])]
+        gb = [
+            None if b is None else _sigmoids_first(b)
+            for b in biases(per_direction, weights[0][2] is not None)
+        ]
+        gradients = list(zip(gw_ih, gw_hh, gb, gb, [None] * directions, strict=True))
         return gx, state(directions, gh), state(directions, gc), gradients
 
 

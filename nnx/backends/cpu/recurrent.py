@@ -19,7 +19,8 @@ hands out the view of a step in half the time of an index.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import repeat
 from typing import Any
 
@@ -64,6 +65,14 @@ def held(end: Ends | None, directions: int, backward: bool = False) -> Iterable[
 def one_or_both(directions: int, *arrays: Array) -> list[Array]:
     """Arrays in sweep order without the axis S where it is 1: a step's product is then np.dot."""
     return [a[:, 0] if directions == 1 else a for a in arrays]
+
+
+def times(w: Array) -> Callable[[Array, Array], Array]:
+    """The product w a, as a function of a and of where it is written to.
+
+    The method of an array is called in 4/5 of the time of np.dot; it knows no stacks.
+    """
+    return w.dot if w.ndim == 2 else partial(np.matmul, w)
 
 
 def stacked(directions: int, arrays: list[Array]) -> Array:
@@ -166,27 +175,6 @@ def input_weights(g: list[Array], xt: Array) -> list[Array]:
 def recurrent_weights(g: list[Array], before: Array) -> list[Array]:
     """S x (G, T N), before (T, S, H, N), what the weights were applied to -> S x gW_hh (G, H)."""
     return [np.dot(g_s, rows(before[:, s]).T) for s, g_s in enumerate(g)]
-
-
-def weight_gradients(
-    g: list[Array], xt: Array, before: Array, biased: bool
-) -> list[tuple[Array, Array, Array | None]]:
-    """gW_ih, gW_hh and the biases' gradient of each direction, as one product with [x; h; 1].
-
-    g S x (G, T N), xt (T, D, N), before (T, S, H, N), what the recurrent weights were applied to.
-    """
-    steps, features, n = xt.shape
-    ends = features + before.shape[2]
-    gradients = []
-    for s, g_s in enumerate(g):
-        factor = empty((ends + biased, steps, n), xt.dtype)
-        factor[:features] = (xt if s == 0 else xt[::-1]).transpose(1, 0, 2)
-        factor[features:ends] = before[:, s].transpose(1, 0, 2)
-        factor[ends:] = 1
-        gw = np.dot(g_s, factor.reshape(-1, steps * n).T)
-        gb = gw[:, ends].copy() if biased else None
-        gradients.append((gw[:, :features].copy(), gw[:, features:ends].copy(), gb))
-    return gradients
 
 
 def biases(g: list[Array], biased: bool) -> list[Array | None]:

@@ -13,6 +13,7 @@ from .recurrent import (
     Array,
     Columns,
     alike,
+    biases,
     columns,
     ends,
     first_states,
@@ -20,14 +21,16 @@ from .recurrent import (
     in_sweep_order,
     input_gradient,
     input_products,
+    input_weights,
     last_states,
     one_or_both,
     output,
+    recurrent_weights,
     rows_by_direction,
     stacked,
     state,
     sweep_state,
-    weight_gradients,
+    times,
 )
 
 
@@ -52,10 +55,10 @@ class NumpyRNN(RNNKernels):
         w_hh = stacked(directions, [w[1] for w in weights])
         states = first_states(z, h0, w_hh.shape[-1])
         zs, hs = one_or_both(directions, z, states)
-        product = np.dot if directions == 1 else np.matmul
+        product = times(w_hh)
         relu, add, tanh = nonlinearity == "relu", np.add, np.tanh
         for z_k, before, h, done in zip(zs, hs[:-1], hs[1:], held(end, directions), strict=False):
-            product(w_hh, before, out=h)
+            product(before, h)
             add(h, z_k, out=h)
             if relu:
                 np.maximum(h, 0, out=h)
@@ -84,18 +87,19 @@ class NumpyRNN(RNNKernels):
         gs, gzs = one_or_both(directions, in_sweep_order(gy, directions, end), gz)
         gh = sweep_state(directions, gh_n)
         back = np.empty_like(gh)
-        product = np.dot if directions == 1 else np.matmul
+        product = times(w_t)
         add, multiply = np.add, np.multiply
         dones = held(end, directions, backward=True)
         for g_k, gz_k, done in zip(gs[::-1], gzs[::-1], dones, strict=False):
             add(gh, g_k, out=gh)
             multiply(gz_k, gh, out=gz_k)
-            product(w_t, gz_k, out=back)
+            product(gz_k, back)
             if done is not None:
                 np.copyto(back, gh, where=done)
             gh, back = back, gh
         g = rows_by_direction(gz)
         gx = input_gradient(gz, [w[0] for w in weights]) if needs_x else None
-        shares = weight_gradients(g, xt, states[:-1], weights[0][2] is not None)
-        gradients = [(gw_ih, gw_hh, gb, gb) for gw_ih, gw_hh, gb in shares]
+        gw_ih, gw_hh = input_weights(g, xt), recurrent_weights(g, states[:-1])
+        gb = biases(g, weights[0][2] is not None)
+        gradients = list(zip(gw_ih, gw_hh, gb, gb, strict=True))
         return gx, state(directions, gh), gradients
