@@ -21,6 +21,12 @@ from .activation import (
     silu,
     softplus,
 )
+from .adaptive_pooling import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    global_avg_pool2d,
+    global_max_pool2d,
+)
 from .arithmetic import add, divide, maximum, minimum, multiply, negative, pow, subtract
 from .cast import astype
 from .compare import (
@@ -58,16 +64,7 @@ from .margin_loss import hinge_embedding_loss, hinge_loss, multi_margin_loss, so
 from .norm import norm
 from .normalization import batch_norm, batch_norm_inference, group_norm, layer_norm
 from .padding import pad, pad_border
-from .pooling import (
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
-    avg_pool1d,
-    avg_pool2d,
-    global_avg_pool2d,
-    global_max_pool2d,
-    max_pool1d,
-    max_pool2d,
-)
+from .pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from .probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
 from .products import einsum, tensordot, vecdot
 from .reduce import cumulative_sum, logsumexp, max, mean, min, prod, std, sum, var
