@@ -1,0 +1,32 @@
+"""The code on the pages for learners runs, and says what is true."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+@pytest.mark.parametrize("page", ["convolution.md"])
+def test_the_code_runs(page):
+    """All blocks in one namespace; they hold what they compute to the references themselves."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert "assert" in "".join(blocks)
+    names = {}
+    for block in blocks:
+        exec(compile(block, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in DOCS.glob("*.md")))
+def test_the_files_it_names_are_there(page):
+    text = (DOCS / page).read_text(encoding="utf-8")
+    named = re.findall(r"\]\(([^):]+)\)", text)
+    named += [
+        f"../{path}" for path in re.findall(r"`((?:nnx|benchmarks|kernels)/[\w/]+\.\w+)`", text)
+    ]
+    missing = [name for name in named if not (DOCS / name).exists()]
+    assert not missing
