@@ -7,6 +7,7 @@ import pytest
 
 from nnx.backends import Backend
 from nnx.backends.cpu import norm
+from nnx.backends.jit import norm as jit_norm
 
 SHAPES = {
     "flat": (33, 17),
@@ -21,8 +22,9 @@ SHAPES = {
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """NumPy's kernels on these small arrays too, in several blocks of a few hundred bytes."""
+    """The kernels on these small arrays too, NumPy's in blocks of a few hundred bytes."""
     monkeypatch.setattr(norm, "SMALL", 0)
+    monkeypatch.setattr(jit_norm, "SMALL", 0)
     monkeypatch.setattr(norm, "BLOCK_BYTES", 700)
 
 

@@ -19,7 +19,7 @@ Array = Any
 
 BLOCK_BYTES = 2**18
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-SMALL = 2**13  # numbers for which blocks bring nothing
+SMALL = 2**16  # numbers for which blocks bring nothing
 
 
 class Blocked(Saved):

@@ -26,6 +26,8 @@ from .pool import WORTH, suits
 
 Array = Any
 
+SMALL = 2**12  # numbers below which NumPy is as quick
+
 
 class Compiled(Saved):
     """What `JitNorm` keeps."""
@@ -37,7 +39,7 @@ class JitNorm(NumpyNorm):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array, Saved]:
-        if not suits(x):
+        if not suits(x) or x.size < SMALL:
             return super().batch_norm(x, weight, bias, eps)
         from . import norm_loops as loops
 
@@ -94,7 +96,7 @@ class JitNorm(NumpyNorm):
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
     ) -> tuple[Array, Saved]:
-        if not suits(x):
+        if not suits(x) or x.size < SMALL:
             return super().group_norm(x, weight, bias, groups, eps)
         from . import norm_loops as loops
 

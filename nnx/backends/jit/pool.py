@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,7 @@ def geometry(
     return (h, w, c if last else 1, *out, *kernel, *stride, padding[0][0], padding[1][0], *dilation)
 
 
+@lru_cache(maxsize=64)
 def divisors(
     shape: tuple[int, ...],
     out: Any,
@@ -119,15 +121,15 @@ def divisors(
     padding: Padding,
     counted: Padding,
     dtype: Any,
-) -> list[Array]:
+) -> tuple[Array, ...]:
     """How many counted pixels windows have down, (oh,), and across, (ow,)."""
-    return [
+    return tuple(
         np.array(
             pixels_counted(shape[2 + a], out[a], kernel[a], stride[a], padding[a], counted[a]),
             dtype,
         )
         for a in (0, 1)
-    ]
+    )
 
 
 def run(loop: Any, last: bool, image: Array, *rest: Any) -> None:
