@@ -19,6 +19,8 @@ SHAPE = (256, 1024)
 THREADS = 2
 OPERATIONS = {
     "relu": lambda F, x: F.relu(x),
+    "leaky_relu": lambda F, x: F.leaky_relu(x),
+    "relu6": lambda F, x: F.relu6(x),
     "tanh": lambda F, x: x.tanh(),
     "sigmoid": lambda F, x: F.sigmoid(x),
     "softplus": lambda F, x: F.softplus(x),

@@ -30,24 +30,6 @@ class ReLU(Unary):
         return self.backend.relu_backward(g, self.y)
 
 
-class LeakyReLU(Unary):
-    """y = x where x > 0, else a x:  dx = g or a g."""
-
-    floats_only = True
-
-    def __init__(self, negative_slope: float) -> None:
-        self.a = negative_slope
-
-    def forward(self, x: Array) -> Array:
-        positive = x > 0
-        if self.needs[0]:
-            self.positive = positive
-        return self.backend.xp.where(positive, x, x * self.a)
-
-    def backward(self, g: Array) -> Array:
-        return self.backend.xp.where(self.positive, g, g * self.a)
-
-
 class Sigmoid(Unary):
     """y = 1 / (1 + e^-x):  dx = g y (1 - y)."""
 
@@ -115,6 +97,16 @@ class _BySlope(Unary):
         return g * self.slope
 
 
+class LeakyReLU(_BySlope):
+    """y = x where x > 0, else a x:  dy/dx = 1 or a."""
+
+    def __init__(self, negative_slope: float) -> None:
+        self.a = negative_slope
+
+    def compute(self, x: Array) -> tuple[Array, Array | None]:
+        return self.backend.leaky_relu(x, self.a, self.needs[0])
+
+
 class ELU(_BySlope):
     """y = s x where x > 0, else s a (e^(x/b) - 1):  dy/dx = s, or s a e^(x/b) / b = (y + s a) / b.
 
@@ -168,11 +160,15 @@ class Hardtanh(_BySlope):
         self.low, self.high = low, high
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
-        inside = (x > self.low) & (x < self.high) if self.needs[0] else None
-        return self.backend.xp.clip(x, self.low, self.high), inside
+        xp = self.backend.xp
+        y = xp.clip(x, self.low, self.high)
+        if not self.needs[0]:
+            return y, None
+        inside = xp.asarray((x > self.low) & (x < self.high))  # NumPy's may be no array
+        return y, xp.astype(inside, x.dtype)
 
     def backward(self, g: Array) -> Array:
-        return self.backend.xp.where(self.slope, g, self.backend.xp.zeros_like(g))
+        return self.backend.relu_backward(g, self.slope)  # an infinite g times 0 would be NaN
 
 
 class Erf(Unary):

@@ -59,6 +59,15 @@ class NumpyActivation(ActivationKernels):
         d += s
         return y, d
 
+    def leaky_relu(self, x: Array, a: float, slope: bool) -> tuple[Array, Array | None]:
+        if not _suits(x) or not 0 < a <= 1:
+            return super().leaky_relu(x, a, slope)
+        y = x * a
+        np.maximum(x, y, out=y)
+        if not slope:
+            return y, None
+        return y, np.maximum((x > 0).astype(x.dtype), np.full_like(x, a))
+
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:

@@ -43,6 +43,11 @@ class JitActivation(NumpyActivation):
     def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
         return with_slope("silu", x, slope) if suits(x) else super().silu(x, slope)
 
+    def leaky_relu(self, x: Array, a: float, slope: bool) -> tuple[Array, Array | None]:
+        if not suits(x):
+            return super().leaky_relu(x, a, slope)
+        return with_slope("leaky_relu", x, slope, a)
+
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:

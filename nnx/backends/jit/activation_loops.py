@@ -70,6 +70,16 @@ def silu(x, y, slope):
 
 
 @fused
+def leaky_relu(x, a, y, slope):
+    a = np.float32(a)
+    for i in range(x.size):
+        v = x[i]
+        y[i] = v if v > ZERO else a * v
+    for i in range(slope.size):
+        slope[i] = ONE if x[i] > ZERO else a
+
+
+@fused
 def elu(x, alpha, scale, width, y, slope):
     alpha, scale, width = np.float32(scale * alpha), np.float32(scale), np.float32(1 / width)
     if slope.size == 0:

@@ -72,6 +72,13 @@ class ActivationKernels:
         y = x * s
         return y, s + y * (1 - s) if slope else None
 
+    def leaky_relu(self, x: Array, a: float, slope: bool) -> tuple[Array, Array | None]:
+        """x where x > 0, else a x, and its derivative if `slope`."""
+        xp = self.xp
+        positive = x > 0
+        y = xp.where(positive, x, x * a)
+        return y, xp.where(positive, xp.ones_like(x), xp.full_like(x, a)) if slope else None
+
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:
