@@ -7,6 +7,7 @@ import pytest
 from windows import integers
 
 from nnx.backends import Backend
+from nnx.backends.cpu import depthwise
 
 NONE = ((0, 0), (0, 0))
 # (N, C, H, W), (O, C, kh, kw), stride, padding, dilation
@@ -30,6 +31,12 @@ CASES = {
     "depthwise, down": ((2, 3, 9, 7), (3, 1, 2, 4), (3, 1), ((2, 0), (3, 0)), (1, 2)),
     "depthwise, leaping": ((2, 3, 3, 3), (3, 1, 2, 2), (1, 1), ((4, 4), (4, 4)), (5, 5)),
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """NumPy's depthwise convolution takes these few planes in several blocks."""
+    monkeypatch.setattr(depthwise, "BLOCK_BYTES", 2000)
 
 
 def results(on, backend, x, weight, bias, geometry, last):

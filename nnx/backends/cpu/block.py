@@ -18,6 +18,7 @@ from ..portable.block import BlockKernels, Norm, Pool
 from ..portable.windows import Padding, Pair
 from ..saved import Saved
 from .conv import Lowered, NumpyConv, channels_first, channels_last, convolve, transposed
+from .depthwise import is_depthwise
 
 Array = Any
 
@@ -46,6 +47,10 @@ class NumpyBlock(NumpyConv, BlockKernels):
         relu: bool,
         pool: Pool | None,
     ) -> tuple[Array, Array | None, Array | None, Saved]:
+        if is_depthwise(x, weight, groups):  # each layer has a kernel of its own
+            return BlockKernels.conv_block2d(
+                self, x, weight, bias, stride, padding, dilation, groups, norm, relu, pool
+            )
         images = channels_last(x)
         window = (1, 1) if pool is None else pool[0]
         lowered = Lowered(

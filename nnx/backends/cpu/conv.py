@@ -24,6 +24,7 @@ from numpy.lib.stride_tricks import as_strided
 from ..portable.conv import ConvKernels
 from ..portable.windows import Padding, Pair, window_counts
 from ..saved import Saved
+from . import depthwise
 
 Array = Any
 
@@ -276,6 +277,8 @@ class NumpyConv(ConvKernels):
         dilation: Pair,
         groups: int,
     ) -> tuple[Array, Saved]:
+        if depthwise.is_depthwise(x, weight, groups):
+            return depthwise.forward(x, weight, bias, stride, padding, dilation)
         images = channels_last(x)
         lowered = Lowered(images.shape, weight.shape, stride, padding, dilation, groups, x.dtype)
         packed = lowered.pack(weight)
@@ -288,6 +291,8 @@ class NumpyConv(ConvKernels):
     def conv2d_backward(
         self, gy: Array, saved: Saved, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
+        if isinstance(saved, depthwise.Depthwise):
+            return depthwise.backward(gy, saved, needs)
         images, weight, stride, padding, dilation, groups = saved
         d = channels_last(gy)
         gx = gw = gb = None
@@ -310,6 +315,8 @@ class NumpyConv(ConvKernels):
         dilation: Pair,
         groups: int,
     ) -> Array:
+        if depthwise.is_depthwise(x, weight, groups):
+            return depthwise.transposed(x, weight, shape, stride, padding, dilation)
         n, c, h, w = shape
         images = (n, h, w, c)
         lowered = Lowered(images, weight.shape, stride, padding, dilation, groups, x.dtype)

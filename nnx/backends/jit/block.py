@@ -13,12 +13,11 @@ import numpy as np
 
 from ..cpu.block import Fused, NumpyBlock, fusible, pooled_statistics
 from ..cpu.conv import channels_first, channels_last
-from ..portable.block import BlockKernels, Norm, Pool
+from ..portable.block import Norm, Pool
 from ..portable.windows import Padding, Pair
 from ..saved import Saved
 from . import threads
 from .conv import JitConv, flat, least, new_totals, pack, pack_backward, parts, suits, unpack
-from .depthwise import is_depthwise
 from .plan import plan
 
 Array = Any
@@ -46,8 +45,6 @@ class JitBlock(JitConv, NumpyBlock):
     ) -> tuple[Array, Array | None, Array | None, Saved]:
         geometry = (stride, padding, dilation, groups)
         window = (1, 1) if pool is None else pool[0]
-        if is_depthwise(x, weight, groups):  # each layer has a kernel of its own
-            return BlockKernels.conv_block2d(self, x, weight, bias, *geometry, norm, relu, pool)
         if not suits(x, weight, groups):
             return super().conv_block2d(x, weight, bias, *geometry, norm, relu, pool)
         images = channels_last(x)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..cpu.conv import NumpyConv, channels_first, channels_last
+from ..cpu.depthwise import is_depthwise
 from ..portable.windows import Padding, Pair
 from ..saved import Saved
 from . import depthwise, threads
@@ -37,7 +38,7 @@ class JitConv(NumpyConv):
         groups: int,
     ) -> tuple[Array, Saved]:
         geometry = (stride, padding, dilation, groups)
-        if depthwise.is_depthwise(x, weight, groups):
+        if is_depthwise(x, weight, groups):
             return depthwise.forward(x, weight, bias, stride, padding, dilation)
         if not suits(x, weight, groups):
             return super().conv2d(x, weight, bias, *geometry)
@@ -78,7 +79,7 @@ class JitConv(NumpyConv):
         groups: int,
     ) -> Array:
         geometry = (stride, padding, dilation, groups)
-        if depthwise.is_depthwise(x, weight, groups):
+        if is_depthwise(x, weight, groups):
             return depthwise.transposed(x, weight, shape, stride, padding, dilation)
         if not suits(x, weight, groups):
             return super().conv_transpose2d(x, weight, shape, *geometry)

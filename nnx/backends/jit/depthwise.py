@@ -22,16 +22,6 @@ class Depthwise(Saved):
     __slots__ = ()
 
 
-def is_depthwise(x: Array, weight: Array, groups: int) -> bool:
-    """Whether every channel is convolved with one kernel of its own."""
-    return (
-        x.dtype in (np.float32, np.float64)
-        and x.size > 0
-        and groups == len(weight) > 1
-        and weight.shape[1] == 1
-    )
-
-
 def forward(
     x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Padding, dilation: Pair
 ) -> tuple[Array, Saved]:

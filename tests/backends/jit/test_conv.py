@@ -7,9 +7,11 @@ import pytest
 
 pytest.importorskip("numba")
 
-from nnx.backends.base import Backend
+from nnx.backends.base import Backend, Saved
+from nnx.backends.cpu import depthwise as cpu_depthwise
 from nnx.backends.jit import JitBackend, conv, depthwise, threads
 from nnx.backends.jit.plan import plan
+from nnx.backends.numpy import NumpyBackend
 
 NONE = ((0, 0), (0, 0))
 
@@ -54,16 +56,17 @@ def test_a_depthwise_block_is_made_of_its_layers_own_kernels():
     pool = ((2, 2), (2, 2), NONE, (1, 1))
     geometry = ((1, 1), ((1, 1), (1, 1)), (1, 1), 6)
     found = []
-    for backend in (JitBackend(), Backend(np, "numpy")):
+    for backend in (JitBackend(), NumpyBackend(), Backend(np, "numpy")):
         y, mean, variance, saved = backend.conv_block2d(
             x, weight, None, *geometry, norm, True, pool
         )
-        if isinstance(backend, JitBackend):
-            assert isinstance(saved[0], depthwise.Depthwise)
+        kept = {JitBackend: depthwise.Depthwise, NumpyBackend: cpu_depthwise.Depthwise}
+        assert isinstance(saved[0], kept.get(type(backend), Saved))
         back = backend.conv_block2d_backward(y, saved, (True, True, False, True, True))
         found.append([y, mean, variance, *(g for g in back if g is not None)])
-    for got, wanted in zip(*found, strict=True):
-        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
+    for compiled, tuned, wanted in zip(*found, strict=True):
+        np.testing.assert_allclose(compiled, wanted, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(tuned, wanted, rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 40, 1000])

@@ -1,0 +1,171 @@
+"""Depthwise convolution, as many groups as channels, on NumPy: plane by plane, along long runs.
+
+Each channel has a kernel of its own, so there is no product of matrices.  A plane is padded; its
+result is computed in rows as wide as the padded plane and at every pixel, so that each place of the
+kernel is one multiplication of one long run; the windows are picked out afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..portable.windows import Padding, Pair, window_counts
+from ..saved import Saved
+
+Array = Any
+
+BLOCK_BYTES = 2**18  # of the planes that are worked on at once
+
+
+class Depthwise(Saved):
+    """What `forward` keeps."""
+
+    __slots__ = ()
+
+
+def is_depthwise(x: Array, weight: Array, groups: int) -> bool:
+    """Whether every channel is convolved with one kernel of its own."""
+    return (
+        x.dtype in (np.float32, np.float64)
+        and x.size > 0
+        and groups == len(weight) > 1
+        and weight.shape[1] == 1
+    )
+
+
+class _Planes:
+    """One convolution's shapes and scratch arrays, for blocks of planes."""
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        weight: Array,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+    ) -> None:
+        n, _, h, w = shape
+        kh, kw = weight.shape[2:]
+        (top, bottom), (left, right) = padding
+        self.size, self.padded = (h, w), (top + h + bottom, left + w + right)
+        self.corner, self.stride = (top, left), stride
+        self.out = window_counts(self.size, (kh, kw), stride, padding, dilation)
+        wide = self.padded[1]
+        # From the first window's begin to the last's; and where each place of the kernel begins.
+        self.reach = (self.out[0] - 1) * stride[0] * wide + (self.out[1] - 1) * stride[1] + 1
+        self.places = [
+            i * dilation[0] * wide + j * dilation[1] for i in range(kh) for j in range(kw)
+        ]
+        self.kernels = np.tile(weight.reshape(len(weight), -1), (n, 1))  # (N C, kh kw)
+        each = self.padded[0] * wide * weight.itemsize
+        self.block = max(1, min(len(self.kernels), BLOCK_BYTES // each))
+
+    def blocks(self) -> list[slice]:
+        count = len(self.kernels)
+        return [slice(k, min(k + self.block, count)) for k in range(0, count, self.block)]
+
+    def images(self, dtype: Any) -> Array:
+        """Padded planes of zeros, each in one row."""
+        return np.zeros((self.block, self.padded[0] * self.padded[1]), dtype)
+
+    def results(self, dtype: Any) -> Array:
+        """Zeros for the results at every pixel, each plane's in one row."""
+        return np.zeros((self.block, self.out[0] * self.stride[0] * self.padded[1]), dtype)
+
+    def inside(self, images: Array) -> Array:
+        """The planes within their padding, (planes, h, w), a view."""
+        (top, left), (h, w) = self.corner, self.size
+        return images.reshape(-1, *self.padded)[:, top : top + h, left : left + w]
+
+    def windows(self, results: Array) -> Array:
+        """The results where windows begin, (planes, oh, ow), a view."""
+        (oh, ow), (sh, sw) = self.out, self.stride
+        rows = results.reshape(-1, oh, sh * self.padded[1])
+        return rows[:, :, : (ow - 1) * sw + 1 : sw]
+
+
+def forward(
+    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Padding, dilation: Pair
+) -> tuple[Array, Saved]:
+    """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), saved."""
+    p = _Planes(x.shape, weight, stride, padding, dilation)
+    x = np.ascontiguousarray(x)
+    planes = x.reshape(-1, *p.size)
+    y = np.empty((len(planes), *p.out), x.dtype)
+    images, full = p.images(x.dtype), p.results(x.dtype)
+    scratch = np.empty((p.block, p.reach), x.dtype)
+    for part in p.blocks():
+        m = part.stop - part.start
+        p.inside(images[:m])[...] = planes[part]
+        out, term = full[:m, : p.reach], scratch[:m]
+        for k, start in enumerate(p.places):
+            seen = images[:m, start : start + p.reach]
+            np.multiply(seen, p.kernels[part, k, None], out=term if k else out)
+            if k:
+                np.add(out, term, out=out)
+        y[part] = p.windows(full[:m])
+    y = y.reshape(*x.shape[:2], *p.out)
+    if bias is not None:
+        y += bias[:, None, None]
+    return y, Depthwise((x, weight, stride, padding, dilation))
+
+
+def backward(
+    gy: Array, saved: Saved, needs: tuple[bool, ...]
+) -> tuple[Array | None, Array | None, Array | None]:
+    """The gradients of x, weight and bias that are needed; None for the others."""
+    x, weight, *geometry = saved
+    gx, gw = _gradients(x, gy, x.shape, weight, *geometry, *needs[:2])
+    return gx, gw, np.add.reduce(gy, axis=(0, 2, 3)) if needs[2] else None
+
+
+def transposed(
+    gy: Array,
+    weight: Array,
+    shape: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+) -> Array:
+    """The input gradient alone: gy (N, C, oh, ow) -> `shape`."""
+    return _gradients(gy, gy, shape, weight, stride, padding, dilation, True, False)[0]
+
+
+def _gradients(
+    x: Array,
+    gy: Array,
+    shape: tuple[int, ...],
+    weight: Array,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    needs_x: bool,
+    needs_w: bool,
+) -> tuple[Array | None, Array | None]:
+    if not (needs_x or needs_w):
+        return None, None
+    p = _Planes(shape, weight, stride, padding, dilation)
+    g = np.ascontiguousarray(gy).reshape(-1, *p.out)
+    gx = np.empty((len(g), *p.size), g.dtype)
+    gw = np.empty((len(g), len(p.places)), g.dtype)
+    images, gradients, spread = p.images(g.dtype), p.images(g.dtype), p.results(g.dtype)
+    scratch = np.empty((p.block, p.reach), g.dtype)
+    for part in p.blocks():
+        m = part.stop - part.start
+        p.windows(spread[:m])[...] = g[part]
+        d, term = spread[:m, : p.reach], scratch[:m]
+        if needs_w:
+            p.inside(images[:m])[...] = x.reshape(-1, *p.size)[part]
+        gradients[...] = 0
+        for k, start in enumerate(p.places):
+            here = slice(start, start + p.reach)
+            if needs_w:
+                gw[part, k] = np.einsum("pk,pk->p", d, images[:m, here])
+            if needs_x:
+                np.multiply(d, p.kernels[part, k, None], out=term)
+                np.add(gradients[:m, here], term, out=gradients[:m, here])
+        gx[part] = p.inside(gradients[:m])
+    gw = np.add.reduce(gw.reshape(shape[0], -1), axis=0).reshape(weight.shape)
+    return gx.reshape(shape) if needs_x else None, gw if needs_w else None
