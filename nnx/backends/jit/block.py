@@ -17,7 +17,7 @@ from ..portable.block import Norm, Pool
 from ..portable.windows import Padding, Pair
 from ..saved import Saved
 from . import threads
-from .conv import JitConv, flat, least, new_totals, pack, pack_backward, parts, suits, unpack
+from .conv import JitConv, flat, new_totals, pack, pack_backward, parts, suits, unpack
 from .plan import plan
 
 Array = Any
@@ -60,7 +60,7 @@ class JitBlock(JitConv, NumpyBlock):
 
             shift = np.zeros(o, x.dtype) if bias is None else np.ascontiguousarray(bias)
             operands = (flat(images), flat(pack(weight, p)), shift, flat(y), flat(places), p)
-            threads.split(block_loops.forward, n, *operands, least=least(p))
+            threads.split(block_loops.forward, n, *operands, least=int(p.least))
             kept = mean = variance = None
         else:
             kept, mean, variance = _forward_norm(images, weight, norm, relu, y, places, p)
@@ -122,7 +122,7 @@ def _forward_norm(
     means, squares = np.empty((n, o), dtype), np.empty((n, o), dtype)
     threads.split(
         block_loops.forward_statistics, n, flat(images), flat(pack(weight, p)), flat(out),
-        flat(means), flat(squares), p, least=least(p),
+        flat(means), flat(squares), p, least=int(p.least),
     )  # fmt: skip
     mean, variance = pooled_statistics([int(p.oh * p.ow)] * n, means, squares)
     inverse = 1 / np.sqrt(variance + eps)
@@ -130,7 +130,7 @@ def _forward_norm(
     shift = -mean * scale if beta is None else beta - mean * scale
     chosen = np.empty_like(y)
     operands = (scale.astype(dtype), shift.astype(dtype), flat(y), flat(places), flat(chosen))
-    threads.split(block_loops.normalise, n, flat(out), *operands, relu, p, least=least(p))
+    threads.split(block_loops.normalise, n, flat(out), *operands, relu, p, least=int(p.least))
     mean, variance = mean.astype(dtype), variance.astype(dtype)
     return (out, chosen, gamma, mean, inverse.astype(dtype)), mean, variance
 
@@ -147,7 +147,7 @@ def _norm_gradients(
     sums, products = np.empty((n, len(mean)), dtype), np.empty((n, len(mean)), dtype)
     threads.split(
         block_loops.norm_sums, n, flat(g), flat(places), flat(chosen), mean, inverse,
-        flat(sums), flat(products), p, least=least(p),
+        flat(sums), flat(products), p, least=int(p.least),
     )  # fmt: skip
     gbeta = np.add.reduce(sums, axis=0, dtype=np.float64)
     ggamma = np.add.reduce(products, axis=0, dtype=np.float64)

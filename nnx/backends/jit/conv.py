@@ -7,6 +7,7 @@ among the threads.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,10 +21,6 @@ from .plan import plan
 
 Array = Any
 Plan = Any  # a record of `plan.FIELDS`
-
-SMALL = 500_000  # multiply-adds that are not worth another thread
-PARTS = 16  # of a batch, at most: each has a sum of weight gradients of its own
-PIXELS = 1024  # of results in a part, at least: beside them its sum costs nothing
 
 
 class JitConv(NumpyConv):
@@ -49,7 +46,7 @@ class JitConv(NumpyConv):
         y = np.empty((len(images), p.oh, p.ow, len(weight)), x.dtype)
         bias = np.empty(0, x.dtype) if bias is None else np.ascontiguousarray(bias)
         operands = (flat(images), flat(pack(weight, p)), bias, flat(y), p)
-        threads.split(conv_loops.forward, len(images), *operands, least=least(p))
+        threads.split(conv_loops.forward, len(images), *operands, least=int(p.least))
         return channels_first(y), Saved((images, weight, *geometry))
 
     def conv2d_backward(
@@ -126,15 +123,10 @@ def flat(x: Array) -> Array:
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """Zeros that begin with a line of the cache (see `conv_loops.scratch`)."""
-    count, line = int(np.prod(shape)), 64 // np.dtype(dtype).itemsize
+    count, line = math.prod(map(int, shape)), 64 // dtype.itemsize
     room = np.zeros(count + line, dtype)
-    skip = -(room.ctypes.data // room.itemsize) % line
+    skip = -(room.ctypes.data // dtype.itemsize) % line
     return room[skip : skip + count].reshape(shape)
-
-
-def least(p: Plan) -> int:
-    """How many images make it worth to ask another thread."""
-    return max(1, SMALL // max(1, p.oh * p.ow * p.kh * p.kw * p.cg * p.g * p.og))
 
 
 def parts(n: int, p: Plan) -> Array:
@@ -143,8 +135,7 @@ def parts(n: int, p: Plan) -> Array:
     Each part adds up its own weight gradient, and the parts' sums are added in the end.  They do
     not depend on the number of threads, so that the result does not either.
     """
-    count = int(max(1, min(PARTS, n // least(p), n * p.oh * p.ow // PIXELS)))
-    count = min(n, 2 ** (count.bit_length() - 1))  # which most numbers of threads can share evenly
+    count = int(p.parts)
     return np.arange(count + 1) * n // max(1, count)
 
 

@@ -18,6 +18,9 @@ FIELDS = {
     "kernel": "the address of the product in registers (`microkernel.kernel_address`)",
     "size": "bytes of a number",
     "lanes": "numbers in a register",
+    # How the batch is divided.
+    "least": "images that make it worth to ask another thread",
+    "parts": "parts of the batch that sum their weight gradients apart",
     # The image, and where it lies in the padded one.
     "h": "rows of the image",
     "w": "columns",
@@ -61,6 +64,10 @@ FIELDS = {
     "qh": "rows of the pooled result",
     "qw": "columns of the pooled result",
 }
+SMALL = 500_000  # multiply-adds that are not worth another thread
+PARTS = 16  # of a batch, at most: each has a sum of weight gradients of its own
+PIXELS = 1024  # of results in a part, at least: beside them its sum costs nothing
+
 PLAN = np.dtype([(name, np.int64) for name in FIELDS])
 
 
@@ -79,7 +86,7 @@ def plan(
     from .microkernel import VECTORS, kernel_address, lanes
     from .products import addresses
 
-    _, h, w, c = images
+    count, h, w, c = images
     o, cg, kh, kw = weight
     (sh, sw), (dh, dw) = stride, dilation
     (top, bottom), (left, right) = padding
@@ -94,9 +101,13 @@ def plan(
     rotate = stride == (1, 1) and min(around) >= 0
     if not rotate:
         around = (0, 0, 0, 0)
+    least = max(1, SMALL // max(1, oh * ow * kh * kw * cg * o))
+    parts = max(1, min(PARTS, count // least, count * oh * ow // PIXELS))
+    parts = min(count, 2 ** (parts.bit_length() - 1))  # most numbers of threads share it evenly
     side_by_side = dw == 1 and groups == 1
     numbers = dict(
         **addresses(), here=0, kernel=kernel_address(size), size=size, lanes=n,
+        least=least, parts=parts,
         h=h, w=w, c=c, hp=top + h + bottom, wp=left + w + right, top=top, left=left,
         kh=kh, kw=kw, sh=sh, sw=sw, dh=dh, dw=dw, oh=oh, ow=ow,
         runs=1 if side_by_side else kw, run=kw * c if side_by_side else cg, apart=dw * c,

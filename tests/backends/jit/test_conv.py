@@ -10,7 +10,7 @@ pytest.importorskip("numba")
 from nnx.backends.base import Backend, Saved
 from nnx.backends.cpu import depthwise as cpu_depthwise
 from nnx.backends.jit import JitBackend, conv, depthwise, threads
-from nnx.backends.jit.plan import plan
+from nnx.backends.jit.plan import PARTS, plan
 from nnx.backends.numpy import NumpyBackend
 
 NONE = ((0, 0), (0, 0))
@@ -75,4 +75,4 @@ def test_parts_of_a_batch(n, size):
     p = plan((n, size, size, 3), (8, 3, 1, 1), (1, 1), NONE, (1, 1), 1, 4)
     bounds = conv.parts(n, p)
     assert bounds[0] == 0 and bounds[-1] == n and (n == 0 or np.diff(bounds).min() >= 1)
-    assert len(bounds) - 1 <= conv.PARTS
+    assert len(bounds) - 1 <= PARTS
