@@ -18,11 +18,14 @@ from ..cpu.memory import empty_like
 from ..cpu.recurrent import alike
 from ..cpu.rnn import NumpyRNN
 from ..saved import Saved
+from . import small_rnn
 from .recurrent_layer import GRULayer, Layer
 
 Array = Any
 
-_WORTH_IT = 2**14  # pre-activations in all: for fewer, NumPy is as quick and compiles nothing
+# Pre-activations in all: for fewer, NumPy's LSTM and GRU are as quick and compile nothing, and the
+# simple layer has a way of its own (`small_rnn.py`).
+_WORTH_IT = 2**14
 
 
 class Rows(Saved):
@@ -40,7 +43,10 @@ class JitRNN(NumpyRNN):
         lengths: Array | None,
         nonlinearity: str,
     ) -> tuple[Array, Array, Saved]:
+        relu = nonlinearity == "relu"
         if not _suits(x, weights, h0):
+            if _compiles(x, weights, h0):
+                return small_rnn.forward(x, h0, weights, lengths, relu)
             return super().rnn(x, h0, weights, lengths, nonlinearity)
         from .rnn_loops import rnn_forward
 
@@ -48,13 +54,14 @@ class JitRNN(NumpyRNN):
         w = layer.recurrent(forward=True)
         y = layer.input_product()
         h_n = layer.state(h0)
-        relu = nonlinearity == "relu"
         layer.sweep(rnn_forward, w, y, w, layer.bias(2, 3), layer.lengths, relu, h_n)
         return layer.output(y), layer.real(h_n), Rows((layer, y, h0, relu))
 
     def rnn_backward(
         self, gy: Array, gh_n: Array, saved: Saved, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
+        if isinstance(saved, small_rnn.Whole):
+            return small_rnn.backward(gy, gh_n, saved, needs_x)
         if not isinstance(saved, Rows):
             return super().rnn_backward(gy, gh_n, saved, needs_x)
         from .rnn_loops import rnn_backward
@@ -164,8 +171,9 @@ class JitGRU(NumpyGRU):
 
 def _suits(x: Array, weights: list[Any], *others: Array | None) -> bool:
     steps, n, _ = x.shape
-    return (
-        x.dtype == np.float32
-        and steps * n * weights[0][0].shape[0] >= _WORTH_IT
-        and alike(x, weights, *others)
-    )
+    enough = steps * n * weights[0][0].shape[0] >= _WORTH_IT
+    return enough and _compiles(x, weights, *others)
+
+
+def _compiles(x: Array, weights: list[Any], *others: Array | None) -> bool:
+    return x.dtype == np.float32 and alike(x, weights, *others)
