@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import importlib.util
+import signal
 
 import numpy as np
 import pytest
@@ -28,6 +29,13 @@ import nnx
 from nnx.backends import Backend, get_backend, override, unavailable, use_backend
 from nnx.backends import kernels as kernel_mode
 from nnx.backends.numpy import NumpyBackend
+
+
+def pytest_configure() -> None:
+    """A shell's background job ignores Ctrl-C, and so would every test of it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 BACKENDS = [
     "numpy",
