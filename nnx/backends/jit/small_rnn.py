@@ -20,13 +20,12 @@ class Whole(Saved):
 def forward(
     x: Array, h0: Array | None, weights: list[Any], lengths: Array | None, rectified: bool
 ) -> tuple[Array, Array, Saved]:
-    from .microkernel import kernel_address
-    from .small_rnn_loops import forward as run
-
+    loops = _compiled()
     steps, n, features = x.shape
     directions, hidden = len(weights), weights[0][1].shape[1]
-    units = _whole(hidden)
-    rows = _filled(x, _whole(features))  # (T, N, D')
+    units, columns = (-(-count // loops.LANES) * loops.LANES for count in (hidden, features))
+    rows = np.zeros((steps, n, columns), np.float32)
+    rows[..., :features] = x
     if lengths is None:
         lengths = np.full(n, steps)
     else:
@@ -44,16 +43,15 @@ def forward(
     rows = rows.reshape(steps * n, -1)
     z = np.empty((steps * n, units), np.float32)
     y = np.empty((steps, n, directions * hidden), np.float32)
-    run(kernel_address(4), rows, w_ih, w_hh, bias, lengths, rectified, z, h_n, y)
-    return y, h_n[..., :hidden], Whole((rows, features, first, weights, lengths, rectified, y))
+    loops.forward(loops.kernel_address(4), rows, w_ih, w_hh, bias, lengths, rectified, z, h_n, y)
+    saved = Whole((rows, features, first, weights, lengths, rectified, y))
+    return y, h_n[..., :hidden].copy(), saved
 
 
 def backward(
     gy: Array, gh_n: Array, saved: Whole, needs_x: bool
 ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
-    from .microkernel import kernel_address
-    from .small_rnn_loops import backward as run
-
+    loops = _compiled()
     rows, features, h0, weights, lengths, rectified, y = saved
     (steps, n, _), (directions, _, units) = y.shape, h0.shape
     columns, hidden = rows.shape[1], y.shape[2] // directions
@@ -68,33 +66,29 @@ def backward(
     gw_hh = np.empty((directions, units, units), np.float32)
     gb = np.empty((directions, units), np.float32)
     gy = np.require(gy, np.float32, ["C", "W"])  # numba compiles anew for each other kind of array
-    run(
-        kernel_address(4), rows, y, gy, w_ih, w_hh, lengths, rectified, _ONE, h0, before, gz, gh,
-        gx, gw_ih, gw_hh, gb,
+    loops.backward(
+        loops.kernel_address(4), rows, y, gy, w_ih, w_hh, lengths, rectified, _ONE, h0, before, gz,
+        gh, gx, gw_ih, gw_hh, gb,
     )  # fmt: skip
-    gradients = []
-    for s, own in enumerate(weights):
-        b = gb[s, :hidden] if own[2] is not None else None
-        gradients.append((gw_ih[s, :hidden, :features], gw_hh[s, :hidden, :hidden], b, b))
+    # Contiguous, so that an optimizer can take them as vectors.
+    gw_ih, gw_hh = gw_ih[:, :hidden, :features].copy(), gw_hh[:, :hidden, :hidden].copy()
+    biases = gb[:, :hidden].copy() if weights[0][2] is not None else [None] * directions
+    gradients = list(zip(gw_ih, gw_hh, biases, biases, strict=True))
     x_gradient = gx[:, :features].reshape(steps, n, features) if needs_x else None
-    return x_gradient, gh[..., :hidden], gradients
+    return x_gradient, gh[..., :hidden].copy(), gradients
 
 
 _ONE = np.ones(1, np.float32)
 
-
-def _whole(count: int) -> int:
-    """The next multiple of what a register holds."""
-    from .registers import LANES
-
-    return -(-count // LANES) * LANES
+_loops: Any = None
 
 
-def _filled(a: Array, columns: int) -> Array:
-    """(..., D) -> (..., columns), zeros at the end; an array of its own."""
-    full = np.zeros((*a.shape[:-1], columns), np.float32)
-    full[..., : a.shape[-1]] = a
-    return full
+def _compiled() -> Any:
+    """The compiled loops: numba is imported when they are first wanted."""
+    global _loops
+    if _loops is None:
+        from . import small_rnn_loops as _loops
+    return _loops
 
 
 def _state(h: Array | None, directions: int, n: int, hidden: int, units: int) -> Array:

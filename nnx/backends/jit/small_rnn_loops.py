@@ -19,6 +19,7 @@ from numba.extending import register_jitable
 
 from .compiling import compiled
 from .microkernel import ROWS, call
+from .microkernel import kernel_address as kernel_address  # for those who call these
 from .registers import LANES, ONE, SIZE, load, relu, store, tanh, where_positive
 from .sweeps import WIDTH, address, clear, copy, starts
 
