@@ -195,7 +195,7 @@ def recurrent(
     given, g = b.from_numpy(x), b.from_numpy(gy)
     # The products: forward, and twice as much backward.  Bytes: pre-activations, gates and their
     # gradients, each written and read once.
-    gates = {"LSTM": 4, "GRU": 3}[kind] * hidden
+    gates = {"RNN": 1, "LSTM": 4, "GRU": 3}[kind] * hidden
     weights = sum(a.size for name, a in state.items() if name.startswith("weight"))
     rows = layers * directions * steps * batch
 
@@ -211,6 +211,17 @@ def recurrent(
         captured=captured,
         compared=2,
     )
+
+
+@row(
+    "RNN, forward and backward",
+    goal="1.5x cuDNN",
+    full=(3, 32, 64, 128),
+    small=(1, 8, 16, 32),
+    tiny=(1, 2, 3, 4),
+)
+def rnn(b: Backend, layers: int, batch: int, steps: int, hidden: int) -> Case:
+    return recurrent(b, "RNN", layers, batch, steps, hidden, False)
 
 
 @row(
