@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+from numba.extending import register_jitable
+
 from .compiling import compiled
 from .registers import LANES, ONE, SIZE, load, relu, store, tanh, where_positive
 from .sweeps import address, clear, product, share
+
+
+@register_jitable
+def activate(z, b, rectified, units, h):
+    """z and h become f(z + b): a row's step."""
+    if rectified:
+        for j in range(0, units, LANES):
+            value = relu(load(z, j) + load(b, j))
+            store(z, j, value)
+            store(h, j, value)
+    else:
+        for j in range(0, units, LANES):
+            value = tanh(load(z, j) + load(b, j))
+            store(z, j, value)
+            store(h, j, value)
 
 
 @compiled
@@ -26,16 +43,8 @@ def rnn_forward(lo, hi, kernel, z, w, bias, lengths, rectified, h_n):
                 y_m, h_m = y + m * row, h + m * state
                 if t >= lengths[first + m]:
                     clear(y_m, units)
-                elif rectified:
-                    for j in range(0, units, LANES):
-                        value = relu(load(y_m, j) + load(b, j))
-                        store(y_m, j, value)
-                        store(h_m, j, value)
                 else:
-                    for j in range(0, units, LANES):
-                        value = tanh(load(y_m, j) + load(b, j))
-                        store(y_m, j, value)
-                        store(h_m, j, value)
+                    activate(y_m, b, rectified, units, h_m)
 
 
 @compiled

@@ -18,10 +18,10 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from .compiling import compiled
-from .microkernel import ROWS, call
 from .microkernel import kernel_address as kernel_address  # for those who call these
-from .registers import LANES, ONE, SIZE, load, relu, store, tanh, where_positive
-from .sweeps import WIDTH, address, clear, copy, starts
+from .registers import LANES, ONE, SIZE, load, store, where_positive
+from .rnn_loops import activate
+from .sweeps import WIDTH, address, by_panel, clear, copy, earlier, starts
 
 
 @register_jitable
@@ -31,21 +31,15 @@ def product(kernel, rows, inner, columns, a, a_row, a_step, b, b_step, c, onto):
     a, b, c: addresses; a_row, a_step: bytes from row to row and from k to k, so that a may lie
     transposed; b_step: bytes from row to row of b; c is contiguous.
     """
-    c_row = columns * SIZE
-    whole = rows // ROWS
     for start in range(0, columns, WIDTH):
-        vectors = min(WIDTH, columns - start) // LANES
-        right, to = b + start * SIZE, c + start * SIZE
-        for height, first, tiles in ((ROWS, 0, whole), (rows - whole * ROWS, whole * ROWS, 1)):
-            if height > 0 and tiles > 0:
-                call(
-                    kernel, height, vectors,
-                    a + first * a_row, a_row, 0, 0, a_step,
-                    right, 0, 0, b_step,
-                    1, 1, inner,
-                    to + first * c_row, c_row, onto,
-                    tiles, height * a_row, height * c_row,
-                )  # fmt: skip
+        vectors, right, to = (
+            min(WIDTH, columns - start) // LANES,
+            b + start * SIZE,
+            c + start * SIZE,
+        )
+        by_panel(
+            kernel, rows, vectors, inner, a, a_row, a_step, right, b_step, to, columns * SIZE, onto
+        )
 
 
 @compiled
@@ -69,16 +63,8 @@ def forward(kernel, x, w_ih, w_hh, bias, lengths, rectified, z, h_n, y):
                 z_m, h_m = z_t + m * row, h + m * row
                 if t >= lengths[m]:
                     clear(z_m, units)
-                elif rectified:
-                    for j in range(0, units, LANES):
-                        value = relu(load(z_m, j) + load(b, j))
-                        store(z_m, j, value)
-                        store(h_m, j, value)
                 else:
-                    for j in range(0, units, LANES):
-                        value = tanh(load(z_m, j) + load(b, j))
-                        store(z_m, j, value)
-                        store(h_m, j, value)
+                    activate(z_m, b, rectified, units, h_m)
         for r in range(steps * n):
             t, m = divmod(r, n)
             for j in range(hidden):
@@ -122,9 +108,9 @@ def backward(
                 if starts(t, s, lengths[m]):
                     copy(address(h0[s, m]), b_r, units)
                 else:
-                    earlier = t - 1 if s == 0 else t + 1
+                    t_before = earlier(t, s)
                     for j in range(hidden):
-                        before[r, j] = y[earlier, m, s * hidden + j]
+                        before[r, j] = y[t_before, m, s * hidden + j]
             z_t = first + t * n * row
             product(kernel, n, hidden, units, z_t, row, SIZE, address(w_hh[s]), row, h, 1)
         rows = steps * n

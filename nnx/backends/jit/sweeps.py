@@ -82,35 +82,47 @@ def copy(a, to, units):
         store(to, j, load(a, j))
 
 
+@register_jitable
+def by_panel(kernel, rows, vectors, inner, a, a_row, a_step, panel, step, c, c_row, onto):
+    """The columns of a product that `vectors` registers hold.
+
+    a_step, step: bytes from term to term of a sum, in a and in the panel.  The rows are cut into
+    pieces of nearly one height, at most ROWS; equal ones go in one call.
+    """
+    pieces = (rows + ROWS - 1) // ROWS
+    height, longer = rows // pieces, rows % pieces
+    if longer > 0:
+        call(
+            kernel, height + 1, vectors,
+            a, a_row, 0, 0, a_step,
+            panel, 0, 0, step,
+            1, 1, inner,
+            c, c_row, onto,
+            longer, (height + 1) * a_row, (height + 1) * c_row,
+        )  # fmt: skip
+    done = longer * (height + 1)
+    call(
+        kernel, height, vectors,
+        a + done * a_row, a_row, 0, 0, a_step,
+        panel, 0, 0, step,
+        1, 1, inner,
+        c + done * c_row, c_row, onto,
+        pieces - longer, height * a_row, height * c_row,
+    )  # fmt: skip
+
+
 @compiled
 def product(kernel, rows, inner, columns, a, a_row, w, c, c_row, onto):
     """c (rows, columns) = a (rows, inner) w, or added to what stands there if `onto` is 1.
 
     kernel: the product's address; a, w, c: addresses; a_row, c_row: bytes from row to row.
-    The rows are cut into pieces of nearly one height, at most ROWS; equal ones go in one call.
     """
-    pieces = (rows + ROWS - 1) // ROWS
-    height, longer = rows // pieces, rows % pieces
     for start in range(0, columns, WIDTH):
         width = min(WIDTH, columns - start)
         panel, to = w + start * inner * SIZE, c + start * SIZE
-        if longer > 0:
-            call(
-                kernel, height + 1, width // LANES,
-                a, a_row, 0, 0, SIZE,
-                panel, 0, 0, width * SIZE,
-                1, 1, inner,
-                to, c_row, onto,
-                longer, (height + 1) * a_row, (height + 1) * c_row,
-            )  # fmt: skip
-        done = longer * (height + 1)
-        call(
-            kernel, height, width // LANES,
-            a + done * a_row, a_row, 0, 0, SIZE,
-            panel, 0, 0, width * SIZE,
-            1, 1, inner,
-            to + done * c_row, c_row, onto,
-            pieces - longer, height * a_row, height * c_row,
+        by_panel(
+            kernel, rows, width // LANES, inner, a, a_row, SIZE, panel, width * SIZE, to, c_row,
+            onto,
         )  # fmt: skip
 
 
