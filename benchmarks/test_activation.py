@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import nnx
+from benchmarks.compare import THREADS
 
 SHAPE = (256, 1024)
-THREADS = 2
 OPERATIONS = {
     "relu": lambda F, x: F.relu(x),
     "leaky_relu": lambda F, x: F.leaky_relu(x),

@@ -17,14 +17,11 @@ import pytest
 
 import nnx
 from benchmarks.compare import THREADS
+from benchmarks.sets import LIBRARIES, computing_with
 from nnx import nn
-from nnx.backends import Backend, jit_enabled, override
-from nnx.backends.jit import JitBackend
-from nnx.backends.numpy import NumpyBackend
 from nnx.tools.conv_bench import laid_out_as
 
 BATCH = 32
-SETS = ["portable", "numpy", "jit", "torch"]
 LAYERS = {  # what is built from nnx.nn or torch.nn, and the channels and size of its images
     "conv 1-32": (lambda nn: nn.Conv2d(1, 32, 5, padding=2), 1, 28),
     "conv 32-64": (lambda nn: nn.Conv2d(32, 64, 5, padding=2), 32, 14),
@@ -42,7 +39,7 @@ def block(nn: Any, norm: bool = False) -> list[Any]:
     return layers
 
 
-@pytest.fixture(params=SETS)
+@pytest.fixture(params=LIBRARIES)
 def library(request):
     """nn, how an array becomes a tensor, and a gradient one for y; are images channels last?"""
     if request.param == "torch":
@@ -50,10 +47,7 @@ def library(request):
         torch.set_num_threads(THREADS)
         yield torch.nn, torch.tensor, lambda g, y: torch.tensor(g), False
         return
-    if request.param == "jit" and not jit_enabled():
-        pytest.skip("numba is not installed, or NNX_JIT=0")
-    kernels = {"portable": lambda: Backend(np, "numpy"), "numpy": NumpyBackend, "jit": JitBackend}
-    with override(np.ndarray, kernels[request.param]()):
+    with computing_with(request.param):
         last = request.param != "portable"
         yield nn, nnx.Tensor, lambda g, y: laid_out_as(y.data, g), last
 

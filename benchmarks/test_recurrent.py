@@ -8,8 +8,7 @@ use elsewhere, and padded batches; forward, which keeps what backward needs, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,8 @@ import pytest
 
 import nnx
 from benchmarks.compare import THREADS
+from benchmarks.sets import LIBRARIES, computing_with
 from nnx import nn
-from nnx.backends import jit_enabled, kernels, override
-from nnx.backends.numpy import NumpyBackend
 
 # kind, T, N, D, H, options, whether lengths differ
 LAYERS: dict[str, tuple[str, int, int, int, int, dict[str, Any], bool]] = {
@@ -35,26 +33,8 @@ LAYERS: dict[str, tuple[str, int, int, int, int, dict[str, Any], bool]] = {
     "bigru, lengths": ("GRU", 64, 32, 128, 128, {"bidirectional": True}, True),
 }
 CELLS = {"rnn": "RNNCell", "lstm": "LSTMCell", "gru": "GRUCell"}
-LIBRARIES = ["portable", "numpy", "jit", "torch"]
 
 Calls = tuple[Callable[[], Any], Callable[[], Any]]
-
-
-@contextmanager
-def computing_with(library: str) -> Iterator[None]:
-    """nnx computes with these kernels inside a `with` block."""
-    if library == "jit":
-        if not jit_enabled():
-            pytest.skip("numba is not installed, or switched off")
-        from nnx.backends.jit import JitBackend
-
-        chosen: Any = override(np.ndarray, JitBackend())
-    elif library == "numpy":
-        chosen = override(np.ndarray, NumpyBackend())
-    else:
-        chosen = kernels("xp") if library == "portable" else nullcontext()
-    with chosen:
-        yield
 
 
 def tensors(library: str, *arrays: np.ndarray) -> tuple[list[Any], Any]:

@@ -4,27 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sequences import SEQUENCES
 
 # As for the LSTM: another order of additions in a step's product, and a GPU's exponentials.
 RTOL = {"float32": 1e-5, "float64": 1e-14}
 
-# T, N, S, H, lengths.  Up to 128 units the whole sweep is one launch, beyond it launches per step.
-SEQUENCES = {
-    "one of everything": (1, 1, 1, 1, None),
-    "31 units": (4, 2, 1, 31, None),
-    "32 units, both directions": (3, 3, 2, 32, None),
-    "33 units": (3, 2, 1, 33, None),
-    "64 units, both directions": (2, 1, 2, 64, None),
-    "lengths": (5, 4, 1, 6, [5, 1, 3, 4]),
-    "lengths, both directions": (5, 4, 2, 6, [2, 5, 1, 3]),
-    "65 units": (3, 2, 1, 65, None),
-    "97 units, lengths, both directions": (3, 2, 2, 97, [3, 1]),
-    "128 units": (2, 1, 1, 128, None),
-    "129 units": (3, 2, 1, 129, None),
-    "130 units, both directions": (3, 2, 2, 130, None),
-    "130 units, lengths": (4, 3, 1, 130, [1, 4, 2]),
-    "130 units, lengths, both directions": (4, 3, 2, 130, [3, 1, 4]),
-}
 SIZES = [(1, 1), (3, 11), (2, 16), (7, 40), (1, 300)]
 VARIANTS = pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
 
