@@ -32,7 +32,7 @@ def compare(names: list[str], rounds: int, seconds: float) -> None:
     import nnx
     from benchmarks.steps import all_rows
     from nnx.backends import jit_enabled
-    from nnx.tools.timing import interleaved, percentile
+    from nnx.bench.timing import interleaved, percentile
 
     rows = all_rows()
 

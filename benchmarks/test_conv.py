@@ -19,7 +19,7 @@ import nnx
 from benchmarks.compare import THREADS
 from benchmarks.sets import LIBRARIES, computing_with
 from nnx import nn
-from nnx.tools.conv_bench import laid_out_as
+from nnx.bench.conv import laid_out_as
 
 BATCH = 32
 LAYERS = {  # what is built from nnx.nn or torch.nn, and the channels and size of its images

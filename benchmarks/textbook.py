@@ -20,7 +20,7 @@ import nnx
 from benchmarks.cnn import lenet
 from benchmarks.steps import Step, row, step_of
 from nnx import nn, optim
-from nnx.tools import lenet_bench
+from nnx.bench import lenet as lenet_bench
 
 Array = np.ndarray
 

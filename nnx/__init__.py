@@ -36,11 +36,11 @@ if TYPE_CHECKING:
         tools,
         train,
     )
-    from .nn import summary
+    from .nn.summary import summary
     from .random import manual_seed
-    from .tools.capture import capture
     from .tools.parity import parity
     from .train import Trainer
+    from .train.capture import capture
 
 __version__ = "0.1.0"
 
@@ -86,7 +86,7 @@ _ROOMS = frozenset(
 )
 _HOMES = {  # name -> where it lives
     "Trainer": "train",
-    "capture": "tools.capture",
+    "capture": "train.capture",
     "manual_seed": "random",
     "parity": "tools.parity",
     "summary": "nn",

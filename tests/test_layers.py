@@ -18,7 +18,7 @@ ROOMS = [
     ["functional", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots"],
-    ["train", "tools", "debug"],
+    ["train", "tools", "debug", "bench"],
     ["recipes"],
     ["cli", "__main__"],
 ]

@@ -9,6 +9,7 @@ An entry points at the makers of its inputs, not at the inputs: an array lives o
 somebody holds its tensor or some backward keeps it.
 """
 
+from .backward import backward
 from .function import (
     Binary,
     Function,
@@ -18,7 +19,6 @@ from .function import (
     is_grad_enabled,
     no_grad,
 )
-from .walk import backward
 
 __all__ = [
     "Binary",

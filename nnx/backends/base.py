@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from .indices import Indices
 from .portable import PortableKernels
-from .saved import Saved
+from .portable.indices import Indices
+from .portable.saved import Saved
 
 __all__ = ["Array", "Backend", "Saved", "dtype_name"]
 

@@ -16,10 +16,10 @@ import cupy
 import numpy as np
 
 from .base import Array
-from .cublas import WORKSPACE_BYTES, Products, load_library
 from .cuda import CudaBackend
-from .launcher import Kernel, Modules
-from .sources import read_source
+from .cuda.cublas import WORKSPACE_BYTES, Products, load_library
+from .cuda.launcher import Kernel, Modules
+from .cuda.sources import read_source
 
 
 def no_gpu() -> str | None:

@@ -35,8 +35,8 @@ def conv(batch_size: int, repeats: int, out: str | None) -> None:
     the time of a training step goes in the textbook's style, in nnx, and in PyTorch if installed.
     Every way's results are held to the others' before anything is timed.
     """
-    from ..tools.conv_bench import LAYERS, time_layer
-    from ..tools.lenet_bench import ROWS, time_networks
+    from ..bench.conv import LAYERS, time_layer
+    from ..bench.lenet import ROWS, time_networks
 
     if out is not None and not available():
         raise click.ClickException("pictures need matplotlib: pip install 'nnx-array[plot]'")

@@ -3,15 +3,15 @@
     train, test = nnx.datasets.load_digits()
     train.images, train.labels          # NumPy arrays
 
-Where files are looked for, and in which order, is told in `nnx.datasets.lookup`.
+Where files are looked for, and in which order, is told in `nnx.datasets.download`.
 """
 
+from .download import DataNotFoundError, cache_folder
 from .idx import read_idx, write_idx
 from .images import load_digits, load_mnist
-from .kinds import DataError, Images, Texts, TradingDays, TrainTest, Windows
-from .lookup import DataNotFoundError, cache_folder
+from .reviews import load_imdb
 from .series import curve, load_csi300, load_curve
-from .text import load_imdb
+from .types import DataError, Images, Texts, TradingDays, TrainTest, Windows
 
 __all__ = [
     "DataError",

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .kinds import DataError
+from .types import DataError
 
 Array = Any
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .download import DataFile, locate
 from .idx import read_idx
-from .kinds import DataError, Images, TrainTest
-from .lookup import DataFile, locate
+from .types import DataError, Images, TrainTest
 
 _DIGITS = Path(__file__).parent / "digits"
 
@@ -65,7 +65,7 @@ def load_mnist() -> TrainTest[Images]:
     recognition", Proceedings of the IEEE 86, 1998.  The two parts are the published ones.
 
     The four IDX files are looked for in NNX_DATA and the user's cache, gzipped or not, and
-    downloaded from a public mirror where they are in neither (see `nnx.datasets.lookup`).
+    downloaded from a public mirror where they are in neither (see `nnx.datasets.download`).
 
     Raises:
         DataNotFoundError: a file is nowhere and cannot be downloaded; what to put where.

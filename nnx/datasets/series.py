@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..random import Generator
+from .download import DataFile, locate
 from .idx import read_bytes
-from .kinds import DataError, TradingDays, TrainTest, Windows
-from .lookup import DataFile, locate
+from .types import DataError, TradingDays, TrainTest, Windows
 
 Array = Any
 

@@ -6,9 +6,9 @@
 Reading a file from elsewhere builds numbers, texts, lists and arrays, and runs nothing.
 """
 
+from .atomic import replacing, write_text
 from .state import load_state, save_state
 from .tensors import CorruptFile, load, save
-from .whole import replacing, write_text
 
 __all__ = [
     "CorruptFile",

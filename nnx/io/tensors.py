@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backends import Array, backend_of
 from ..tensor import Tensor
-from .whole import replacing
+from .atomic import replacing
 
 KEY = "nnx"  # the entry of the header's metadata that holds our JSON
 

@@ -7,7 +7,8 @@ print(accuracy.show(accuracy.compute()))        # 97.78%
 """
 
 from .classification import Accuracy, BinaryAccuracy, TopK
-from .metric import Deferred, Mean, Metric, get
+from .metric import Deferred, Mean, Metric
+from .registry import get
 from .regression import MAE, MSE, R2
 
 __all__ = [

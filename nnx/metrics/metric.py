@@ -159,24 +159,3 @@ def exact_sum(values: list[float]) -> float:
         return math.fsum(values)
     except (ValueError, OverflowError):
         return sum(values)
-
-
-def get(metric: str | Metric) -> Metric:
-    """A metric by its name: accuracy, binary_accuracy, top<k> (top5), mse, mae, r2."""
-    from .classification import Accuracy, BinaryAccuracy, TopK
-    from .regression import MAE, MSE, R2
-
-    if isinstance(metric, Metric):
-        return metric
-    kinds: dict[str, type[Metric]] = {
-        "accuracy": Accuracy,
-        "binary_accuracy": BinaryAccuracy,
-        "mse": MSE,
-        "mae": MAE,
-        "r2": R2,
-    }
-    if metric in kinds:
-        return kinds[metric]()
-    if metric.startswith("top") and metric[3:].isdecimal():
-        return TopK(int(metric[3:]))
-    raise ValueError(f"there is no metric {metric!r}; there are {', '.join(kinds)} and top<k>")

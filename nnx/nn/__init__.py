@@ -44,7 +44,6 @@ from .loss import (
 )
 from .module import Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm
-from .overview import summary
 from .pooling import (
     AdaptiveAvgPool2d,
     AdaptiveMaxPool2d,
@@ -54,7 +53,8 @@ from .pooling import (
     MaxPool2d,
 )
 from .recurrent import GRU, LSTM, RNN
-from .truncated import truncated
+from .summary import summary
+from .truncated_bptt import truncated
 
 __all__ = [
     "CELU",

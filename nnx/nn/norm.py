@@ -98,7 +98,7 @@ class BatchNorm2d(_BatchNorm):
     """Normalise every channel of images (N, C, H, W) over the batch (Ioffe and Szegedy 2015).
 
     In training with the batch's own mean and variance, which also move the running ones; in
-    evaluation with the running ones.  The formula and its gradients: `nnx.ops.normalization`.
+    evaluation with the running ones.  The formula and its gradients: `nnx.ops.norm`.
 
     Args:
         momentum: how much a new batch weighs in the running statistics, as in PyTorch (the

@@ -61,8 +61,7 @@ from .linear import linear, linear_relu, matmul
 from .loss import cross_entropy, nll_loss
 from .lstm import lstm, lstm_cell
 from .margin_loss import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
-from .norm import norm
-from .normalization import batch_norm, batch_norm_inference, group_norm, layer_norm
+from .norm import batch_norm, batch_norm_inference, group_norm, layer_norm
 from .padding import pad, pad_border
 from .pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from .probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
@@ -89,6 +88,7 @@ from .shape import (
     unstack,
 )
 from .softmax import log_softmax, softmax
+from .vector_norm import norm
 
 __all__ = [
     "abs",

@@ -1,70 +1,243 @@
-"""Norms of vectors."""
+"""Normalisation: mean 0 and variance 1 over the batch, over a sample, or over a group."""
 
 from __future__ import annotations
 
 import math
 
+from ..autograd import Function
 from ..backends import Array
 from ..tensor import Tensor
-from ._broadcast import Axis
-from .reduce import Reduction
 
 
-class Norm(Reduction):
-    """y = (sum |x|^p)^(1/p):  dx = g sign(x) (|x| / y)^(p-1), and 0 where x = 0.
+class BatchNorm(Function):
+    """x̂ = (x - μ) / √(σ² + ε),  y = γ x̂ + β, for every channel (Ioffe, Szegedy 2015; Xu 6.5-6.8).
 
-    For p = 2 that is g x / y.  For p = ∞, y = max |x|, and p = -∞, y = min |x|, the gradient is
-    shared evenly among the x with |x| = y.  For p = 0, y counts what is not zero, and dx = 0.
+    μ and σ² = mean((x - μ)²) are taken over the m = N H W values that a channel has in the batch.
+
+    Backward (Xu 6.15-6.23).  With G = dL/dy, sums over those m values, and r = 1/√(σ² + ε):
+
+        dL/dγ = Σ G x̂        dL/dβ = Σ G        g = dL/dx̂ = γ G
+
+    x acts on the loss through x̂ directly, through μ and through σ².  Since dx̂/dμ = -r and
+    dx̂/dσ² = -x̂ r²/2,
+
+        dL/dμ  = -r Σ g                      (σ² does not add to it: dσ²/dμ = -2 mean(x - μ) = 0)
+        dL/dσ² = -r²/2 Σ g x̂
+        dL/dx  = r g + dL/dμ / m + dL/dσ² 2 (x - μ)/m        where (x - μ) = x̂ / r
+               = r (g - mean(g) - x̂ mean(g x̂))
+
+    r stands there once.  (In the sums, dL/dx is g with its mean and its part along x̂ taken away:
+    directions in which normalisation hides any change of x.)
     """
 
-    floats_only = True
+    def __init__(self, eps: float) -> None:
+        self.eps = eps
 
-    def __init__(self, p: float, axis: Axis, keepdims: bool) -> None:
-        super().__init__(axis, keepdims)
-        self.p = p
-
-    def forward(self, x: Array) -> Array:
-        xp, p = self.backend.xp, self.p
-        over = {"axis": self.over(x), "keepdims": self.keepdims}
-        if p == 2:
-            y = xp.sqrt(xp.sum(x * x, **over))
-        elif p == math.inf:
-            y = xp.max(xp.abs(x), **over)
-        elif p == -math.inf:
-            y = xp.min(xp.abs(x), **over)
-        elif p == 0:
-            y = xp.sum(xp.astype(x != 0, x.dtype), **over)
-        elif p == 1:
-            y = xp.sum(xp.abs(x), **over)
-        else:
-            y = xp.sum(xp.abs(x) ** p, **over) ** (1 / p)
-        if self.needs[0]:
-            self.x, self.y = x, y
+    def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
+        y, self.mean, self.variance, saved = self.backend.batch_norm(x, weight, bias, self.eps)
+        if True in self.needs:
+            self.saved = saved
         return y
 
-    def backward(self, g: Array) -> Array:
-        xp, p, x = self.backend.xp, self.p, self.x
-        g, y = self.full(g), self.full(self.y)
-        if p == 0:
-            return xp.zeros_like(x)
-        if p == 1:
-            return g * xp.sign(x)
-        if math.isinf(p):
-            hit = xp.astype(xp.abs(x) == y, x.dtype)
-            return xp.sign(x) * hit * (g / xp.sum(hit, axis=self.axes, keepdims=True))
-        y = xp.where(y == 0, xp.ones_like(y), y)
-        if p == 2:
-            return x * (g / y)
-        size = xp.abs(x)
-        share = (xp.where(size == 0, xp.ones_like(size), size) / y) ** (p - 1)
-        return g * xp.sign(x) * share
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        return self.backend.batch_norm_backward(g, self.saved, self.needs)
 
 
-def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The vector norm (sum |x|^ord)^(1/ord) over `axis`; over all axes of a matrix and for
-    ord = 2 that is the Frobenius norm.
+class BatchNormInference(Function):
+    """y = γ (x - μ) / √(σ² + ε) + β with μ and σ² given (Xu 6.13): an affine map of each channel.
 
-    `ord` is any number; inf and -inf give the largest and smallest |x|, 0 counts what is not 0.
-    The gradient where the norm is 0 is 0, as in PyTorch.
+    Backward.  With r = 1/√(σ² + ε):  dL/dx = γ r G,  dL/dγ = Σ G (x - μ) r,  dL/dβ = Σ G.
     """
-    return Norm(ord, axis, keepdims)(x)
+
+    def __init__(self, mean: Array, variance: Array, eps: float) -> None:
+        self.mean, self.variance, self.eps = mean, variance, eps
+
+    def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
+        xp = self.backend.xp
+        self.channels = (-1, *[1] * (x.ndim - 2))
+        self.inverse = 1 / xp.sqrt(self.variance + self.eps)
+        scale = self.inverse if weight is None else self.inverse * weight
+        shift = -self.mean * scale if bias is None else bias - self.mean * scale
+        if self.needs[0]:
+            self.scale = scale
+        if self.needs[1]:
+            self.x = x
+        return x * xp.reshape(scale, self.channels) + xp.reshape(shift, self.channels)
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        xp = self.backend.xp
+        gx = gw = gb = None
+        axes = (0, *range(2, g.ndim))
+        if self.needs[0]:
+            gx = g * xp.reshape(self.scale, self.channels)
+        if self.needs[1]:
+            centred = self.x - xp.reshape(self.mean, self.channels)
+            gw = xp.sum(g * centred, axis=axes) * self.inverse
+        if self.needs[2]:
+            gb = xp.sum(g, axis=axes)
+        return gx, gw, gb
+
+
+class LayerNorm(Function):
+    """`BatchNorm`'s formula over the features of each sample (Ba, Kiros and Hinton 2016).
+
+    The last axes are one row of D features; μ and σ² are a row's own, so m = D there, while γ and β
+    have one value per feature, and their gradients are sums over the rows.
+    """
+
+    def __init__(self, features: int, eps: float) -> None:
+        self.features, self.eps = features, eps
+
+    def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
+        xp, d = self.backend.xp, self.features
+        self.shapes = [None if a is None else a.shape for a in (x, weight, bias)]
+        rows = math.prod(x.shape) // d
+        flat = [None if a is None else xp.reshape(a, (d,)) for a in (weight, bias)]
+        y, saved = self.backend.layer_norm(xp.reshape(x, (rows, d)), flat[0], flat[1], self.eps)
+        if True in self.needs:
+            self.saved = saved
+        return xp.reshape(y, x.shape)
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        xp, d = self.backend.xp, self.features
+        g = xp.reshape(g, (math.prod(g.shape) // d, d))
+        gradients = self.backend.layer_norm_backward(g, self.saved, self.needs)
+        return tuple(
+            None if a is None else xp.reshape(a, shape)
+            for a, shape in zip(gradients, self.shapes, strict=True)
+        )
+
+
+class GroupNorm(Function):
+    """`BatchNorm`'s formula over groups of channels of each sample (Wu and He 2018).
+
+    μ and σ² are taken over the C/groups channels of a group and all its pixels, m of them; γ and β
+    belong to channels, and their gradients are sums over samples and pixels.
+    """
+
+    def __init__(self, groups: int, eps: float) -> None:
+        self.groups, self.eps = groups, eps
+
+    def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
+        y, saved = self.backend.group_norm(x, weight, bias, self.groups, self.eps)
+        if True in self.needs:
+            self.saved = saved
+        return y
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        return self.backend.group_norm_backward(g, self.saved, self.needs)
+
+
+def batch_norm(
+    x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> tuple[Tensor, Array, Array]:
+    """Normalise every channel over the batch and its pixels, as in training.
+
+    x (N, C) or (N, C, ...), weight γ and bias β (C,) or None -> y like x, and the batch's mean and
+    *biased* variance, (C,), as arrays: what a module needs for its running statistics.
+
+    Raises:
+        ValueError: no channel axis; weight or bias not (C,); fewer than two values per channel,
+            which have no variance.
+        TypeError: dtypes that differ.
+    """
+    _check("batch_norm", x, weight, bias)
+    values = x.size // max(1, x.shape[1])
+    if values < 2:
+        raise ValueError(
+            f"batch_norm: a channel needs at least 2 values to be normalised, has {values}; "
+            f"x has shape {x.shape}"
+        )
+    function = BatchNorm(eps)
+    y = function(x, weight, bias)
+    return y, function.mean, function.variance
+
+
+def batch_norm_inference(
+    x: Tensor,
+    mean: Array,
+    variance: Array,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise every channel with given statistics, arrays (C,), as in evaluation (Xu 6.13).
+
+    x (N, C) or (N, C, ...) -> the same shape.  Raises as `batch_norm` does.
+    """
+    _check("batch_norm_inference", x, weight, bias)
+    if tuple(mean.shape) != (x.shape[1],) or tuple(variance.shape) != (x.shape[1],):
+        raise ValueError(
+            f"batch_norm_inference: mean and variance must have shape ({x.shape[1]},), one per "
+            f"channel; mean {tuple(mean.shape)}, variance {tuple(variance.shape)}, "
+            f"x has shape {x.shape}"
+        )
+    return BatchNormInference(mean, variance, eps)(x, weight, bias)
+
+
+def layer_norm(
+    x: Tensor,
+    normalized_shape: int | tuple[int, ...],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each sample over its last axes.
+
+    x (..., *normalized_shape), weight and bias of shape normalized_shape or None -> like x.
+
+    Raises:
+        ValueError: shapes that do not fit.
+    """
+    wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    features = math.prod(wanted)
+    if features < 1 or not wanted or x.shape[-len(wanted) :] != wanted:
+        raise ValueError(
+            f"layer_norm: the last axes of x must be {wanted}, and not empty; x has shape {x.shape}"
+        )
+    for name, a in (("weight", weight), ("bias", bias)):
+        if a is not None and a.shape != wanted:
+            raise ValueError(
+                f"layer_norm: {name} must have shape {wanted}; it has {a.shape}, x {x.shape}"
+            )
+    return LayerNorm(features, eps)(x, weight, bias)
+
+
+def group_norm(
+    x: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise each sample's channels in groups, over the group and its pixels.
+
+    x (N, C) or (N, C, ...), weight and bias (C,) or None -> like x.
+
+    Raises:
+        ValueError: channels that do not split into num_groups, shapes that do not fit.
+    """
+    _check("group_norm", x, weight, bias)
+    if num_groups < 1 or x.shape[1] % num_groups:
+        raise ValueError(
+            f"group_norm: the {x.shape[1]} channels must split into num_groups = {num_groups}; "
+            f"x has shape {x.shape}"
+        )
+    return GroupNorm(num_groups, eps)(x, weight, bias)
+
+
+def _check(name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
+    if x.ndim < 2:
+        raise ValueError(f"{name}: x must be (N, C) or (N, C, ...); x has shape {x.shape}")
+    for label, a in (("weight", weight), ("bias", bias)):
+        if a is None:
+            continue
+        if a.shape != (x.shape[1],):
+            raise ValueError(
+                f"{name}: {label} must have shape ({x.shape[1]},), one per channel; "
+                f"it has {a.shape}, x {x.shape}"
+            )
+        if a.dtype != x.dtype:
+            raise TypeError(
+                f"{name}: x and {label} must have one dtype; x is {x.dtype}, {label} {a.dtype}"
+            )

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from ..backends import Backend, rules
+from ..backends import Backend
+from ..backends.portable import optim_rules as rules
 from ..tensor import Tensor
 from .optimizer import Arrays, Group, Optimizer, State, zeros_like
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ..backends import Backend, backend_of, rules
+from ..backends import Backend, backend_of
+from ..backends.portable import optim_rules as rules
 from ..tensor import Tensor
 from .optimizer import Arrays, Group, Optimizer, State, zeros_like
 

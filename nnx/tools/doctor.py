@@ -183,14 +183,14 @@ def _device() -> Iterator[Finding]:
 
 
 def _kernels() -> Iterator[Finding]:
-    from ..backends.sources import kernel_folder
+    from ..backends.cuda.sources import kernel_folder
 
     files = sorted(kernel_folder().glob("*.cu"))
     if unavailable("cupy") is not None:
         yield Finding("CUDA kernels", OK, f"{len(files)} files found; compiled where a GPU answers")
         return
+    from ..backends.cuda.launcher import REGISTRY
     from ..backends.cupy import CupyBackend
-    from ..backends.launcher import REGISTRY
 
     started, modules, count = time.perf_counter(), CupyBackend().modules, 0
     for kernel in REGISTRY.values():

@@ -20,9 +20,9 @@ from ..nn import Module
 from ..optim import Optimizer
 from ..random import default_generator
 from ..tensor import Tensor
-from ..tools.capture import Captured, capture
 from .batches import Batch, batches_of, slices_of
 from .callbacks import Callback
+from .capture import Captured, capture
 from .checkpoint import restore, state_of
 from .history import History, Row
 from .interrupt import Interrupted, Interrupts

@@ -5,8 +5,9 @@ import inspect
 import numpy as np
 import pytest
 
-from nnx.backends import Backend, rules
+from nnx.backends import Backend
 from nnx.backends.portable import OptimKernels
+from nnx.backends.portable import optim_rules as rules
 
 SHAPES = [(130, 200), (40,), (), (0, 3), (20000,)]
 LAYOUTS = ["contiguous", "transposed", "strided"]

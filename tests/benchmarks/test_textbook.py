@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import textbook
-from nnx.tools import lenet_bench
+from nnx.bench import lenet as lenet_bench
 
 
 def test_losses_and_gradients_are_those_of_nnx():

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 import nnx
+from nnx.bench import conv as conv_bench
 from nnx.cli.main import run
 from nnx.datasets import load_digits
 from nnx.io import load_state
 from nnx.recipes import NAMES, Run, train
-from nnx.tools import conv_bench
 
 ROOT = Path(__file__).parent.parent.parent
 LAST = re.compile(r"test accuracy \d+\.\d\d%")
@@ -265,7 +265,7 @@ def test_bench_conv(nnx_, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     small = [layer._replace(size=6, filters=4) for layer in conv_bench.LAYERS]
     monkeypatch.setattr(conv_bench, "LAYERS", small)
-    monkeypatch.setattr("nnx.tools.lenet_bench.find_spec", lambda name: None)  # without PyTorch
+    monkeypatch.setattr("nnx.bench.lenet.find_spec", lambda name: None)  # without PyTorch
     code, out, err = nnx_(
         "bench", "conv", "--batch-size", "2", "--repeats", "1", "--out", "layers.png"
     )

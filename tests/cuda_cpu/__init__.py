@@ -1,6 +1,6 @@
 """Runs the project's CUDA kernels on the CPU, unmodified, and checks what they do to memory.
 
-`CpuFactory` takes the place of `cupy.RawModule` behind `nnx.backends.launcher`: it compiles a
+`CpuFactory` takes the place of `cupy.RawModule` behind `nnx.backends.cuda.launcher`: it compiles a
 `.cu` file with g++ and runs its kernels on NumPy arrays.  There are two ways to compile:
 
 - `check`: every load and store is watched.  A `KernelFault` tells of an access out of bounds, a

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from nnx.backends.kernel import MOST_LISTED, TYPES, Argument
-from nnx.backends.launcher import PassedList
+from nnx.backends.cuda.kernel import MOST_LISTED, TYPES, Argument
+from nnx.backends.cuda.launcher import PassedList
 
 WRITABLE, STARTS_UNINITIALISED, MUST_BE_WRITTEN = 1, 2, 4
 

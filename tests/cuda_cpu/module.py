@@ -13,8 +13,8 @@ import numpy as np
 
 from cuda_cpu import marshal
 from cuda_cpu.build import MOST_SHARED, Library, build, launch_bounds
-from nnx.backends.kernel import Argument, Kernel
-from nnx.backends.sources import read_source
+from nnx.backends.cuda.kernel import Argument, Kernel
+from nnx.backends.cuda.sources import read_source
 
 
 class KernelFault(AssertionError):
@@ -23,7 +23,7 @@ class KernelFault(AssertionError):
 
 @dataclass
 class CpuFactory:
-    """Compiles kernels with g++, for `nnx.backends.launcher.Modules`.
+    """Compiles kernels with g++, for `nnx.backends.cuda.launcher.Modules`.
 
     `order` and `seed` may be changed between launches.  A launch that makes more than `patience`
     accesses (where they are watched), or waits as often, is taken not to end.

@@ -12,7 +12,7 @@ import numpy as np
 from cuda_cpu.module import CpuFactory
 from nnx.backends import Backend, Saved, override
 from nnx.backends.cuda import CudaBackend
-from nnx.backends.launcher import Factory, Function, Kernel, Modules
+from nnx.backends.cuda.launcher import Factory, Function, Kernel, Modules
 
 DEVICES = ("check", "fast", "gpu")
 LAYOUTS = ("contiguous", "strided", "offset")

@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from nnx.datasets import images, lookup, text
+from nnx.datasets import download as lookup
+from nnx.datasets import images
+from nnx.datasets import reviews as text
 
 
 @pytest.fixture

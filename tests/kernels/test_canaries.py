@@ -11,7 +11,7 @@ import pytest
 from cuda_cpu.available import skip_or_fail
 from cuda_cpu.build import kernel_names
 
-from nnx.backends.launcher import Kernel, Modules, Plan, ceil_div, launch, per_element
+from nnx.backends.cuda.launcher import Kernel, Modules, Plan, ceil_div, launch, per_element
 
 FOLDER = Path(cuda_cpu.__file__).parent
 READ = {name: (FOLDER / name).read_text() for name in ("faults.cu", "correct.cu")}

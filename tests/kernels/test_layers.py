@@ -11,7 +11,7 @@ import nnx
 from nnx import nn, optim
 from nnx.backends import override
 from nnx.backends.cuda import CudaBackend
-from nnx.backends.launcher import Modules
+from nnx.backends.cuda.launcher import Modules
 from nnx.backends.numpy import NumpyBackend
 
 # Sums in another order, and products of GPU libraries; relative to each array's largest value.

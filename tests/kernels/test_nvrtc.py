@@ -8,8 +8,8 @@ from cuda_cpu.available import skip_or_fail
 from cuda_cpu.build import launch_bounds
 
 import nnx.backends.cuda  # noqa: F401  (fills the registry)
-from nnx.backends.launcher import REGISTRY
-from nnx.backends.sources import kernel_folder, read_source
+from nnx.backends.cuda.launcher import REGISTRY
+from nnx.backends.cuda.sources import kernel_folder, read_source
 
 ARCHITECTURES = (75, 80, 90)  # Turing, Ampere, Hopper
 

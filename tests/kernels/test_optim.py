@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnx.backends import rules
+from nnx.backends.portable import optim_rules as rules
 
 # Both round each operation, in the same order; a GPU may fuse a product with a sum, and the
 # roots and quotients that follow carry such a last bit on.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nnx.backends.cuda.launcher import Plan, launch
 from nnx.backends.cuda.random import PHILOX, per_four
-from nnx.backends.launcher import Plan, launch
 
 KEY = (0x12345678, 0xFFFFFFFF)
 SIZES = [1, 3, 4, 5, 31, 32, 33, 1023, 1025]

@@ -10,8 +10,8 @@ import pytest
 from cuda_cpu.build import kernel_names, launch_bounds, strip_comments
 
 import nnx.backends.cuda  # noqa: F401  (fills the registry)
-from nnx.backends.launcher import REGISTRY
-from nnx.backends.sources import kernel_folder, read_source
+from nnx.backends.cuda.launcher import REGISTRY
+from nnx.backends.cuda.sources import kernel_folder, read_source
 
 SOURCES = sorted(path.name for path in kernel_folder().glob("*.cu"))
 HERE = Path(__file__).parent

@@ -10,8 +10,8 @@ import nnx
 from nnx import nn, optim
 from nnx.backends import Backend, override
 from nnx.data import DataLoader
-from nnx.tools.capture import CaptureError
 from nnx.train import Trainer
+from nnx.train.capture import CaptureError
 
 N = 50  # examples in batches of 8: the last one is smaller
 

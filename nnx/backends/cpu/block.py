@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..portable.block import BlockKernels, Norm, Pool
+from ..portable.saved import Saved
 from ..portable.windows import Padding, Pair
-from ..saved import Saved
 from .conv import Lowered, NumpyConv, channels_first, channels_last, convolve, transposed
 from .depthwise import is_depthwise
 

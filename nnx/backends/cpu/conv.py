@@ -22,8 +22,8 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ..portable.conv import ConvKernels
+from ..portable.saved import Saved
 from ..portable.windows import Padding, Pair, window_counts
-from ..saved import Saved
 from . import depthwise
 
 Array = Any

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..portable.saved import Saved
 from ..portable.windows import Padding, Pair, window_counts
-from ..saved import Saved
 
 Array = Any
 

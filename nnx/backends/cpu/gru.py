@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..portable.gru import GRUKernels
-from ..saved import Saved
+from ..portable.saved import Saved
 from .memory import empty_like
 from .recurrent import (
     Array,

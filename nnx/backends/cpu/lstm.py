@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..portable.lstm import LSTMKernels
-from ..saved import Saved
+from ..portable.saved import Saved
 from .memory import empty_like
 from .recurrent import (
     Array,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..portable.norm import NormKernels
-from ..saved import Saved
+from ..portable.saved import Saved
 from .block import pooled_statistics
 from .layout import empty_like, flat, numbers
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from ..saved import Saved
+from ..portable.saved import Saved
 from .memory import empty
 
 Array = Any

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..portable.rnn import RNNKernels
-from ..saved import Saved
+from ..portable.saved import Saved
 from .memory import empty_like
 from .recurrent import (
     Array,

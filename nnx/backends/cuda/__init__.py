@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..base import Backend
-from ..launcher import Modules
 from .conv import CudaConv
 from .dense import CudaDense
 from .embedding import CudaEmbedding
 from .gru import CudaGRU
+from .launcher import Modules
 from .loss import CudaLoss
 from .lstm import CudaLSTM
 from .norm import CudaNorm

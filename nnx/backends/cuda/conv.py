@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, launch, register
 from ..portable.conv import ConvKernels
+from ..portable.saved import Saved
 from ..portable.windows import Padding, Pair, window_counts
-from ..saved import Saved
+from .launcher import REALS, Kernel, Modules, launch, register
 from .planes import by_plane
 
 Array = Any

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, launch, per_element, register
 from ..portable.dense import DenseKernels
+from .launcher import REALS, Kernel, Modules, launch, per_element, register
 
 Array = Any
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, per_element, register
 from ..portable.embedding import EmbeddingKernels
+from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, per_element, register
 
 Array = Any
 

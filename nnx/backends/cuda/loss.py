@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from ..portable.loss import LossKernels
+from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 
 Array = Any
 

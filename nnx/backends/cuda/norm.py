@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from ..portable.norm import NormKernels
-from ..saved import Saved
+from ..portable.saved import Saved
+from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from .planes import THREADS, by_plane, threads_across
 
 Array = Any

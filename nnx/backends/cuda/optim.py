@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..kernel import MOST_LISTED
-from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from ..portable.optim import OptimKernels
+from .kernel import MOST_LISTED
+from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 
 if TYPE_CHECKING:
-    from .. import rules
+    from ..portable import optim_rules as rules
 
 Array = Any
 Arrays = list[Any]

@@ -7,7 +7,7 @@ than the grid has threads for it.
 
 from __future__ import annotations
 
-from ..launcher import Plan, ceil_div
+from .launcher import Plan, ceil_div
 
 THREADS = 256
 

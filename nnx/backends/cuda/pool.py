@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, ceil_div, launch, register
 from ..portable.pool import PoolKernels
 from ..portable.windows import Padding, Pair, window_counts
+from .launcher import REALS, Kernel, Modules, ceil_div, launch, register
 from .planes import by_plane
 
 Array = Any

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from ..portable.random import RandomKernels
+from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 
 Array = Any
 

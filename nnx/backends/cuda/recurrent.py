@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..launcher import REALS, Kernel, Modules, Plan, ceil_div, launch
+from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch
 
 Array = Any
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..launcher import Kernel, Modules, launch, register
 from ..portable.recurrent import previous
 from ..portable.rnn import RNNKernels
-from ..saved import Saved
+from ..portable.saved import Saved
+from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
     MOST_UNITS,
     STEP,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..numpy import NumpyBackend
 from .activation import JitActivation
-from .block import JitBlock
+from .convolution.block import JitBlock
 from .dense import JitDense, JitLoss
 from .embedding import JitEmbedding
 from .norm import JitNorm

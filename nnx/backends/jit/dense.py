@@ -8,7 +8,8 @@ import numpy as np
 
 from ..cpu.dense import NumpyDense
 from ..cpu.loss import NumpyLoss, all_inside
-from . import activation, threads
+from . import activation
+from .codegen import threads
 
 Array = Any
 

@@ -5,7 +5,7 @@ See `philox.py` for why it stands apart.
 
 from __future__ import annotations
 
-from .compiling import compiled
+from .codegen.compiling import compiled
 
 
 @compiled

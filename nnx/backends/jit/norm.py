@@ -1,7 +1,7 @@
 """Normalisation compiled by numba: one pass for the statistics, one for the result.
 
 Kept for backward is x itself, with the statistics: x̂ is never written out.  From G = dL/dy, the
-formula of `nnx.ops.normalization` becomes, with x̂ = (x - μ) r, S = Σ G and Q = Σ G (x - μ) over
+formula of `nnx.ops.norm` becomes, with x̂ = (x - μ) r, S = Σ G and Q = Σ G (x - μ) over
 the m numbers that share μ and r,
 
     dL/dγ = r Q,  dL/dβ = S,  dL/dx = A G + B (x - μ) + D
@@ -20,8 +20,8 @@ import numpy as np
 from ..cpu.block import pooled_statistics
 from ..cpu.layout import empty_like, flat, numbers
 from ..cpu.norm import NumpyNorm
-from ..saved import Saved
-from . import threads
+from ..portable.saved import Saved
+from .codegen import threads
 from .pool import WORTH, suits
 
 Array = Any

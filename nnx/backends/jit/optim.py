@@ -14,7 +14,7 @@ import numpy as np
 from ..cpu.optim import NumpyOptim
 
 if TYPE_CHECKING:
-    from .. import rules
+    from ..portable import optim_rules as rules
 
 Array = Any
 Arrays = list[Any]

@@ -10,7 +10,7 @@ import numpy as np
 from numba import uint32, uint64
 
 from ..portable.random import KEY_STEPS, MULTIPLIERS, ROUNDS
-from .compiling import compiled
+from .codegen.compiling import compiled
 
 M0, M1 = MULTIPLIERS
 STEP0, STEP1 = KEY_STEPS

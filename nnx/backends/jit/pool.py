@@ -11,7 +11,7 @@ from ..cpu.layout import empty_like, flat, numbers, parts_of
 from ..cpu.pool import NumpyPool
 from ..portable.pool import pixels_counted
 from ..portable.windows import Padding, Pair, window_counts
-from . import threads
+from .codegen import threads
 
 Array = Any
 

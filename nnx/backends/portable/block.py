@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..saved import Saved
 from .conv import ConvKernels
 from .dense import DenseKernels
 from .norm import NormKernels
 from .pool import PoolKernels
+from .saved import Saved
 from .windows import Padding, Pair
 
 Array = Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..saved import Saved
+from .saved import Saved
 from .windows import Padding, Pair, padded, taps, window_counts
 
 Array = Any

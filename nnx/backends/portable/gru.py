@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..saved import Saved
 from .recurrent import (
     Array,
     final,
@@ -18,6 +17,7 @@ from .recurrent import (
     stacked,
     sweep,
 )
+from .saved import Saved
 
 
 class GRUKernels:

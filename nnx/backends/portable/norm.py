@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..saved import Saved
+from .saved import Saved
 
 Array = Any
 
 
 class NormKernels:
-    """The derivations are in `nnx.ops.normalization`.
+    """The derivations are in `nnx.ops.norm`.
 
     All have one shape: x̂ = (x - μ) / √(σ² + ε) with mean μ and biased variance σ² over some
     axes, y = γ x̂ + β, and the backward of `_normalized_backward`.

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .. import rules
+    from . import optim_rules as rules
 
 Array = Any
 Arrays = list[Any]

@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("numba")
 
-from nnx.backends.jit import JitBackend, threads
+from nnx.backends.jit import JitBackend
+from nnx.backends.jit.codegen import threads
 
 NONE = ((0, 0), (0, 0))
 WINDOW = ((3, 3), (2, 2), ((1, 1), (1, 1)))

@@ -1,0 +1,176 @@
+"""Convolution compiled by numba: products in registers, straight from the padded image.
+
+The loops are in `conv_loops.py`, the product in `microkernel.py`; both are imported, and numba with
+them, when a convolution is first computed.  This file lays out the weights and divides the batch
+among the threads.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...cpu.conv import NumpyConv, channels_first, channels_last
+from ...cpu.depthwise import is_depthwise
+from ...portable.saved import Saved
+from ...portable.windows import Padding, Pair
+from ..codegen import threads
+from . import depthwise
+from .plan import plan
+
+Array = Any
+Plan = Any  # a record of `record.FIELDS`
+
+
+class JitConv(NumpyConv):
+    def conv2d(
+        self,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> tuple[Array, Saved]:
+        geometry = (stride, padding, dilation, groups)
+        if is_depthwise(x, weight, groups):
+            return depthwise.forward(x, weight, bias, stride, padding, dilation)
+        if not suits(x, weight, groups):
+            return super().conv2d(x, weight, bias, *geometry)
+        from . import conv_loops
+
+        images = channels_last(x)
+        p = plan(images.shape, weight.shape, *geometry, x.dtype.itemsize)
+        y = np.empty((len(images), p.oh, p.ow, len(weight)), x.dtype)
+        bias = np.empty(0, x.dtype) if bias is None else np.ascontiguousarray(bias)
+        operands = (flat(images), flat(pack(weight, p)), bias, flat(y), p)
+        threads.split(conv_loops.forward, len(images), *operands, least=int(p.least))
+        return channels_first(y), Saved((images, weight, *geometry))
+
+    def conv2d_backward(
+        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        if isinstance(saved, depthwise.Depthwise):
+            return depthwise.backward(gy, saved, needs)
+        images, weight, *geometry = saved
+        if not suits(gy, weight, geometry[3]):
+            return super().conv2d_backward(gy, saved, needs)
+        d = channels_last(gy)
+        gx = gw = gb = None
+        if needs[0] or needs[1]:
+            gx, gw = gradients(images, d, images.shape, weight, geometry, needs[0], needs[1])
+        if needs[2]:
+            gb = np.add.reduce(d.reshape(-1, d.shape[3]), axis=0)
+        return None if gx is None else channels_first(gx), gw, gb
+
+    def conv_transpose2d(
+        self,
+        x: Array,
+        weight: Array,
+        shape: tuple[int, ...],
+        stride: Pair,
+        padding: Padding,
+        dilation: Pair,
+        groups: int,
+    ) -> Array:
+        geometry = (stride, padding, dilation, groups)
+        if is_depthwise(x, weight, groups):
+            return depthwise.transposed(x, weight, shape, stride, padding, dilation)
+        if not suits(x, weight, groups):
+            return super().conv_transpose2d(x, weight, shape, *geometry)
+        n, c, h, w = shape
+        d = channels_last(x)
+        gx, _ = gradients(d, d, (n, h, w, c), weight, geometry, True, False)
+        return channels_first(gx)
+
+
+def gradients(
+    images: Array,
+    d: Array,
+    shape: tuple[int, ...],
+    weight: Array,
+    geometry: Any,
+    needs_x: bool,
+    needs_w: bool,
+) -> tuple[Array | None, Array | None]:
+    """The gradients of images (N, H, W, C) and weight from d (N, oh, ow, O)."""
+    from . import conv_loops
+
+    p = plan(shape, weight.shape, *geometry, d.dtype.itemsize)
+    bounds = parts(len(d), p)
+    gx = np.empty(shape if needs_x else (0, 0, 0, 0), d.dtype)
+    totals = new_totals(p, len(bounds) - 1 if needs_w else 0, d.dtype)
+    packed = pack_backward(weight, p) if needs_x else np.empty(0, d.dtype)
+    totals_of_parts = totals.reshape(len(totals), -1)
+    operands = (bounds, flat(images), flat(d), flat(packed), totals_of_parts, flat(gx), p)
+    threads.split(conv_loops.backward, len(bounds) - 1, *operands)
+    return gx if needs_x else None, unpack(totals, p) if needs_w else None
+
+
+def suits(x: Array, weight: Array, groups: int) -> bool:
+    """Whether the compiled loops are made for this: not for other dtypes, nor for so many groups
+    that most of a register would be empty."""
+    outputs = weight.shape[0] // groups
+    return x.dtype in (np.float32, np.float64) and x.size > 0 and (groups == 1 or outputs >= 4)
+
+
+def flat(x: Array) -> Array:
+    """The numbers of a contiguous array, in one row."""
+    return x.reshape(-1)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros that begin with a line of the cache (see `conv_loops.scratch`)."""
+    count, line = math.prod(map(int, shape)), 64 // dtype.itemsize
+    room = np.zeros(count + line, dtype)
+    skip = -(room.ctypes.data // dtype.itemsize) % line
+    return room[skip : skip + count].reshape(shape)
+
+
+def parts(n: int, p: Plan) -> Array:
+    """Where the parts of a batch of n images begin, and the end: (parts + 1,).
+
+    Each part adds up its own weight gradient, and the parts' sums are added in the end.  They do
+    not depend on the number of threads, so that the result does not either.
+    """
+    count = int(p.parts)
+    return np.arange(count + 1) * n // max(1, count)
+
+
+def pack(weight: Array, p: Plan) -> Array:
+    """(O, C/G, kh, kw) -> `weights` of `conv_loops`."""
+    packed = zeros((p.g, p.nob, p.kh, p.kw, p.cg, p.ob), weight.dtype)
+    w = weight.reshape(p.g, p.og, p.cg, p.kh, p.kw)
+    for b in range(p.nob):
+        part = w[:, b * p.ob : (b + 1) * p.ob].transpose(0, 3, 4, 2, 1)
+        packed[:, b, ..., : part.shape[-1]] = part
+    return packed
+
+
+def pack_backward(weight: Array, p: Plan) -> Array:
+    """(O, C/G, kh, kw) -> `rotated` or `scattered` of `conv_loops`."""
+    w = np.zeros((p.g, p.nob * p.ob, p.ncb * p.cb, p.kh, p.kw), weight.dtype)
+    w[:, : p.og, : p.cg] = weight.reshape(p.g, p.og, p.cg, p.kh, p.kw)
+    if p.rotate:
+        w = w[..., ::-1, ::-1]
+    w = w.reshape(p.g, p.nob, p.ob, p.ncb, p.cb, p.kh, p.kw)
+    order = (0, 3, 5, 1, 6, 2, 4) if p.rotate else (0, 3, 5, 6, 1, 2, 4)
+    w = w.transpose(order)
+    packed = zeros(w.shape, weight.dtype)
+    packed[...] = w
+    return packed
+
+
+def new_totals(p: Plan, parts: int, dtype: Any) -> Array:
+    """A sum of weight gradients for each part of the batch; with no parts, something empty."""
+    return zeros((parts or 1, p.g, p.nob, p.kh, p.kw, p.cg, p.ob if parts else 0), dtype)
+
+
+def unpack(totals: Array, p: Plan) -> Array:
+    """The parts' sums added up, (O, C/G, kh, kw)."""
+    total = totals[0] if len(totals) == 1 else np.add.reduce(totals, axis=0)
+    w = total.transpose(0, 1, 5, 4, 2, 3).reshape(p.g, p.nob * p.ob, p.cg, p.kh, p.kw)
+    return np.ascontiguousarray(w[:, : p.og]).reshape(p.g * p.og, p.cg, p.kh, p.kw)

@@ -1,0 +1,114 @@
+"""Depthwise convolution, as many groups as channels, compiled by numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...cpu.layout import empty_like, flat, numbers, parts_of
+from ...portable.saved import Saved
+from ...portable.windows import Padding, Pair, window_counts
+from ..codegen import threads
+
+Array = Any
+
+WORTH = 2**14  # numbers of an image that are worth another thread
+
+
+class Depthwise(Saved):
+    """What `forward` keeps."""
+
+    __slots__ = ()
+
+
+def forward(
+    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Padding, dilation: Pair
+) -> tuple[Array, Saved]:
+    """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), saved."""
+    from . import depthwise_loops as loops
+
+    x, last = numbers(x)
+    g = _geometry(x.shape, weight, stride, padding, dilation)
+    y = empty_like(last, (*x.shape[:2], *g[4:6]), x.dtype)
+    shift = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
+    loop = loops.forward_last if last else loops.forward_planes
+    _split(loop, x, last, flat(x, last), _kernels(weight, last), shift, flat(y, last), g)
+    return y, Depthwise((x, last, weight, stride, padding, dilation))
+
+
+def backward(
+    gy: Array, saved: Saved, needs: tuple[bool, ...]
+) -> tuple[Array | None, Array | None, Array | None]:
+    """The gradients of x, weight and bias that are needed; None for the others."""
+    x, last, weight, *geometry = saved
+    gx, gw = _gradients(x, gy, x.shape, last, weight, *geometry, *needs[:2])
+    return gx, gw, gy.sum(axis=(0, 2, 3)) if needs[2] else None
+
+
+def transposed(
+    gy: Array,
+    weight: Array,
+    shape: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+) -> Array:
+    """The input gradient alone: gy (N, C, oh, ow) -> `shape`."""
+    gy, last = numbers(gy)
+    return _gradients(gy, gy, shape, last, weight, stride, padding, dilation, True, False)[0]
+
+
+def _gradients(
+    x: Array,
+    gy: Array,
+    shape: tuple[int, ...],
+    last: bool,
+    weight: Array,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    needs_x: bool,
+    needs_w: bool,
+) -> tuple[Array | None, Array | None]:
+    from . import depthwise_loops as loops
+
+    if not (needs_x or needs_w):
+        return None, None
+    dtype, (n, c) = gy.dtype, shape[:2]
+    places = weight.shape[2] * weight.shape[3]
+    gy, _ = numbers(gy, last)
+    gx = empty_like(last, shape if needs_x else (0, 0, 0, 0), dtype)
+    own = (n, places, c) if last else (n * c, places)  # an image's or a plane's own gradients
+    gw = np.empty(own if needs_w else (0,) * len(own), dtype)
+    g = _geometry(shape, weight, stride, padding, dilation)
+    loop = loops.backward_last if last else loops.backward_planes
+    arrays = (flat(x, last), flat(gy, last), _kernels(weight, last), flat(gx, last), gw)
+    _split(loop, gy, last, *arrays, g)
+    if not needs_w:
+        return gx, None
+    total = np.add.reduce(gw.reshape(n, -1), axis=0)
+    total = total.reshape(places, c).T if last else total
+    return gx if needs_x else None, np.ascontiguousarray(total).reshape(weight.shape)
+
+
+def _geometry(
+    shape: tuple[int, ...], weight: Array, stride: Pair, padding: Padding, dilation: Pair
+) -> tuple[int, ...]:
+    """`g` of `depthwise_loops`."""
+    size, kernel = (shape[2], shape[3]), (weight.shape[2], weight.shape[3])
+    hp, wp = (a + sum(p) for a, p in zip(size, padding, strict=True))
+    out = window_counts(size, kernel, stride, padding, dilation)
+    return (*size, hp, wp, *out, *kernel, *stride, padding[0][0], padding[1][0], *dilation)
+
+
+def _kernels(weight: Array, last: bool) -> Array:
+    """(C, 1, kh, kw) -> (kh kw, C) with channels last, else (C, kh kw)."""
+    kernels = weight.reshape(len(weight), -1)
+    return np.ascontiguousarray(kernels.T if last else kernels)
+
+
+def _split(loop: Any, image: Array, last: bool, *arrays: Any) -> None:
+    """Run a loop over the image's parts, as many as are worth a thread in each."""
+    parts = parts_of(image, last)
+    threads.split(loop, parts, *arrays, least=max(1, WORTH * parts // image.size))

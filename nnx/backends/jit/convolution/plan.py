@@ -1,0 +1,72 @@
+"""The numbers that describe one convolution to the compiled loops."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ...portable.windows import Padding, Pair, window_counts
+from .record import FIELDS, PLAN
+
+SMALL = 500_000  # multiply-adds that are not worth another thread
+PARTS = 16  # of a batch, at most: each has a sum of weight gradients of its own
+PIXELS = 1024  # of results in a part, at least: beside them its sum costs nothing
+
+
+@lru_cache(maxsize=256)
+def plan(
+    images: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    size: int,
+    pool: Pair = (1, 1),
+) -> Any:
+    """The plan for images (N, H, W, C) and a weight (O, C/G, kh, kw): a record of `FIELDS`."""
+    from ..codegen.microkernel import VECTORS, kernel_address, lanes
+    from .products import addresses
+
+    count, h, w, c = images
+    o, cg, kh, kw = weight
+    (sh, sw), (dh, dw) = stride, dilation
+    (top, bottom), (left, right) = padding
+    oh, ow = window_counts((h, w), (kh, kw), stride, padding, dilation)
+    og, n = o // groups, lanes(size)
+    ob = min(VECTORS * n, rounded(og, n))
+    cb = min(VECTORS * n, rounded(cg, n))
+    around = (
+        dh * (kh - 1) - top, dh * (kh - 1) - bottom,
+        dw * (kw - 1) - left, dw * (kw - 1) - right,
+    )  # fmt: skip
+    rotate = stride == (1, 1) and min(around) >= 0
+    if not rotate:
+        around = (0, 0, 0, 0)
+    least = max(1, SMALL // max(1, oh * ow * kh * kw * cg * o))
+    parts = max(1, min(PARTS, count // least, count * oh * ow // PIXELS))
+    parts = min(count, 2 ** (parts.bit_length() - 1))  # most numbers of threads share it evenly
+    side_by_side = dw == 1 and groups == 1
+    numbers = dict(
+        **addresses(), here=0, kernel=kernel_address(size), size=size, lanes=n,
+        least=least, parts=parts,
+        h=h, w=w, c=c, hp=top + h + bottom, wp=left + w + right, top=top, left=left,
+        kh=kh, kw=kw, sh=sh, sw=sw, dh=dh, dw=dw, oh=oh, ow=ow,
+        runs=1 if side_by_side else kw, run=kw * c if side_by_side else cg, apart=dw * c,
+        g=groups, cg=cg, og=og,
+        ob=ob, nob=-(-og // ob), os=(groups - 1) * og + rounded(og, n),
+        cb=cb, ncb=-(-cg // cb), cs=(groups - 1) * cg + rounded(cg, n),
+        hd=around[0] + oh + around[1], wd=around[2] + ow + around[3],
+        down=around[0], right=around[2], rotate=int(rotate),
+        ph=pool[0], pw=pool[1], qh=oh // pool[0], qw=ow // pool[1],
+    )  # fmt: skip
+    table = np.rec.array([tuple(numbers[name] for name in FIELDS)], dtype=PLAN)
+    table.here[0] = table.ctypes.data
+    return table[0]  # a view of the table, which it keeps alive
+
+
+def rounded(n: int, to: int) -> int:
+    """The next multiple of `to`."""
+    return -(-n // to) * to

@@ -1,0 +1,133 @@
+"""What the compiled sweeps over time share: `rnn_scan.py`, `lstm_scan.py`, `gru_scan.py`.
+
+A sweep does the rows lo..hi of all directions' batches, one after another (row r is sequence
+r mod N of direction r div N), for all time steps: rows do not know of each other, so threads share
+nothing and no step waits for another thread.  A step is a product in registers
+(`microkernel.py`), which adds the recurrent share to the pre-activations where they lie, and one
+pass over the units (`vectors.py`).
+
+Layouts are those of `portable/recurrent.py`, with the hidden units filled up with zeros to `units`,
+a multiple of LANES, so that neither has a remainder: z (T, N, S, gates units), states
+(T, N, S, units).  `y` is the layer's output: the state after each step, and 0 from a sequence's
+end on, so the state *before* a step is y one step earlier, or h0.  What moves along with the
+sweep, h_n in the forward and the gradient of h0 in the backward, begins as h0 and as the gradient
+of h_n, and is rewritten at each step.
+
+`w` (S, K, columns) is the right factor of a step's product, each direction's cut into panels of
+WIDTH columns that lie one after another, (columns / WIDTH, K, WIDTH): what the product reads next
+is next in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba.extending import register_jitable
+
+from ..codegen.compiling import compiled
+from ..codegen.microkernel import ROWS, VECTORS, call
+from ..codegen.vectors import LANES, SIZE, ZERO, load, spread, store, tanh
+
+WIDTH = VECTORS * LANES
+
+Array = Any
+
+
+def panels(factors: list[Array]) -> Array:
+    """S x (K, columns), columns a multiple of LANES -> (S, K, columns) in panels."""
+    inner, columns = factors[0].shape
+    w = np.empty((len(factors), inner, columns), np.float32)
+    for factor, flat in zip(factors, w.reshape(len(factors), -1), strict=True):
+        for start in range(0, columns, WIDTH):
+            panel = factor[:, start : start + WIDTH]
+            flat[start * inner :][: panel.size].reshape(panel.shape)[:] = panel
+    return w
+
+
+@register_jitable
+def address(a):
+    return np.int64(a.ctypes.data)
+
+
+@register_jitable
+def share(lo, hi, s, n):
+    """The sequences of direction s among the rows lo..hi: the first, and how many."""
+    first = max(lo - s * n, 0)
+    return first, min(hi - s * n, n) - first
+
+
+@register_jitable
+def earlier(t, s):
+    """The time of the step before."""
+    return t - 1 if s == 0 else t + 1
+
+
+@register_jitable
+def starts(t, s, length):
+    """Whether the step at time t is a sequence's first."""
+    return t == 0 if s == 0 else t == length - 1
+
+
+@register_jitable
+def clear(a, units):
+    """`units` numbers from the address on become 0."""
+    for j in range(0, units, LANES):
+        store(a, j, spread(ZERO))
+
+
+@register_jitable
+def copy(a, to, units):
+    for j in range(0, units, LANES):
+        store(to, j, load(a, j))
+
+
+@register_jitable
+def by_panel(kernel, rows, vectors, inner, a, a_row, a_step, panel, step, c, c_row, onto):
+    """The columns of a product that `vectors` registers hold.
+
+    a_step, step: bytes from term to term of a sum, in a and in the panel.  The rows are cut into
+    pieces of nearly one height, at most ROWS; equal ones go in one call.
+    """
+    pieces = (rows + ROWS - 1) // ROWS
+    height, longer = rows // pieces, rows % pieces
+    if longer > 0:
+        call(
+            kernel, height + 1, vectors,
+            a, a_row, 0, 0, a_step,
+            panel, 0, 0, step,
+            1, 1, inner,
+            c, c_row, onto,
+            longer, (height + 1) * a_row, (height + 1) * c_row,
+        )  # fmt: skip
+    done = longer * (height + 1)
+    call(
+        kernel, height, vectors,
+        a + done * a_row, a_row, 0, 0, a_step,
+        panel, 0, 0, step,
+        1, 1, inner,
+        c + done * c_row, c_row, onto,
+        pieces - longer, height * a_row, height * c_row,
+    )  # fmt: skip
+
+
+@compiled
+def product(kernel, rows, inner, columns, a, a_row, w, c, c_row, onto):
+    """c (rows, columns) = a (rows, inner) w, or added to what stands there if `onto` is 1.
+
+    kernel: the product's address; a, w, c: addresses; a_row, c_row: bytes from row to row.
+    """
+    for start in range(0, columns, WIDTH):
+        width = min(WIDTH, columns - start)
+        panel, to = w + start * inner * SIZE, c + start * SIZE
+        by_panel(
+            kernel, rows, width // LANES, inner, a, a_row, SIZE, panel, width * SIZE, to, c_row,
+            onto,
+        )  # fmt: skip
+
+
+@compiled
+def tanh_of(x, y):
+    """y = tanh x, for the test of it; as many numbers as registers hold."""
+    for j in range(0, x.size, LANES):
+        store(address(y), j, tanh(load(address(x), j)))

@@ -1,0 +1,1 @@
+"""How fast nnx is: timing, and the steps from a definition to its kernels."""

@@ -1,0 +1,26 @@
+"""Metrics by their names."""
+
+from __future__ import annotations
+
+from .classification import Accuracy, BinaryAccuracy, TopK
+from .metric import Metric
+from .regression import MAE, MSE, R2
+
+METRICS: dict[str, type[Metric]] = {
+    "accuracy": Accuracy,
+    "binary_accuracy": BinaryAccuracy,
+    "mse": MSE,
+    "mae": MAE,
+    "r2": R2,
+}
+
+
+def get(metric: str | Metric) -> Metric:
+    """A metric by its name: accuracy, binary_accuracy, top<k> (top5), mse, mae, r2."""
+    if isinstance(metric, Metric):
+        return metric
+    if metric in METRICS:
+        return METRICS[metric]()
+    if metric.startswith("top") and metric[3:].isdecimal():
+        return TopK(int(metric[3:]))
+    raise ValueError(f"there is no metric {metric!r}; there are {', '.join(METRICS)} and top<k>")
