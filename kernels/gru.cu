@@ -7,7 +7,7 @@
 //   gru_cell      reset after: the whole elementwise half of a step
 //   gru_reset     reset before: r, z and r h, from which a product makes u_n
 //   gru_update    reset before: n and h'
-//   each with _backward; whole sweeps are in gru_sequence.cu
+//   each with _backward; whole scans are in gru_sequence.cu
 //
 // Portable twins: Backend.gru_cell, gru_reset, gru_update and their backward, and gru_sequence, in
 // nnx/backends/portable/gru.py; the derivation is in nnx/ops/gru.py.  REAL is float or double.
@@ -20,7 +20,7 @@
 //   bias            (S, 3H), added to u; null where u has it already
 //
 // Step k is time k in direction 0, T-1-k in direction 1.  A sequence that has ended
-// (t >= lengths[n]) keeps its state.  A cell alone is a sweep of one step in one direction, with
+// (t >= lengths[n]) keeps its state.  A cell alone is a scan of one step in one direction, with
 // rows of x and gates as wide as it has them: `width` elements.
 //
 // One thread for one unit of one sequence in one direction.  Bytes per unit, float: gru_cell reads
@@ -36,7 +36,7 @@ __device__ __forceinline__ int time_of(int k, int s, int steps) {
 struct Place {
     int unit, s, sequence;
     long long row;      // s * n + sequence: its row in the arrays of one step
-    long long now;      // (t * n + sequence) * directions + s: in the arrays of the sweep
+    long long now;      // (t * n + sequence) * directions + s: in the arrays of the scan
     long long earlier;  // the same for the step before
     bool ended;
 };
@@ -177,7 +177,7 @@ gru_update(const REAL* __restrict__ x, const REAL* __restrict__ u, const REAL* _
     if (states) states[p.now * hidden + p.unit] = next;
 }
 
-// z and n stand z_at and n_at elements into a row of `width`; in a sweep both are `gates`.
+// z and n stand z_at and n_at elements into a row of `width`; in a scan both are `gates`.
 // -> the gradients of x_n and u_n, of z (not of its pre-activation), and of h, each (S, N, H).
 extern "C" __global__ void __launch_bounds__(256)
 gru_update_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
@@ -208,7 +208,7 @@ gru_update_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
 }
 
 // g_rh, g_z (S, N, H): the gradients of r h and of z -> that of the pre-activations of r and z,
-// (S, N, 2H), and gh (S, N, H) = direct + g_rh r.  In a sweep the row of gx is completed with g_a.
+// (S, N, 2H), and gh (S, N, H) = direct + g_rh r.  In a scan the row of gx is completed with g_a.
 extern "C" __global__ void __launch_bounds__(256)
 gru_reset_backward(const REAL* __restrict__ g_rh, const REAL* __restrict__ g_z,
                    const REAL* __restrict__ g_a, const REAL* __restrict__ direct,

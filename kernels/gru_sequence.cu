@@ -1,4 +1,4 @@
-// The GRU's whole sweep over time in one launch, for layers of at most 32, 64 or 128
+// The GRU's whole scan over time in one launch, for layers of at most 32, 64 or 128
 // units.
 //
 //   gru_sequence_*         x, h0, weight, bias -> states, gates, and u_n or r h
@@ -22,7 +22,7 @@
 // these are all; with 128, whose weights are 192 KB, the rest is read again at each step, from the
 // first-level cache, neighbouring threads from neighbouring addresses.
 //
-// The state stays on the chip.  Direction 1 sweeps from time T-1 back; a sequence that has ended
+// The state stays on the chip.  Direction 1 scans from time T-1 back; a sequence that has ended
 // (t >= lengths[n]) keeps its state.
 //
 // Bytes per unit and step, float: forward reads 3 x and writes 3 gates, h and u_n, 32; backward
@@ -62,7 +62,7 @@ struct Place {
     bool used, leads;         // a unit that is there; and the one of its threads that leads back
     long long length;         // of its sequence
     long long state;          // of its unit in (S, N, H)
-    long long first, stride;  // its row in the arrays of the sweep is first + t * stride
+    long long first, stride;  // its row in the arrays of the scan is first + t * stride
 };
 
 template <int UNITS>
@@ -84,7 +84,7 @@ __device__ __forceinline__ Place place_of_thread(const long long* lengths, int s
 
 // The threads of gate n keep the state: by the time that they have u_n, r and z are known too.
 template <int UNITS, int HELD, bool AFTER>
-__device__ __forceinline__ void sweep(const REAL* x, const REAL* h0, const REAL* across,
+__device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const REAL* across,
                                       const REAL* bias, const long long* lengths, REAL* states,
                                       REAL* gates, REAL* u_n, int steps, int n, int directions,
                                       int hidden) {
@@ -160,7 +160,7 @@ __device__ __forceinline__ Step read_step(const REAL* gy, const REAL* gates, con
 }
 
 template <int UNITS, int HELD, bool AFTER>
-__device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n, const REAL* gates,
+__device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, const REAL* gates,
                                                const REAL* u_n, const REAL* states,
                                                const REAL* h0, const REAL* weight,
                                                const long long* lengths, REAL* gx, REAL* gu,
@@ -254,7 +254,7 @@ gru_sequence_after_32(
     const REAL* __restrict__ bias, const long long* __restrict__ lengths,
     REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
     int directions, int hidden) {
-    sweep<32, 32, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n, directions,
+    scan<32, 32, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n, directions,
                         hidden);
 }
 
@@ -264,7 +264,7 @@ gru_sequence_after_64(
     const REAL* __restrict__ bias, const long long* __restrict__ lengths,
     REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
     int directions, int hidden) {
-    sweep<64, 64, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n, directions,
+    scan<64, 64, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n, directions,
                         hidden);
 }
 
@@ -274,7 +274,7 @@ gru_sequence_after_128(
     const REAL* __restrict__ bias, const long long* __restrict__ lengths,
     REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
     int directions, int hidden) {
-    sweep<128, MOST_HELD, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n,
+    scan<128, MOST_HELD, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n,
                                 directions, hidden);
 }
 
@@ -285,7 +285,7 @@ gru_sequence_backward_after_32(
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
     REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
     int directions, int hidden) {
-    sweep_backward<32, 32, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
+    scan_backward<32, 32, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
                                  gu, gh0, steps, n, directions, hidden);
 }
 
@@ -296,7 +296,7 @@ gru_sequence_backward_after_64(
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
     REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
     int directions, int hidden) {
-    sweep_backward<64, 64, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
+    scan_backward<64, 64, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
                                  gu, gh0, steps, n, directions, hidden);
 }
 
@@ -307,7 +307,7 @@ gru_sequence_backward_after_128(
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
     REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
     int directions, int hidden) {
-    sweep_backward<128, MOST_HELD, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
+    scan_backward<128, MOST_HELD, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
                                          gu, gh0, steps, n, directions, hidden);
 }
 
@@ -317,7 +317,7 @@ gru_sequence_before_32(
     const REAL* __restrict__ bias, const long long* __restrict__ lengths,
     REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
     int directions, int hidden) {
-    sweep<32, 32, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n, directions,
+    scan<32, 32, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n, directions,
                          hidden);
 }
 
@@ -327,7 +327,7 @@ gru_sequence_before_64(
     const REAL* __restrict__ bias, const long long* __restrict__ lengths,
     REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
     int directions, int hidden) {
-    sweep<64, 64, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n, directions,
+    scan<64, 64, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n, directions,
                          hidden);
 }
 
@@ -337,7 +337,7 @@ gru_sequence_before_128(
     const REAL* __restrict__ bias, const long long* __restrict__ lengths,
     REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
     int directions, int hidden) {
-    sweep<128, MOST_HELD, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n,
+    scan<128, MOST_HELD, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n,
                                  directions, hidden);
 }
 
@@ -348,7 +348,7 @@ gru_sequence_backward_before_32(
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
     REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
     int directions, int hidden) {
-    sweep_backward<32, 32, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
+    scan_backward<32, 32, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
                                   0, gh0, steps, n, directions, hidden);
 }
 
@@ -359,7 +359,7 @@ gru_sequence_backward_before_64(
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
     REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
     int directions, int hidden) {
-    sweep_backward<64, 64, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
+    scan_backward<64, 64, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
                                   0, gh0, steps, n, directions, hidden);
 }
 
@@ -370,6 +370,6 @@ gru_sequence_backward_before_128(
     const REAL* __restrict__ weight, const long long* __restrict__ lengths,
     REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
     int directions, int hidden) {
-    sweep_backward<128, MOST_HELD, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
+    scan_backward<128, MOST_HELD, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
                                           0, gh0, steps, n, directions, hidden);
 }

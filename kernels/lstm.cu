@@ -5,7 +5,7 @@
 //
 //   lstm_cell               the elementwise half of one time step, when a matrix product has made
 //                           u = W h[t-1] for all sequences at once
-//   lstm_sequence_*         the whole sweep over time in one launch, for at most 32, 64 or 128
+//   lstm_sequence_*         the whole scan over time in one launch, for at most 32, 64 or 128
 //                           units
 //   each with _backward
 //
@@ -19,8 +19,8 @@
 //   h, c, u           (S, N, H), (S, N, H), (S, N, 4H)   of one step
 //   weight            (S, 4H, H); across (S, H, 4H), the same transposed
 //
-// Direction 0 sweeps from time 0 on, direction 1 from time T-1 back: step k is time k or T-1-k.
-// A sequence that has ended (t >= lengths[n]) keeps its state, whichever way the sweep goes.
+// Direction 0 scans from time 0 on, direction 1 from time T-1 back: step k is time k or T-1-k.
+// A sequence that has ended (t >= lengths[n]) keeps its state, whichever way the scan goes.
 //
 // Bytes per unit and step, float.  Cell: forward reads 4 z, 4 u, c and writes 4 gates, c, h and
 // their copies in cells and states, 68; backward about the same.  Sequence: forward reads 4 z and
@@ -127,7 +127,7 @@ lstm_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
     gc_next[e] = g.c;
 }
 
-// ---- the whole sweep ----
+// ---- the whole scan ----
 //
 // One block for one sequence and direction, blockIdx = (sequence, s): sequences do not wait for
 // each other.  UNITS >= H is how many units there is room for, 4 * UNITS threads.
@@ -168,7 +168,7 @@ __device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL* c0,
+__device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* c0,
                                       const REAL* across, const long long* lengths, REAL* states,
                                       REAL* gates, REAL* cells, int steps, int n, int directions,
                                       int hidden) {
@@ -239,7 +239,7 @@ __device__ __forceinline__ Step read_step(const REAL* gates, const REAL* cells, 
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n, const REAL* gc_n,
+__device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, const REAL* gc_n,
                                                const REAL* gates, const REAL* cells,
                                                const REAL* c0, const REAL* weight,
                                                const long long* lengths, REAL* gz, REAL* gh0,
@@ -312,7 +312,7 @@ lstm_sequence_32(const REAL* __restrict__ z, const REAL* __restrict__ h0,
                  const long long* __restrict__ lengths, REAL* __restrict__ states,
                  REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
                  int directions, int hidden) {
-    sweep<32, 32>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
+    scan<32, 32>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
                   hidden);
 }
 
@@ -322,7 +322,7 @@ lstm_sequence_64(const REAL* __restrict__ z, const REAL* __restrict__ h0,
                  const long long* __restrict__ lengths, REAL* __restrict__ states,
                  REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
                  int directions, int hidden) {
-    sweep<64, 64>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
+    scan<64, 64>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
                   hidden);
 }
 
@@ -332,7 +332,7 @@ lstm_sequence_128(const REAL* __restrict__ z, const REAL* __restrict__ h0,
                   const long long* __restrict__ lengths, REAL* __restrict__ states,
                   REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
                   int directions, int hidden) {
-    sweep<128, HALF_HELD>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
+    scan<128, HALF_HELD>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
                           hidden);
 }
 
@@ -342,7 +342,7 @@ lstm_sequence_backward_32(
     const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
     const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
     REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
-    sweep_backward<32, 32>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
+    scan_backward<32, 32>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
                            steps, n, directions, hidden);
 }
 
@@ -352,7 +352,7 @@ lstm_sequence_backward_64(
     const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
     const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
     REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
-    sweep_backward<64, 64>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
+    scan_backward<64, 64>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
                            steps, n, directions, hidden);
 }
 
@@ -362,6 +362,6 @@ lstm_sequence_backward_128(
     const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
     const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
     REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
-    sweep_backward<128, HALF_HELD>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
+    scan_backward<128, HALF_HELD>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
                                    steps, n, directions, hidden);
 }

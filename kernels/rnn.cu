@@ -4,7 +4,7 @@
 //
 //   rnn_step               the elementwise half of one time step, when a matrix product has made
 //                          u = W h[t-1] for all sequences at once
-//   rnn_sequence_*         the whole sweep over time in one launch, for at most 32, 64 or 128
+//   rnn_sequence_*         the whole scan over time in one launch, for at most 32, 64 or 128
 //                          units
 //   each with _backward
 //
@@ -17,8 +17,8 @@
 //   h, u                (S, N, H)      of one step
 //   weight              (S, H, H); across (S, H, H), the same transposed
 //
-// Direction 0 sweeps from time 0 on, direction 1 from time T-1 back: step k is time k or T-1-k.
-// A sequence that has ended (t >= lengths[n]) keeps its state, whichever way the sweep goes.
+// Direction 0 scans from time 0 on, direction 1 from time T-1 back: step k is time k or T-1-k.
+// A sequence that has ended (t >= lengths[n]) keeps its state, whichever way the scan goes.
 //
 // Bytes per unit and step, float.  Step: forward reads z, u and writes h and its copy in states,
 // 16; backward reads gy, back, h and writes gz and its copy, 20.  Sequence: forward reads z and
@@ -79,7 +79,7 @@ rnn_step_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
     if (carry_next) carry_next[e] = ended ? gh : REAL(0);
 }
 
-// ---- the whole sweep ----
+// ---- the whole scan ----
 //
 // One block for one sequence and direction, blockIdx = (sequence, s): sequences do not wait for
 // each other.  UNITS >= H is how many units there is room for, one thread each, which keeps the
@@ -113,7 +113,7 @@ __device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL* across,
+__device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* across,
                                       const long long* lengths, REAL* states, int relu, int steps,
                                       int n, int directions, int hidden) {
     alignas(16) __shared__ REAL h[2][UNITS];
@@ -150,7 +150,7 @@ __device__ __forceinline__ void sweep(const REAL* z, const REAL* h0, const REAL*
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void sweep_backward(const REAL* gy, const REAL* gh_n,
+__device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n,
                                                const REAL* states, const REAL* weight,
                                                const long long* lengths, REAL* gz, REAL* gh0,
                                                int relu, int steps, int n, int directions,
@@ -203,7 +203,7 @@ rnn_sequence_32(const REAL* __restrict__ z, const REAL* __restrict__ h0,
                 const REAL* __restrict__ across, const long long* __restrict__ lengths,
                 REAL* __restrict__ states, int relu, int steps, int n, int directions,
                 int hidden) {
-    sweep<32, 32>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+    scan<32, 32>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(64)
@@ -211,7 +211,7 @@ rnn_sequence_64(const REAL* __restrict__ z, const REAL* __restrict__ h0,
                 const REAL* __restrict__ across, const long long* __restrict__ lengths,
                 REAL* __restrict__ states, int relu, int steps, int n, int directions,
                 int hidden) {
-    sweep<64, 64>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+    scan<64, 64>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
@@ -219,7 +219,7 @@ rnn_sequence_128(const REAL* __restrict__ z, const REAL* __restrict__ h0,
                  const REAL* __restrict__ across, const long long* __restrict__ lengths,
                  REAL* __restrict__ states, int relu, int steps, int n, int directions,
                  int hidden) {
-    sweep<128, MOST_HELD>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+    scan<128, MOST_HELD>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(32)
@@ -228,7 +228,7 @@ rnn_sequence_backward_32(const REAL* __restrict__ gy, const REAL* __restrict__ g
                          const long long* __restrict__ lengths, REAL* __restrict__ gz,
                          REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
                          int hidden) {
-    sweep_backward<32, 32>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n, directions,
+    scan_backward<32, 32>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n, directions,
                            hidden);
 }
 
@@ -238,7 +238,7 @@ rnn_sequence_backward_64(const REAL* __restrict__ gy, const REAL* __restrict__ g
                          const long long* __restrict__ lengths, REAL* __restrict__ gz,
                          REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
                          int hidden) {
-    sweep_backward<64, 64>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n, directions,
+    scan_backward<64, 64>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n, directions,
                            hidden);
 }
 
@@ -248,6 +248,6 @@ rnn_sequence_backward_128(const REAL* __restrict__ gy, const REAL* __restrict__ 
                           const long long* __restrict__ lengths, REAL* __restrict__ gz,
                           REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
                           int hidden) {
-    sweep_backward<128, MOST_HELD>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n,
+    scan_backward<128, MOST_HELD>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n,
                                    directions, hidden);
 }

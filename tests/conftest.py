@@ -94,7 +94,7 @@ def backend(request):
     """`On`: the library under test, active, with its code path chosen."""
     kind = request.param
     if kind == "portable":
-        with kernel_mode("xp"), use_backend("numpy") as active:
+        with kernel_mode("portable"), use_backend("numpy") as active:
             yield On(kind, active)
     elif kind == "numpy":
         with override(np.ndarray, NumpyBackend()) as active:

@@ -1,6 +1,6 @@
-"""Sizes at which the sweep of a recurrent layer takes another path on a GPU.
+"""Sizes at which the scan of a recurrent layer takes another path on a GPU.
 
-T, N, S, H, lengths.  Up to 128 units the whole sweep is one launch, beyond it launches per step.
+T, N, S, H, lengths.  Up to 128 units the whole scan is one launch, beyond it launches per step.
 """
 
 from __future__ import annotations

@@ -346,7 +346,7 @@ def test_needs_tells_what_is_wanted():
 
     class Watch(nnx.Function):
         def forward(self, a, b, c):
-            seen.append(self.needs)
+            seen.append(self.needs_input_grad)
             return a + b + c
 
     Watch()(leaf([1.0]), nnx.Tensor(np.ones(1)), 2.0)

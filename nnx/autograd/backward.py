@@ -81,7 +81,7 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
             if order > 0:
                 shape, dtype = source.outputs[slot]
                 if g.shape != shape or (g.dtype is not dtype and g.dtype != dtype):
-                    g = function.fit(g, shape, dtype)
+                    g = function.unbroadcast(g, shape, dtype)
                 waiting = pending.get(order)
                 if waiting is None:
                     pending[order] = waiting = [None] * len(source.outputs)
@@ -91,7 +91,7 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
             elif order == 0:
                 data = source.data
                 if g.shape != data.shape or g.dtype != data.dtype:
-                    g = function.fit(g, data.shape, data.dtype)
+                    g = function.unbroadcast(g, data.shape, data.dtype)
                 before = source.grad
                 source.grad = g if before is None else before + g
             else:

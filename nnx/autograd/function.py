@@ -149,7 +149,7 @@ class Function:
         if backend is None:
             raise TypeError(f"{type(self).__name__} needs at least one Tensor, got {inputs!r}")
         self.backend = backend
-        self.needs = tuple(needs)
+        self.needs_input_grad = tuple(needs)
         y = self.forward(*arrays)
 
         several = type(y) is tuple
@@ -174,7 +174,7 @@ class Function:
             f"for backward: make one instance for each call, {name}(...)(x)"
         )
 
-    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         """`gradient` as `backward` returned it, in the shape and dtype of the input.
 
         Called where they differ, which is a mistake unless the operation broadcasts.
@@ -207,7 +207,7 @@ class Unary(Function):
                 f"{name}: the tensor must be of a floating-point dtype, not "
                 f'{dtype_name(data.dtype)}; use {name}(x.astype("float32"))'
             )
-        self.needs = (on_tape,)
+        self.needs_input_grad = (on_tape,)
         y = self.forward(data)
         if type(y) is not kind:
             y = backend.xp.asarray(y)
@@ -258,7 +258,7 @@ class Binary(Function):
         self.backend = backend = _by_type.get(kind) or backend_of(first)
         if _pauses and not _mode.recording:
             need_a = need_b = False
-        self.needs = (need_a, need_b)
+        self.needs_input_grad = (need_a, need_b)
         if not alike:
             x, y = self.align(x, y)
         try:

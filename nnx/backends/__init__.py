@@ -6,13 +6,14 @@ Two questions, answered apart:
 - *Where are new arrays made?*  The active backend decides: the environment variable
   `NNX_BACKEND`, `set_backend(name)` or `with use_backend(name)`; NumPy unless told otherwise.
 
-`NNX_KERNELS` (or `with kernels(mode)`) says which kernels compute: `raw`, the fast ones
-(default); `xp`, their portable twins; `check`, both, with an error where they differ.
+`NNX_KERNELS` (or `with kernels(mode)`) says which kernels compute: `fast`, the tuned ones
+(default); `portable`, their twins in array-API code; `check`, both, and an error where they differ.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -21,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from .base import ARRAY_METHODS, Array, Backend, Saved, dtype_name
+from .base import ARRAY_METHODS, Array, Backend, Residuals, dtype_name
 
 __all__ = [
     "Array",
     "Backend",
-    "Saved",
+    "Residuals",
     "active_backend",
     "backend_of",
     "copy_beside",
@@ -41,7 +42,8 @@ __all__ = [
     "use_backend",
 ]
 
-MODES = ("raw", "xp", "check")
+MODES = ("fast", "portable", "check")
+OLD_MODES = {"raw": "fast", "xp": "portable"}  # what they were called before
 
 _by_type: dict[type, Backend] = {}  # array type -> the backend that computes on it
 _by_name: dict[tuple[str, str], Backend] = {}  # (mode, name) -> backend
@@ -128,11 +130,11 @@ def _make(mode: str, name: str) -> Backend:
         backend = CupyBackend(device=int(device) if device else None)
     else:
         backend = _generic(library, name, device)
-    if mode == "raw":
+    if mode == "fast":
         return backend
     portable = Backend(backend.xp, name, backend.device)
     portable.__dict__.update({method: getattr(backend, method) for method in ARRAY_METHODS})
-    if mode == "xp":
+    if mode == "portable":
         return portable
     from .check import CheckBackend
 
@@ -226,19 +228,26 @@ def use_backend(name: str | Backend) -> Iterator[Backend]:
 def kernel_mode() -> str:
     global _mode
     if _mode is None:
-        mode = os.environ.get("NNX_KERNELS") or "raw"
-        if mode not in MODES:
-            raise ValueError(f"NNX_KERNELS={mode!r} is not one of {', '.join(MODES)}")
-        _mode = mode
+        _mode = _known_mode(os.environ.get("NNX_KERNELS") or "fast", "NNX_KERNELS={!r}")
     return _mode
+
+
+def _known_mode(mode: str, said: str) -> str:
+    """The mode, also by its old name; ValueError or a warning that begins with what was said."""
+    if mode in OLD_MODES:
+        new = OLD_MODES[mode]
+        warnings.warn(f"{said.format(mode)} is now called {new!r}", FutureWarning, stacklevel=4)
+        return new
+    if mode not in MODES:
+        raise ValueError(f"{said.format(mode)}: the modes are {', '.join(MODES)}")
+    return mode
 
 
 @contextmanager
 def kernels(mode: str) -> Iterator[None]:
-    """Compute with the `raw`, `xp` or `check` kernels inside a `with` block."""
+    """Compute with the `fast`, `portable` or `check` kernels inside a `with` block."""
     global _mode, _active
-    if mode not in MODES:
-        raise ValueError(f"kernels({mode!r}): the modes are {', '.join(MODES)}")
+    mode = _known_mode(mode, "kernels({!r})")
     before, types, active = kernel_mode(), dict(_by_type), _active
     _mode = mode
     _by_type.clear()

@@ -11,7 +11,7 @@ Two conventions:
 
 - A method whose name ends in an underscore (`sgd_`, `adam_`) updates state that its caller owns:
   it may write into those arrays or return new ones, and the caller keeps what is returned.
-- What a forward kernel keeps for its backward, in whatever layout suits it, is a `Saved`; only
+- What a forward kernel keeps for its backward, in whatever layout suits it, is a `Residuals`; only
   the backend that made it looks inside.
 """
 
@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from ..typing import Array
 from .portable import PortableKernels
 from .portable.indices import Indices
-from .portable.saved import Saved
+from .portable.residuals import Residuals
 
-__all__ = ["Array", "Backend", "Saved", "dtype_name"]
+__all__ = ["Array", "Backend", "Residuals", "dtype_name"]
 
-Array = Any
 
 # How a library makes and reads arrays is no kernel: with other kernels it stays the same.
 ARRAY_METHODS = ("from_numpy", "to_numpy", "use_device", "synchronize", "dtype", "checks_values")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import ARRAY_METHODS, Backend, Saved, dtype_name
+from .base import ARRAY_METHODS, Backend, Residuals, dtype_name
 from .portable import PortableKernels
 
 # A kernel may sum in another order than its twin.  Relative to the largest value of the array.
@@ -50,7 +50,7 @@ class CheckBackend(Backend):
 
     def _largest(self, x: Any) -> float:
         """The largest finite |value| of an array, or of any in a list; of anything else, 0."""
-        if isinstance(x, Saved) or not (isinstance(x, list | tuple) or hasattr(x, "dtype")):
+        if isinstance(x, Residuals) or not (isinstance(x, list | tuple) or hasattr(x, "dtype")):
             return 0.0
         if isinstance(x, list | tuple):
             return max(map(self._largest, x), default=0.0)
@@ -59,8 +59,8 @@ class CheckBackend(Backend):
 
     def _compare(self, name: str, actual: Any, expected: Any, given: float) -> Any:
         """`actual`, if it is what was expected; `given` is the largest of the arguments."""
-        if isinstance(actual, Saved):
-            return Saved((actual, expected))
+        if isinstance(actual, Residuals):
+            return Residuals((actual, expected))
         if isinstance(actual, list | tuple):
             pairs = zip(actual, expected, strict=True)
             return type(actual)(
@@ -96,4 +96,4 @@ class CheckBackend(Backend):
 
 def _side(value: Any, side: int) -> Any:
     """What `fast` (side 0) or `portable` (side 1) kept for its own backward."""
-    return value[side] if isinstance(value, Saved) else value
+    return value[side] if isinstance(value, Residuals) else value

@@ -17,9 +17,9 @@ from .. import reference
 from ..backends import Backend, jit_enabled
 from ..backends.jit import JitBackend
 from ..backends.numpy import NumpyBackend
+from ..typing import Array
 from .timing import interleaved, percentile
 
-Array = Any
 TOLERANCE = 1e-4  # of a result's largest value: float32 sums of some thousand products
 FEW = 1  # images for the definition, which is too slow for more
 

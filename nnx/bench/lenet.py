@@ -17,9 +17,9 @@ import numpy as np
 
 from .. import nn, reference
 from ..tensor import Tensor
+from ..typing import Array
 from .timing import PAUSE, percentile
 
-Array = Any
 Spent = dict[str, tuple[float, float]]  # row -> seconds forward and backward
 
 ROWS = ("conv-1 + ReLU", "pool-1", "conv-2 + ReLU", "pool-2", "dense-1 + ReLU", "dense-2", "loss")

@@ -31,7 +31,7 @@ def command() -> None:
         state = "active" if active.partition(":")[0] == name and not reason else "there"
         rows.append((name, "missing" if missing else state, missing or _with(name)))
     table(["backend", "", ""], rows)
-    click.echo(f"kernels: {kernel_mode()}  (NNX_KERNELS=raw|xp|check)")
+    click.echo(f"kernels: {kernel_mode()}  (NNX_KERNELS=fast|portable|check)")
     click.echo(f"data:    {_data()}")
     if reason:
         raise click.ClickException(f"NNX_BACKEND={active}: {reason}")

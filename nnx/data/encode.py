@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..typing import Array
 from .dataset import host_array
-
-Array = Any
 
 
 def one_hot(labels: Any, classes: int | None = None, dtype: str = "float32") -> Array:

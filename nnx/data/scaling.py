@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..typing import Array
 from .dataset import host_array
-
-Array = Any
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from ..typing import Array
 from .types import DataError
-
-Array = Any
 
 _TYPES: dict[int, np.dtype[Any]] = {  # code -> dtype in the file
     0x08: np.dtype(">u1"),

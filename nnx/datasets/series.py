@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from ..random import Generator
+from ..typing import Array
 from .download import DataFile, locate
 from .idx import read_bytes
 from .types import DataError, TradingDays, TrainTest, Windows
-
-Array = Any
 
 
 def load_csi300(test_share: float = 0.2) -> TrainTest[TradingDays]:

@@ -135,11 +135,11 @@ def same_dtype(backend: Backend, name: str, a: Any, b: Any) -> tuple[Any, Any]:
 class Broadcasting(Binary):
     """An elementwise operation whose operands are broadcast and may differ in dtype.
 
-    `backward` returns gradients in the shape of the output; the tape calls `fit` where an operand
-    was smaller or of another dtype.
+    `backward` returns gradients in the shape of the output; the tape calls `unbroadcast` where an
+    operand was smaller or of another dtype.
     """
 
-    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return fit_broadcast(self.backend.xp, gradient, shape, dtype)
 
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:

@@ -112,8 +112,8 @@ class Elementwise(Function):
             g = g * self.scale
         if self.weight is not None:
             g = g * self.weight
-        for_x, for_t = self.needs
+        for_x, for_t = self.needs_input_grad
         return g * self.slope_x() if for_x else None, g * self.slope_t() if for_t else None
 
-    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return fit_broadcast(self.backend.xp, gradient, shape, dtype)

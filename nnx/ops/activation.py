@@ -22,7 +22,7 @@ class ReLU(Unary):
 
     def forward(self, x: Array) -> Array:
         y = self.backend.relu(x)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.y = y
         return y
 
@@ -37,7 +37,7 @@ class Sigmoid(Unary):
 
     def forward(self, x: Array) -> Array:
         y = self.backend.sigmoid(x)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.y = y
         return y
 
@@ -55,7 +55,7 @@ class Softplus(Unary):
 
     def forward(self, x: Array) -> Array:
         z = x if self.beta == 1 else x * self.beta
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.z = z
         y = self.backend.softplus(z)
         return y if self.beta == 1 else y / self.beta
@@ -71,7 +71,7 @@ class LogSigmoid(Unary):
 
     def forward(self, x: Array) -> Array:
         z = -x
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.z = z
         return -self.backend.softplus(z)
 
@@ -104,7 +104,7 @@ class LeakyReLU(_BySlope):
         self.a = negative_slope
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
-        return self.backend.leaky_relu(x, self.a, self.needs[0])
+        return self.backend.leaky_relu(x, self.a, self.needs_input_grad[0])
 
 
 class ELU(_BySlope):
@@ -117,14 +117,14 @@ class ELU(_BySlope):
         self.alpha, self.scale, self.width = alpha, scale, width
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
-        return self.backend.elu(x, self.alpha, self.scale, self.width, self.needs[0])
+        return self.backend.elu(x, self.alpha, self.scale, self.width, self.needs_input_grad[0])
 
 
 class SiLU(_BySlope):
     """y = x s with s = sigmoid(x):  dy/dx = s + x s (1 - s) = s + y (1 - s)."""
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
-        return self.backend.silu(x, self.needs[0])
+        return self.backend.silu(x, self.needs_input_grad[0])
 
 
 class GELU(_BySlope):
@@ -140,7 +140,7 @@ class GELU(_BySlope):
         self.approximate = approximate
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
-        return self.backend.gelu(x, self.approximate, self.needs[0])
+        return self.backend.gelu(x, self.approximate, self.needs_input_grad[0])
 
 
 class Mish(_BySlope):
@@ -148,7 +148,7 @@ class Mish(_BySlope):
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
         t = self.backend.tanh(self.backend.softplus(x))
-        if not self.needs[0]:
+        if not self.needs_input_grad[0]:
             return x * t, None
         return x * t, t + x * (1 - t * t) * self.backend.sigmoid(x)
 
@@ -162,7 +162,7 @@ class Hardtanh(_BySlope):
     def compute(self, x: Array) -> tuple[Array, Array | None]:
         xp = self.backend.xp
         y = xp.clip(x, self.low, self.high)
-        if not self.needs[0]:
+        if not self.needs_input_grad[0]:
             return y, None
         inside = xp.asarray((x > self.low) & (x < self.high))  # NumPy's may be no array
         return y, xp.astype(inside, x.dtype)
@@ -177,7 +177,7 @@ class Erf(Unary):
     floats_only = True
 
     def forward(self, x: Array) -> Array:
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.x = x
         return self.backend.erf(x)
 

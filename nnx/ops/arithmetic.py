@@ -29,14 +29,14 @@ class Subtract(Broadcasting):
         return a - b
 
     def backward(self, g: Array) -> tuple[Array, Array | None]:
-        return g, -g if self.needs[1] else None
+        return g, -g if self.needs_input_grad[1] else None
 
 
 class Multiply(Broadcasting):
     """y = a b:  da = g b,  db = g a."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         if for_a:
             self.b = b
         if for_b:
@@ -44,7 +44,7 @@ class Multiply(Broadcasting):
         return a * b
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         return g * self.b if for_a else None, g * self.a if for_b else None
 
 
@@ -52,7 +52,7 @@ class Divide(Broadcasting):
     """y = a / b:  da = g / b,  db = -g a / b² = -g y / b.  Integers are divided in float32."""
 
     def forward(self, a: Array, b: Array) -> Array:
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         if not (for_a or for_b):
             return self._as_float(a) / self._as_float(b)
         y = a / b
@@ -68,7 +68,7 @@ class Divide(Broadcasting):
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         g = g / self.b
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         return g if for_a else None, -g * self.y if for_b else None
 
 
@@ -82,12 +82,12 @@ class Power(Broadcasting):
     def forward(self, a: Array, b: Array) -> Array:
         self.a, self.b = a, b
         y = a**b
-        if self.needs[1]:
+        if self.needs_input_grad[1]:
             self.y = y
         return y
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         return self._for_base(g) if for_a else None, self._for_exponent(g) if for_b else None
 
     def _for_base(self, g: Array) -> Array:
@@ -122,14 +122,14 @@ class Maximum(Broadcasting):
         return self.backend.xp.maximum(a, b)
 
     def keep(self, a: Array, b: Array) -> None:
-        if True in self.needs:
+        if True in self.needs_input_grad:
             self.won, self.tied = self.takes_a(a, b), a == b
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         xp = self.backend.xp
         zeros = xp.zeros_like(g)
         half = xp.where(self.tied, g * 0.5, zeros)
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         return (
             xp.where(self.won, g, half) if for_a else None,
             xp.where(self.won | self.tied, half, g) if for_b else None,

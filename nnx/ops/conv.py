@@ -59,13 +59,13 @@ class Conv2d(Function):
         self.geometry = stride, padding, dilation, groups
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        y, saved = self.backend.conv2d(x, weight, bias, *self.geometry)
-        if True in self.needs:
-            self.saved = saved
+        y, residuals = self.backend.conv2d(x, weight, bias, *self.geometry)
+        if True in self.needs_input_grad:
+            self.residuals = residuals
         return y
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
-        return self.backend.conv2d_backward(g, self.saved, self.needs)
+        return self.backend.conv2d_backward(g, self.residuals, self.needs_input_grad)
 
 
 class Conv1d(InOneDimension, Conv2d):
@@ -96,19 +96,19 @@ class ConvTranspose2d(Function):
         xp = self.backend.xp
         shape = (x.shape[0], weight.shape[1] * self.geometry[3], *self.size)
         y = self.backend.conv_transpose2d(x, weight, shape, *self.geometry)
-        if self.needs[0] or self.needs[1]:
+        if self.needs_input_grad[0] or self.needs_input_grad[1]:
             self.weight = weight
-        if self.needs[1]:
+        if self.needs_input_grad[1]:
             self.x = x
         return y if bias is None else y + xp.reshape(bias, (-1, 1, 1))
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         gx = gw = gb = None
-        if self.needs[0] or self.needs[1]:
-            gx, saved = self.backend.conv2d(g, self.weight, None, *self.geometry)
-        if self.needs[1]:
-            _, gw, _ = self.backend.conv2d_backward(self.x, saved, (False, True, False))
-        if self.needs[2]:
+        if self.needs_input_grad[0] or self.needs_input_grad[1]:
+            gx, residuals = self.backend.conv2d(g, self.weight, None, *self.geometry)
+        if self.needs_input_grad[1]:
+            _, gw, _ = self.backend.conv2d_backward(self.x, residuals, (False, True, False))
+        if self.needs_input_grad[2]:
             gb = self.backend.xp.sum(g, axis=(0, 2, 3))
         return gx, gw, gb
 

@@ -41,15 +41,15 @@ class ConvBlock(Function):
         beta: Array | None,
     ) -> Array:
         norm = None if self.eps is None else (gamma, beta, self.eps)
-        y, self.mean, self.variance, saved = self.backend.conv_block2d(
+        y, self.mean, self.variance, residuals = self.backend.conv_block2d(
             x, weight, bias, *self.geometry, norm, self.relu, self.pool
         )
-        if True in self.needs:
-            self.saved = saved
+        if True in self.needs_input_grad:
+            self.residuals = residuals
         return y
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
-        return self.backend.conv_block2d_backward(g, self.saved, self.needs)
+        return self.backend.conv_block2d_backward(g, self.residuals, self.needs_input_grad)
 
 
 def conv_block2d(

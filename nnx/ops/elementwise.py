@@ -19,7 +19,7 @@ class _FromOutput(Unary):
 
     def forward(self, x: Array) -> Array:
         y = self.compute(x)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.y = y
         return y
 
@@ -33,7 +33,7 @@ class _FromInput(Unary):
     floats_only = True
 
     def forward(self, x: Array) -> Array:
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.x = x
         return self.compute(x)
 

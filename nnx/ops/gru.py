@@ -34,7 +34,7 @@ class GRUCell(Function):
 
     def forward(self, x: Array, u: Array, h: Array) -> Array:
         gates, h_next = self.backend.gru_cell(x, u, h)
-        if True in self.needs:
+        if True in self.needs_input_grad:
             self.kept = gates, u[:, 2 * h.shape[1] :], h
         return h_next
 
@@ -53,7 +53,7 @@ class GRUReset(Function):
 
     def forward(self, x: Array, u: Array, h: Array) -> tuple[Array, Array]:
         rz, rh = self.backend.gru_reset(x, u, h)
-        if True in self.needs:
+        if True in self.needs_input_grad:
             self.kept = rz, h
         return rh, rz[:, h.shape[1] :]
 
@@ -73,7 +73,7 @@ class GRUUpdate(Function):
 
     def forward(self, x: Array, u: Array, z: Array, h: Array) -> Array:
         n, h_next = self.backend.gru_update(x, u, z, h)
-        if True in self.needs:
+        if True in self.needs_input_grad:
             self.kept = z, n, h
         return h_next
 
@@ -126,7 +126,7 @@ class GRU(Function):
     def forward(self, x: Array, h0: Array | None, *flat: Array | None) -> tuple[Array, Array]:
         xp = self.backend.xp
         x = time_major(xp, x, self.batch_first)
-        y, h_n, self.saved = self.backend.gru(
+        y, h_n, self.residuals = self.backend.gru(
             x,
             h0,
             by_direction(flat, 4),
@@ -138,7 +138,9 @@ class GRU(Function):
     def backward(self, gy: Array, gh_n: Array) -> tuple[Array | None, ...]:
         xp = self.backend.xp
         gy = time_major(xp, gy, self.batch_first)
-        gx, gh0, weights = self.backend.gru_backward(gy, gh_n, self.saved, self.needs[0])
+        gx, gh0, weights = self.backend.gru_backward(
+            gy, gh_n, self.residuals, self.needs_input_grad[0]
+        )
         if gx is not None:
             gx = time_major(xp, gx, self.batch_first)
         return (gx, gh0, *(g for own in weights for g in own))

@@ -31,11 +31,11 @@ class Linear(Function):
         return self.backend.linear(x, weight, bias)
 
     def keep(self, x: Array, weight: Array) -> None:
-        self.x = x if self.needs[1] else None
-        self.weight = weight if self.needs[0] else None
+        self.x = x if self.needs_input_grad[1] else None
+        self.weight = weight if self.needs_input_grad[0] else None
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
-        needs: Any = self.needs
+        needs: Any = self.needs_input_grad
         if len(needs) == 2:  # no bias
             return self.gradients(g, (*needs, False))[:2]
         return self.gradients(g, needs)
@@ -71,8 +71,8 @@ class MatMul(Binary):
 
     def forward(self, a: Array, b: Array) -> Array:
         self.shapes = a.shape, b.shape
-        self.a = a if self.needs[1] else None
-        self.b = b if self.needs[0] else None
+        self.a = a if self.needs_input_grad[1] else None
+        self.b = b if self.needs_input_grad[0] else None
         return a @ b
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
@@ -83,12 +83,12 @@ class MatMul(Binary):
         if len(b_shape) == 1:
             g = xp.expand_dims(g, axis=-1)
         ga = gb = None
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             b = self.b if len(b_shape) > 1 else xp.reshape(self.b, (-1, 1))
             ga = g @ xp.matrix_transpose(b)
             ga = sum_to(xp, ga, a_shape if len(a_shape) > 1 else (1, *a_shape))
             ga = xp.reshape(ga, a_shape)
-        if self.needs[1]:
+        if self.needs_input_grad[1]:
             a = self.a if len(a_shape) > 1 else xp.reshape(self.a, (1, -1))
             gb = xp.matrix_transpose(a) @ g
             gb = sum_to(xp, gb, b_shape if len(b_shape) > 1 else (*b_shape, 1))
@@ -98,7 +98,7 @@ class MatMul(Binary):
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
         return same_dtype(self.backend, "matmul", a, b)
 
-    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.backend.xp.astype(gradient, dtype)  # the other operand's dtype was wider
 
     def explain(self, a: Array, b: Array) -> None:

@@ -34,7 +34,7 @@ class CrossEntropy(Unary):
 
     def forward(self, logits: Array) -> Array:
         losses, gradient = self.backend.softmax_cross_entropy(logits, self.targets)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.gradient = gradient
         if self.reduction == "none":
             return losses
@@ -67,7 +67,7 @@ class NegativeLogLikelihood(Unary):
     def forward(self, x: Array) -> Array:
         xp = self.backend.xp
         hit = _one_hot(xp, self.targets, x.shape[1])
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.hit = hit
         losses = -xp.sum(xp.where(hit, x, xp.zeros_like(x)), axis=1) * self.rows
         self.scale: Any = 1.0
@@ -116,9 +116,9 @@ class SoftCrossEntropy(Function):
             a = a * self.weight
         if self.counted is not None:
             a = xp.where(xp.expand_dims(self.counted, axis=1), a, xp.zeros_like(a))
-        if True in self.needs:
+        if True in self.needs_input_grad:
             self.log_p = log_p
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.a = a
         losses = -xp.sum(a * log_p, axis=1)
         self.scale: Any = 1.0
@@ -137,9 +137,9 @@ class SoftCrossEntropy(Function):
         xp = self.backend.xp
         g = xp.expand_dims(g, axis=1) if self.reduction == "none" else g * self.scale
         gz = gq = None
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             gz = (xp.exp(self.log_p) * xp.sum(self.a, axis=1, keepdims=True) - self.a) * g
-        if self.needs[1]:
+        if self.needs_input_grad[1]:
             slope = self.log_p if self.weight is None else self.log_p * self.weight
             gq = slope * (g * (self.smoothing - 1))
         return gz, gq

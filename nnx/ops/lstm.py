@@ -34,7 +34,7 @@ class LSTMCell(Function):
 
     def forward(self, z: Array, c: Array) -> tuple[Array, Array]:
         gates, c_next, h_next = self.backend.lstm_cell(z, c)
-        if True in self.needs:
+        if True in self.needs_input_grad:
             self.kept = gates, c, c_next
         return h_next, c_next
 
@@ -85,14 +85,14 @@ class LSTM(Function):
         if not self.projected:
             weights = [(*own, None) for own in weights]
         lengths = device_lengths(self.backend, self.lengths, x)
-        y, h_n, c_n, self.saved = self.backend.lstm(x, h0, c0, weights, lengths)
+        y, h_n, c_n, self.residuals = self.backend.lstm(x, h0, c0, weights, lengths)
         return time_major(xp, y, self.batch_first), h_n, c_n
 
     def backward(self, gy: Array, gh_n: Array, gc_n: Array) -> tuple[Array | None, ...]:
         xp = self.backend.xp
         gy = time_major(xp, gy, self.batch_first)
         gx, gh0, gc0, weights = self.backend.lstm_backward(
-            gy, gh_n, gc_n, self.saved, self.needs[0]
+            gy, gh_n, gc_n, self.residuals, self.needs_input_grad[0]
         )
         if gx is not None:
             gx = time_major(xp, gx, self.batch_first)

@@ -23,7 +23,7 @@ class Hinge(Elementwise):
     def values(self, x: Array, t: Array) -> Array:
         xp = self.backend.xp
         short = xp.clip(self.margin - t * x, 0, None)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             size = short if self.squared else xp.astype(short > 0, x.dtype)
             self.slope = -t * size
         return short * short * 0.5 if self.squared else short
@@ -37,7 +37,7 @@ class SoftMargin(Elementwise):
 
     def values(self, x: Array, t: Array) -> Array:
         z = -t * x
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.t, self.z = t, z
         return self.backend.softplus(z)
 
@@ -60,7 +60,7 @@ class HingeEmbedding(Elementwise):
         zeros = xp.zeros_like(x)
         near, short = t == 1, self.margin - x
         far = t == -1
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             ones = xp.ones_like(x)
             self.slope = xp.where(near, ones, zeros) - xp.where(far & (short >= 0), ones, zeros)
         return xp.where(near, x, zeros) + xp.where(far, xp.clip(short, 0, None), zeros)
@@ -91,7 +91,7 @@ class MultiMargin(Elementwise):
         factor = xp.full((n, 1), 1.0 / classes, dtype=x.dtype, device=x.device)
         if self.class_weight is not None:
             factor = factor * xp.expand_dims(xp.take(self.class_weight, t, axis=0), axis=1)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             steep = xp.astype(short > 0, x.dtype) if self.p == 1 else short * 2
             steep = steep * factor
             total = xp.sum(steep, axis=1, keepdims=True)

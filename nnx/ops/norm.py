@@ -34,13 +34,13 @@ class BatchNorm(Function):
         self.eps = eps
 
     def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
-        y, self.mean, self.variance, saved = self.backend.batch_norm(x, weight, bias, self.eps)
-        if True in self.needs:
-            self.saved = saved
+        y, self.mean, self.variance, residuals = self.backend.batch_norm(x, weight, bias, self.eps)
+        if True in self.needs_input_grad:
+            self.residuals = residuals
         return y
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
-        return self.backend.batch_norm_backward(g, self.saved, self.needs)
+        return self.backend.batch_norm_backward(g, self.residuals, self.needs_input_grad)
 
 
 class BatchNormInference(Function):
@@ -58,9 +58,9 @@ class BatchNormInference(Function):
         self.inverse = 1 / xp.sqrt(self.variance + self.eps)
         scale = self.inverse if weight is None else self.inverse * weight
         shift = -self.mean * scale if bias is None else bias - self.mean * scale
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.scale = scale
-        if self.needs[1]:
+        if self.needs_input_grad[1]:
             self.x = x
         return x * xp.reshape(scale, self.channels) + xp.reshape(shift, self.channels)
 
@@ -68,12 +68,12 @@ class BatchNormInference(Function):
         xp = self.backend.xp
         gx = gw = gb = None
         axes = (0, *range(2, g.ndim))
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             gx = g * xp.reshape(self.scale, self.channels)
-        if self.needs[1]:
+        if self.needs_input_grad[1]:
             centred = self.x - xp.reshape(self.mean, self.channels)
             gw = xp.sum(g * centred, axis=axes) * self.inverse
-        if self.needs[2]:
+        if self.needs_input_grad[2]:
             gb = xp.sum(g, axis=axes)
         return gx, gw, gb
 
@@ -93,15 +93,15 @@ class LayerNorm(Function):
         self.shapes = [None if a is None else a.shape for a in (x, weight, bias)]
         rows = math.prod(x.shape) // d
         flat = [None if a is None else xp.reshape(a, (d,)) for a in (weight, bias)]
-        y, saved = self.backend.layer_norm(xp.reshape(x, (rows, d)), flat[0], flat[1], self.eps)
-        if True in self.needs:
-            self.saved = saved
+        y, residuals = self.backend.layer_norm(xp.reshape(x, (rows, d)), flat[0], flat[1], self.eps)
+        if True in self.needs_input_grad:
+            self.residuals = residuals
         return xp.reshape(y, x.shape)
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         xp, d = self.backend.xp, self.features
         g = xp.reshape(g, (math.prod(g.shape) // d, d))
-        gradients = self.backend.layer_norm_backward(g, self.saved, self.needs)
+        gradients = self.backend.layer_norm_backward(g, self.residuals, self.needs_input_grad)
         return tuple(
             None if a is None else xp.reshape(a, shape)
             for a, shape in zip(gradients, self.shapes, strict=True)
@@ -119,13 +119,13 @@ class GroupNorm(Function):
         self.groups, self.eps = groups, eps
 
     def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
-        y, saved = self.backend.group_norm(x, weight, bias, self.groups, self.eps)
-        if True in self.needs:
-            self.saved = saved
+        y, residuals = self.backend.group_norm(x, weight, bias, self.groups, self.eps)
+        if True in self.needs_input_grad:
+            self.residuals = residuals
         return y
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
-        return self.backend.group_norm_backward(g, self.saved, self.needs)
+        return self.backend.group_norm_backward(g, self.residuals, self.needs_input_grad)
 
 
 def batch_norm(

@@ -24,7 +24,7 @@ class BinaryCrossEntropy(Elementwise):
         xp = self.backend.xp
         yes = xp.clip(xp.log(xp.clip(p, TINY, None)), LEAST_LOG, None)
         no = xp.clip(xp.log(xp.clip(1 - p, TINY, None)), LEAST_LOG, None)
-        for_p, for_t = self.needs
+        for_p, for_t = self.needs_input_grad
         if for_p:
             self.slope = (p - t) / xp.clip(p * (1 - p), 1e-12, None)
         if for_t:
@@ -55,7 +55,7 @@ class BinaryCrossEntropyWithLogits(Elementwise):
     def values(self, x: Array, t: Array) -> Array:
         s = self.backend.softplus(x)
         positive = t if self.q is None else t * self.q
-        for_x, for_t = self.needs
+        for_x, for_t = self.needs_input_grad
         if for_x:
             both = 1 - t + positive
             self.slope = self.backend.sigmoid(x) * both - positive
@@ -90,7 +90,7 @@ class KLDivergence(Elementwise):
         else:
             positive = t > 0
             p, log = t, xp.log(xp.where(positive, t, xp.ones_like(t)))
-        for_x, for_t = self.needs
+        for_x, for_t = self.needs_input_grad
         if for_x:
             self.p = p
         if for_t:

@@ -41,7 +41,7 @@ class Contract(Binary):
         self.la, self.lb, self.out = la, lb, out
 
     def forward(self, a: Array, b: Array) -> Array:
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         if for_a:
             self.b = b
         if for_b:
@@ -50,7 +50,7 @@ class Contract(Binary):
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         xp = self.backend.xp
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         ga = contract(xp, g, self.out, self.b, self.lb, self.la) if for_a else None
         gb = contract(xp, g, self.out, self.a, self.la, self.lb) if for_b else None
         return ga, gb
@@ -58,7 +58,7 @@ class Contract(Binary):
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
         return same_dtype(self.backend, "contract", a, b)
 
-    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.backend.xp.astype(gradient, dtype)  # the other operand's dtype was wider
 
 

@@ -97,7 +97,7 @@ class Var(Reduction):
                 f"{type(self).__name__.lower()}: needs more than correction={self.correction} "
                 f"values, got {self.count()}; axis {self.axis} of shape {tuple(x.shape)}"
             )
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.centred = centred
         return xp.sum(centred * centred, axis=axes, keepdims=self.keepdims) / self.n
 
@@ -134,7 +134,7 @@ class Max(Reduction):
                 f"shape {tuple(x.shape)}"
             )
         y = self.extreme(x, axes)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             if isinstance(self.axis, int):
                 self.where = self.position(x, axes[0])
             else:
@@ -181,7 +181,7 @@ class Prod(Reduction):
 
     def forward(self, x: Array) -> Array:
         axes = self.over(x)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.x = x
         return self.backend.xp.prod(x, axis=axes, keepdims=self.keepdims)
 
@@ -212,7 +212,7 @@ class LogSumExp(Reduction):
         total = xp.sum(e, axis=axes, keepdims=True)
         empty = total == 0  # every x is -inf
         total = xp.where(empty, xp.ones_like(total), total)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.e, self.total = e, total
         y = xp.where(empty, xp.full_like(total, -math.inf), xp.log(total) + m)
         if self.keepdims:

@@ -15,7 +15,7 @@ from ._reduction import Elementwise, check_reduction, matching
 class _OfDifference(Elementwise):
     def values(self, x: Array, t: Array) -> Array:
         d = x - t
-        if True in self.needs:
+        if True in self.needs_input_grad:
             self.d = d
         return self.loss(d)
 

@@ -54,7 +54,7 @@ class RNN(Function):
     def forward(self, x: Array, h0: Array | None, *flat: Array | None) -> tuple[Array, Array]:
         xp = self.backend.xp
         x = time_major(xp, x, self.batch_first)
-        y, h_n, self.saved = self.backend.rnn(
+        y, h_n, self.residuals = self.backend.rnn(
             x,
             h0,
             by_direction(flat, 4),
@@ -66,7 +66,9 @@ class RNN(Function):
     def backward(self, gy: Array, gh_n: Array) -> tuple[Array | None, ...]:
         xp = self.backend.xp
         gy = time_major(xp, gy, self.batch_first)
-        gx, gh0, weights = self.backend.rnn_backward(gy, gh_n, self.saved, self.needs[0])
+        gx, gh0, weights = self.backend.rnn_backward(
+            gy, gh_n, self.residuals, self.needs_input_grad[0]
+        )
         if gx is not None:
             gx = time_major(xp, gx, self.batch_first)
         return (gx, gh0, *(g for own in weights for g in own))

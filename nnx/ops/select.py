@@ -22,7 +22,7 @@ class Where(Broadcasting):
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         xp = self.backend.xp
         zeros = xp.zeros_like(g)
-        for_a, for_b = self.needs
+        for_a, for_b = self.needs_input_grad
         return (
             xp.where(self.condition, g, zeros) if for_a else None,
             xp.where(self.condition, zeros, g) if for_b else None,
@@ -43,7 +43,7 @@ class Clip(Function):
         y = x if low is None else xp.maximum(x, low)
         if high is not None:
             y = xp.minimum(y, high)
-        if True in self.needs:
+        if True in self.needs_input_grad:
             self.x, self.low, self.high = x, low, high
         return y
 
@@ -52,7 +52,7 @@ class Clip(Function):
         above = x >= low if low is not None else x == x
         below = x <= high if high is not None else x == x
         zeros = xp.zeros_like(g)
-        for_x, for_low, for_high = self.needs
+        for_x, for_low, for_high = self.needs_input_grad
         gx = xp.where(above & below, g, zeros) if for_x else None
         gl = gh = None
         if for_low:
@@ -63,7 +63,7 @@ class Clip(Function):
             gh = xp.where(wins, g, zeros)
         return gx, gl, gh
 
-    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return fit_broadcast(self.backend.xp, gradient, shape, dtype)
 
 

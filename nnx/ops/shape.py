@@ -106,13 +106,13 @@ class Concat(Function):
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         parts: list[Array | None] = []
         start = 0
-        for length, needed in zip(self.lengths, self.needs, strict=True):
+        for length, needed in zip(self.lengths, self.needs_input_grad, strict=True):
             part = slice(start, start + length)
             parts.append(g[_along(self.axis, part)] if needed else None)
             start += length
         return tuple(parts)
 
-    def fit(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
         return self.backend.xp.astype(gradient, dtype)  # inputs of several float dtypes
 
 
@@ -139,7 +139,10 @@ class Stack(Concat):
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         return tuple(
-            [g[_along(self.axis, k)] if need else None for k, need in enumerate(self.needs)]
+            [
+                g[_along(self.axis, k)] if need else None
+                for k, need in enumerate(self.needs_input_grad)
+            ]
         )
 
 

@@ -23,7 +23,7 @@ class Softmax(Unary):
 
     def forward(self, x: Array) -> Array:
         y = self.backend.softmax(x, self.axis)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.y = y
         return y
 
@@ -44,7 +44,7 @@ class LogSoftmax(Unary):
 
     def forward(self, x: Array) -> Array:
         y = self.backend.log_softmax(x, self.axis)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.y = y
         return y
 

@@ -38,7 +38,7 @@ class Norm(Reduction):
             y = xp.sum(xp.abs(x), **over)
         else:
             y = xp.sum(xp.abs(x) ** p, **over) ** (1 / p)
-        if self.needs[0]:
+        if self.needs_input_grad[0]:
             self.x, self.y = x, y
         return y
 

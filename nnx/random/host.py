@@ -6,13 +6,12 @@ Each takes `words`, a function that gives the next n words (uint32) of a stream.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from ..typing import Array
 from .normal import distribution, lower_quantile, quantile
 
-Array = Any
 Words = Callable[[int], Array]
 
 

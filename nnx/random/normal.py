@@ -18,11 +18,9 @@ good to about 1 part in 10^16; the upper half is the mirror image of the lower.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = Any
+from ..typing import Array
 
 # Numerators and denominators, highest power first, from the paper.
 _CENTRE = (

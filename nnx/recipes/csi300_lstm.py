@@ -18,10 +18,9 @@ from ..data import Scaling, standardize
 from ..datasets import load_csi300
 from ..plots import figure, save_figure
 from ..train import Trainer
+from ..typing import Array
 from .recipe import Data, Option, Options
 from .series import LastStep, SeriesRecipe, ridge, rmse, teller
-
-Array = Any
 
 DAYS, AHEAD = 64, 20
 VALIDATION = 0.1  # the share of the days before the test part, the latest ones

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..datasets import DataError, read_idx
-
-Array = Any
+from ..typing import Array
 
 INK = 0.2  # a pixel darker than this belongs to the figure, when it is cut out of its paper
 

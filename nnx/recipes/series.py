@@ -10,9 +10,8 @@ import numpy as np
 from .. import nn
 from ..tensor import Tensor
 from ..train import Trainer
+from ..typing import Array
 from .recipe import Data, Options, Recipe
-
-Array = Any
 
 
 class LastStep(nn.Module):

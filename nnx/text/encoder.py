@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..data import pad_sequences
+from ..typing import Array
 from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 
-Array = Any
 ENDS = ("pre", "post")
 
 

@@ -11,15 +11,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..backends import active_backend
 from ..random import Generator
+from ..typing import Array
 from .vocabulary import Vocabulary
-
-Array = Any
 
 
 @dataclass(frozen=True)

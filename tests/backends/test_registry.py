@@ -98,8 +98,8 @@ def test_a_wrong_environment_fails_at_the_first_array():
     done = run("import nnx; nnx.ones(1)", NNX_BACKEND="nunpy")
     assert "there is no module named 'nunpy'" in done.stderr
     assert '"numpy", "cupy", "torch", "array_api_strict"' in done.stderr
-    done = run("import nnx; nnx.ones(1)", NNX_KERNELS="fast")
-    assert "NNX_KERNELS='fast' is not one of raw, xp, check" in done.stderr
+    done = run("import nnx; nnx.ones(1)", NNX_KERNELS="quick")
+    assert "NNX_KERNELS='quick': the modes are fast, portable, check" in done.stderr
 
 
 def test_set_backend_and_use_backend():
@@ -144,7 +144,7 @@ def test_cupy_is_not_installed(monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
     assert "CuPy is not installed; pip install 'nnx-array[cuda12]'" in unavailable("cupy")
     with pytest.raises(ValueError, match="the cupy backend cannot be used: CuPy is not installed"):
-        backends._make("raw", "cupy")
+        backends._make("fast", "cupy")
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_cupy_reasons_are_told_apart(cupy_says):
         reasons.append(unavailable("cupy"))
         assert words in reasons[-1], reasons[-1]
         with pytest.raises(ValueError, match="the cupy backend cannot be used"):
-            backends._make("raw", "cupy")
+            backends._make("fast", "cupy")
     assert len(set(reasons)) == 4
     cupy_says(1)
     assert unavailable("cupy") is None
@@ -195,7 +195,7 @@ class OnDevice(NumpyBackend):
         return lambda: self.current.append(before)
 
 
-@pytest.mark.parametrize("mode", ["raw", "xp", "check"])
+@pytest.mark.parametrize("mode", ["fast", "portable", "check"])
 def test_a_device_in_the_name_becomes_current(monkeypatch, mode):
     monkeypatch.setattr(OnDevice, "current", current := ["device 0"])
     monkeypatch.setattr(backends, "_active", backends.active_backend())
@@ -277,22 +277,30 @@ def test_raw_does_not_compare():
 def test_modes():
     before = backends.kernel_mode()
     x = np.ones(2, "f4")
-    with kernels("xp"):
+    with kernels("portable"):
         assert type(backends.backend_of(x)) is backends.Backend
-        with kernels("raw"):
+        with kernels("fast"):
             assert isinstance(backends.backend_of(x), NumpyBackend)
         with kernels("check"):
             assert type(backends.backend_of(x)) is CheckBackend
             assert type(nnx.active_backend()) is CheckBackend
         assert type(nnx.active_backend()) is backends.Backend
     assert backends.kernel_mode() == before
-    with pytest.raises(ValueError, match="the modes are raw, xp, check"), kernels("fast"):
+    with pytest.raises(ValueError, match="the modes are fast, portable, check"), kernels("quick"):
         pass
+
+
+@pytest.mark.parametrize(("old", "new"), [("raw", "fast"), ("xp", "portable")])
+def test_the_old_names_of_the_modes_still_work(old, new):
+    with pytest.warns(FutureWarning, match=f"'{old}'.* is now called '{new}'"), kernels(old):
+        assert backends.kernel_mode() == new
+    done = run("import nnx; nnx.ones(1)", NNX_KERNELS=old)  # where warnings are errors
+    assert f"FutureWarning: NNX_KERNELS='{old}' is now called '{new}'" in done.stderr
 
 
 def test_the_environment_chooses_the_mode():
     code = "import nnx; print(type(nnx.active_backend()).__name__)"
-    assert run(code, NNX_KERNELS="xp").stdout.strip() == "Backend"
+    assert run(code, NNX_KERNELS="portable").stdout.strip() == "Backend"
     assert run(code, NNX_KERNELS="check").stdout.strip() == "CheckBackend"
     assert run(code, NNX_JIT="0").stdout.strip() == "NumpyBackend"
 
@@ -314,5 +322,5 @@ def test_a_network_trains_the_same_in_every_mode():
                 loss.backward()
                 optimizer.step()
             losses[mode] = float(loss.detach())
-    assert losses["raw"] == pytest.approx(losses["xp"], rel=1e-5)
-    assert losses["check"] == losses["raw"]
+    assert losses["fast"] == pytest.approx(losses["portable"], rel=1e-5)
+    assert losses["check"] == losses["fast"]

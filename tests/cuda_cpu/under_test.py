@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cuda_cpu.module import CpuFactory
-from nnx.backends import Backend, Saved, override
+from nnx.backends import Backend, Residuals, override
 from nnx.backends.cuda import CudaBackend
 from nnx.backends.cuda.launcher import Factory, Function, Kernel, Modules
 
@@ -153,7 +153,7 @@ class CudaUnderTest:
 
 def flatten(backend: Backend, result: Any) -> list[np.ndarray]:
     """The arrays of a nested result, in order, in host memory; what is private is left out."""
-    if isinstance(result, Saved) or result is None:
+    if isinstance(result, Residuals) or result is None:
         return []
     if isinstance(result, list | tuple):
         return [array for part in result for array in flatten(backend, part)]

@@ -40,12 +40,12 @@ class Recurrent(nn.Module):
     def __init__(self, kind):
         super().__init__()
         self.table = nn.Embedding(11, 4)
-        self.sweep = kind(4, 5, num_layers=2, bidirectional=True)
+        self.scan = kind(4, 5, num_layers=2, bidirectional=True)
         self.norm = nn.LayerNorm(10)
         self.dense = nn.Linear(10, 3)
 
     def forward(self, x):
-        y, _ = self.sweep(self.table(x))  # (T, N, 10)
+        y, _ = self.scan(self.table(x))  # (T, N, 10)
         return self.dense(self.norm(y[-1]))
 
     @staticmethod
@@ -91,7 +91,7 @@ def train(model_name: str, backend) -> list:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_training(cuda, name):
-    with kernels("xp"), use_backend("numpy") as portable:
+    with kernels("portable"), use_backend("numpy") as portable:
         expected = [np.array(a) for a in train(name, portable)]
 
     def on_kernels():

@@ -42,13 +42,13 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
 class LastOutput(nn.Module):
     """A recurrent layer, and a dense one on what it says at the last time step."""
 
-    def __init__(self, first, sweep, features, outputs, dtype):
-        self.first, self.sweep = first, sweep
+    def __init__(self, first, scan, features, outputs, dtype):
+        self.first, self.scan = first, scan
         self.dense = nn.Linear(features, outputs, dtype=dtype)
 
     def forward(self, x):
         x = x if self.first is None else self.first(x)
-        return self.dense(nnx.ops.dropout(self.sweep(x)[0][-1], 0.2))
+        return self.dense(nnx.ops.dropout(self.scan(x)[0][-1], 0.2))
 
 
 class Dense(nn.Module):

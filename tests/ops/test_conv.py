@@ -198,7 +198,7 @@ def test_im2col_never_sees_more_than_the_budget(monkeypatch):
 
     monkeypatch.setattr(portable_conv.ConvKernels, "im2col", spy)
     monkeypatch.setattr(portable_conv, "COLUMN_BYTES", 100_000)
-    with nnx.backends.kernels("xp"):
+    with nnx.backends.kernels("portable"):
         x = nnx.Tensor(np.ones((40, 3, 12, 12), "f4"), True)
         w = nnx.Tensor(np.ones((4, 3, 3, 3), "f4"), True)
         y = ops.conv2d(x, w, padding=1)

@@ -416,7 +416,7 @@ def test_steps_under_the_checking_backend():
     """NNX_KERNELS=check steps twice, on copies, and compares: parameters move once."""
     for name, options in KINDS:
         moved = []
-        for mode in ("raw", "check"):
+        for mode in ("fast", "check"):
             with nnx.backends.kernels(mode):
                 p, q = nn.Parameter(np.ones((70, 30), "f4")), nn.Parameter(np.ones(3, "f4"))
                 opt = getattr(optim, name)([p, q], **options)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..portable.activation import ERF_END, ERF_P, ERF_Q, ActivationKernels
-
-Array = Any
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _ELU_END = -80.0  # below, e^x - 1 rounds to -1

@@ -14,18 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..portable.block import BlockKernels, Norm, Pool
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from ..portable.windows import Padding, Pair
 from .conv import Lowered, NumpyConv, channels_first, channels_last, convolve, transposed
 from .depthwise import is_depthwise
 
-Array = Any
-
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 
-class Fused(Saved):
+class Fused(Residuals):
     """What `NumpyBlock.conv_block2d` keeps; a plain Saved is the portable kernel's."""
 
     __slots__ = ()
@@ -46,7 +45,7 @@ class NumpyBlock(NumpyConv, BlockKernels):
         norm: Norm | None,
         relu: bool,
         pool: Pool | None,
-    ) -> tuple[Array, Array | None, Array | None, Saved]:
+    ) -> tuple[Array, Array | None, Array | None, Residuals]:
         if is_depthwise(x, weight, groups):  # each layer has a kernel of its own
             return BlockKernels.conv_block2d(
                 self, x, weight, bias, stride, padding, dilation, groups, norm, relu, pool
@@ -81,11 +80,11 @@ class NumpyBlock(NumpyConv, BlockKernels):
         )
 
     def conv_block2d_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
-        if not isinstance(saved, Fused):
-            return super().conv_block2d_backward(gy, saved, needs)
-        images, weight, biased, geometry, places, kept = saved
+        if not isinstance(residuals, Fused):
+            return super().conv_block2d_backward(gy, residuals, needs)
+        images, weight, biased, geometry, places, kept = residuals
         stride, padding, dilation, groups, window = geometry
         lowered = Lowered(
             images.shape, weight.shape, stride, padding, dilation, groups, gy.dtype, window

@@ -21,12 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ...typing import Array
 from ..portable.conv import ConvKernels
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from ..portable.windows import Padding, Pair, window_counts
 from . import depthwise
-
-Array = Any
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
 SHORT_ROW = 24  # products with shorter rows than this are slow: then all of a window is laid out
@@ -276,7 +275,7 @@ class NumpyConv(ConvKernels):
         padding: Padding,
         dilation: Pair,
         groups: int,
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if depthwise.is_depthwise(x, weight, groups):
             return depthwise.forward(x, weight, bias, stride, padding, dilation)
         images = channels_last(x)
@@ -285,15 +284,15 @@ class NumpyConv(ConvKernels):
         n, o = len(images), len(weight)
         y = np.empty((n, *lowered.size, o), x.dtype)
         convolve(lowered, packed, images, y, bias)
-        saved = Saved((images, weight, stride, padding, dilation, groups))
-        return channels_first(y), saved
+        residuals = Residuals((images, weight, stride, padding, dilation, groups))
+        return channels_first(y), residuals
 
     def conv2d_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if isinstance(saved, depthwise.Depthwise):
-            return depthwise.backward(gy, saved, needs)
-        images, weight, stride, padding, dilation, groups = saved
+        if isinstance(residuals, depthwise.Depthwise):
+            return depthwise.backward(gy, residuals, needs)
+        images, weight, stride, padding, dilation, groups = residuals
         d = channels_last(gy)
         gx = gw = gb = None
         lowered = Lowered(images.shape, weight.shape, stride, padding, dilation, groups, gy.dtype)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ...typing import Array
 from ..portable.dense import DenseKernels
-
-Array = Any
 
 _SAME_WIDTH = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 

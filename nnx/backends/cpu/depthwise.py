@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..portable.saved import Saved
+from ...typing import Array
+from ..portable.residuals import Residuals
 from ..portable.windows import Padding, Pair, window_counts
-
-Array = Any
 
 BLOCK_BYTES = 2**18  # of the planes that are worked on at once
 
 
-class Depthwise(Saved):
+class Depthwise(Residuals):
     """What `forward` keeps."""
 
     __slots__ = ()
@@ -88,7 +87,7 @@ class _Planes:
 
 def forward(
     x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Padding, dilation: Pair
-) -> tuple[Array, Saved]:
+) -> tuple[Array, Residuals]:
     """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), saved."""
     p = _Planes(x.shape, weight, stride, padding, dilation)
     x = np.ascontiguousarray(x)
@@ -113,10 +112,10 @@ def forward(
 
 
 def backward(
-    gy: Array, saved: Saved, needs: tuple[bool, ...]
+    gy: Array, residuals: Residuals, needs: tuple[bool, ...]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """The gradients of x, weight and bias that are needed; None for the others."""
-    x, weight, *geometry = saved
+    x, weight, *geometry = residuals
     gx, gw = _gradients(x, gy, x.shape, weight, *geometry, *needs[:2])
     return gx, gw, np.add.reduce(gy, axis=(0, 2, 3)) if needs[2] else None
 

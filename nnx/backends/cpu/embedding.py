@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ...typing import Array
 from ..portable.embedding import EmbeddingKernels
-
-Array = Any
-
 
 _AT_ONCE = 2**18  # positions, 8 bytes each, that are made at a time
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..portable.gru import GRUKernels
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from .memory import empty_like
 from .recurrent import (
     Array,
@@ -19,7 +19,7 @@ from .recurrent import (
     ends,
     first_states,
     held,
-    in_sweep_order,
+    in_scan_order,
     input_gradient,
     input_products,
     input_weights,
@@ -29,9 +29,9 @@ from .recurrent import (
     recurrent_weights,
     rows,
     rows_by_direction,
+    scan_state,
     stacked,
     state,
-    sweep_state,
     times,
 )
 
@@ -57,7 +57,7 @@ class NumpyGRU(GRUKernels):
         weights: list[Any],
         lengths: Array | None,
         reset_after: bool,
-    ) -> tuple[Array, Array, Saved]:
+    ) -> tuple[Array, Array, Residuals]:
         if not alike(x, weights, h0):
             return super().gru(x, h0, weights, lengths, reset_after)
         steps, directions = x.shape[0], len(weights)
@@ -116,15 +116,15 @@ class NumpyGRU(GRUKernels):
             add(h, n, out=h)  # (1 - z) n + z h
             if done is not None:
                 np.copyto(h, before, where=done)
-        saved = Columns((xt, weights, z, u_n, states, end))
-        return output(states[1:], end), last_states(states), saved
+        residuals = Columns((xt, weights, z, u_n, states, end))
+        return output(states[1:], end), last_states(states), residuals
 
     def gru_backward(
-        self, gy: Array, gh_n: Array, saved: Saved, needs_x: bool
+        self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
-        if not isinstance(saved, Columns):
-            return super().gru_backward(gy, gh_n, saved, needs_x)
-        xt, weights, gates, u_n, states, end = saved
+        if not isinstance(residuals, Columns):
+            return super().gru_backward(gy, gh_n, residuals, needs_x)
+        xt, weights, gates, u_n, states, end = residuals
         directions, hidden = gates.shape[1], states.shape[2]
         before = states[:-1]
 
@@ -152,8 +152,8 @@ class NumpyGRU(GRUKernels):
             np.copyto(gu, 0, where=end.done)
             np.copyto(to_a, 0, where=end.done)
             z = np.where(end.done, z.dtype.type(1), z)  # δh passes unchanged
-        gh = sweep_state(directions, gh_n)
-        g_out = in_sweep_order(gy, directions, end)
+        gh = scan_state(directions, gh_n)
+        g_out = in_scan_order(gy, directions, end)
         if u_n is not None:
             g_all = not_z  # δh of every step, in an array that is not needed any more
             gh = _back_reset_after(weights, gu, z, g_out, g_all, gh)
@@ -181,7 +181,7 @@ class NumpyGRU(GRUKernels):
 def _back_reset_after(
     weights: list[Any], gu: Array, z: Array, g_out: Array, g_all: Array, gh: Array
 ) -> Array:
-    """The sweep back: scales gu to δu in place, leaves δh of each step in g_all; δh0."""
+    """The scan back: scales gu to δu in place, leaves δh of each step in g_all; δh0."""
     directions, hidden = len(weights), z.shape[2]
     w_t = stacked(directions, [w[1].T for w in weights])  # (S, H, 3H)
     by_gate = gu.reshape(*gu.shape[:2], 3, hidden, -1)
@@ -202,7 +202,7 @@ def _back_reset_after(
 def _back_reset_before(
     weights: list[Any], gu: Array, r: Array, z: Array, g_out: Array, gh: Array
 ) -> Array:
-    """The sweep back: scales gu to δz in place; δh0."""
+    """The scan back: scales gu to δz in place; δh0."""
     directions, hidden = len(weights), z.shape[2]
     two = 2 * hidden
     w_n = stacked(directions, [w[1][two:].T for w in weights])  # (S, H, H)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ...typing import Array
 from ..portable.indexing import IndexingKernels, Key
-
-Array = Any
 
 
 class NumpyIndexing(IndexingKernels):

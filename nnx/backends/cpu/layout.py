@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-Array = Any
+from ...typing import Array
 
 
 def channels_last(x: Array) -> Array:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..portable.lstm import LSTMKernels
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from .memory import empty_like
 from .recurrent import (
     Array,
@@ -21,7 +21,7 @@ from .recurrent import (
     ends,
     first_states,
     held,
-    in_sweep_order,
+    in_scan_order,
     input_gradient,
     input_products,
     input_weights,
@@ -30,9 +30,9 @@ from .recurrent import (
     output,
     recurrent_weights,
     rows_by_direction,
+    scan_state,
     stacked,
     state,
-    sweep_state,
     times,
 )
 
@@ -54,7 +54,7 @@ class NumpyLSTM(LSTMKernels):
         c0: Array | None,
         weights: list[Any],
         lengths: Array | None,
-    ) -> tuple[Array, Array, Array, Saved]:
+    ) -> tuple[Array, Array, Array, Residuals]:
         if weights[0][4] is not None or not alike(x, [w[:4] for w in weights], h0, c0):
             return super().lstm(x, h0, c0, weights, lengths)
         steps, directions = x.shape[0], len(weights)
@@ -104,15 +104,15 @@ class NumpyLSTM(LSTMKernels):
             if done is not None:
                 np.copyto(c, c_before, where=done)
                 np.copyto(h, h_before, where=done)
-        saved = Columns((xt, weights, z, states, cells, tanh_c, end))
-        return output(states[1:], end), last_states(states), last_states(cells), saved
+        residuals = Columns((xt, weights, z, states, cells, tanh_c, end))
+        return output(states[1:], end), last_states(states), last_states(cells), residuals
 
     def lstm_backward(
-        self, gy: Array, gh_n: Array, gc_n: Array, saved: Saved, needs_x: bool
+        self, gy: Array, gh_n: Array, gc_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, Array, list[tuple[Any, ...]]]:
-        if not isinstance(saved, Columns):
-            return super().lstm_backward(gy, gh_n, gc_n, saved, needs_x)
-        xt, weights, gates, states, cells, tanh_c, end = saved
+        if not isinstance(residuals, Columns):
+            return super().lstm_backward(gy, gh_n, gc_n, residuals, needs_x)
+        xt, weights, gates, states, cells, tanh_c, end = residuals
         directions, hidden = gates.shape[1], states.shape[2]
 
         # What a gate's gradient is multiplied by on its way to z, for all steps at once:
@@ -137,12 +137,12 @@ class NumpyLSTM(LSTMKernels):
             f = np.where(end.done, f.dtype.type(1), f)  # δc passes unchanged
 
         w_t = stacked(directions, [_sigmoids_first(w[1]).T for w in weights])  # (S, H, 4H)
-        gh, gc = sweep_state(directions, gh_n), sweep_state(directions, gc_n)
+        gh, gc = scan_state(directions, gh_n), scan_state(directions, gc_n)
         back, q = np.empty_like(gh), np.empty_like(gh)
         gc_twice = gc[..., None, :, :]  # the same memory, for i and f in one call
         i_and_f = gz[:, :, : 2 * hidden]
         i_and_f = i_and_f.reshape(*gz.shape[:2], 2, hidden, -1)
-        arrays = (gz, i_and_f, to_o, to_g, h_to_c, f, in_sweep_order(gy, directions, end))
+        arrays = (gz, i_and_f, to_o, to_g, h_to_c, f, in_scan_order(gy, directions, end))
         product = times(w_t)
         add, multiply = np.add, np.multiply
         for d, d_if, d_o, d_g, r_k, f_k, g_k, done in zip(

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-Array = Any
+from ...typing import Array
 
 LEAST = 2**17  # bytes: smaller arrays come from memory that the process already has
 LIMIT = 2**28  # bytes that may lie idle

@@ -6,23 +6,20 @@ Kept for backward is x, with the statistics; the formulas, in A, B and D, are de
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ...typing import Array
 from ..portable.norm import NormKernels
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from .block import pooled_statistics
 from .layout import empty_like, flat, numbers
-
-Array = Any
 
 BLOCK_BYTES = 2**18
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 SMALL = 2**16  # numbers for which blocks bring nothing
 
 
-class Blocked(Saved):
+class Blocked(Residuals):
     """What `NumpyNorm` keeps."""
 
     __slots__ = ()
@@ -31,7 +28,7 @@ class Blocked(Saved):
 class NumpyNorm(NormKernels):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Array, Array, Saved]:
+    ) -> tuple[Array, Array, Array, Residuals]:
         if not suits(x):
             return super().batch_norm(x, weight, bias, eps)
         lines, last = _lines(x)
@@ -56,15 +53,15 @@ class NumpyNorm(NormKernels):
             np.subtract(lines[part], centre, out=out)
             out *= scale
             out += shift
-        saved = Blocked((lines, last, weight, mean, inverse, x.shape))
-        return y, own[0], variance.astype(x.dtype), saved
+        residuals = Blocked((lines, last, weight, mean, inverse, x.shape))
+        return y, own[0], variance.astype(x.dtype), residuals
 
     def batch_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if not isinstance(saved, Blocked):
-            return super().batch_norm_backward(gy, saved, needs)
-        lines, last, weight, mean, inverse, shape = saved
+        if not isinstance(residuals, Blocked):
+            return super().batch_norm_backward(gy, residuals, needs)
+        lines, last, weight, mean, inverse, shape = residuals
         g = _lines(gy, last)[0]
         dtype = g.dtype
         axis = 0 if last else 2
@@ -93,7 +90,7 @@ class NumpyNorm(NormKernels):
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if not suits(x):
             return super().layer_norm(x, weight, bias, eps)
         x = np.ascontiguousarray(x)
@@ -117,11 +114,11 @@ class NumpyNorm(NormKernels):
         return y, Blocked((x, weight, means, inverses))
 
     def layer_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if not isinstance(saved, Blocked):
-            return super().layer_norm_backward(gy, saved, needs)
-        x, weight, means, inverses = saved
+        if not isinstance(residuals, Blocked):
+            return super().layer_norm_backward(gy, residuals, needs)
+        x, weight, means, inverses = residuals
         length = x.dtype.type(x.shape[1])
         gx = np.empty_like(x) if needs[0] else None
         gw, gb = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
@@ -145,7 +142,7 @@ class NumpyNorm(NormKernels):
 
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if not suits(x):
             return super().group_norm(x, weight, bias, groups, eps)
         n, c = x.shape[:2]
@@ -168,11 +165,11 @@ class NumpyNorm(NormKernels):
         return y, Blocked((x, weight, means, inverses))
 
     def group_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if not isinstance(saved, Blocked):
-            return super().group_norm_backward(gy, saved, needs)
-        x, weight, means, inverses = saved
+        if not isinstance(residuals, Blocked):
+            return super().group_norm_backward(gy, residuals, needs)
+        x, weight, means, inverses = residuals
         (n, c), groups, dtype = x.shape[:2], means.shape[1], x.dtype
         runs = (-1, groups, x.size // (n * groups))
         channels = (-1, c, x.size // (n * c))

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...typing import Array
 from ..portable.optim import OptimKernels
 
 if TYPE_CHECKING:
     from ..portable import optim_rules as rules
 
-Array = Any
 Arrays = list[Any]
 
 BLOCK = 32768  # elements: a parameter, its gradient, two states and a temporary in 640 KB

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..portable.pool import PoolKernels, first_inside
 from ..portable.windows import Padding, Pair, taps, window_counts
 from .layout import empty_like, lies_last
-
-Array = Any
 
 BLOCK_BYTES = 2**19  # of a block of images
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}

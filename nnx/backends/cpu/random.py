@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..portable.random import MASK32, MASK64, MULTIPLIERS, RandomKernels, round_keys
-
-Array = Any
 
 _AT_ONCE = 16384  # blocks: six scratch rows of 128 KiB, within a core's second-level cache
 

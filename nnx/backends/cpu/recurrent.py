@@ -6,7 +6,7 @@ contiguous.  So here
 - a step's arrays are transposed, (units, N): each gate is one contiguous block, a few gates next
   to each other are one block too, and one call serves them all;
 - both directions go through one loop, stacked on an axis S: step k is time k for direction 0 and
-  time T-1-k for direction 1.  "In sweep order" means: stacked so, (T, S, units, N);
+  time T-1-k for direction 1.  "In scan order" means: stacked so, (T, S, units, N);
 - a sigmoid is a tanh, σ(z) = (1 + tanh(z/2)) / 2, with the 1/2 before the sum folded into the
   weights, so that one tanh serves several gates;
 - everything that does not depend on the previous step is done for all T at once.
@@ -26,13 +26,12 @@ from typing import Any
 
 import numpy as np
 
-from ..portable.saved import Saved
+from ...typing import Array
+from ..portable.residuals import Residuals
 from .memory import empty
 
-Array = Any
 
-
-class Columns(Saved):
+class Columns(Residuals):
     """Kept in the layout of this file; what is not, the portable kernels kept."""
 
     __slots__ = ()
@@ -44,7 +43,7 @@ class Ends:
     def __init__(self, lengths: Array, steps: int, directions: int) -> None:
         times = np.arange(steps)[:, None]
         self.by_time = times >= lengths  # (T, N)
-        # (T, S, 1, N) in sweep order
+        # (T, S, 1, N) in scan order
         self.done = np.stack([self.by_time, self.by_time[::-1]][:directions], axis=1)[:, :, None]
         self.any: Any = self.done.any(axis=(1, 2, 3))
 
@@ -54,7 +53,7 @@ def ends(lengths: Array | None, steps: int, directions: int) -> Ends | None:
 
 
 def held(end: Ends | None, directions: int, backward: bool = False) -> Iterable[Array | None]:
-    """For each step in sweep order (or from its end), where states are held; None: nowhere."""
+    """For each step in scan order (or from its end), where states are held; None: nowhere."""
     if end is None:
         return repeat(None)
     done = one_or_both(directions, end.done)[0]
@@ -63,7 +62,7 @@ def held(end: Ends | None, directions: int, backward: bool = False) -> Iterable[
 
 
 def one_or_both(directions: int, *arrays: Array) -> list[Array]:
-    """Arrays in sweep order without the axis S where it is 1: a step's product is then np.dot."""
+    """Arrays in scan order without the axis S where it is 1: a step's product is then np.dot."""
     return [a[:, 0] if directions == 1 else a for a in arrays]
 
 
@@ -97,7 +96,7 @@ def columns(x: Array, end: Ends | None) -> Array:
     return xt
 
 
-def in_sweep_order(g: Array, directions: int, end: Ends | None) -> Array:
+def in_scan_order(g: Array, directions: int, end: Ends | None) -> Array:
     """(T, N, S H) -> (T, S, H, N); 0 where a sequence has ended."""
     steps, n, units = g.shape
     gt = g.transpose(0, 2, 1).reshape(steps, directions, units // directions, n)
@@ -113,7 +112,7 @@ def in_sweep_order(g: Array, directions: int, end: Ends | None) -> Array:
 
 
 def output(states: Array, end: Ends | None) -> Array:
-    """States after each step in sweep order, (T, S, H, N) -> y (T, N, S H); a view where it can."""
+    """States after each step in scan order, (T, S, H, N) -> y (T, N, S H); a view where it can."""
     steps, directions, units, n = states.shape
     if directions == 2:
         y = empty((steps, 2 * units, n), states.dtype)
@@ -136,7 +135,7 @@ def first_states(like: Array, h0: Array | None, units: int) -> Array:
 
 
 def input_products(xt: Array, weights: list[Array], bias: Array | None) -> Array:
-    """z = W x + b in sweep order: xt (T, D, N), weights S x (G, D), bias (S, G, 1) or (G, 1)
+    """z = W x + b in scan order: xt (T, D, N), weights S x (G, D), bias (S, G, 1) or (G, 1)
     -> (T, S, G, N).
     """
     steps, _, n = xt.shape
@@ -187,7 +186,7 @@ def last_states(states: Array) -> Array:
     return states[-1].transpose(0, 2, 1).copy()
 
 
-def sweep_state(directions: int, h: Array) -> Array:
+def scan_state(directions: int, h: Array) -> Array:
     """(S, N, H) -> (S, H, N), or (H, N) where S is 1; a copy."""
     copy = h.transpose(0, 2, 1).copy()
     return copy[0] if directions == 1 else copy

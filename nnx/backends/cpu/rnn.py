@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..portable.residuals import Residuals
 from ..portable.rnn import RNNKernels
-from ..portable.saved import Saved
 from .memory import empty_like
 from .recurrent import (
     Array,
@@ -18,7 +18,7 @@ from .recurrent import (
     ends,
     first_states,
     held,
-    in_sweep_order,
+    in_scan_order,
     input_gradient,
     input_products,
     input_weights,
@@ -27,9 +27,9 @@ from .recurrent import (
     output,
     recurrent_weights,
     rows_by_direction,
+    scan_state,
     stacked,
     state,
-    sweep_state,
     times,
 )
 
@@ -42,7 +42,7 @@ class NumpyRNN(RNNKernels):
         weights: list[Any],
         lengths: Array | None,
         nonlinearity: str,
-    ) -> tuple[Array, Array, Saved]:
+    ) -> tuple[Array, Array, Residuals]:
         if not alike(x, weights, h0):
             return super().rnn(x, h0, weights, lengths, nonlinearity)
         steps, directions = x.shape[0], len(weights)
@@ -66,15 +66,15 @@ class NumpyRNN(RNNKernels):
                 tanh(h, out=h)
             if done is not None:
                 np.copyto(h, before, where=done)
-        saved = Columns((xt, weights, states, end, relu))
-        return output(states[1:], end), last_states(states), saved
+        residuals = Columns((xt, weights, states, end, relu))
+        return output(states[1:], end), last_states(states), residuals
 
     def rnn_backward(
-        self, gy: Array, gh_n: Array, saved: Saved, needs_x: bool
+        self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
-        if not isinstance(saved, Columns):
-            return super().rnn_backward(gy, gh_n, saved, needs_x)
-        xt, weights, states, end, relu = saved
+        if not isinstance(residuals, Columns):
+            return super().rnn_backward(gy, gh_n, residuals, needs_x)
+        xt, weights, states, end, relu = residuals
         directions, h = len(weights), states[1:]
         if relu:
             gz = (h > 0).astype(h.dtype)
@@ -84,8 +84,8 @@ class NumpyRNN(RNNKernels):
         if end is not None:
             np.copyto(gz, 0, where=end.done)
         w_t = stacked(directions, [w[1].T for w in weights])
-        gs, gzs = one_or_both(directions, in_sweep_order(gy, directions, end), gz)
-        gh = sweep_state(directions, gh_n)
+        gs, gzs = one_or_both(directions, in_scan_order(gy, directions, end), gz)
+        gh = scan_state(directions, gh_n)
         back = np.empty_like(gh)
         product = times(w_t)
         add, multiply = np.add, np.multiply

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...typing import Array
 from ..portable.conv import ConvKernels
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from ..portable.windows import Padding, Pair, window_counts
 from .launcher import REALS, Kernel, Modules, launch, register
 from .planes import by_plane
-
-Array = Any
 
 # Columns of one chunk: less than half of the cache of an A100 (40 MB) or H100 (50 MB).
 CHUNK_BYTES = 16 * 2**20
@@ -98,7 +97,7 @@ class CudaConv(ConvKernels):
         padding: Padding,
         dilation: Pair,
         groups: int,
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if x.dtype not in REALS or weight.dtype != x.dtype:
             return super().conv2d(x, weight, bias, stride, padding, dilation, groups)
         geometry = weight.shape[2:], stride, padding, dilation
@@ -109,14 +108,14 @@ class CudaConv(ConvKernels):
             cols = self._columns(x[images], geometry)
             product = self._times(_rows(self.xp, weight, groups), cols)  # (O, n oh ow)
             self._swap(product, y[images], bias)
-        return y, Saved((x, weight, stride, padding, dilation, groups))
+        return y, Residuals((x, weight, stride, padding, dilation, groups))
 
     def conv2d_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        x, weight, stride, padding, dilation, groups = saved
+        x, weight, stride, padding, dilation, groups = residuals
         if not x.dtype == weight.dtype == gy.dtype or x.dtype not in REALS:
-            return super().conv2d_backward(gy, saved, needs)
+            return super().conv2d_backward(gy, residuals, needs)
         xp = self.xp
         geometry = weight.shape[2:], stride, padding, dilation
         gx = xp.empty(x.shape, dtype=x.dtype) if needs[0] else None

@@ -20,7 +20,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-Array = Any
+from ...typing import Array
 
 # 32 MiB: what NVIDIA's documentation of cublasSetWorkspace advises for Hopper; others need 4.
 WORKSPACE_BYTES = 32 * 2**20

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...typing import Array
 from ..portable.dense import DenseKernels
 from .launcher import REALS, Kernel, Modules, launch, per_element, register
-
-Array = Any
 
 ADD_BIAS, ADD_BIAS_RELU = (
     register(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
+from ...typing import Array
 from ..portable.embedding import EmbeddingKernels
 from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, per_element, register
-
-Array = Any
 
 RUN_STARTS = register(
     Kernel(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...typing import Array
 from ..portable.gru import GRUKernels
 from ..portable.recurrent import previous
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
     MOST_UNITS,
+    SCAN,
     STEP,
-    SWEEP,
     UNITS,
     Product,
     launch_alone,
@@ -24,20 +23,18 @@ from .recurrent import (
     weight_gradient,
 )
 
-Array = Any
-
 
 def _cell(name: str, arguments: str, step: str = STEP) -> Kernel:
     return register(Kernel("gru.cu", name, f"{arguments} {step}", one_thread_each))
 
 
-def _sweeps(name: str, arguments: str) -> dict[int, Kernel]:
+def _scans(name: str, arguments: str) -> dict[int, Kernel]:
     return {
         units: register(
             Kernel(
                 "gru_sequence.cu",
                 f"{name}_{units}",
-                f"{arguments} {SWEEP}",
+                f"{arguments} {SCAN}",
                 one_block_each(3 * units),
             )
         )
@@ -73,19 +70,19 @@ GRU_RESET_BACKWARD = _cell(
     "g_rh:in g_z:in g_a:in? direct:in? gates:in states:in? h0:in g_rz:out gh:out gx:inout?",
     f"width:i32 {STEP}",
 )
-SWEEP_AFTER = _sweeps(
+SCAN_AFTER = _scans(
     "gru_sequence_after",
     "x:in h0:in across:in bias:in? lengths:in?:i64 states:out gates:out u_n:out",
 )
-SWEEP_BEFORE = _sweeps(
+SCAN_BEFORE = _scans(
     "gru_sequence_before",
     "x:in h0:in across:in bias:in? lengths:in?:i64 states:out gates:out",
 )
-SWEEP_BACKWARD_AFTER = _sweeps(
+SCAN_BACKWARD_AFTER = _scans(
     "gru_sequence_backward_after",
     "gy:in gh_n:in gates:in u_n:in states:in h0:in weight:in lengths:in?:i64 gx:out gu:out gh0:out",
 )
-SWEEP_BACKWARD_BEFORE = _sweeps(
+SCAN_BACKWARD_BEFORE = _scans(
     "gru_sequence_backward_before",
     "gy:in gh_n:in gates:in states:in h0:in weight:in lengths:in?:i64 gx:out gh0:out",
 )
@@ -194,7 +191,7 @@ class CudaGRU(GRUKernels):
         )
         return g_a, g_z, gh_before
 
-    # ---- the sweep over time ----
+    # ---- the scan over time ----
 
     def gru_sequence(
         self,
@@ -204,7 +201,7 @@ class CudaGRU(GRUKernels):
         bias_hh: Array | None,
         lengths: Array | None,
         reset_after: bool,
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if not suits(z, h0, weight_hh, bias_hh):
             return super().gru_sequence(z, h0, weight_hh, bias_hh, lengths, reset_after)
         lengths = on_device(self.xp, lengths)
@@ -213,10 +210,10 @@ class CudaGRU(GRUKernels):
         arrays["gates"], arrays["states"] = self._empty(z.shape, z), self._empty(shape, z)
         u_n = self._empty(shape, z) if reset_after else None
         if shape[3] <= MOST_UNITS:
-            sweeps = SWEEP_AFTER if reset_after else SWEEP_BEFORE
+            scans = SCAN_AFTER if reset_after else SCAN_BEFORE
             if reset_after:
                 arrays["u_n"] = u_n
-            kernel = sweeps[room(shape[3])]
+            kernel = scans[room(shape[3])]
             across = self.xp.matrix_transpose(weight_hh)
             launch(kernel, self.modules, h0=h0, across=across, **arrays, **sizes(*shape))
         elif reset_after:
@@ -224,7 +221,7 @@ class CudaGRU(GRUKernels):
         else:
             self._steps_before(h0, weight_hh, arrays)
         states = arrays["states"]
-        return states, Saved((arrays["gates"], u_n, states, h0, weight_hh, lengths))
+        return states, Residuals((arrays["gates"], u_n, states, h0, weight_hh, lengths))
 
     def _steps_after(self, h: Array, weight: Array, u_n: Array, arrays: dict[str, Array]) -> None:
         """A product and a cell for each step, both directions together."""
@@ -284,11 +281,11 @@ class CudaGRU(GRUKernels):
             h = h_next
 
     def gru_sequence_backward(
-        self, gy: Array, gh_n: Array, saved: Saved
+        self, gy: Array, gh_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array, Array]:
-        gates, u_n, states, h0, weight_hh, lengths = saved
+        gates, u_n, states, h0, weight_hh, lengths = residuals
         if not suits(gy, gh_n, gates, h0, weight_hh):
-            return super().gru_sequence_backward(gy, gh_n, saved)
+            return super().gru_sequence_backward(gy, gh_n, residuals)
         xp = self.xp
         shape = states.shape
         two = 2 * shape[3]
@@ -298,10 +295,10 @@ class CudaGRU(GRUKernels):
             arrays["gu"] = gu = self._empty(gates.shape, gates)
             arrays["u_n"] = u_n
         if shape[3] <= MOST_UNITS:
-            sweeps = SWEEP_BACKWARD_BEFORE if u_n is None else SWEEP_BACKWARD_AFTER
+            scans = SCAN_BACKWARD_BEFORE if u_n is None else SCAN_BACKWARD_AFTER
             gh0 = self._like(h0)
             launch(
-                sweeps[room(shape[3])],
+                scans[room(shape[3])],
                 self.modules,
                 gh_n=gh_n,
                 weight=weight_hh,

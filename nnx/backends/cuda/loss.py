@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...typing import Array
 from ..portable.loss import LossKernels
 from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
-
-Array = Any
 
 ARGUMENTS = "logits:in targets:in:i64 losses:out gradient:out rows:i32 classes:i32"
 WIDE = 1024  # classes from which a row gets a block of its own instead of a warp

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...typing import Array
 from ..portable.lstm import LSTMKernels
 from ..portable.recurrent import final, previous
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
     MOST_UNITS,
+    SCAN,
     STEP,
-    SWEEP,
     UNITS,
     Product,
     launch_alone,
@@ -23,8 +22,6 @@ from .recurrent import (
     suits,
     weight_gradient,
 )
-
-Array = Any
 
 LSTM_CELL = register(
     Kernel(
@@ -49,7 +46,7 @@ LSTM_SEQUENCE = {
         Kernel(
             "lstm.cu",
             f"lstm_sequence_{units}",
-            f"z:in h0:in c0:in across:in lengths:in?:i64 states:out gates:out cells:out {SWEEP}",
+            f"z:in h0:in c0:in across:in lengths:in?:i64 states:out gates:out cells:out {SCAN}",
             one_block_each(4 * units),
         )
     )
@@ -61,7 +58,7 @@ LSTM_SEQUENCE_BACKWARD = {
             "lstm.cu",
             f"lstm_sequence_backward_{units}",
             "gy:in gh_n:in gc_n:in gates:in cells:in c0:in weight:in lengths:in?:i64 "
-            f"gz:out gh0:out gc0:out {SWEEP}",
+            f"gz:out gh0:out gc0:out {SCAN}",
             one_block_each(4 * units),
         )
     )
@@ -113,7 +110,7 @@ class CudaLSTM(LSTMKernels):
         )
         return gz, gc_before
 
-    # ---- the sweep over time ----
+    # ---- the scan over time ----
 
     def lstm_sequence(
         self,
@@ -123,7 +120,7 @@ class CudaLSTM(LSTMKernels):
         weight_hh: Array,
         weight_hr: Array | None,
         lengths: Array | None,
-    ) -> tuple[Array, Array, Saved]:
+    ) -> tuple[Array, Array, Residuals]:
         if weight_hr is not None or not suits(z, h0, c0, weight_hh):
             return super().lstm_sequence(z, h0, c0, weight_hh, weight_hr, lengths)
         xp = self.xp
@@ -138,8 +135,8 @@ class CudaLSTM(LSTMKernels):
             launch(kernel, self.modules, h0=h0, c0=c0, across=across, **arrays, **sizes(*shape))
         else:
             self._lstm_steps(h0, c0, weight_hh, arrays)
-        saved = Saved((gates, cells, states, h0, c0, weight_hh, None, lengths))
-        return states, final(xp, cells), saved
+        residuals = Residuals((gates, cells, states, h0, c0, weight_hh, None, lengths))
+        return states, final(xp, cells), residuals
 
     def _lstm_steps(
         self, h0: Array, c0: Array, weight: Array, arrays: dict[str, Array | None]
@@ -167,11 +164,11 @@ class CudaLSTM(LSTMKernels):
             h, c = h_next, c_next
 
     def lstm_sequence_backward(
-        self, gy: Array, gh_n: Array, gc_n: Array, saved: Saved
+        self, gy: Array, gh_n: Array, gc_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array, Array, Array | None]:
-        gates, cells, states, h0, c0, weight_hh, weight_hr, lengths = saved
+        gates, cells, states, h0, c0, weight_hh, weight_hr, lengths = residuals
         if weight_hr is not None or not suits(gy, gh_n, gc_n, gates, h0, c0, weight_hh):
-            return super().lstm_sequence_backward(gy, gh_n, gc_n, saved)
+            return super().lstm_sequence_backward(gy, gh_n, gc_n, residuals)
         xp = self.xp
         shape = states.shape
         gz = xp.empty(gates.shape, dtype=gates.dtype)

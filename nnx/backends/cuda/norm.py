@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...typing import Array
 from ..portable.norm import NormKernels
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from .planes import THREADS, by_plane, threads_across
-
-Array = Any
 
 # A channel is reduced in parts, so that there are about this many blocks in all: enough to keep a
 # large device busy.  A fixed number, so that results do not depend on the device.
@@ -113,7 +112,7 @@ class CudaNorm(NormKernels):
 
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Array, Array, Saved]:
+    ) -> tuple[Array, Array, Array, Residuals]:
         if not _suits(x, weight, bias):
             return super().batch_norm(x, weight, bias, eps)
         n, c, length = _as_planes(x)
@@ -145,12 +144,12 @@ class CudaNorm(NormKernels):
             channels=c,
             length=length,
         )
-        return y, mean, variance, Saved((x, mean, inverse, weight))
+        return y, mean, variance, Residuals((x, mean, inverse, weight))
 
-    def batch_norm_backward(self, gy: Array, saved: Saved, needs: Needs) -> Gradients:
-        if len(saved) == 3:
-            return super().batch_norm_backward(gy, saved, needs)
-        x, mean, inverse, weight = saved
+    def batch_norm_backward(self, gy: Array, residuals: Residuals, needs: Needs) -> Gradients:
+        if len(residuals) == 3:
+            return super().batch_norm_backward(gy, residuals, needs)
+        x, mean, inverse, weight = residuals
         n, c, length = _as_planes(x)
         gb, gw = self._channel_sums(gy, x, mean, inverse, groups=0)
         gx = None
@@ -176,31 +175,31 @@ class CudaNorm(NormKernels):
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if not _suits(x, weight, bias):
             return super().layer_norm(x, weight, bias, eps)
         return self._rows(x, weight, bias, eps, groups=1)
 
-    def layer_norm_backward(self, gy: Array, saved: Saved, needs: Needs) -> Gradients:
-        if len(saved) == 3:
-            return super().layer_norm_backward(gy, saved, needs)
-        return self._rows_backward(gy, saved, needs)
+    def layer_norm_backward(self, gy: Array, residuals: Residuals, needs: Needs) -> Gradients:
+        if len(residuals) == 3:
+            return super().layer_norm_backward(gy, residuals, needs)
+        return self._rows_backward(gy, residuals, needs)
 
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if not _suits(x, weight, bias):
             return super().group_norm(x, weight, bias, groups, eps)
         return self._rows(x, weight, bias, eps, groups)
 
-    def group_norm_backward(self, gy: Array, saved: Saved, needs: Needs) -> Gradients:
-        if len(saved) == 3:
-            return super().group_norm_backward(gy, saved, needs)
-        return self._rows_backward(gy, saved, needs)
+    def group_norm_backward(self, gy: Array, residuals: Residuals, needs: Needs) -> Gradients:
+        if len(residuals) == 3:
+            return super().group_norm_backward(gy, residuals, needs)
+        return self._rows_backward(gy, residuals, needs)
 
     def _rows(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float, groups: int
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         """x (N, C, ...): a row is a sample's group of channels (layer norm: x (M, D), 1 group)."""
         xp = self.xp
         n, c, length = _as_planes(x)
@@ -221,10 +220,10 @@ class CudaNorm(NormKernels):
             groups=groups,
             eps=eps,
         )
-        return y, Saved((x, mean, inverse, weight, groups))
+        return y, Residuals((x, mean, inverse, weight, groups))
 
-    def _rows_backward(self, gy: Array, saved: Saved, needs: Needs) -> Gradients:
-        x, mean, inverse, weight, groups = saved
+    def _rows_backward(self, gy: Array, residuals: Residuals, needs: Needs) -> Gradients:
+        x, mean, inverse, weight, groups = residuals
         n, c, length = _as_planes(x)
         gx = gw = gb = None
         if needs[0]:

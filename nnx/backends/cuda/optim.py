@@ -12,7 +12,6 @@ from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 if TYPE_CHECKING:
     from ..portable import optim_rules as rules
 
-Array = Any
 Arrays = list[Any]
 
 CHUNK = 1024  # elements that a block updates: the kernels' CHUNK

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...typing import Array
 from ..portable.pool import PoolKernels
 from ..portable.windows import Padding, Pair, window_counts
 from .launcher import REALS, Kernel, Modules, ceil_div, launch, register
 from .planes import by_plane
-
-Array = Any
 
 SIZES = "planes:i32 h:i32 w:i32 oh:i32 ow:i32 kh:i32 kw:i32 sh:i32 sw:i32 top:i32 left:i32"
 DILATION = "dh:i32 dw:i32"

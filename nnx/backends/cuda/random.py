@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from ...typing import Array
 from ..portable.random import RandomKernels
 from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
-
-Array = Any
 
 DRAW = "k0:u32 k1:u32 low:u64 c2:u32 c3:u32"
 

@@ -2,7 +2,7 @@
 
 Two ways through a sequence, for layers of the shapes that `portable/recurrent.py` lists:
 
-- few hidden units (at most `MOST_UNITS`): the whole sweep in one launch, one block for each
+- few hidden units (at most `MOST_UNITS`): the whole scan in one launch, one block for each
   sequence and direction, the recurrent weights in registers, or as many as fit;
 - more: per step one product for all sequences and directions, and one launch of the cell.
 
@@ -14,15 +14,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...typing import Array
 from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch
 
-Array = Any
-
-UNITS = (32, 64, 128)  # the sizes that the sweep kernels are compiled for
+UNITS = (32, 64, 128)  # the sizes that the scan kernels are compiled for
 MOST_UNITS = UNITS[-1]
 
-SWEEP = "steps:i32 n:i32 directions:i32 hidden:i32"
-STEP = f"k:i32 {SWEEP}"
+SCAN = "steps:i32 n:i32 directions:i32 hidden:i32"
+STEP = f"k:i32 {SCAN}"
 
 
 def one_block_each(threads: int) -> Any:
@@ -52,7 +51,7 @@ def sizes(steps: int, n: int, directions: int, hidden: int) -> dict[str, int]:
 
 
 def launch_alone(kernel: Kernel, modules: Modules, shape: tuple[int, ...], **values: Any) -> None:
-    """Launch a cell on one step, `shape` being (N, H), without what only a sweep has."""
+    """Launch a cell on one step, `shape` being (N, H), without what only a scan has."""
     absent = dict.fromkeys(a.name for a in kernel.arguments if a.optional)
     launch(kernel, modules, **{**absent, **values, "k": 0, **sizes(1, shape[0], 1, shape[1])})
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...typing import Array
 from ..portable.recurrent import previous
+from ..portable.residuals import Residuals
 from ..portable.rnn import RNNKernels
-from ..portable.saved import Saved
 from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
     MOST_UNITS,
+    SCAN,
     STEP,
-    SWEEP,
     UNITS,
     Product,
     on_device,
@@ -22,8 +23,6 @@ from .recurrent import (
     suits,
     weight_gradient,
 )
-
-Array = Any
 
 RNN_STEP = register(
     Kernel(
@@ -47,7 +46,7 @@ RNN_SEQUENCE = {
         Kernel(
             "rnn.cu",
             f"rnn_sequence_{units}",
-            f"z:in h0:in across:in lengths:in?:i64 states:out relu:i32 {SWEEP}",
+            f"z:in h0:in across:in lengths:in?:i64 states:out relu:i32 {SCAN}",
             one_block_each(units),
         )
     )
@@ -58,7 +57,7 @@ RNN_SEQUENCE_BACKWARD = {
         Kernel(
             "rnn.cu",
             f"rnn_sequence_backward_{units}",
-            "gy:in gh_n:in states:in weight:in lengths:in?:i64 gz:out gh0:out relu:i32 " + SWEEP,
+            "gy:in gh_n:in states:in weight:in lengths:in?:i64 gz:out gh0:out relu:i32 " + SCAN,
             one_block_each(units),
         )
     )
@@ -71,7 +70,7 @@ class CudaRNN(RNNKernels):
 
     def rnn_sequence(
         self, z: Array, h0: Array, weight_hh: Array, lengths: Array | None, nonlinearity: str
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if not suits(z, h0, weight_hh):
             return super().rnn_sequence(z, h0, weight_hh, lengths, nonlinearity)
         xp = self.xp
@@ -94,14 +93,14 @@ class CudaRNN(RNNKernels):
                 h_next = both[k % 2]
                 launch(RNN_STEP, self.modules, u=product(h), h=h, h_next=h_next, k=k, **values)
                 h = h_next
-        return states, Saved((states, h0, weight_hh, lengths, nonlinearity))
+        return states, Residuals((states, h0, weight_hh, lengths, nonlinearity))
 
     def rnn_sequence_backward(
-        self, gy: Array, gh_n: Array, saved: Saved
+        self, gy: Array, gh_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array]:
-        states, h0, weight_hh, lengths, nonlinearity = saved
+        states, h0, weight_hh, lengths, nonlinearity = residuals
         if not suits(gy, gh_n, states, h0, weight_hh):
-            return super().rnn_sequence_backward(gy, gh_n, saved)
+            return super().rnn_sequence_backward(gy, gh_n, residuals)
         xp = self.xp
         gz = xp.empty(states.shape, dtype=states.dtype)
         values = {

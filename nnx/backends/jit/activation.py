@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..cpu.activation import NumpyActivation
-
-Array = Any
 
 _WORTH_IT = 4096  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
 _NOTHING = np.empty(0, np.float32)  # in place of a derivative that is not wanted

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..cpu.dense import NumpyDense
 from ..cpu.loss import NumpyLoss, all_inside
 from . import activation
 from .codegen import threads
-
-Array = Any
 
 _WORTH_IT = 1024  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
 _FEW = 64  # classes: up to here, e^z of all rows together is quicker than row by row

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
+from ...typing import Array
 from ..cpu.embedding import NumpyEmbedding
-
-Array = Any
 
 _WORTH_IT = 1024  # elements
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))

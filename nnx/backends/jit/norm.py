@@ -17,19 +17,18 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..cpu.block import pooled_statistics
 from ..cpu.layout import empty_like, flat, numbers
 from ..cpu.norm import NumpyNorm
-from ..portable.saved import Saved
+from ..portable.residuals import Residuals
 from .codegen import threads
 from .pool import WORTH, suits
-
-Array = Any
 
 SMALL = 2**12  # numbers below which NumPy is as quick
 
 
-class Compiled(Saved):
+class Compiled(Residuals):
     """What `JitNorm` keeps."""
 
     __slots__ = ()
@@ -38,7 +37,7 @@ class Compiled(Saved):
 class JitNorm(NumpyNorm):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Array, Array, Saved]:
+    ) -> tuple[Array, Array, Array, Residuals]:
         if not suits(x) or x.size < SMALL:
             return super().batch_norm(x, weight, bias, eps)
         from . import norm_loops as loops
@@ -61,17 +60,17 @@ class JitNorm(NumpyNorm):
         loop = loops.column_scale if last else loops.run_scale
         own = _for_each(last, n, x.dtype, mean, scale, shift)
         _split(loop, len(flat_x), flat_x, *own, flat_y)
-        saved = Compiled((x, last, weight, mean, inverse))
-        return y, mean.astype(x.dtype), variance.astype(x.dtype), saved
+        residuals = Compiled((x, last, weight, mean, inverse))
+        return y, mean.astype(x.dtype), variance.astype(x.dtype), residuals
 
     def batch_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if not isinstance(saved, Compiled):
-            return super().batch_norm_backward(gy, saved, needs)
+        if not isinstance(residuals, Compiled):
+            return super().batch_norm_backward(gy, residuals, needs)
         from . import norm_loops as loops
 
-        x, last, weight, mean, inverse = saved
+        x, last, weight, mean, inverse = residuals
         gy, _ = numbers(gy, last)
         n, dtype = len(x), x.dtype
         g, v = _matrix(gy, last), _matrix(x, last)
@@ -95,7 +94,7 @@ class JitNorm(NumpyNorm):
 
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if not suits(x) or x.size < SMALL:
             return super().group_norm(x, weight, bias, groups, eps)
         from . import norm_loops as loops
@@ -116,13 +115,13 @@ class JitNorm(NumpyNorm):
         return y, Compiled((x, weight, groups, mean, inverse))
 
     def group_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if not isinstance(saved, Compiled):
-            return super().group_norm_backward(gy, saved, needs)
+        if not isinstance(residuals, Compiled):
+            return super().group_norm_backward(gy, residuals, needs)
         from . import norm_loops as loops
 
-        x, weight, groups, mean, inverse = saved
+        x, weight, groups, mean, inverse = residuals
         n, c = x.shape[:2]
         dtype = x.dtype
         g, v = _matrix(np.ascontiguousarray(gy), False), _matrix(x, False)
@@ -148,7 +147,7 @@ class JitNorm(NumpyNorm):
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         if not suits(x):
             return super().layer_norm(x, weight, bias, eps)
         from . import norm_loops as loops
@@ -163,13 +162,13 @@ class JitNorm(NumpyNorm):
         return y, Compiled((x, scale, means, inverses))
 
     def layer_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if not isinstance(saved, Compiled):
-            return super().layer_norm_backward(gy, saved, needs)
+        if not isinstance(residuals, Compiled):
+            return super().layer_norm_backward(gy, residuals, needs)
         from . import norm_loops as loops
 
-        x, scale, means, inverses = saved
+        x, scale, means, inverses = residuals
         gx = np.empty_like(x)
         blocks = -(-len(x) // loops.BLOCK)
         products, sums = (np.empty((blocks, x.shape[1]), x.dtype) for _ in range(2))

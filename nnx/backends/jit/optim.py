@@ -16,7 +16,6 @@ from ..cpu.optim import NumpyOptim
 if TYPE_CHECKING:
     from ..portable import optim_rules as rules
 
-Array = Any
 Arrays = list[Any]
 
 _WORTH_IT = 1024  # elements in all: a model smaller than that need not wait for numba's import

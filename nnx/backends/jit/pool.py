@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..cpu.layout import empty_like, flat, numbers, parts_of
 from ..cpu.pool import NumpyPool
 from ..portable.pool import pixels_counted
 from ..portable.windows import Padding, Pair, window_counts
 from .codegen import threads
-
-Array = Any
 
 WORTH = 2**15  # numbers of an image that are worth another thread
 

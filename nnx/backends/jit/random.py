@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..cpu.random import NumpyRandom
 from ..portable.random import MASK32, MASK64
-
-Array = Any
 
 _WORTH_IT = 256  # words: for fewer, NumPy is nearly as quick and nothing need be compiled
 

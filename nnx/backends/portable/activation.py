@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-Array = Any
+from ...typing import Array
 
 # erf(x) = x P(x²)/Q(x²) on |x| <= 3.92, beyond which float32 rounds it to ±1: a rational function
 # with all coefficients positive (no cancellation), fitted to a relative error of 1.9e-8.

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from ...typing import Array
 from .conv import ConvKernels
 from .dense import DenseKernels
 from .norm import NormKernels
 from .pool import PoolKernels
-from .saved import Saved
+from .residuals import Residuals
 from .windows import Padding, Pair
 
-Array = Any
 Norm = tuple[Array | None, Array | None, float]  # weight, bias, eps
 Pool = tuple[Pair, Pair, Padding, Pair]  # kernel, stride, padding, dilation
 
@@ -38,7 +36,7 @@ class BlockKernels(ConvKernels, DenseKernels, NormKernels, PoolKernels):
         norm: Norm | None,
         relu: bool,
         pool: Pool | None,
-    ) -> tuple[Array, Array | None, Array | None, Saved]:
+    ) -> tuple[Array, Array | None, Array | None, Residuals]:
         """`conv2d`, then those of `batch_norm`, `relu` and `max_pool2d` that are asked for.
 
         Returns the result, batch norm's mean and biased variance (None without `norm`), and what
@@ -53,14 +51,14 @@ class BlockKernels(ConvKernels, DenseKernels, NormKernels, PoolKernels):
         if pool is not None:
             shape = tuple(y.shape)
             y, places = self.max_pool2d(y, *pool)
-        saved = Saved((convolved, normalised, rectified, shape, places, pool))
-        return y, mean, variance, saved
+        residuals = Residuals((convolved, normalised, rectified, shape, places, pool))
+        return y, mean, variance, residuals
 
     def conv_block2d_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
         """The gradients of x, weight, bias, and batch norm's weight and bias that are needed."""
-        convolved, normalised, rectified, shape, places, pool = saved
+        convolved, normalised, rectified, shape, places, pool = residuals
         if places is not None:
             gy = self.max_pool2d_backward(gy, places, shape, *pool)
         if rectified is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .saved import Saved
+from ...typing import Array
+from .residuals import Residuals
 from .windows import Padding, Pair, padded, taps, window_counts
-
-Array = Any
 
 # im2col holds no more than this at once; larger batches are done in chunks of images.
 COLUMN_BYTES = 64 * 2**20
@@ -68,7 +67,7 @@ class ConvKernels:
         padding: Padding,
         dilation: Pair,
         groups: int,
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         """y[n, o] = b[o] + sum over c, i, j of weight[o, c, i, j] x[n, c, y sh + i dh, x sw + j dw]
 
         Channels are split into `groups`; output channel o sees only those of its own group.
@@ -89,20 +88,20 @@ class ConvKernels:
         y = parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
         if bias is not None:
             y = y + xp.reshape(bias, (-1, 1, 1))
-        return y, Saved((x, weight, stride, padding, dilation, groups))
+        return y, Residuals((x, weight, stride, padding, dilation, groups))
 
     def conv2d_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
-        x, weight, stride, padding, dilation, groups = saved
+        x, weight, stride, padding, dilation, groups = residuals
         gx = gw = gb = None
         if needs[0]:
             gx = self.conv_transpose2d(
                 gy, weight, tuple(x.shape), stride, padding, dilation, groups
             )
         if needs[1]:
-            gw = self._conv2d_weight_gradient(gy, *saved)
+            gw = self._conv2d_weight_gradient(gy, *residuals)
         if needs[2]:
             gb = self.xp.sum(gy, axis=(0, 2, 3))
         return gx, gw, gb

@@ -13,11 +13,11 @@ from .recurrent import (
     previous,
     recurrent_product_backward,
     running,
+    scan,
     sigmoid,
     stacked,
-    sweep,
 )
-from .saved import Saved
+from .residuals import Residuals
 
 
 class GRUKernels:
@@ -85,7 +85,7 @@ class GRUKernels:
         """gh (N, H), the gradient of h' -> those of x and u, of z, and of h, each (N, H)."""
         return gh * (1 - z) * (1 - n * n), gh * (h - n), gh * z
 
-    # ---- the sweep over time ----
+    # ---- the scan over time ----
 
     def gru_sequence(
         self,
@@ -95,7 +95,7 @@ class GRUKernels:
         bias_hh: Array | None,
         lengths: Array | None,
         reset_after: bool,
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         """The cell of the chosen variant on z[t] and u = h[t-1] W_hh^T + b_hh, for every t.
 
         z (T, N, S, 3H) with bias_ih in it, h0 (S, N, H), weight_hh (S, 3H, H), bias_hh (S, 3H)
@@ -115,7 +115,7 @@ class GRUKernels:
             w = xp.matrix_transpose(weight_hh[s, ...])  # (H, 3H)
             b = bias_hh[s, ...]
             h = h0[s, ...]
-            for t in sweep(steps, s):
+            for t in scan(steps, s):
                 x = z[t, :, s, :]
                 if reset_after:
                     u = h @ w + b
@@ -128,10 +128,10 @@ class GRUKernels:
                     gates_t = xp.concat([rz, candidate], axis=1)
                 h = new if mask is None else xp.where(mask[t, ...], new, h)
                 gates[t, :, s, :], states[t, :, s, :] = gates_t, h
-        return states, Saved((gates, u_n, states, h0, weight_hh, lengths))
+        return states, Residuals((gates, u_n, states, h0, weight_hh, lengths))
 
     def gru_sequence_backward(
-        self, gy: Array, gh_n: Array, saved: Saved
+        self, gy: Array, gh_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array, Array]:
         """gz (T, N, S, 3H), gh0 (S, N, H), gW_hh (S, 3H, H), gb_hh (S, 3H).
 
@@ -139,7 +139,7 @@ class GRUKernels:
         gh_n (S, N, H): what the last state hands back.
         """
         xp = self.xp
-        gates, u_n, states, h0, weight_hh, lengths = saved
+        gates, u_n, states, h0, weight_hh, lengths = residuals
         steps, _, directions, hidden = states.shape
         two = 2 * hidden
         mask = running(xp, lengths, steps)
@@ -150,7 +150,7 @@ class GRUKernels:
         for s in range(directions):
             w = weight_hh[s, ...]  # (3H, H)
             gh = gh_n[s, ...]
-            for t in reversed(sweep(steps, s)):
+            for t in reversed(scan(steps, s)):
                 gh = gh + gy[t, :, s, :]
                 gates_t, h = gates[t, :, s, :], before[t, :, s, :]
                 if u_n is not None:
@@ -191,7 +191,7 @@ class GRUKernels:
         weights: list[Any],
         lengths: Array | None,
         reset_after: bool,
-    ) -> tuple[Array, Array, Saved]:
+    ) -> tuple[Array, Array, Residuals]:
         """x (T, N, D), h0 (S, N, H) or None for zeros -> y (T, N, S H), h_n (S, N, H), saved."""
         xp = self.xp
         steps, n, _ = x.shape
@@ -203,14 +203,14 @@ class GRUKernels:
         weight_hh, bias_hh = stacked(xp, weights, 1), stacked(xp, weights, 3)
         states, swept = self.gru_sequence(z, h0, weight_hh, bias_hh, lengths, reset_after)
         y = only(xp, mask, xp.reshape(states, (steps, n, -1)))
-        return y, final(xp, states), Saved((x, weights, lengths, swept))
+        return y, final(xp, states), Residuals((x, weights, lengths, swept))
 
     def gru_backward(
-        self, gy: Array, gh_n: Array, saved: Saved, needs_x: bool
+        self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
         """gx (None unless needed), gh0, and per direction (gW_ih, gW_hh, gb_ih, gb_hh)."""
         xp = self.xp
-        x, weights, lengths, swept = saved
+        x, weights, lengths, swept = residuals
         steps, n, _ = x.shape
         gy = only(xp, running(xp, lengths, steps), gy)
         gy = xp.reshape(gy, (steps, n, len(weights), -1))

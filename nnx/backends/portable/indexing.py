@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-Array = Any
+from ...typing import Array
+
 Key = tuple[Any, ...]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-Array = Any
+from ...typing import Array
 
 
 class Indices:

@@ -13,11 +13,11 @@ from .recurrent import (
     previous,
     recurrent_product_backward,
     running,
+    scan,
     sigmoid,
     stacked,
-    sweep,
 )
-from .saved import Saved
+from .residuals import Residuals
 
 
 class LSTMKernels:
@@ -62,7 +62,7 @@ class LSTMKernels:
         )
         return gz, gc * f
 
-    # ---- the sweep over time ----
+    # ---- the scan over time ----
 
     def lstm_sequence(
         self,
@@ -72,7 +72,7 @@ class LSTMKernels:
         weight_hh: Array,
         weight_hr: Array | None,
         lengths: Array | None,
-    ) -> tuple[Array, Array, Saved]:
+    ) -> tuple[Array, Array, Residuals]:
         """`lstm_cell` on z[t] + h[t-1] W_hh^T, for every t.
 
         z (T, N, S, 4H) with both biases in it, h0 (S, N, P), c0 (S, N, H), weight_hh (S, 4H, P);
@@ -89,7 +89,7 @@ class LSTMKernels:
         for s in range(directions):
             w = xp.matrix_transpose(weight_hh[s, ...])
             h, c = h0[s, ...], c0[s, ...]
-            for t in sweep(steps, s):
+            for t in scan(steps, s):
                 gates_t, new_c, new_h = self.lstm_cell(z[t, :, s, :] + h @ w, c)
                 if weight_hr is not None:
                     new_h = new_h @ xp.matrix_transpose(weight_hr[s, ...])  # (N, H) x (H, P)
@@ -98,11 +98,11 @@ class LSTMKernels:
                 else:
                     h, c = xp.where(mask[t, ...], new_h, h), xp.where(mask[t, ...], new_c, c)
                 gates[t, :, s, :], states[t, :, s, :], cells[t, :, s, :] = gates_t, h, c
-        saved = Saved((gates, cells, states, h0, c0, weight_hh, weight_hr, lengths))
-        return states, final(xp, cells), saved
+        residuals = Residuals((gates, cells, states, h0, c0, weight_hh, weight_hr, lengths))
+        return states, final(xp, cells), residuals
 
     def lstm_sequence_backward(
-        self, gy: Array, gh_n: Array, gc_n: Array, saved: Saved
+        self, gy: Array, gh_n: Array, gc_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array, Array, Array | None]:
         """gz (T, N, S, 4H), gh0 (S, N, P), gc0 (S, N, H), gW_hh (S, 4H, P), gW_hr or None.
 
@@ -110,7 +110,7 @@ class LSTMKernels:
         gh_n (S, N, P) and gc_n (S, N, H): what the last states hand back.
         """
         xp = self.xp
-        gates, cells, states, h0, c0, weight_hh, weight_hr, lengths = saved
+        gates, cells, states, h0, c0, weight_hh, weight_hr, lengths = residuals
         steps, _, directions, _ = gates.shape
         hidden = c0.shape[2]
         mask = running(xp, lengths, steps)
@@ -120,7 +120,7 @@ class LSTMKernels:
         gh0, gc0 = xp.empty_like(h0), xp.empty_like(c0)
         for s in range(directions):
             gh, gc = gh_n[s, ...], gc_n[s, ...]
-            for t in reversed(sweep(steps, s)):
+            for t in reversed(scan(steps, s)):
                 gh = gh + gy[t, :, s, :]
                 through = gh
                 if weight_hr is not None:
@@ -155,7 +155,7 @@ class LSTMKernels:
         c0: Array | None,
         weights: list[Any],
         lengths: Array | None,
-    ) -> tuple[Array, Array, Array, Saved]:
+    ) -> tuple[Array, Array, Array, Residuals]:
         """x (T, N, D), h0 (S, N, P) and c0 (S, N, H), None for zeros
         -> y (T, N, S P), h_n (S, N, P), c_n (S, N, H), saved.
         """
@@ -173,16 +173,16 @@ class LSTMKernels:
             c0 = xp.zeros((directions, n, hidden), dtype=x.dtype, device=x.device)
         states, c_n, swept = self.lstm_sequence(z, h0, c0, weight_hh, weight_hr, lengths)
         y = only(xp, mask, xp.reshape(states, (steps, n, -1)))
-        return y, final(xp, states), c_n, Saved((x, weights, lengths, swept))
+        return y, final(xp, states), c_n, Residuals((x, weights, lengths, swept))
 
     def lstm_backward(
-        self, gy: Array, gh_n: Array, gc_n: Array, saved: Saved, needs_x: bool
+        self, gy: Array, gh_n: Array, gc_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, Array, list[tuple[Any, ...]]]:
         """gx (None unless needed), gh0, gc0, and per direction
         (gW_ih, gW_hh, gb_ih, gb_hh, gW_hr), None for what is not there.
         """
         xp = self.xp
-        x, weights, lengths, swept = saved
+        x, weights, lengths, swept = residuals
         steps, n, _ = x.shape
         gy = only(xp, running(xp, lengths, steps), gy)
         gy = xp.reshape(gy, (steps, n, len(weights), -1))

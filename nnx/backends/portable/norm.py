@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .saved import Saved
-
-Array = Any
+from ...typing import Array
+from .residuals import Residuals
 
 
 class NormKernels:
@@ -20,7 +19,7 @@ class NormKernels:
 
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Array, Array, Saved]:
+    ) -> tuple[Array, Array, Array, Residuals]:
         """Normalise every channel over the batch and all positions.
 
         x (N, C, ...), weight and bias (C,) or None -> y like x, mean (C,), biased variance (C,),
@@ -34,14 +33,14 @@ class NormKernels:
             y,
             self.xp.reshape(mean, channels),
             self.xp.reshape(variance, channels),
-            Saved((normal, inverse, weight)),
+            Residuals((normal, inverse, weight)),
         )
 
     def batch_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
-        normal, inverse, weight = saved
+        normal, inverse, weight = residuals
         axes = (0, *range(2, gy.ndim))
         gx = None
         if needs[0]:
@@ -52,17 +51,17 @@ class NormKernels:
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         """Normalise every row: x (M, D), weight and bias (D,) or None -> y (M, D), saved."""
         _, _, inverse, normal = self._normalized(x, (1,), eps)
         y = normal if weight is None else normal * weight
-        return y if bias is None else y + bias, Saved((normal, inverse, weight))
+        return y if bias is None else y + bias, Residuals((normal, inverse, weight))
 
     def layer_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
-        normal, inverse, weight = saved
+        normal, inverse, weight = residuals
         gx = None
         if needs[0]:
             scaled = gy if weight is None else gy * weight
@@ -73,7 +72,7 @@ class NormKernels:
 
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         """Normalise each sample's channels in groups, over the group and all positions.
 
         x (N, C, ...), weight and bias (C,) or None -> y like x, saved.
@@ -84,14 +83,14 @@ class NormKernels:
         grouped = xp.reshape(x, (n, groups, c // groups * pixels))
         _, _, inverse, normal = self._normalized(grouped, (2,), eps)
         y = self._affine(xp.reshape(normal, x.shape), weight, bias)
-        return y, Saved((normal, inverse, weight))
+        return y, Residuals((normal, inverse, weight))
 
     def group_norm_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
         xp = self.xp
-        normal, inverse, weight = saved
+        normal, inverse, weight = residuals
         axes = (0, *range(2, gy.ndim))
         gx = None
         if needs[0]:

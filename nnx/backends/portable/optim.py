@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...typing import Array
+
 if TYPE_CHECKING:
     from . import optim_rules as rules
 
-Array = Any
 Arrays = list[Any]
 
 

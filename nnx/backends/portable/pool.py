@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...typing import Array
 from .windows import Padding, Pair, padded, taps, window_counts
-
-Array = Any
 
 
 class PoolKernels:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import Any
 
-Array = Any
+from ...typing import Array
 
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)  # the golden ratio and sqrt(3) - 1, as fractions of 2^32

@@ -4,23 +4,23 @@ Recurrent kernels come in three grains, each made of the one below, so that a ba
 replace whichever pays:
 
     cell       `lstm_cell`, `gru_cell`, ...: the elementwise half of one time step
-    sequence   `rnn_sequence`, `lstm_sequence`, `gru_sequence`: the sweep over time of a layer,
+    sequence   `rnn_sequence`, `lstm_sequence`, `gru_sequence`: the scan over time of a layer,
                given the input's share of every pre-activation
-    layer      `rnn`, `lstm`, `gru`: the input product for all time steps, the sweep, the output
+    layer      `rnn`, `lstm`, `gru`: the input product for all time steps, the scan, the output
 
 Shapes, everywhere:
 
     T, N       time steps, sequences in the batch
-    S          directions: 1, or 2 where direction 1 sweeps from the last time step to the first
+    S          directions: 1, or 2 where direction 1 scans from the last time step to the first
     D, H       features of the input, hidden units;  G = H, 4H or 3H pre-activations a step
     x          (T, N, D)
-    h0, h_n    (S, N, H), before and after the sweep
+    h0, h_n    (S, N, H), before and after the scan
     z          (T, N, S, G)
     states     (T, N, S, H): the state *after* each step, at the step's own time in both directions
     lengths    (N,) integers in 1..T on the arrays' device, or None where all are T
 
 Sequence n holds for t < lengths[n].  At later times its state does not move, whichever way the
-sweep goes: so direction 0 ends in the state after the last real step, direction 1 starts there
+scan goes: so direction 0 ends in the state after the last real step, direction 1 starts there
 with h0, and h_n is right for both.  The output is 0 at those times.
 
 `weights` is one tuple per direction: (weight_ih (G, D), weight_hh (G, H), bias_ih (G,) or None,
@@ -31,7 +31,7 @@ from __future__ import annotations
 
 from typing import Any
 
-Array = Any
+from ...typing import Array
 
 
 def running(xp: Any, lengths: Array | None, steps: int) -> Array | None:
@@ -52,7 +52,7 @@ def sigmoid(xp: Any, z: Array) -> Array:
     return 0.5 * xp.tanh(0.5 * z) + 0.5
 
 
-def sweep(steps: int, direction: int) -> range:
+def scan(steps: int, direction: int) -> range:
     """The times in the order a direction meets them."""
     return range(steps) if direction == 0 else range(steps - 1, -1, -1)
 

@@ -13,10 +13,10 @@ from .recurrent import (
     previous,
     recurrent_product_backward,
     running,
+    scan,
     stacked,
-    sweep,
 )
-from .saved import Saved
+from .residuals import Residuals
 
 
 class RNNKernels:
@@ -24,11 +24,11 @@ class RNNKernels:
 
     xp: Any
 
-    # ---- the sweep over time ----
+    # ---- the scan over time ----
 
     def rnn_sequence(
         self, z: Array, h0: Array, weight_hh: Array, lengths: Array | None, nonlinearity: str
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         """h[t] = f(z[t] + h[t-1] W_hh^T), f being "tanh" or "relu".
 
         z (T, N, S, H) with both biases in it, h0 (S, N, H), weight_hh (S, H, H)
@@ -41,15 +41,15 @@ class RNNKernels:
         for s in range(directions):
             w = xp.matrix_transpose(weight_hh[s, ...])
             h = h0[s, ...]
-            for t in sweep(steps, s):
+            for t in scan(steps, s):
                 a = z[t, :, s, :] + h @ w  # (N, H) + (N, H) x (H, H)
                 new = xp.tanh(a) if nonlinearity == "tanh" else xp.maximum(a, xp.zeros_like(a))
                 h = new if mask is None else xp.where(mask[t, ...], new, h)
                 states[t, :, s, :] = h
-        return states, Saved((states, h0, weight_hh, lengths, nonlinearity))
+        return states, Residuals((states, h0, weight_hh, lengths, nonlinearity))
 
     def rnn_sequence_backward(
-        self, gy: Array, gh_n: Array, saved: Saved
+        self, gy: Array, gh_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array]:
         """gz (T, N, S, H), gh0 (S, N, H) and gW_hh (S, H, H).
 
@@ -57,7 +57,7 @@ class RNNKernels:
         gh_n (S, N, H): what the last state hands back.
         """
         xp = self.xp
-        states, h0, weight_hh, lengths, nonlinearity = saved
+        states, h0, weight_hh, lengths, nonlinearity = residuals
         steps, _, directions, _ = states.shape
         mask = running(xp, lengths, steps)
         slope = 1 - states * states if nonlinearity == "tanh" else xp.astype(states > 0, gy.dtype)
@@ -67,7 +67,7 @@ class RNNKernels:
         gh0 = xp.empty_like(h0)
         for s in range(directions):
             gh = gh_n[s, ...]
-            for t in reversed(sweep(steps, s)):
+            for t in reversed(scan(steps, s)):
                 gh = gh + gy[t, :, s, :]
                 g = gh * slope[t, :, s, :]
                 gz[t, :, s, :] = g
@@ -85,7 +85,7 @@ class RNNKernels:
         weights: list[Any],
         lengths: Array | None,
         nonlinearity: str,
-    ) -> tuple[Array, Array, Saved]:
+    ) -> tuple[Array, Array, Residuals]:
         """x (T, N, D), h0 (S, N, H) or None for zeros -> y (T, N, S H), h_n (S, N, H), saved."""
         xp = self.xp
         steps, n, _ = x.shape
@@ -97,14 +97,14 @@ class RNNKernels:
             h0 = xp.zeros((z.shape[2], n, z.shape[3]), dtype=x.dtype, device=x.device)
         states, swept = self.rnn_sequence(z, h0, weight_hh, lengths, nonlinearity)
         y = only(xp, mask, xp.reshape(states, (steps, n, -1)))
-        return y, final(xp, states), Saved((x, weights, lengths, swept))
+        return y, final(xp, states), Residuals((x, weights, lengths, swept))
 
     def rnn_backward(
-        self, gy: Array, gh_n: Array, saved: Saved, needs_x: bool
+        self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
         """gx (None unless needed), gh0, and per direction (gW_ih, gW_hh, gb_ih, gb_hh)."""
         xp = self.xp
-        x, weights, lengths, swept = saved
+        x, weights, lengths, swept = residuals
         steps, n, _ = x.shape
         gy = only(xp, running(xp, lengths, steps), gy)
         gy = xp.reshape(gy, (steps, n, len(weights), -1))

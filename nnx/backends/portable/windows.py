@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
-Array = Any
+from ...typing import Array
+
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 

@@ -1,4 +1,4 @@
-"""The matrix product in registers that every compiled convolution and sweep is made of.
+"""The matrix product in registers that every compiled convolution and scan is made of.
 
     tile:   C[r, v] += Σ_k A[r, k] · B[k, v]        r < rows,  v < vectors · LANES
 

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-Array = Any
+from ....typing import Array
 
 SMALL_PRODUCT = 2**20  # multiply-adds: below, a hand-over costs more than it saves
 

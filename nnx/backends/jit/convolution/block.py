@@ -11,16 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from ....typing import Array
 from ...cpu.block import Fused, NumpyBlock, fusible, pooled_statistics
 from ...cpu.conv import channels_first, channels_last
 from ...portable.block import Norm, Pool
-from ...portable.saved import Saved
+from ...portable.residuals import Residuals
 from ...portable.windows import Padding, Pair
 from ..codegen import threads
 from .conv import JitConv, flat, new_totals, pack, pack_backward, parts, suits, unpack
 from .plan import plan
-
-Array = Any
 
 
 class Compiled(Fused):
@@ -42,7 +41,7 @@ class JitBlock(JitConv, NumpyBlock):
         norm: Norm | None,
         relu: bool,
         pool: Pool | None,
-    ) -> tuple[Array, Array | None, Array | None, Saved]:
+    ) -> tuple[Array, Array | None, Array | None, Residuals]:
         geometry = (stride, padding, dilation, groups)
         window = (1, 1) if pool is None else pool[0]
         if not suits(x, weight, groups):
@@ -66,17 +65,17 @@ class JitBlock(JitConv, NumpyBlock):
             kept, mean, variance = _forward_norm(images, weight, norm, relu, y, places, p)
             if bias is not None:  # batch norm takes it away again, but it moves the mean
                 mean = mean + bias
-        saved = Compiled((images, weight, bias is not None, geometry, window, places, kept))
-        return channels_first(y), mean, variance, saved
+        residuals = Compiled((images, weight, bias is not None, geometry, window, places, kept))
+        return channels_first(y), mean, variance, residuals
 
     def conv_block2d_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
-        if not isinstance(saved, Compiled):
-            return super().conv_block2d_backward(gy, saved, needs)
+        if not isinstance(residuals, Compiled):
+            return super().conv_block2d_backward(gy, residuals, needs)
         from . import block_loops
 
-        images, weight, biased, geometry, window, places, kept = saved
+        images, weight, biased, geometry, window, places, kept = residuals
         p = plan(images.shape, weight.shape, *geometry, gy.dtype.itemsize, window)
         g = channels_last(gy)
         dtype, n = g.dtype, len(g)

@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ....typing import Array
 from ...cpu.conv import NumpyConv, channels_first, channels_last
 from ...cpu.depthwise import is_depthwise
-from ...portable.saved import Saved
+from ...portable.residuals import Residuals
 from ...portable.windows import Padding, Pair
 from ..codegen import threads
 from . import depthwise
 from .plan import plan
 
-Array = Any
 Plan = Any  # a record of `record.FIELDS`
 
 
@@ -34,7 +34,7 @@ class JitConv(NumpyConv):
         padding: Padding,
         dilation: Pair,
         groups: int,
-    ) -> tuple[Array, Saved]:
+    ) -> tuple[Array, Residuals]:
         geometry = (stride, padding, dilation, groups)
         if is_depthwise(x, weight, groups):
             return depthwise.forward(x, weight, bias, stride, padding, dilation)
@@ -48,16 +48,16 @@ class JitConv(NumpyConv):
         bias = np.empty(0, x.dtype) if bias is None else np.ascontiguousarray(bias)
         operands = (flat(images), flat(pack(weight, p)), bias, flat(y), p)
         threads.split(conv_loops.forward, len(images), *operands, least=int(p.least))
-        return channels_first(y), Saved((images, weight, *geometry))
+        return channels_first(y), Residuals((images, weight, *geometry))
 
     def conv2d_backward(
-        self, gy: Array, saved: Saved, needs: tuple[bool, ...]
+        self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if isinstance(saved, depthwise.Depthwise):
-            return depthwise.backward(gy, saved, needs)
-        images, weight, *geometry = saved
+        if isinstance(residuals, depthwise.Depthwise):
+            return depthwise.backward(gy, residuals, needs)
+        images, weight, *geometry = residuals
         if not suits(gy, weight, geometry[3]):
-            return super().conv2d_backward(gy, saved, needs)
+            return super().conv2d_backward(gy, residuals, needs)
         d = channels_last(gy)
         gx = gw = gb = None
         if needs[0] or needs[1]:

@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 
+from ....typing import Array
 from ...cpu.layout import empty_like, flat, numbers, parts_of
-from ...portable.saved import Saved
+from ...portable.residuals import Residuals
 from ...portable.windows import Padding, Pair, window_counts
 from ..codegen import threads
-
-Array = Any
 
 WORTH = 2**14  # numbers of an image that are worth another thread
 
 
-class Depthwise(Saved):
+class Depthwise(Residuals):
     """What `forward` keeps."""
 
     __slots__ = ()
@@ -24,7 +23,7 @@ class Depthwise(Saved):
 
 def forward(
     x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Padding, dilation: Pair
-) -> tuple[Array, Saved]:
+) -> tuple[Array, Residuals]:
     """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), saved."""
     from . import depthwise_loops as loops
 
@@ -38,10 +37,10 @@ def forward(
 
 
 def backward(
-    gy: Array, saved: Saved, needs: tuple[bool, ...]
+    gy: Array, residuals: Residuals, needs: tuple[bool, ...]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """The gradients of x, weight and bias that are needed; None for the others."""
-    x, last, weight, *geometry = saved
+    x, last, weight, *geometry = residuals
     gx, gw = _gradients(x, gy, x.shape, last, weight, *geometry, *needs[:2])
     return gx, gw, gy.sum(axis=(0, 2, 3)) if needs[2] else None
 

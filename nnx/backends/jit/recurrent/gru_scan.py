@@ -1,4 +1,4 @@
-"""The compiled sweeps of the GRU, both variants; layouts and terms: `scan.py`.
+"""The compiled scans of the GRU, both variants; layouts and terms: `scan.py`.
 
 Four slots of `units` numbers stand for a row's step, in an order that lets two products share them:
 

@@ -1,4 +1,4 @@
-"""One call of a recurrent layer, as the compiled sweeps want it: arrays filled up to whole
+"""One call of a recurrent layer, as the compiled scans want it: arrays filled up to whole
 registers, weights in panels, and the products over all time steps.
 
 G = gates units numbers stand for the pre-activations of a row's step, unit k of gate g at
@@ -13,16 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from ....typing import Array
 from ...cpu.memory import empty
 from ..codegen.threads import matmul, split
 
-Array = Any
-
-PER_THREAD = 2**19  # multiply-adds of a sweep: for fewer, waking a second thread does not pay
+PER_THREAD = 2**19  # multiply-adds of a scan: for fewer, waking a second thread does not pay
 
 
 class Layer:
-    """x (T, N, D), its weights (S tuples), lengths, and what else both sweeps need."""
+    """x (T, N, D), its weights (S tuples), lengths, and what else both scans need."""
 
     def __init__(self, x: Array, weights: list[Any], lengths: Array | None, gates: int) -> None:
         from ..codegen.vectors import LANES
@@ -39,7 +38,7 @@ class Layer:
             ended = np.arange(self.steps)[:, None] >= lengths
             self.rows = np.where(ended.reshape(-1, 1), np.float32(0), self.rows)
 
-    # ---- into the sweeps' layout, and back ----
+    # ---- into the scans' layout, and back ----
 
     def filled(self, a: Array) -> Array:
         """(gates H, ...) -> (gates units, ...)."""
@@ -109,8 +108,8 @@ class Layer:
     def recurrent(self, forward: bool) -> Array:
         return self.factors([own[1] for own in self.weights], forward)
 
-    def sweep(self, kernel: Callable[..., None], w: Array, *args: Any) -> None:
-        """Run a sweep over the rows, on as many threads as its work is worth."""
+    def scan(self, kernel: Callable[..., None], w: Array, *args: Any) -> None:
+        """Run a scan over the rows, on as many threads as its work is worth."""
         from ..codegen.microkernel import kernel_address
 
         least = max(1, PER_THREAD // (self.steps * w.shape[1] * w.shape[2]))

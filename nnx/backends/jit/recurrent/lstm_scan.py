@@ -1,4 +1,4 @@
-"""The compiled sweeps of the LSTM; layouts and terms: `scan.py`.  Gates i, f, g, o."""
+"""The compiled scans of the LSTM; layouts and terms: `scan.py`.  Gates i, f, g, o."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled sweeps of the simple recurrent layer; layouts and terms: `scan.py`."""
+"""The compiled scans of the simple recurrent layer; layouts and terms: `scan.py`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What the compiled sweeps over time share: `rnn_scan.py`, `lstm_scan.py`, `gru_scan.py`.
+"""What the compiled scans over time share: `rnn_scan.py`, `lstm_scan.py`, `gru_scan.py`.
 
-A sweep does the rows lo..hi of all directions' batches, one after another (row r is sequence
+A scan does the rows lo..hi of all directions' batches, one after another (row r is sequence
 r mod N of direction r div N), for all time steps: rows do not know of each other, so threads share
 nothing and no step waits for another thread.  A step is a product in registers
 (`microkernel.py`), which adds the recurrent share to the pre-activations where they lie, and one
@@ -10,7 +10,7 @@ Layouts are those of `portable/recurrent.py`, with the hidden units filled up wi
 a multiple of LANES, so that neither has a remainder: z (T, N, S, gates units), states
 (T, N, S, units).  `y` is the layer's output: the state after each step, and 0 from a sequence's
 end on, so the state *before* a step is y one step earlier, or h0.  What moves along with the
-sweep, h_n in the forward and the gradient of h0 in the backward, begins as h0 and as the gradient
+scan, h_n in the forward and the gradient of h0 in the backward, begins as h0 and as the gradient
 of h_n, and is rewritten at each step.
 
 `w` (S, K, columns) is the right factor of a step's product, each direction's cut into panels of
@@ -20,18 +20,15 @@ is next in memory.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba.extending import register_jitable
 
+from ....typing import Array
 from ..codegen.compiling import compiled
 from ..codegen.microkernel import ROWS, VECTORS, call
 from ..codegen.vectors import LANES, SIZE, ZERO, load, spread, store, tanh
 
 WIDTH = VECTORS * LANES
-
-Array = Any
 
 
 def panels(factors: list[Array]) -> Array:

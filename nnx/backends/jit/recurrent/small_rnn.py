@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ...portable.saved import Saved
+from ....typing import Array
+from ...portable.residuals import Residuals
 
-Array = Any
 
-
-class Whole(Saved):
+class Whole(Residuals):
     """Kept by `forward`."""
 
     __slots__ = ()
@@ -19,7 +18,7 @@ class Whole(Saved):
 
 def forward(
     x: Array, h0: Array | None, weights: list[Any], lengths: Array | None, rectified: bool
-) -> tuple[Array, Array, Saved]:
+) -> tuple[Array, Array, Residuals]:
     loops = _compiled()
     steps, n, features = x.shape
     directions, hidden = len(weights), weights[0][1].shape[1]
@@ -44,15 +43,15 @@ def forward(
     z = np.empty((steps * n, units), np.float32)
     y = np.empty((steps, n, directions * hidden), np.float32)
     loops.forward(loops.kernel_address(4), rows, w_ih, w_hh, bias, lengths, rectified, z, h_n, y)
-    saved = Whole((rows, features, first, weights, lengths, rectified, y))
-    return y, h_n[..., :hidden].copy(), saved
+    residuals = Whole((rows, features, first, weights, lengths, rectified, y))
+    return y, h_n[..., :hidden].copy(), residuals
 
 
 def backward(
-    gy: Array, gh_n: Array, saved: Whole, needs_x: bool
+    gy: Array, gh_n: Array, residuals: Whole, needs_x: bool
 ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
     loops = _compiled()
-    rows, features, h0, weights, lengths, rectified, y = saved
+    rows, features, h0, weights, lengths, rectified, y = residuals
     (steps, n, _), (directions, _, units) = y.shape, h0.shape
     columns, hidden = rows.shape[1], y.shape[2] // directions
     w_ih = np.zeros((directions, hidden, columns), np.float32)

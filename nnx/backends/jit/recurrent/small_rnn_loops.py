@@ -1,7 +1,7 @@
 """A small simple recurrent layer, forward and backward in one compiled call each.
 
 What takes time in a small layer is not arithmetic but calls: some fifteen for a pass, and two or
-three for every step.  Here the products over all time steps, the sweep and the weights' gradients
+three for every step.  Here the products over all time steps, the scan and the weights' gradients
 follow one another in compiled code, on one thread.
 
 Everything is filled up with zeros to whole registers beforehand (`small_rnn.py`), so that no

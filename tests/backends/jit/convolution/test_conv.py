@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from nnx.backends.base import Backend, Saved
+from nnx.backends.base import Backend, Residuals
 from nnx.backends.cpu import depthwise as cpu_depthwise
 from nnx.backends.jit import JitBackend
 from nnx.backends.jit.codegen import threads
@@ -63,7 +63,7 @@ def test_a_depthwise_block_is_made_of_its_layers_own_kernels():
             x, weight, None, *geometry, norm, True, pool
         )
         kept = {JitBackend: depthwise.Depthwise, NumpyBackend: cpu_depthwise.Depthwise}
-        assert isinstance(saved[0], kept.get(type(backend), Saved))
+        assert isinstance(saved[0], kept.get(type(backend), Residuals))
         back = backend.conv_block2d_backward(y, saved, (True, True, False, True, True))
         found.append([y, mean, variance, *(g for g in back if g is not None)])
     for compiled, tuned, wanted in zip(*found, strict=True):

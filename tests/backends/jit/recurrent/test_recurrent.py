@@ -1,4 +1,4 @@
-"""The compiled sweeps against their portable twins, and the tanh they are made of."""
+"""The compiled scans against their portable twins, and the tanh they are made of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnx.backends.numpy import NumpyBackend
 
 @pytest.fixture
 def always(monkeypatch):
-    """Compiled sweeps also where NumPy would be as quick."""
+    """Compiled scans also where NumPy would be as quick."""
     monkeypatch.setattr(recurrent, "_WORTH_IT", 0)
 
 
@@ -84,7 +84,7 @@ def test_equals_the_portable_twin(always, kind, directions, lengths, bias):
     arrays = example(kind, directions, lengths, bias=bias)
     expected, _ = call(Backend(np, "numpy"), kind, *arrays)
     got, saved = call(JitBackend(), kind, *arrays)
-    assert isinstance(saved, recurrent.Rows), "the compiled sweep must have run"
+    assert isinstance(saved, recurrent.Rows), "the compiled scan must have run"
     assert_close(got, expected)
     assert_close(call(NumpyBackend(), kind, *arrays)[0], expected)
 
@@ -146,20 +146,20 @@ def test_what_does_not_suit_is_left_to_numpy(always):
 
 def test_tanh():
     """Within 5.7 units in the last place everywhere, never above 1; NaN, inf and -0 right."""
-    from nnx.backends.jit.recurrent import scan as sweeps
+    from nnx.backends.jit.recurrent import scan as scans
 
     x = np.concatenate([np.linspace(-12, 12, 400_001), np.logspace(-30, 1, 20_015)])
     x = x.astype("float32")  # as many as whole registers hold
     assert x.size % 16 == 0
     y = np.empty_like(x)
-    sweeps.tanh_of(x, y)
+    scans.tanh_of(x, y)
     exact = np.tanh(x.astype("float64"))
     ulp = np.spacing(np.abs(exact).astype("float32").clip(1e-38)).astype("float64")
     assert (np.abs(y - exact) / ulp).max() <= 5.7
     assert np.abs(y).max() <= 1
     far = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30, 0, -0.0], "float32")
     out = np.empty(16, "float32")
-    sweeps.tanh_of(np.concatenate([far, np.zeros(9, "float32")]), out)
+    scans.tanh_of(np.concatenate([far, np.zeros(9, "float32")]), out)
     out = out[:7]
     np.testing.assert_allclose(out, np.tanh(far), atol=1.3e-7, rtol=0)
     np.testing.assert_array_equal(np.signbit(out[-2:]), [False, True])
@@ -180,17 +180,17 @@ def test_nan_reaches_its_own_sequence_only(always, kind):
 def test_product_of_any_number_of_rows(rows, onto):
     """Rows in pieces of unequal height, and a last panel that is narrower than the others."""
     from nnx.backends.jit.codegen.microkernel import kernel_address
-    from nnx.backends.jit.recurrent import scan as sweeps
+    from nnx.backends.jit.recurrent import scan as scans
 
     rng = np.random.default_rng(0)
-    inner, columns = 7, 2 * sweeps.WIDTH + sweeps.LANES
+    inner, columns = 7, 2 * scans.WIDTH + scans.LANES
     a = rng.standard_normal((rows, inner)).astype("float32")
     factor = rng.standard_normal((inner, columns)).astype("float32")
     c = rng.standard_normal((rows + 1, columns)).astype("float32")  # one row beyond
     expected = c.copy()
     expected[:rows] = a @ factor + onto * c[:rows]
-    w = sweeps.panels([factor])
-    sweeps.product(
+    w = scans.panels([factor])
+    scans.product(
         kernel_address(4), rows, inner, columns,
         a.ctypes.data, a.strides[0], w.ctypes.data, c.ctypes.data, c.strides[0], onto,
     )  # fmt: skip

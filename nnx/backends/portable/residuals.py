@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Saved(tuple):
+class Residuals(tuple):
     """What a forward kernel keeps for its backward kernel: private to the backend that made it."""
 
     __slots__ = ()
