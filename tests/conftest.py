@@ -3,21 +3,26 @@
 | parameter            | arrays              | kernels                                             |
 | -------------------- | ------------------- | --------------------------------------------------- |
 | numpy                | NumPy               | tuned NumPy                                         |
-| jit                  | NumPy               | numba (skipped where numba is not installed)        |
+| jit                  | NumPy               | numba (where it is installed)                       |
 | portable             | NumPy               | the portable twins                                  |
 | readonly             | NumPy, not writable | as installed                                        |
-| strict               | array_api_strict    | portable                                            |
-| strict-device1       | the same, on its fake second device                                       |
-| strict-no-float64    | the same, on its fake device without float64                              |
-| torch                | torch tensors       | portable (skipped where torch is not installed)     |
+| strict-device1       | array_api_strict, on its fake second device: what leaves the device fails |
+| strict-no-float64    | array_api_strict, on its fake device without float64                      |
+| torch                | torch tensors       | portable (where torch is installed)                 |
 | cuda-on-cpu          | NumPy               | CUDA, run by the harness (`cuda_cpu`; needs g++)    |
-| cupy                 | CuPy                | CUDA (marker `gpu`; skipped where no GPU answers)   |
+| cupy                 | CuPy                | CUDA (marker `gpu`; where a GPU answers)            |
+
+A parameter whose library is not here is not collected; the last lines of a run say so, one for each
+library.  `NNX_REQUIRE_HARNESS=1` and `NNX_REQUIRE_GPU=1` collect it all the same, to fail.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
+from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,18 +42,62 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-BACKENDS = [
-    "numpy",
-    "jit",
-    "portable",
-    "readonly",
-    "strict",
-    "strict-device1",
-    "strict-no-float64",
-    "torch",
-    "cuda-on-cpu",
-    pytest.param("cupy", marks=pytest.mark.gpu),
-]
+def not_installed(library: str) -> str | None:
+    found = importlib.util.find_spec(library) is not None
+    return None if found else f"{library} is not installed"
+
+
+def required(variable: str, reason: str | None) -> str | None:
+    """Why a parameter is left out; None also where the variable asks for a failure instead."""
+    return None if os.environ.get(variable) == "1" else reason
+
+
+# Why a parameter is not collected; None where it is.
+BACKENDS: dict[str, str | None] = {
+    "numpy": None,
+    "jit": not_installed("numba"),
+    "portable": None,
+    "readonly": None,
+    "strict-device1": not_installed("array_api_strict"),
+    "strict-no-float64": not_installed("array_api_strict"),
+    "torch": not_installed("torch"),
+    "cuda-on-cpu": required("NNX_REQUIRE_HARNESS", why_unavailable()),
+    "cupy": required("NNX_REQUIRE_GPU", unavailable("cupy")),
+}
+MARKS = {"cupy": [pytest.mark.gpu]}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the parameters that a test names itself and that are not here."""
+    items[:] = [item for item in items if BACKENDS.get(_backend_of(item)) is None]
+
+
+def _backend_of(item: pytest.Item) -> Any:
+    callspec = getattr(item, "callspec", None)
+    name = callspec.params.get("backend") if callspec else None
+    return name if isinstance(name, str) else None
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """One line for each library that is not here, in place of one for each test."""
+    skipped: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = reason.removeprefix("Skipped: ")
+        if reason.startswith("could not import"):
+            reason = f"{reason.split(chr(39))[1].partition('.')[0]} is not installed"
+        skipped[reason] += 1
+    left_out: dict[str, list[str]] = {}
+    for name, reason in BACKENDS.items():
+        if reason:
+            left_out.setdefault(reason, []).append(name)
+    for reason in sorted({*skipped, *left_out}):
+        parts = []
+        if reason in left_out:
+            parts.append(f"nothing was collected for {' and '.join(left_out[reason])}")
+        if skipped[reason]:
+            parts.append(f"{skipped[reason]} tests skipped")
+        terminalreporter.write_line(f"{reason}: {'; '.join(parts)}")
 
 
 class On:
@@ -89,7 +138,9 @@ class On:
             pytest.skip("this device has no float64")
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(
+    params=[pytest.param(n, marks=MARKS.get(n, [])) for n, why in BACKENDS.items() if why is None]
+)
 def backend(request):
     """`On`: the library under test, active, with its code path chosen."""
     kind = request.param
@@ -100,8 +151,6 @@ def backend(request):
         with override(np.ndarray, NumpyBackend()) as active:
             yield On(kind, active)
     elif kind == "jit":
-        if importlib.util.find_spec("numba") is None:
-            pytest.skip("numba is not installed")
         from nnx.backends.jit import JitBackend
 
         with override(np.ndarray, JitBackend()) as active:
@@ -119,7 +168,6 @@ def backend(request):
             yield On(kind, active)
     else:
         library = "torch" if kind == "torch" else "array_api_strict"
-        pytest.importorskip(library)
         device = {"strict-device1": ":device1", "strict-no-float64": ":no_float64"}.get(kind, "")
         with use_backend(get_backend(library + device)) as active:
             yield On(kind, active)

@@ -96,7 +96,9 @@ def laid_out(backend, x, layout):
 GPU = pytest.param("cupy", marks=pytest.mark.gpu)
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jit", "readonly", "strict", GPU], indirect=True)
+@pytest.mark.parametrize(
+    "backend", ["numpy", "jit", "readonly", "strict-device1", GPU], indirect=True
+)
 @pytest.mark.parametrize("name, state, rule", CASES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_agrees_with_its_twin(backend, name, state, rule, dtype):

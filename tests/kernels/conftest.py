@@ -3,7 +3,7 @@
 | parameter | arrays | kernels                                                                |
 | --------- | ------ | ---------------------------------------------------------------------- |
 | check     | NumPy  | compiled by g++, every access watched, in three orders of the threads   |
-| gpu       | CuPy   | compiled by NVRTC (marker `gpu`; skipped where no GPU answers)          |
+| gpu       | CuPy   | compiled by NVRTC (marker `gpu`; collected where a GPU answers)         |
 
 The kernels without the watching are what the `cuda-on-cpu` backend of `tests/conftest.py` runs, on
 which every test of every operation and layer is repeated.
@@ -15,6 +15,7 @@ kernel.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -34,7 +35,10 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
-@pytest.fixture(params=["check", pytest.param("gpu", marks=pytest.mark.gpu)])
+GPU_HERE = unavailable("cupy") is None or os.environ.get("NNX_REQUIRE_GPU") == "1"
+
+
+@pytest.fixture(params=["check", *[pytest.param("gpu", marks=pytest.mark.gpu)] * GPU_HERE])
 def cuda(request: pytest.FixtureRequest) -> Iterator[CudaUnderTest]:
     if request.param == "gpu":
         skip_or_fail(unavailable("cupy"), "NNX_REQUIRE_GPU")

@@ -3,7 +3,8 @@
 `launch` does what every launch needs: contiguous inputs, exact scalar widths (CuPy passes a
 Python number as 64 bits whatever the kernel declares), empty grids, errors that name the kernel
 and the argument.  `Modules` compiles on first use and remembers; what it compiles *with* is the
-one thing that differs between a GPU and the tests: `cupy.RawModule`, or g++ (`tests/cuda_cpu`).
+one thing that differs between a GPU and the tests: `cupy.RawModule`, or g++ (the tests'
+`support/cuda_cpu`).
 """
 
 from __future__ import annotations
