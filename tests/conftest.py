@@ -14,6 +14,8 @@
 
 A parameter whose library is not here is not collected; the last lines of a run say so, one for each
 library.  `NNX_REQUIRE_HARNESS=1` and `NNX_REQUIRE_GPU=1` collect it all the same, to fail.
+
+Those on NumPy arrays are `watched`: a kernel that writes into what it is given fails the test.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ import pytest
 from cuda_cpu import why_unavailable
 from cuda_cpu.available import skip_or_fail
 from cuda_cpu.under_test import cuda_backend
+from watched import watched
 
 import nnx
 from nnx.backends import Backend, get_backend, override, unavailable, use_backend
@@ -145,22 +148,22 @@ def backend(request):
     """`On`: the library under test, active, with its code path chosen."""
     kind = request.param
     if kind == "portable":
-        with kernel_mode("portable"), use_backend("numpy") as active:
+        with kernel_mode("portable"), override(np.ndarray, watched(get_backend("numpy"))) as active:
             yield On(kind, active)
     elif kind == "numpy":
-        with override(np.ndarray, NumpyBackend()) as active:
+        with override(np.ndarray, watched(NumpyBackend())) as active:
             yield On(kind, active)
     elif kind == "jit":
         from nnx.backends.jit import JitBackend
 
-        with override(np.ndarray, JitBackend()) as active:
+        with override(np.ndarray, watched(JitBackend(), locked=False)) as active:
             yield On(kind, active)
     elif kind == "readonly":
-        with use_backend("numpy") as active:
+        with override(np.ndarray, watched(get_backend("numpy"))) as active:
             yield On(kind, active)
     elif kind == "cuda-on-cpu":
         skip_or_fail(why_unavailable(), "NNX_REQUIRE_HARNESS")
-        with override(np.ndarray, cuda_backend("fast")) as active:
+        with override(np.ndarray, watched(cuda_backend("fast"), locked=False)) as active:
             yield On(kind, active)
     elif kind == "cupy":
         skip_or_fail(unavailable("cupy"), "NNX_REQUIRE_GPU")

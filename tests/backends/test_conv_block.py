@@ -28,14 +28,21 @@ def portable(on):
     return Backend(on.xp, "portable", on.backend.device)
 
 
-def both(on, x, w, b, geometry, norm, relu, pool, seed=9, needs=(True,) * 5):
-    """Results and gradients of the backend's kernel and of its portable twin, as NumPy arrays."""
+def both(on, x, w, b, geometry, norm, relu, pool, seed=9, needs=(True,) * 5, last=False):
+    """Results and gradients of the backend's kernel and of its portable twin, as NumPy arrays.
+
+    last: the gradient has its channels last, as the layer behind would hand it back.
+    """
     found = []
     for backend in (on.backend, portable(on)):
         gamma_beta = None if norm is None else (*[on.asarray(a) for a in norm[:2]], norm[2])
         arrays = [None if a is None else on.asarray(a) for a in (x, w, b)]
         y, mean, variance, saved = backend.conv_block2d(*arrays, *geometry, gamma_beta, relu, pool)
-        gy = on.asarray(integers(seed, *y.shape, dtype=x.dtype))
+        gy = integers(seed, *y.shape, dtype=x.dtype)
+        if last:
+            gy = on.xp.permute_dims(on.asarray(gy.transpose(0, 2, 3, 1).copy()), (0, 3, 1, 2))
+        else:
+            gy = on.asarray(gy)
         wanted = list(needs)
         wanted[2] &= b is not None
         wanted[3] &= norm is not None
@@ -116,12 +123,22 @@ def test_only_the_gradients_that_are_needed(backend, needs):
             np.testing.assert_array_equal(got, expected)
 
 
-def test_batches_of_every_remainder(backend):
-    """Blocks of images: the last one is shorter."""
-    w, b = integers(1, 8, 2, 3, 3), integers(2, 8)
-    for n in (0, 1, 17, 33):
-        x = integers(0, n, 2, 6, 6)
-        found = both(backend, x, w, b, GEOMETRIES["same"], None, True, POOLS["2x2"])
+@pytest.mark.parametrize("normed", [False, True])
+def test_batches_of_every_remainder(backend, normed):
+    """Blocks of images: the last one is shorter, and may be one image."""
+    rng = np.random.default_rng(0)
+    for pool, n, last in itertools.product(("2x2", "none"), (0, 1, 2, 17, 33), (False, True)):
+        if normed:
+            x, w = (rng.standard_normal(s).astype("f4") for s in ((n, 2, 6, 6), (8, 2, 3, 3)))
+            norm, close = (*rng.standard_normal((2, 8)).astype("f4"), 1e-5), 1e-4
+        else:
+            x, w, norm, close = integers(0, n, 2, 6, 6), integers(1, 8, 2, 3, 3), None, 0
+        if normed and n == 0:
+            continue  # there are no statistics
+        found = both(
+            backend, x, w, integers(2, 8), GEOMETRIES["same"], norm, True, POOLS[pool], last=last
+        )
         for got, expected in found:
             if expected is not None:
-                np.testing.assert_array_equal(got, expected)
+                scale = abs(expected).max(initial=1)
+                np.testing.assert_allclose(got, expected, rtol=0, atol=close * scale)

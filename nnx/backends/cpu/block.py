@@ -258,9 +258,9 @@ def _pick(lowered: Lowered, out: Array, places: Array) -> Array:
 
 
 def _blocked(lowered: Lowered, g: Array) -> Array:
-    """(n, P, Q, O) -> (G, P, n, Q, O/G), a copy."""
+    """(n, P, Q, O) -> (G, P, n, Q, O/G), a copy also where both lie alike: it is written into."""
     g = g.reshape(len(g), *lowered.pooled, lowered.groups, lowered.outputs)
-    return np.ascontiguousarray(g.transpose(3, 1, 0, 2, 4))
+    return g.transpose(3, 1, 0, 2, 4).copy()
 
 
 def _times(g: Array, mask: Array, out: Array) -> None:
