@@ -13,7 +13,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from ..backends import Array, Backend, _by_type, backend_of, dtype_name, mixed
+import numpy as np
+
+from ..backends import (
+    Array,
+    Backend,
+    _by_type,
+    active_backend,
+    backend_of,
+    dtype_name,
+    mixed,
+)
 
 _calls = itertools.count(1)
 _new = object.__new__
@@ -189,6 +199,38 @@ class Function:
         self.__dict__.clear()
 
 
+def as_tensor(name: str, x: Any, like: Node | None = None) -> Any:
+    """`x` where the operation `name` wants a tensor: itself, or one made of an array or of lists.
+
+    `nnx.ops._operands` has the rule.  Lists become an array beside `like`, or where new arrays are
+    made.
+
+    Raises:
+        TypeError: x is neither a tensor nor an array nor lists of numbers.
+    """
+    if isinstance(x, Node):
+        return x
+    if isinstance(x, list | tuple):
+        x = _from_lists(name, x, like)
+    elif not (hasattr(x, "shape") and hasattr(x, "dtype")):
+        raise TypeError(f"{name} needs a Tensor, got {type(x).__name__}: {x!r}")
+    backend_of(x)  # an error that says more, where no library computes on it
+    return Function.tensor_type(x)
+
+
+def _from_lists(name: str, lists: Any, like: Node | None) -> Array:
+    try:
+        host = np.asarray(lists)
+    except ValueError as error:  # rows of different lengths
+        raise TypeError(f"{name} needs a Tensor, and these lists make none: {error}") from None
+    if host.dtype.kind not in "biuf":
+        raise TypeError(f"{name} needs a Tensor, or lists of numbers, got {lists!r}")
+    if like is None:
+        return active_backend().asarray(lists)
+    home = backend_of(like.data)
+    return home.xp.asarray(home.asarray(lists), device=like.data.device)
+
+
 class Unary(Function):
     """A Function of one tensor with one output: `Function.__call__` with its loops undone."""
 
@@ -196,7 +238,7 @@ class Unary(Function):
 
     def __call__(self, x: Any) -> Any:
         if not isinstance(x, Node):
-            raise TypeError(f"{type(self).__name__} needs a Tensor, got {x!r}")
+            x = as_tensor(type(self).__name__, x)
         data = x.data
         kind = type(data)
         self.backend = backend = _by_type.get(kind) or backend_of(data)
@@ -253,7 +295,7 @@ class Binary(Function):
             need_b = b.requires_grad
             alike = type(x) is int or (type(x) is float and need_b)
         else:
-            raise TypeError(f"{type(self).__name__} needs a Tensor, got {a!r} and {b!r}")
+            return self._of_arrays(a, b)
         kind = type(first)
         self.backend = backend = _by_type.get(kind) or backend_of(first)
         if _pauses and not _mode.recording:
@@ -290,6 +332,14 @@ class Binary(Function):
         out.creator = self
         out.slot = 0
         return out
+
+    def _of_arrays(self, a: Any, b: Any) -> Any:
+        """The call where neither operand is a tensor: arrays or lists, or one of them a number."""
+        if isinstance(a, int | float) and isinstance(b, int | float):
+            raise TypeError(f"{type(self).__name__} needs a Tensor, got {a!r} and {b!r}")
+        if isinstance(a, int | float):
+            return self(a, as_tensor(type(self).__name__, b))
+        return self(as_tensor(type(self).__name__, a), b)
 
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
         """Operands of two dtypes, or an array and a number, as `forward` shall see them."""

@@ -52,13 +52,15 @@ class NumpyBackend(
         return np.asarray(x)
 
     def wrap_indices(self, indices: Array, length: int) -> Array:
-        if indices.dtype.kind in "iu" and all_inside(indices, length):
+        indices = self.positions(indices)
+        if all_inside(indices, length):
             return indices
         return super().wrap_indices(indices, length)
 
     def class_indices(
         self, targets: Array, classes: int, ignore_index: int | None
     ) -> tuple[Array, Array | None]:
+        targets = self.positions(targets)
         if ignore_index is None or not 0 <= ignore_index < classes:
             if all_inside(targets, classes):
                 return targets, None

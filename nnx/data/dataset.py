@@ -71,6 +71,7 @@ class Subset:
             raise IndexError(
                 f"Subset: index {self.indices[outside][0]} is outside 0 .. {len(dataset) - 1}"
             )
+        self.indices = self.indices.astype(np.int64, copy=False)
 
     def __len__(self) -> int:
         return len(self.indices)

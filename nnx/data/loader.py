@@ -119,6 +119,8 @@ class DataLoader:
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
         order = self.sampler.order(self._generator.fork("epoch", epoch))
+        if order is not None:
+            order = np.asarray(order).astype(np.int64, copy=False)
         examples = len(self.sampler)
         bounds = [
             (k * self.batch_size, min((k + 1) * self.batch_size, examples))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends import Array
+from ..backends import Array, backend_of
 from .metric import Metric
 
 
@@ -22,6 +22,9 @@ class _Share(Metric):
         super().__init__()
 
     def add(self, xp: Any, output: Array, target: Array) -> None:
+        home = backend_of(target)
+        if home.is_integer(target.dtype):
+            target = home.positions(target)  # a label of 8 bits cannot be held against class 300
         right = self.right(xp, output, target)
         if self.ignore_index is None:
             n = 1

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Binary
+from ..autograd import Binary, as_tensor
 from ..backends import Array, Backend, backend_of, mixed
+from ..tensor import Tensor
 
 Axis = int | tuple[int, ...] | None
 
@@ -97,6 +98,10 @@ def align(backend: Backend, name: str, a: Any, b: Any) -> tuple[Any, Any]:
         TypeError: arrays of two libraries, or something that is neither an array nor a number.
     """
     a, b = plain_number(a), plain_number(b)
+    if isinstance(a, list | tuple):
+        a = as_tensor(name, a, Tensor(b)).data
+    elif isinstance(b, list | tuple):
+        b = as_tensor(name, b, Tensor(a)).data
     if hasattr(a, "dtype") and hasattr(b, "dtype"):
         if type(a) is not type(b) and backend_of(a) is not backend_of(b):
             raise mixed(backend_of(a), backend_of(b))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Function, Node
+from ..autograd import Function
 from ..backends import Array, backend_of, mixed
 from ..tensor import Tensor
 from ._broadcast import broadcast_shape, fit_broadcast
+from ._operands import as_array, as_tensor
 from .cast import astype
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -20,15 +21,16 @@ def check_reduction(name: str, reduction: str, allowed: tuple[str, ...] = REDUCT
         raise ValueError(f"{name}: reduction must be one of {', '.join(allowed)}, not {reduction}")
 
 
-def matching(name: str, input: Tensor, target: Any) -> Tensor:
-    """The target as a tensor of the input's shape and dtype; it is never broadcast.
+def matching(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
+    """Input and target as tensors, the target in the input's dtype; it is never broadcast.
 
     Raises:
         TypeError: the input is not of a floating-point dtype.
         ValueError: the shapes differ.
     """
-    target = target if isinstance(target, Node) else Tensor(target)
+    input = as_tensor(name, input)
     require_float(name, input)
+    target = as_tensor(name, target, input)
     home, other = backend_of(input.data), backend_of(target.data)
     if home is not other:
         raise mixed(home, other)
@@ -37,7 +39,8 @@ def matching(name: str, input: Tensor, target: Any) -> Tensor:
             f"{name}: input and target must have the same shape; input {input.shape}, "
             f"target {target.shape}"
         )
-    return target if target.data.dtype == input.data.dtype else astype(target, input.dtype)
+    same = target.data.dtype == input.data.dtype
+    return input, target if same else astype(target, input.dtype)
 
 
 def require_float(name: str, input: Tensor) -> None:
@@ -54,16 +57,22 @@ def constant(name: str, what: str, x: Any, input: Tensor) -> Array | None:
     """
     if x is None:
         return None
-    array = x.data if isinstance(x, Node) else x
-    home = backend_of(input.data)
-    if backend_of(array) is not home:
-        raise mixed(home, backend_of(array))
+    array, home = as_array(name, x, input), backend_of(input.data)
     shapes = input.shape, tuple(array.shape)
     if broadcast_shape(f"{name}: {what}", *shapes) != input.shape:
         raise ValueError(
             f"{name}: {what} of shape {shapes[1]} does not broadcast to the input's {shapes[0]}"
         )
     return array if array.dtype == input.data.dtype else home.xp.astype(array, input.data.dtype)
+
+
+def share_times(xp: Any, share: Array, log: Array) -> Array:
+    """share * log, and 0 where the share is 0, though the logarithm may be infinite: 0 log 0 = 0.
+
+    The rule of information theory: share log share goes to 0 with the share, and what has no share
+    in a sum adds nothing to it.
+    """
+    return share * xp.where(share == 0, xp.zeros_like(log), log)
 
 
 class Elementwise(Function):

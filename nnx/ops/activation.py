@@ -90,7 +90,7 @@ class _BySlope(Unary):
         return y
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
-        """y, and dy/dx if `self.needs[0]`."""
+        """y, and dy/dx if `self.needs_input_grad[0]`."""
         raise NotImplementedError
 
     def backward(self, g: Array) -> Array:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd import Node
-from ..backends import Array, backend_of
+from ..backends import Array, backend_of, dtype_name
 from ..tensor import Tensor
 from ._broadcast import Axis, align, axes_of, broadcast_shape
+from ._operands import as_tensor
 
 
 def _pair(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Tensor:
@@ -129,13 +130,25 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     return Tensor(x.shape[k] - 1 - xp.flip(rising, axis=k))
 
 
-def one_hot(indices: Tensor, num_classes: int, dtype: Any = "float32") -> Tensor:
+def one_hot(indices: Any, num_classes: int, dtype: Any = "float32") -> Tensor:
     """1 at each index and 0 elsewhere, along a new last axis: (...) -> (..., num_classes).
 
-    An index outside [0, num_classes) gives a row of zeros.
+    Raises:
+        TypeError: the indices are not integers.
+        ValueError: an index is outside [0, num_classes), as in `nnx.data.one_hot`.  On a GPU, where
+            looking would wait for the device, its row is of zeros.
     """
-    home = backend_of(indices.data)
+    labels = as_tensor("one_hot", indices).data
+    home = backend_of(labels)
     xp = home.xp
-    index: Array = xp.expand_dims(indices.data, axis=-1)
-    classes = xp.arange(num_classes, dtype=index.dtype, device=index.device)
-    return Tensor(xp.astype(index == classes, home.dtype(dtype)))
+    if not home.is_integer(labels.dtype):
+        raise TypeError(f"one_hot: labels must be integers, got {dtype_name(labels.dtype)}")
+    index: Array = xp.reshape(home.positions(labels), (*labels.shape, 1))
+    hits = index == xp.arange(num_classes, dtype=xp.int64, device=index.device)
+    if home.checks_values and not bool(xp.all(xp.any(hits, axis=-1))):
+        outside = xp.reshape(index, (-1,))[xp.reshape(~xp.any(hits, axis=-1), (-1,))]
+        raise ValueError(
+            f"one_hot: labels must be from 0 to {num_classes - 1}, there is a {int(outside[0])}; "
+            f"shape {tuple(labels.shape)}"
+        )
+    return Tensor(xp.astype(hits, home.dtype(dtype)))

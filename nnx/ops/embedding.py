@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
-
-import numpy as np
 
 from ..autograd import Function
 from ..backends import Array, backend_of, dtype_name
 from ..tensor import Tensor
+from ._operands import as_array, as_tensor
 
 
 class Embedding(Function):
@@ -47,17 +47,19 @@ def embedding(weight: Tensor, indices: Any, padding_idx: int | None = None) -> T
         IndexError: an index is not a row (checked in host memory; on a GPU, where that would wait
             for the device, it is not).
     """
-    ids = indices.data if isinstance(indices, Tensor) else indices
+    weight = as_tensor("embedding", weight)
+    ids = as_array("embedding", indices, weight)
     if weight.ndim != 2:
         raise ValueError(f"embedding: weight must be (V, E); weight has shape {weight.shape}")
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise ValueError(f"embedding: padding_idx {padding_idx} is not one of the {rows} rows")
-    if not dtype_name(ids.dtype).startswith(("int", "uint")):
+    home = backend_of(weight.data)
+    if not home.is_integer(ids.dtype):
         raise TypeError(f"embedding: indices must be integers, got {dtype_name(ids.dtype)}")
-    backend_of(weight.data, ids)  # of one library, or an error that says so
-    if isinstance(ids, np.ndarray) and ids.size:
-        low, high = int(ids.min()), int(ids.max())
+    ids = home.positions(ids)
+    if home.checks_values and math.prod(ids.shape):
+        low, high = int(home.xp.min(ids)), int(home.xp.max(ids))
         if low < 0 or high >= rows:
             raise IndexError(
                 f"embedding: indices must be from 0 to {rows - 1}; they are from {low} to {high}; "

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..autograd import Node, Unary
-from ..backends import Array, backend_of, mixed
+from ..backends import Array, backend_of, dtype_name
 from ..tensor import Tensor
 from ._broadcast import one_axis
+from ._operands import as_array, as_tensor
 from .shape import permute_dims, reshape
 
 
@@ -96,6 +95,7 @@ def getitem(x: Tensor, key: Any) -> Tensor:
     Raises:
         IndexError: too many indices, an index out of range, or a mask of the wrong shape.
     """
+    x = as_tensor("getitem", x)
     parts = key if isinstance(key, tuple) else (key,)
     for part in parts:
         if _is_array(part):
@@ -109,6 +109,7 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
     Raises:
         IndexError: an index out of range.
     """
+    x = as_tensor("take", x)
     if axis is None:
         if x.ndim != 1:
             raise ValueError(f"take: axis must be given for shape {x.shape}")
@@ -128,6 +129,7 @@ def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
         ValueError: shapes that do not agree.
         IndexError: an index out of range.
     """
+    x = as_tensor("take_along_axis", x)
     k = one_axis("take_along_axis", axis, x.shape)
     index = _indices("take_along_axis", indices, x)
     shape = tuple(index.shape)
@@ -198,7 +200,7 @@ def _fancy(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
     NumPy's rule for where the arrays' axes go: at the place of the first of them if they stand
     side by side, in front of all others if something stands between.
     """
-    parts = tuple([_indices("index", part, x) if _is_array(part) else part for part in parts])
+    parts = tuple([_indices("index", part, x, True) if _is_array(part) else part for part in parts])
     if len(parts) == 1 and x.ndim and parts[0].dtype != backend_of(x.data).xp.bool:
         return Take(backend_of(x.data).wrap_indices(parts[0], x.shape[0]), 0)(x)
     basic: list[Any] = []  # slices and None, done at once
@@ -253,16 +255,13 @@ def _as_arrays(part: Any, axis: int, x: Tensor) -> tuple[Array, ...]:
     return tuple(backend.xp.nonzero(part))
 
 
-def _indices(name: str, indices: Any, x: Tensor) -> Array:
-    """Integer or boolean indices as an array of x's library, on its device."""
+def _indices(name: str, indices: Any, x: Tensor, masks: bool = False) -> Array:
+    """Indices as an array of x's library, on its device: integers, or booleans in a key."""
     home = backend_of(x.data)
-    if isinstance(indices, Node):
-        indices = indices.data
-    if not hasattr(indices, "dtype"):
-        host = np.asarray(indices) if len(indices) else np.zeros(0, np.int64)
-        indices = home.xp.asarray(host.tolist(), dtype=home.dtype(host.dtype.name), device=x.device)
-    elif backend_of(indices) is not home:
-        raise mixed(home, backend_of(indices))
-    if not home.is_integer(indices.dtype) and indices.dtype != home.xp.bool:
-        raise IndexError(f"{name}: indices must be integers or booleans, not {indices.dtype}")
-    return indices
+    array = as_array(name, indices, x)
+    if isinstance(indices, list | tuple) and math.prod(array.shape) == 0:
+        array = home.xp.astype(array, home.xp.int64)  # an empty list does not say of what
+    if not home.is_integer(array.dtype) and (not masks or array.dtype != home.xp.bool):
+        kinds = "integers or booleans" if masks else "integers"
+        raise IndexError(f"{name}: indices must be {kinds}, not {dtype_name(array.dtype)}")
+    return array

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Function, Node, Unary
-from ..backends import Array, backend_of, mixed
+from ..autograd import Function, Unary
+from ..backends import Array, backend_of
 from ..tensor import Tensor
-from ._reduction import check_reduction, matching, require_float
+from ._operands import as_array, as_tensor
+from ._reduction import check_reduction, matching, require_float, share_times
 from .shape import moveaxis, reshape
 
 
@@ -27,13 +28,22 @@ class CrossEntropy(Unary):
 
     Backward.  d log(sum exp z) / dz[c] = p[c], so dloss/dz = p - onehot(t): the simple form the
     two have together (Xu 2.14-2.20).  It is made in the forward pass, while p is at hand.
+
+    With a weight w for each class, loss and gradient of a row are multiplied by w[t], and the mean
+    divides by the sum of these.
     """
 
-    def __init__(self, targets: Array, counted: Array | None, reduction: str) -> None:
-        self.targets, self.counted, self.reduction = targets, counted, reduction
+    def __init__(
+        self, targets: Array, counted: Array | None, rows: Array | None, reduction: str
+    ) -> None:
+        self.targets, self.counted, self.rows = targets, counted, rows
+        self.reduction = reduction
 
     def forward(self, logits: Array) -> Array:
         losses, gradient = self.backend.softmax_cross_entropy(logits, self.targets)
+        if self.rows is not None:
+            losses = share_times(self.backend.xp, self.rows, losses)
+            gradient = gradient * self.backend.xp.expand_dims(self.rows, axis=1)
         if self.needs_input_grad[0]:
             self.gradient = gradient
         if self.reduction == "none":
@@ -42,10 +52,13 @@ class CrossEntropy(Unary):
         self.scale: Any = 1.0
         if self.reduction == "sum":
             return total
-        if self.counted is None:
+        if self.rows is not None:
+            count = self.backend.xp.sum(self.rows)
+        elif self.counted is not None:
+            count = self.backend.xp.sum(self.backend.xp.astype(self.counted, losses.dtype))
+        else:
             self.scale = 1.0 / losses.shape[0] if losses.shape[0] else math.nan
             return total * self.scale
-        count = self.backend.xp.sum(self.backend.xp.astype(self.counted, losses.dtype))
         mean, self.scale = _weighted_mean(self.backend.xp, total, count)
         return mean
 
@@ -69,7 +82,8 @@ class NegativeLogLikelihood(Unary):
         hit = _one_hot(xp, self.targets, x.shape[1])
         if self.needs_input_grad[0]:
             self.hit = hit
-        losses = -xp.sum(xp.where(hit, x, xp.zeros_like(x)), axis=1) * self.rows
+        picked = xp.sum(xp.where(hit, x, xp.zeros_like(x)), axis=1)
+        losses = -share_times(xp, self.rows, picked)
         self.scale: Any = 1.0
         if self.reduction == "none":
             return losses
@@ -90,7 +104,7 @@ class SoftCrossEntropy(Function):
 
     Forward.  With smoothing e, q' = (1 - e) q + e/C; with class weights w, a = w q':
 
-        loss = -sum_c a[c] log p[c],   log p = log_softmax(z)
+        loss = -sum_c a[c] log p[c],   log p = log_softmax(z),   where a[c] = 0 adds nothing
 
     Backward.  d log p[c] / dz[j] = δ[c,j] - p[j], so dz = p sum(a) - a;  dq = -(1 - e) w log p.
     """
@@ -120,7 +134,7 @@ class SoftCrossEntropy(Function):
             self.log_p = log_p
         if self.needs_input_grad[0]:
             self.a = a
-        losses = -xp.sum(a * log_p, axis=1)
+        losses = -xp.sum(share_times(xp, a, log_p), axis=1)
         self.scale: Any = 1.0
         if self.reduction == "none":
             return losses
@@ -174,10 +188,7 @@ def flat_targets(name: str, input: Tensor, target: Any) -> Array:
         TypeError: they are not integers.
         ValueError: their shape is not the input's without its axis of classes.
     """
-    array = target.data if isinstance(target, Node) else target
-    home = backend_of(input.data)
-    if backend_of(array) is not home:
-        raise mixed(home, backend_of(array))
+    array, home = as_array(name, target, input), backend_of(input.data)
     shape = tuple(input.data.shape)
     wanted = (*shape[: 1 if len(shape) > 1 else 0], *shape[2:])
     if tuple(array.shape) != wanted:
@@ -194,10 +205,8 @@ def class_weight(name: str, weight: Any, input: Tensor) -> Array | None:
     """The weight of each class, (C,), in the input's dtype."""
     if weight is None:
         return None
-    array = weight.data if isinstance(weight, Node) else weight
-    home, classes = backend_of(input.data), input.shape[1 if input.ndim > 1 else 0]
-    if backend_of(array) is not home:
-        raise mixed(home, backend_of(array))
+    array, home = as_array(name, weight, input), backend_of(input.data)
+    classes = input.shape[1 if input.ndim > 1 else 0]
     if tuple(array.shape) != (classes,):
         raise ValueError(
             f"{name}: weight must have shape ({classes},), one per class; weight "
@@ -242,6 +251,7 @@ def cross_entropy(
     """
     name = "cross_entropy"
     check_reduction(name, reduction)
+    input = as_tensor(name, input)
     require_float(name, input)
     if not 0.0 <= label_smoothing <= 1.0:
         raise ValueError(f"{name}: label_smoothing must be between 0 and 1, got {label_smoothing}")
@@ -249,9 +259,10 @@ def cross_entropy(
         raise ValueError(f"{name}: the input must have an axis of classes; its shape is ()")
     home = backend_of(input.data)
     weights = class_weight(name, weight, input)
-    given = target.data if isinstance(target, Node) else target
+    target = as_tensor(name, target, input)
+    given = target.data
     if home.is_float(given.dtype):
-        q = _rows(matching(name, input, target))
+        q = _rows(matching(name, input, target)[1])
         y = SoftCrossEntropy(reduction, label_smoothing, weights, None, None)(_rows(input), q)
         shape = (*input.shape[: 1 if input.ndim > 1 else 0], *input.shape[2:])
     else:
@@ -259,10 +270,13 @@ def cross_entropy(
         shape = tuple(given.shape)
         targets = flat_targets(name, input, given)
         targets, counted = home.class_indices(targets, rows.data.shape[1], ignore_index)
-        if weights is None and not label_smoothing:
-            y = CrossEntropy(targets, counted, reduction)(rows)
+        per_row = None
+        if weights is not None or label_smoothing:
+            per_row = _row_weights(home.xp, targets, weights, rows.data)
+        if not label_smoothing:
+            y = CrossEntropy(targets, counted, per_row, reduction)(rows)
         else:
-            count = home.xp.sum(_row_weights(home.xp, targets, weights, rows.data))
+            count = home.xp.sum(per_row)
             q = Tensor(home.xp.astype(_one_hot(home.xp, targets, rows.shape[1]), rows.dtype))
             y = SoftCrossEntropy(reduction, label_smoothing, weights, counted, count)(rows, q)
     return reshape(y, shape) if reduction == "none" and input.ndim != 2 else y
@@ -282,11 +296,13 @@ def nll_loss(
     """
     name = "nll_loss"
     check_reduction(name, reduction)
+    input = as_tensor(name, input)
     require_float(name, input)
     if input.data.ndim == 0:
         raise ValueError(f"{name}: the input must have an axis of classes; its shape is ()")
     home, rows = backend_of(input.data), _rows(input)
     weights = class_weight(name, weight, input)
+    target = as_tensor(name, target, input)
     targets = flat_targets(name, input, target)
     targets, _ = home.class_indices(targets, rows.shape[1], ignore_index)
     per_row = _row_weights(home.xp, targets, weights, rows.data)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..backends import Array, backend_of
 from ..tensor import Tensor
+from ._operands import as_tensor
 from ._reduction import Elementwise, check_reduction, matching, require_float
 from .loss import class_weight, flat_targets
 
@@ -121,8 +122,8 @@ def hinge_loss(
         ValueError: input and target differ in shape, or an unknown reduction.
     """
     check_reduction("hinge_loss", reduction)
-    target = matching("hinge_loss", input, target).detach()
-    return Hinge(reduction, margin, squared)(input, target)
+    input, target = matching("hinge_loss", input, target)
+    return Hinge(reduction, margin, squared)(input, target.detach())
 
 
 def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
@@ -132,8 +133,8 @@ def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Ten
         ValueError: input and target differ in shape, or an unknown reduction.
     """
     check_reduction("soft_margin_loss", reduction)
-    target = matching("soft_margin_loss", input, target).detach()
-    return SoftMargin(reduction)(input, target)
+    input, target = matching("soft_margin_loss", input, target)
+    return SoftMargin(reduction)(input, target.detach())
 
 
 def hinge_embedding_loss(
@@ -146,8 +147,8 @@ def hinge_embedding_loss(
         ValueError: input and target differ in shape, or an unknown reduction.
     """
     check_reduction("hinge_embedding_loss", reduction)
-    target = matching("hinge_embedding_loss", input, target).detach()
-    return HingeEmbedding(reduction, margin)(input, target)
+    input, target = matching("hinge_embedding_loss", input, target)
+    return HingeEmbedding(reduction, margin)(input, target.detach())
 
 
 def multi_margin_loss(
@@ -169,12 +170,13 @@ def multi_margin_loss(
     """
     name = "multi_margin_loss"
     check_reduction(name, reduction)
+    input = as_tensor(name, input)
     require_float(name, input)
     if p not in (1, 2):
         raise ValueError(f"{name}: p must be 1 or 2, got {p}")
     if input.ndim != 2:
         raise ValueError(f"{name}: the input must be (N, C); its shape is {input.shape}")
     targets = flat_targets(name, input, target)
-    backend_of(targets).class_indices(targets, input.shape[1], None)
+    targets, _ = backend_of(targets).class_indices(targets, input.shape[1], None)
     weights = class_weight(name, weight, input)
     return MultiMargin(reduction, p, margin, weights)(input, Tensor(targets))

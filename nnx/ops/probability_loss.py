@@ -6,7 +6,14 @@ from typing import Any
 
 from ..backends import Array, backend_of
 from ..tensor import Tensor
-from ._reduction import REDUCTIONS, Elementwise, check_reduction, constant, matching
+from ._reduction import (
+    REDUCTIONS,
+    Elementwise,
+    check_reduction,
+    constant,
+    matching,
+    share_times,
+)
 
 # log p is held above -100, so that a wrong answer given with certainty costs 100, not infinity.
 LEAST_LOG = -100.0
@@ -16,6 +23,8 @@ TINY = 1e-44  # its logarithm is below -100, and float32 still tells it from 0
 class BinaryCrossEntropy(Elementwise):
     """l = -t log p - (1 - t) log(1 - p), with both logarithms held above -100.
 
+    log(1 - p) is computed as log1p(-p): 1 - p would round away a p below 1e-7 (in float32).
+
     dp = (p - t) / (p (1 - p)), where the denominator is held above 1e-12;
     dt = log(1 - p) - log p.
     """
@@ -23,7 +32,9 @@ class BinaryCrossEntropy(Elementwise):
     def values(self, p: Array, t: Array) -> Array:
         xp = self.backend.xp
         yes = xp.clip(xp.log(xp.clip(p, TINY, None)), LEAST_LOG, None)
-        no = xp.clip(xp.log(xp.clip(1 - p, TINY, None)), LEAST_LOG, None)
+        certain = p >= 1
+        no = xp.log1p(-xp.where(certain, xp.zeros_like(p), p))
+        no = xp.where(certain, xp.full_like(p, LEAST_LOG), xp.clip(no, LEAST_LOG, None))
         for_p, for_t = self.needs_input_grad
         if for_p:
             self.slope = (p - t) / xp.clip(p * (1 - p), 1e-12, None)
@@ -41,11 +52,18 @@ class BinaryCrossEntropy(Elementwise):
 class BinaryCrossEntropyWithLogits(Elementwise):
     """l = -q t log σ(x) - (1 - t) log σ(-x), with q the weight of the positive class.
 
-    -log σ(x) = softplus(-x) = softplus(x) - x, which never overflows, so
+    With L = log(1 + e^-|x|), which never overflows, -log σ(x) = L + max(-x, 0) and
+    -log σ(-x) = L + max(x, 0).  Neither is a difference of large numbers, so neither they nor
 
-        l = q t (softplus(x) - x) + (1 - t) softplus(x)
+        l = q t (L + max(-x, 0)) + (1 - t) (L + max(x, 0))
 
-    dx = σ(x) (1 - t + q t) - q t;  dt = q (softplus(x) - x) - softplus(x).
+    lose a digit where x is large and the answer right (softplus(x) - x would be 0 from x = 17 on).
+    A term without a share adds nothing, also where x is infinite.
+
+    From d(-log σ(x))/dx = -σ(-x), likewise without 1 - σ(x),
+
+        dx = (1 - t) σ(x) - q t σ(-x)
+        dt = q (L + max(-x, 0)) - (L + max(x, 0)) = (q - 1) L - x,  or with -q x where x < 0
     """
 
     def __init__(self, reduction: str, weight: Array | None, pos_weight: Array | None) -> None:
@@ -53,17 +71,18 @@ class BinaryCrossEntropyWithLogits(Elementwise):
         self.q = pos_weight
 
     def values(self, x: Array, t: Array) -> Array:
-        s = self.backend.softplus(x)
-        positive = t if self.q is None else t * self.q
+        xp, q = self.backend.xp, self.q
+        negative, positive = 1 - t, t if q is None else t * q
         for_x, for_t = self.needs_input_grad
         if for_x:
-            both = 1 - t + positive
-            self.slope = self.backend.sigmoid(x) * both - positive
+            self.slope = negative * self.backend.sigmoid(x) - positive * self.backend.sigmoid(-x)
         if for_t:
-            self.odds = (s - x if self.q is None else (s - x) * self.q) - s
-        if self.q is None:
-            return s - t * x
-        return positive * (s - x) + (1 - t) * s
+            self.odds = -x
+            if q is not None:
+                less = self.backend.softplus(-xp.abs(x)) * (q - 1)
+                self.odds = less - xp.where(x < 0, x * q, x)
+        yes, no = self.backend.softplus(-x), self.backend.softplus(x)
+        return share_times(xp, positive, yes) + share_times(xp, negative, no)
 
     def slope_x(self) -> Array:
         return self.slope
@@ -73,10 +92,16 @@ class BinaryCrossEntropyWithLogits(Elementwise):
 
 
 class KLDivergence(Elementwise):
-    """l = t (log t - x), with x the logarithm of the other probability and 0 log 0 = 0.
+    """l = t (log t - x), with x the logarithm of the other probability.
 
-    dx = -t,  dt = log t + 1 - x (at t = 0, where that is -infinity, -x).  For a target u = log t:
-    l = e^u (u - x), dx = -e^u, du = e^u (u + 1 - x).
+    dx = -t,  dt = log t + 1 - x.  For a target u = log t: l = e^u (u - x), dx = -e^u,
+    du = e^u (u + 1 - x).
+
+    At t = 0 (u = -∞) l is 0, as t log t -> 0 with t; also where x = -∞, as 0 log(0/0) = 0.  There
+    dt is taken as 0.  Its limit from above is -∞, so no finite slope is right for t itself; but
+    whoever makes t has dt/du ∝ t (a softmax, a sigmoid, an exponential), and their gradient is
+    t (log t + 1 - x) -> 0, which any finite dt gives and an infinite one makes NaN (0 · ∞; PyTorch
+    gives NaN).  Of the finite ones 0 is what a term that is left out of the sum has.
     """
 
     def __init__(self, reduction: str, log_target: bool) -> None:
@@ -88,15 +113,15 @@ class KLDivergence(Elementwise):
         if self.log_target:
             p, log = xp.exp(t), t
         else:
-            positive = t > 0
-            p, log = t, xp.log(xp.where(positive, t, xp.ones_like(t)))
+            p, log = t, xp.log(xp.where(t == 0, xp.ones_like(t), t))
         for_x, for_t = self.needs_input_grad
         if for_x:
             self.p = p
+        zeros = xp.zeros_like(p)
+        ratio = xp.where(p == 0, zeros, log) - xp.where(p == 0, zeros, x)  # of the logarithms
         if for_t:
-            slope = log + 1 - x
-            self.slope = p * slope if self.log_target else xp.where(positive, slope, -x)
-        return p * (log - x)
+            self.slope = p * (ratio + 1) if self.log_target else xp.where(p == 0, zeros, ratio + 1)
+        return p * ratio
 
     def slope_x(self) -> Array:
         return -self.p
@@ -119,7 +144,7 @@ def binary_cross_entropy(
     """
     name = "binary_cross_entropy"
     check_reduction(name, reduction)
-    target = matching(name, input, target)
+    input, target = matching(name, input, target)
     home = backend_of(input.data)
     if home.checks_values:
         x = input.data
@@ -148,7 +173,7 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     check_reduction(name, reduction)
-    target = matching(name, input, target)
+    input, target = matching(name, input, target)
     weights = (
         constant(name, "weight", weight, input),
         constant(name, "pos_weight", pos_weight, input),
@@ -167,5 +192,6 @@ def kl_div(input: Tensor, target: Any, reduction: str = "mean", log_target: bool
         ValueError: input and target differ in shape, or an unknown reduction.
     """
     check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
-    y = KLDivergence(reduction, log_target)(input, matching("kl_div", input, target))
+    input, target = matching("kl_div", input, target)
+    y = KLDivergence(reduction, log_target)(input, target)
     return y / input.shape[0] if reduction == "batchmean" else y

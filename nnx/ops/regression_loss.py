@@ -74,7 +74,8 @@ def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
         ValueError: input and target differ in shape, or an unknown reduction.
     """
     check_reduction("mse_loss", reduction)
-    return MSE(reduction)(input, matching("mse_loss", input, target))
+    input, target = matching("mse_loss", input, target)
+    return MSE(reduction)(input, target)
 
 
 def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
@@ -84,7 +85,8 @@ def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
         ValueError: input and target differ in shape, or an unknown reduction.
     """
     check_reduction("l1_loss", reduction)
-    return L1(reduction)(input, matching("l1_loss", input, target))
+    input, target = matching("l1_loss", input, target)
+    return L1(reduction)(input, target)
 
 
 def smooth_l1_loss(
@@ -98,7 +100,7 @@ def smooth_l1_loss(
     check_reduction("smooth_l1_loss", reduction)
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta must not be negative, got {beta}")
-    target = matching("smooth_l1_loss", input, target)
+    input, target = matching("smooth_l1_loss", input, target)
     if beta == 0:
         return L1(reduction)(input, target)
     return Huber(reduction, beta, 1.0 / beta)(input, target)
@@ -113,4 +115,5 @@ def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float
     check_reduction("huber_loss", reduction)
     if delta <= 0:
         raise ValueError(f"huber_loss: delta must be positive, got {delta}")
-    return Huber(reduction, delta, 1.0)(input, matching("huber_loss", input, target))
+    input, target = matching("huber_loss", input, target)
+    return Huber(reduction, delta, 1.0)(input, target)

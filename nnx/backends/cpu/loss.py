@@ -7,9 +7,6 @@ import numpy as np
 from ...typing import Array
 from ..portable.loss import LossKernels
 
-_UNSIGNED = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
-
-
 FEW = 40  # classes: up to here the steps along an axis are fewer and longer across the classes
 
 
@@ -18,7 +15,7 @@ class NumpyLoss(LossKernels):
         n, classes = logits.shape
         if n == 0 or not all_inside(targets, classes):
             return super().softmax_cross_entropy(logits, targets)  # ignored rows
-        targets = targets.astype(np.intp, copy=False)
+        targets = targets.astype(np.int64, copy=False)
         if classes > FEW:
             z = logits - np.maximum.reduce(logits, axis=1, keepdims=True)  # (N, C)
             hits = np.arange(0, n * classes, classes)  # where the right classes lie in memory
@@ -43,5 +40,5 @@ class NumpyLoss(LossKernels):
 
 def all_inside(targets: Array, classes: int) -> bool:
     """Whether every target is in [0, classes): one look, as -1 is a large unsigned number."""
-    unsigned = targets.view(_UNSIGNED[targets.dtype.itemsize])
+    unsigned = targets.astype(np.int64, copy=False).view(np.uint64)
     return int(unsigned.max(initial=0)) < classes

@@ -22,6 +22,7 @@ class EmbeddingKernels:
         end of its run: nothing is written through an index, which the array API does not have.
         """
         xp = self.xp
+        indices = xp.astype(indices, xp.int64, copy=False)  # `rows` may be more than they can count
         m = indices.shape[0]
         shape = (rows, *values.shape[1:])
         if m == 0:

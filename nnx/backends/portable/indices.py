@@ -14,13 +14,29 @@ class Indices:
     xp: Any
     checks_values = True  # False on a GPU: looking at a value would wait for the device
 
+    def positions(self, integers: Array) -> Array:
+        """Integers of any dtype as int64: sums and products of positions overflow in fewer bits.
+
+        Raises:
+            IndexError: one does not fit into 64 bits with a sign, if values are checked.
+        """
+        xp = self.xp
+        if integers.dtype == xp.int64:
+            return integers
+        wide = xp.astype(integers, xp.int64)
+        if integers.dtype == xp.uint64 and self.checks_values and math.prod(integers.shape):
+            low = int(xp.min(wide))  # negative where the highest bit was set
+            if low < 0:
+                raise IndexError(f"index {low + 2**64} is out of range: no axis is that long")
+        return wide
+
     def wrap_indices(self, indices: Array, length: int) -> Array:
-        """Indices in [-length, length), counted from the front.
+        """Indices in [-length, length), counted from the front, as int64.
 
         Raises:
             IndexError: one is outside, if values are checked.
         """
-        xp = self.xp
+        xp, indices = self.xp, self.positions(indices)
         if math.prod(indices.shape) == 0:
             return indices
         if not self.checks_values:
@@ -36,13 +52,13 @@ class Indices:
     def class_indices(
         self, targets: Array, classes: int, ignore_index: int | None
     ) -> tuple[Array, Array | None]:
-        """Targets (M,) with -1 for those to be ignored, and which of them count: bool (M,), or
-        None if all do.
+        """Targets (M,) as int64, with -1 for those to be ignored, and which of them count: bool
+        (M,), or None if all do.
 
         Raises:
             IndexError: a target is neither a class nor `ignore_index`, if values are checked.
         """
-        xp = self.xp
+        xp, targets = self.xp, self.positions(targets)
         if math.prod(targets.shape) == 0:
             return targets, None
         inside = (targets >= 0) & (targets < classes)
