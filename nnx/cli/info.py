@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from inspect import getmembers, isfunction
 
 import click
 
@@ -18,8 +19,15 @@ BACKENDS = ("numpy", "cupy", "torch", "array_api_strict")
 
 
 @click.command()
-def command() -> None:
-    """Show versions and backends: what is used, what there is, and why something is missing."""
+@click.option("--kernels", "kernel_table", is_flag=True, help="Which file answers each kernel.")
+def command(kernel_table: bool) -> None:
+    """Show versions and backends: what is used, what there is, and why something is missing.
+
+    With --kernels: every kernel, and for each backend the file whose code answers it first.
+    """
+    if kernel_table:
+        _show_kernels()
+        return
     try:
         active, reason = active_backend().name, ""
     except ValueError as error:
@@ -35,6 +43,29 @@ def command() -> None:
     click.echo(f"data:    {_data()}")
     if reason:
         raise click.ClickException(f"NNX_BACKEND={active}: {reason}")
+
+
+def _show_kernels() -> None:
+    """A row for each kernel, a column for each backend; "" where the portable code answers."""
+    from ..backends.cuda import CudaBackend
+    from ..backends.jit import JitBackend
+    from ..backends.numpy import NumpyBackend
+    from ..backends.portable import PortableKernels
+
+    columns = {"NumPy": NumpyBackend, "numba": JitBackend, "CuPy": CudaBackend}
+    members = getmembers(PortableKernels, isfunction)
+    kernels = sorted((home_of(PortableKernels, n), n) for n, _ in members if n[0] != "_")
+    rows = []
+    for portable, name in kernels:
+        homes = [home_of(kind, name) for kind in columns.values()]
+        rows.append((name, portable, *("" if home == portable else home for home in homes)))
+    table(["kernel", "portable", *columns], rows)
+
+
+def home_of(kind: type, name: str) -> str:
+    """The file of `backends/` that the code of a kernel stands in, for one class of backend."""
+    module = str(getattr(kind, name).__module__)
+    return module.partition(".backends.")[2].replace(".", "/") + ".py"
 
 
 def _versions() -> Iterator[tuple[str, str]]:
