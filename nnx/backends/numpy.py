@@ -8,11 +8,11 @@ import numpy as np
 
 from .base import Array, Backend
 from .cpu.activation import NumpyActivation
-from .cpu.block import NumpyBlock
-from .cpu.dense import NumpyDense
+from .cpu.conv_block import NumpyConvBlock
 from .cpu.embedding import NumpyEmbedding
 from .cpu.gru import NumpyGRU
 from .cpu.indexing import NumpyIndexing
+from .cpu.linear import NumpyLinear
 from .cpu.loss import NumpyLoss, all_inside
 from .cpu.lstm import NumpyLSTM
 from .cpu.norm import NumpyNorm
@@ -25,8 +25,8 @@ from .cpu.rnn import NumpyRNN
 
 class NumpyBackend(
     NumpyActivation,
-    NumpyBlock,
-    NumpyDense,
+    NumpyConvBlock,
+    NumpyLinear,
     NumpyEmbedding,
     NumpyGRU,
     NumpyIndexing,

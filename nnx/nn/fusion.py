@@ -16,7 +16,7 @@ from typing import Any
 from .. import ops
 from ..autograd import is_grad_enabled
 from ..backends import backend_of
-from ..backends.portable.block import Pool
+from ..backends.portable.conv_block import Pool
 from ..backends.portable.windows import window_counts
 from ..ops._window import padding_pairs, sizes
 from ..tensor import Tensor
@@ -25,7 +25,7 @@ from .conv import Conv2d
 from .linear import Linear
 from .module import Module
 from .norm import BatchNorm2d
-from .pooling import MaxPool2d
+from .pool import MaxPool2d
 
 FIRST = (Conv2d, Linear)  # what a row of layers to be fused begins with
 

@@ -21,7 +21,7 @@ from .activation import (
     silu,
     softplus,
 )
-from .adaptive_pooling import (
+from .adaptive_pool import (
     adaptive_avg_pool2d,
     adaptive_max_pool2d,
     global_avg_pool2d,
@@ -63,7 +63,7 @@ from .lstm import lstm, lstm_cell
 from .margin_loss import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
 from .norm import batch_norm, batch_norm_inference, group_norm, layer_norm
 from .padding import pad, pad_border
-from .pooling import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from .pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from .probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
 from .products import einsum, tensordot, vecdot
 from .reduce import cumulative_sum, logsumexp, max, mean, min, prod, std, sum, var

@@ -13,7 +13,7 @@ from .conv import (
     conv2d_sliced_backward,
 )
 from .norm import batch_norm, batch_norm_backward
-from .pooling import (
+from .pool import (
     avg_pool2d,
     avg_pool2d_backward,
     max_pool2d,

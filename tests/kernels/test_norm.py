@@ -1,4 +1,4 @@
-"""kernels/batch_norm.cu and kernels/layer_norm.cu against the portable normalisation."""
+"""kernels/norm_batch.cu and kernels/norm_layer.cu against the portable normalisation."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy as np
 from ...typing import Array
 from ..portable.norm import NormKernels
 from ..portable.residuals import Residuals
-from .block import pooled_statistics
+from .conv_block import pooled_statistics
 from .layout import empty_like, flat, numbers
 
 BLOCK_BYTES = 2**18

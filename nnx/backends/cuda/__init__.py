@@ -11,10 +11,10 @@ from typing import Any
 
 from ..base import Backend
 from .conv import CudaConv
-from .dense import CudaDense
 from .embedding import CudaEmbedding
 from .gru import CudaGRU
 from .launcher import Modules
+from .linear import CudaLinear
 from .loss import CudaLoss
 from .lstm import CudaLSTM
 from .norm import CudaNorm
@@ -26,7 +26,7 @@ from .rnn import CudaRNN
 
 class CudaBackend(
     CudaConv,
-    CudaDense,
+    CudaLinear,
     CudaEmbedding,
     CudaGRU,
     CudaLoss,

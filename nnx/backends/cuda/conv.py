@@ -1,4 +1,4 @@
-"""Convolution in CUDA: columns by kernels (`kernels/im2col.cu`), products by the library.
+"""Convolution in CUDA: columns by kernels (`kernels/conv_im2col.cu`), products by the library.
 
 A chunk of images becomes columns (C kh kw, n, oh ow), so that the chunk is *one* matrix product
 with the weight, however many images it has; the next chunk reuses the memory.  Chunks are small
@@ -28,7 +28,7 @@ GEOMETRY = (
 
 IM2COL = register(
     Kernel(
-        "im2col.cu",
+        "conv_im2col.cu",
         "im2col",
         f"x:in cols:out {GEOMETRY}",
         lambda planes, oh, ow: by_plane(planes, oh * ow),
@@ -36,7 +36,7 @@ IM2COL = register(
 )
 COL2IM = register(
     Kernel(
-        "im2col.cu",
+        "conv_im2col.cu",
         "col2im",
         f"cols:in x:out {GEOMETRY}",
         lambda planes, h, w: by_plane(planes, h * w),
@@ -44,7 +44,7 @@ COL2IM = register(
 )
 SWAP_AXES = register(
     Kernel(
-        "im2col.cu",
+        "conv_im2col.cu",
         "swap_axes",
         "x:in bias:in? y:out first:i32 second:i32 length:i32",
         lambda first, second, length: by_plane(first * second, length),

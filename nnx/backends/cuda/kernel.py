@@ -4,7 +4,7 @@ A `Kernel` says which function of which `.cu` file it is, what its arguments are
 way each one goes, and how many threads it wants:
 
     IM2COL = Kernel(
-        "im2col.cu", "im2col",
+        "conv_im2col.cu", "im2col",
         "x:in cols:out size:i64 width:i32",
         lambda size: per_element(size),
     )

@@ -1,4 +1,4 @@
-"""Softmax with cross-entropy in CUDA (`kernels/softmax_cross_entropy.cu`)."""
+"""Softmax with cross-entropy in CUDA (`kernels/loss.cu`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WIDE = 1024  # classes from which a row gets a block of its own instead of a war
 
 NARROW_ROWS = register(
     Kernel(
-        "softmax_cross_entropy.cu",
+        "loss.cu",
         "softmax_cross_entropy",
         ARGUMENTS,
         lambda rows: Plan((ceil_div(rows, 8),), (256,)),
@@ -19,7 +19,7 @@ NARROW_ROWS = register(
 )
 WIDE_ROWS = register(
     Kernel(
-        "softmax_cross_entropy.cu",
+        "loss.cu",
         "softmax_cross_entropy_wide",
         ARGUMENTS,
         lambda rows: Plan((rows,), (256,)),

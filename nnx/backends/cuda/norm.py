@@ -1,4 +1,4 @@
-"""Normalisation in CUDA (`kernels/batch_norm.cu`, `kernels/layer_norm.cu`)."""
+"""Normalisation in CUDA (`kernels/norm_batch.cu`, `kernels/norm_layer.cu`)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def one_block_each(rows: int) -> Plan:
 
 CHANNEL_MOMENTS = register(
     Kernel(
-        "batch_norm.cu",
+        "norm_batch.cu",
         "channel_moments",
         "x:in parts:out images:i32 channels:i32 length:i32 cuts:i32 span:i32",
         per_channel,
@@ -45,7 +45,7 @@ CHANNEL_MOMENTS = register(
 )
 MERGE_MOMENTS = register(
     Kernel(
-        "batch_norm.cu",
+        "norm_batch.cu",
         "merge_moments",
         "parts:in mean:out variance:out inverse:out channels:i32 count:i32 eps:real",
         one_warp_each,
@@ -53,7 +53,7 @@ MERGE_MOMENTS = register(
 )
 CHANNEL_NORMALIZE = register(
     Kernel(
-        "batch_norm.cu",
+        "norm_batch.cu",
         "channel_normalize",
         "x:in mean:in inverse:in weight:in? bias:in? y:out planes:i32 channels:i32 length:i32",
         lambda planes, length: by_plane(planes, length),
@@ -61,7 +61,7 @@ CHANNEL_NORMALIZE = register(
 )
 CHANNEL_SUMS = register(
     Kernel(
-        "batch_norm.cu",
+        "norm_batch.cu",
         "channel_sums",
         "gy:in x:in mean:in inverse:in parts:out "
         "images:i32 channels:i32 length:i32 cuts:i32 span:i32 groups:i32",
@@ -70,7 +70,7 @@ CHANNEL_SUMS = register(
 )
 MERGE_SUMS = register(
     Kernel(
-        "batch_norm.cu",
+        "norm_batch.cu",
         "merge_sums",
         "parts:in plain:out along:out channels:i32 count:i32",
         one_warp_each,
@@ -78,7 +78,7 @@ MERGE_SUMS = register(
 )
 BATCH_NORM_BACKWARD = register(
     Kernel(
-        "batch_norm.cu",
+        "norm_batch.cu",
         "batch_norm_backward",
         "gy:in x:in mean:in inverse:in weight:in? plain:in along:in gx:out "
         "planes:i32 channels:i32 length:i32 count:real",
@@ -87,7 +87,7 @@ BATCH_NORM_BACKWARD = register(
 )
 ROW_NORMALIZE = register(
     Kernel(
-        "layer_norm.cu",
+        "norm_layer.cu",
         "row_normalize",
         "x:in weight:in? bias:in? y:out mean:out inverse:out "
         "rows:i32 length:i32 inner:i32 groups:i32 eps:real",
@@ -96,7 +96,7 @@ ROW_NORMALIZE = register(
 )
 ROW_NORMALIZE_BACKWARD = register(
     Kernel(
-        "layer_norm.cu",
+        "norm_layer.cu",
         "row_normalize_backward",
         "gy:in x:in mean:in inverse:in weight:in? gx:out rows:i32 length:i32 inner:i32 groups:i32",
         one_block_each,

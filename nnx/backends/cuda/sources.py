@@ -24,5 +24,5 @@ def kernel_folder(package: Path = PACKAGE) -> Path:
 
 @cache
 def read_source(name: str) -> str:
-    """The text of the file `name`, such as `im2col.cu`."""
+    """The text of the file `name`, such as `conv_im2col.cu`."""
     return (kernel_folder() / name).read_text(encoding="utf-8")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from ..numpy import NumpyBackend
 from .activation import JitActivation
-from .convolution.block import JitBlock
-from .dense import JitDense, JitLoss
+from .convolution.conv_block import JitConvBlock
 from .embedding import JitEmbedding
+from .linear import JitLinear
+from .loss import JitLoss
 from .norm import JitNorm
 from .optim import JitOptim
 from .pool import JitPool
@@ -20,8 +21,8 @@ from .recurrent import JitGRU, JitLSTM, JitRNN
 
 class JitBackend(
     JitActivation,
-    JitBlock,
-    JitDense,
+    JitConvBlock,
+    JitLinear,
     JitEmbedding,
     JitGRU,
     JitLoss,

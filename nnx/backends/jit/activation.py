@@ -1,6 +1,6 @@
 """Activations compiled by numba: one pass over the numbers, float32.
 
-One thread computes, as in `dense.py` and for its reason: these layers stand between products whose
+One thread computes, as in `linear.py` and for its reason: these layers stand between products whose
 threads are BLAS's.
 """
 

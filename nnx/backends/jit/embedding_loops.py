@@ -1,6 +1,6 @@
 """The compiled loop of `embedding.py`, which imports this file, and numba with it, when first used.
 
-See `philox.py` for why it stands apart.
+See `random_loops.py` for why it stands apart.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
-from ..cpu.block import pooled_statistics
+from ..cpu.conv_block import pooled_statistics
 from ..cpu.layout import empty_like, flat, numbers
 from ..cpu.norm import NumpyNorm
 from ..portable.residuals import Residuals

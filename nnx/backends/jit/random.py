@@ -1,4 +1,4 @@
-"""Philox compiled by numba; the loops are in `philox.py`."""
+"""Philox compiled by numba; the loops are in `random_loops.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class JitRandom(NumpyRandom):
     def philox(self, key: tuple[int, int], counter: int, n: int, device: Any = None) -> Array:
         if n < _WORTH_IT:
             return super().philox(key, counter, n, device)
-        from . import philox
+        from . import random_loops as philox
 
         words = np.empty(-(-n // 4) * 4, np.uint32)
         philox.fill(*_scalars(key, counter), words)
@@ -28,7 +28,7 @@ class JitRandom(NumpyRandom):
     ) -> Array:
         if x.dtype not in (np.float32, np.float64) or x.size < _WORTH_IT or threshold == 0:
             return super().dropout(x, key, counter, threshold, scale)
-        from . import philox
+        from . import random_loops as philox
 
         y = np.empty(x.shape, x.dtype)
         philox.dropout(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from .activation import ActivationKernels
-from .block import BlockKernels
 from .conv import ConvKernels
-from .dense import DenseKernels
+from .conv_block import ConvBlockKernels
 from .embedding import EmbeddingKernels
 from .gru import GRUKernels
 from .indexing import IndexingKernels
+from .linear import LinearKernels
 from .loss import LossKernels
 from .lstm import LSTMKernels
 from .norm import NormKernels
@@ -21,9 +21,9 @@ from .rnn import RNNKernels
 
 class PortableKernels(
     ActivationKernels,
-    BlockKernels,
+    ConvBlockKernels,
     ConvKernels,
-    DenseKernels,
+    LinearKernels,
     EmbeddingKernels,
     GRUKernels,
     IndexingKernels,

@@ -48,4 +48,4 @@ def test_wheel_is_told_to_carry_them():
 
 
 def test_read_source():
-    assert "__global__" in read_source("im2col.cu")
+    assert "__global__" in read_source("conv_im2col.cu")

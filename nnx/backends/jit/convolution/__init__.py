@@ -1,2 +1,2 @@
-"""Convolutions compiled by numba: `conv` and `block` hand a batch to loops in `conv_loops` and
-`block_loops`, which multiply by `products`; `record` and `plan` say where everything lies."""
+"""Convolutions compiled by numba: `conv` and `conv_block` hand a batch to loops in `conv_loops` and
+`conv_block_loops`, which multiply by `products`; `record` and `plan` say where everything lies."""

@@ -8,7 +8,7 @@
 //
 // Portable twins: Backend.layer_norm, group_norm and their backward in
 // nnx/backends/portable/norm.py.  The gradients of weight and bias are channel_sums of
-// batch_norm.cu.  REAL is float or double.
+// norm_batch.cu.  REAL is float or double.
 //
 // One block for one row, since rows are many.  The row is read twice, the second time from cache.
 // Bytes per element, float: forward 8, backward 12.
@@ -23,7 +23,7 @@ struct Moments {
     REAL count, mean, squares;  // squares: the sum of (x - mean)^2
 };
 
-// Chan, Golub, LeVeque 1979, as in batch_norm.cu.
+// Chan, Golub, LeVeque 1979, as in norm_batch.cu.
 __device__ __forceinline__ Moments merged(const Moments& a, const Moments& b) {
     const REAL count = a.count + b.count;
     if (count == REAL(0)) return a;

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from ...typing import Array
-from ..portable.dense import DenseKernels
+from ..portable.linear import LinearKernels
 
 _SAME_WIDTH = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
 
-class NumpyDense(DenseKernels):
+class NumpyLinear(LinearKernels):
     def product(self, a: Array, b: Array) -> Array:
-        """The product of two matrices; where it is computed is `JitDense`'s to change."""
+        """The product of two matrices; where it is computed is `JitLinear`'s to change."""
         return a.dot(b)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:

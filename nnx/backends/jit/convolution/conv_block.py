@@ -2,7 +2,7 @@
 
 An image's convolution is pooled while it lies in the cache; only the pooled image and a byte for
 each of its pixels are written.  Batch norm needs two passes, since its statistics are the whole
-batch's: then the convolution is written out, and read twice.  The loops are in `block_loops.py`.
+batch's: then the convolution is written out, and read twice.  The loops are in `conv_block_loops.py`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
-from ...cpu.block import Fused, NumpyBlock, fusible, pooled_statistics
 from ...cpu.conv import channels_first, channels_last
-from ...portable.block import Norm, Pool
+from ...cpu.conv_block import Fused, NumpyConvBlock, fusible, pooled_statistics
+from ...portable.conv_block import Norm, Pool
 from ...portable.residuals import Residuals
 from ...portable.windows import Padding, Pair
 from ..codegen import threads
@@ -23,12 +23,12 @@ from .plan import plan
 
 
 class Compiled(Fused):
-    """What `JitBlock.conv_block2d` keeps."""
+    """What `JitConvBlock.conv_block2d` keeps."""
 
     __slots__ = ()
 
 
-class JitBlock(JitConv, NumpyBlock):
+class JitConvBlock(JitConv, NumpyConvBlock):
     def conv_block2d(
         self,
         x: Array,
@@ -55,7 +55,7 @@ class JitBlock(JitConv, NumpyBlock):
         y = np.empty((n, p.qh, p.qw, o), x.dtype)
         places = np.empty(y.shape, np.uint8)
         if norm is None:
-            from . import block_loops
+            from . import conv_block_loops as block_loops
 
             shift = np.zeros(o, x.dtype) if bias is None else np.ascontiguousarray(bias)
             operands = (flat(images), flat(pack(weight, p)), shift, flat(y), flat(places), p)
@@ -73,7 +73,7 @@ class JitBlock(JitConv, NumpyBlock):
     ) -> tuple[Array | None, ...]:
         if not isinstance(residuals, Compiled):
             return super().conv_block2d_backward(gy, residuals, needs)
-        from . import block_loops
+        from . import conv_block_loops as block_loops
 
         images, weight, biased, geometry, window, places, kept = residuals
         p = plan(images.shape, weight.shape, *geometry, gy.dtype.itemsize, window)
@@ -113,7 +113,7 @@ def _forward_norm(
 
     Kept for backward are the convolution, and of each window the number that was chosen.
     """
-    from . import block_loops
+    from . import conv_block_loops as block_loops
 
     gamma, beta, eps = norm
     n, o, dtype = len(images), y.shape[3], y.dtype
@@ -139,7 +139,7 @@ def _norm_gradients(
 ) -> tuple[Array, tuple[Array, Array, Array], Array, Array]:
     """The convolution, three numbers per channel for its gradient, dL/dγ and dL/dβ; the formulas
     are derived in `cpu.block._norm_gradients`."""
-    from . import block_loops
+    from . import conv_block_loops as block_loops
 
     out, chosen, gamma, mean, inverse = kept
     dtype, n = g.dtype, len(g)

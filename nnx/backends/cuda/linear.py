@@ -1,17 +1,17 @@
-"""What stands between matrix products in CUDA (`kernels/elementwise.cu`)."""
+"""What stands between matrix products in CUDA (`kernels/linear.cu`)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...typing import Array
-from ..portable.dense import DenseKernels
+from ..portable.linear import LinearKernels
 from .launcher import REALS, Kernel, Modules, launch, per_element, register
 
 ADD_BIAS, ADD_BIAS_RELU = (
     register(
         Kernel(
-            "elementwise.cu",
+            "linear.cu",
             name,
             "y:inout bias:in columns:i32 n:i64",
             lambda n: per_element(n),
@@ -19,13 +19,13 @@ ADD_BIAS, ADD_BIAS_RELU = (
     )
     for name in ("add_bias", "add_bias_relu")
 )
-RELU = register(Kernel("elementwise.cu", "relu", "x:in y:out n:i64", lambda n: per_element(n)))
+RELU = register(Kernel("linear.cu", "relu", "x:in y:out n:i64", lambda n: per_element(n)))
 RELU_BACKWARD = register(
-    Kernel("elementwise.cu", "relu_backward", "gy:in y:in gx:out n:i64", lambda n: per_element(n))
+    Kernel("linear.cu", "relu_backward", "gy:in y:in gx:out n:i64", lambda n: per_element(n))
 )
 
 
-class CudaDense(DenseKernels):
+class CudaLinear(LinearKernels):
     xp: Any
     modules: Modules
 

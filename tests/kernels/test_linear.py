@@ -1,4 +1,4 @@
-"""kernels/elementwise.cu against the portable linear and ReLU."""
+"""kernels/linear.cu against the portable linear and ReLU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The compiled loops of `dense.py`, which imports this file when it first needs them."""
+"""The compiled loops of `linear.py`, which imports this file when it first needs them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...typing import Array
 from .conv import ConvKernels
-from .dense import DenseKernels
+from .linear import LinearKernels
 from .norm import NormKernels
 from .pool import PoolKernels
 from .residuals import Residuals
@@ -14,7 +14,7 @@ Norm = tuple[Array | None, Array | None, float]  # weight, bias, eps
 Pool = tuple[Pair, Pair, Padding, Pair]  # kernel, stride, padding, dilation
 
 
-class BlockKernels(ConvKernels, DenseKernels, NormKernels, PoolKernels):
+class ConvBlockKernels(ConvKernels, LinearKernels, NormKernels, PoolKernels):
     """One kernel for layers that stand in a row: here the row itself, elsewhere one pass.
 
     Half the time of a convolutional network goes into reading and writing what lies between a

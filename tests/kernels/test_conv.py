@@ -1,4 +1,4 @@
-"""kernels/im2col.cu against the portable im2col and col2im."""
+"""kernels/conv_im2col.cu against the portable im2col and col2im."""
 
 from __future__ import annotations
 

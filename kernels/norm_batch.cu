@@ -11,7 +11,7 @@
 //
 // Portable twins: Backend.batch_norm and batch_norm_backward in nnx/backends/portable/norm.py;
 // the derivation is in nnx/ops/normalization.py.  channel_sums also makes the weight gradients of
-// layer and group norm (layer_norm.cu).  REAL is float or double.
+// layer and group norm (norm_layer.cu).  REAL is float or double.
 //
 // Why in parts: a channel is reduced by several blocks, so that few channels still keep the whole
 // device busy.  How many depends on the shape alone, the parts are merged in their order, and each

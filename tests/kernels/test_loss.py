@@ -1,4 +1,4 @@
-"""kernels/softmax_cross_entropy.cu against the portable softmax_cross_entropy."""
+"""kernels/loss.cu against the portable softmax_cross_entropy."""
 
 from __future__ import annotations
 

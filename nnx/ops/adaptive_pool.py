@@ -6,7 +6,7 @@ from ..autograd import Function
 from ..backends import Array
 from ..tensor import Tensor
 from ._window import Pair, Size, sizes
-from .pooling import avg_pool2d, max_pool2d, require_images
+from .pool import avg_pool2d, max_pool2d, require_images
 
 
 class _Adaptive(Function):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
-from ..portable.block import BlockKernels, Norm, Pool
+from ..portable.conv_block import ConvBlockKernels, Norm, Pool
 from ..portable.residuals import Residuals
 from ..portable.windows import Padding, Pair
 from .conv import Lowered, NumpyConv, channels_first, channels_last, convolve, transposed
@@ -25,12 +25,12 @@ _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtyp
 
 
 class Fused(Residuals):
-    """What `NumpyBlock.conv_block2d` keeps; a plain Saved is the portable kernel's."""
+    """What `NumpyConvBlock.conv_block2d` keeps; a plain Saved is the portable kernel's."""
 
     __slots__ = ()
 
 
-class NumpyBlock(NumpyConv, BlockKernels):
+class NumpyConvBlock(NumpyConv, ConvBlockKernels):
     fuses_convolution = True
 
     def conv_block2d(
@@ -47,7 +47,7 @@ class NumpyBlock(NumpyConv, BlockKernels):
         pool: Pool | None,
     ) -> tuple[Array, Array | None, Array | None, Residuals]:
         if is_depthwise(x, weight, groups):  # each layer has a kernel of its own
-            return BlockKernels.conv_block2d(
+            return ConvBlockKernels.conv_block2d(
                 self, x, weight, bias, stride, padding, dilation, groups, norm, relu, pool
             )
         images = channels_last(x)

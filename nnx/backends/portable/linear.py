@@ -7,7 +7,7 @@ from typing import Any
 from ...typing import Array
 
 
-class DenseKernels:
+class LinearKernels:
     """`linear`, `relu`, and the two in one; the derivations are in `nnx.ops`."""
 
     xp: Any

@@ -1,4 +1,4 @@
-"""Dense layers and softmax cross-entropy with what surrounds the products compiled by numba."""
+"""Dense layers with what surrounds the products compiled by numba."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
-from ..cpu.dense import NumpyDense
-from ..cpu.loss import NumpyLoss, all_inside
-from . import activation
+from ..cpu.linear import NumpyLinear
 from .codegen import threads
 
-_WORTH_IT = 1024  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
-_FEW = 64  # classes: up to here, e^z of all rows together is quicker than row by row
+WORTH_IT = 1024  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 _loops: Any = None
 
 
-class JitDense(NumpyDense):
+class JitLinear(NumpyLinear):
     def product(self, a: Array, b: Array) -> Array:
         """By BLAS and its threads in a network of dense layers alone; see `threads`."""
         if threads.compiled_kernels_run():
@@ -60,25 +57,7 @@ class JitDense(NumpyDense):
         return gx, gw, gb
 
 
-class JitLoss(NumpyLoss):
-    def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Array]:
-        n, classes = logits.shape
-        if n * classes < _WORTH_IT // 4 or not suits(logits, least=1):
-            return super().softmax_cross_entropy(logits, targets)
-        if not all_inside(targets, classes):
-            return super().softmax_cross_entropy(logits, targets)
-        z = np.empty(logits.shape, logits.dtype)
-        losses = np.empty(n, logits.dtype)
-        if classes > _FEW and logits.dtype == np.float32:
-            activation.loops().cross_entropy(logits, targets, z, losses)
-            return losses, z
-        loops().less_the_largest(logits, targets, z, losses)
-        np.exp(z, out=z)  # NumPy's is vectorised
-        loops().normalise(z, targets, losses)
-        return losses, z
-
-
-def suits(*arrays: Array, least: int = _WORTH_IT) -> bool:
+def suits(*arrays: Array, least: int = WORTH_IT) -> bool:
     """Whether compiled loops take these arrays, and are worth it."""
     return arrays[0].size >= least and all(
         [a.dtype in _FLOATS and a.flags.c_contiguous for a in arrays]
@@ -89,5 +68,5 @@ def loops() -> Any:
     """The compiled loops: numba is imported when they are first wanted."""
     global _loops
     if _loops is None:
-        from . import dense_loops as _loops
+        from . import linear_loops as _loops
     return _loops
