@@ -16,7 +16,7 @@ from . import ops
 from .autograd import Function, enable_grad, is_grad_enabled, no_grad
 from .backends import active_backend, get_backend, set_backend, use_backend
 from .gradcheck import gradcheck
-from .ops.creation import from_dlpack
+from .ops.array.creation import from_dlpack
 from .tensor import Tensor, tensor
 
 if TYPE_CHECKING:

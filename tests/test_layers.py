@@ -71,3 +71,56 @@ def test_cupy_is_imported_in_one_file():
         if name.split(".")[0] == "cupy" and not getattr(node, "level", 0)
     ]
     assert set(importing) == {"backends/cupy.py"}
+
+
+# ---- one family, one name ----
+
+TREES = ("cpu", "jit", "cuda")
+# Files of a tree that are no family: what its kernels share.
+SHARED = {
+    "portable": {"indices", "optim_rules", "recurrent", "residuals", "windows"},
+    "cpu": {"layout", "memory", "recurrent"},
+    "jit": set(),
+    "cuda": {"cublas", "kernel", "launcher", "planes", "recurrent", "sources"},
+}
+NO_OPERATION = {"optim", "random"}  # families whose kernels optimizers and generators call
+
+
+def families(tree: str) -> set[str]:
+    """The families of a tree of kernels: its files, less those that these share."""
+    folder = ROOT / "backends" / tree
+    files = {p for p in folder.rglob("*.py") if not {"codegen", "recurrent"} & set(p.parts)}
+    named = {p.stem.removesuffix("_loops") for p in files} - {"__init__"}
+    if tree == "jit":
+        named -= {"plan", "products", "record"}  # of convolution/
+    return named - SHARED[tree]
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_a_family_has_the_same_name_in_every_tree(tree):
+    own = {"depthwise"}  # a part of conv that has a file of its own where it is tuned
+    assert families(tree) - own <= families("portable")
+
+
+def test_a_family_has_the_same_name_among_operations():
+    operations = {p.stem for p in (ROOT / "ops").rglob("*.py")}
+    operations |= {p.name for p in (ROOT / "ops").iterdir() if p.is_dir()}
+    assert families("portable") - NO_OPERATION <= operations
+
+
+def test_a_family_has_the_same_name_among_cuda_sources():
+    """`norm_batch.cu` is a part of the family norm."""
+    for path in (ROOT.parent / "kernels").glob("*.cu"):
+        assert path.stem.partition("_")[0] in families("portable"), path.name
+
+
+def test_a_family_has_the_same_name_among_tests():
+    tests = {p.stem.removeprefix("test_") for p in (ROOT.parent / "tests").rglob("test_*.py")}
+    together = {"rnn", "lstm", "gru"}  # over one grid, in test_recurrent.py
+    assert families("portable") - together <= tests and "recurrent" in tests
+
+
+def test_no_folder_is_flat_and_long():
+    for folder in {p.parent for p in FILES}:
+        files = [p for p in folder.glob("*.py") if p.name != "__init__.py"]
+        assert len(files) <= 20, f"{folder.relative_to(ROOT)}: {len(files)} files; make rooms"

@@ -1,6 +1,6 @@
 """The readable versions of convolution and pooling against their definitions, in every bit.
 
-The definitions themselves are held to PyTorch in `ops/test_conv.py` and `ops/test_pooling.py`.
+The definitions themselves are held to PyTorch in `ops/test_conv.py` and `ops/test_pool.py`.
 """
 
 from __future__ import annotations

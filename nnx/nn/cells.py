@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..backends import backend_of
-from ..ops.rnn import NONLINEARITIES
+from ..ops.recurrent.rnn import NONLINEARITIES
 from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter, new_parameter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from .. import ops
-from ..ops._window import PaddingLike, Size, padding_pairs, sizes
+from ..ops.windows.arguments import PaddingLike, Size, padding_pairs, sizes
 from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter, new_parameter
@@ -94,7 +94,7 @@ class Conv2d(_Conv):
 
     Arguments, names and initial values are PyTorch's; padding may also be a pair (before, after)
     per axis.  `weight` is (out_channels, in_channels/groups, kh, kw), `bias` (out_channels,).
-    The formula and its gradients: `nnx.ops.conv.Conv2d`.
+    The formula and its gradients: `nnx.ops.windows.conv.Conv2d`.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -135,7 +135,7 @@ class ConvTranspose2d(_Conv):
     """The transpose of a convolution: (N, in_channels, H, W) -> (N, out_channels, oh, ow).
 
     Arguments and names are PyTorch's.  `weight` is (in_channels, out_channels/groups, kh, kw).
-    The formula and its gradients: `nnx.ops.conv.ConvTranspose2d`.
+    The formula and its gradients: `nnx.ops.windows.conv.ConvTranspose2d`.
     """
 
     transposed = True

@@ -18,7 +18,7 @@ from ..autograd import is_grad_enabled
 from ..backends import backend_of
 from ..backends.portable.conv_block import Pool
 from ..backends.portable.windows import window_counts
-from ..ops._window import padding_pairs, sizes
+from ..ops.windows.arguments import padding_pairs, sizes
 from ..tensor import Tensor
 from .activation import ReLU
 from .conv import Conv2d

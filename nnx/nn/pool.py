@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .. import ops
-from ..ops._window import PaddingLike, Size
+from ..ops.windows.arguments import PaddingLike, Size
 from ..tensor import Tensor
 from .module import Module
 

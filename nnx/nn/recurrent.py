@@ -1,4 +1,4 @@
-"""Recurrent layers: one Function per layer and whole sequence (`nnx.ops.rnn`, `lstm`, `gru`)."""
+"""Recurrent layers: one Function per layer and whole sequence (`nnx.ops.recurrent`)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from .. import ops
 from ..backends import active_backend, backend_of, dtype_name
-from ..ops.gru import GRU as GRUFunction
-from ..ops.lstm import LSTM as LSTMFunction
-from ..ops.recurrent import check_lengths
-from ..ops.rnn import NONLINEARITIES
-from ..ops.rnn import RNN as RNNFunction
+from ..ops.recurrent.gru import GRU as GRUFunction
+from ..ops.recurrent.layer import check_lengths
+from ..ops.recurrent.lstm import LSTM as LSTMFunction
+from ..ops.recurrent.rnn import NONLINEARITIES
+from ..ops.recurrent.rnn import RNN as RNNFunction
 from ..random import default_generator
 from ..tensor import Tensor
 from . import init
@@ -202,7 +202,9 @@ class Recurrent(Module):
 
 
 class RNN(Recurrent):
-    """h[t] = f(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh), f = tanh or relu; `nnx.ops.rnn` derives it.
+    """h[t] = f(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh), f = tanh or relu.
+
+    `nnx.ops.recurrent.rnn` derives it.
 
     Args:
         input_size, hidden_size: features of x, units of a layer.
@@ -271,7 +273,7 @@ class RNN(Recurrent):
 
 
 class LSTM(Recurrent):
-    """Long short-term memory, gates i, f, g, o; `nnx.ops.lstm` derives it.
+    """Long short-term memory, gates i, f, g, o; `nnx.ops.recurrent.lstm` derives it.
 
     Args: those of `RNN`, without the nonlinearity, and
         proj_size: if positive, h[t] = W_hr (o[t] * tanh c[t]) has this many units instead of H;
@@ -327,7 +329,7 @@ class LSTM(Recurrent):
 
 
 class GRU(Recurrent):
-    """Gated recurrent units, gates r, z, n; `nnx.ops.gru` derives both variants.
+    """Gated recurrent units, gates r, z, n; `nnx.ops.recurrent.gru` derives both variants.
 
     Args: those of `RNN`, without the nonlinearity, and
         reset_after: True, PyTorch's variant, resets after the recurrent product; False, the

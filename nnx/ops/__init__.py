@@ -21,14 +21,38 @@ from .activation import (
     silu,
     softplus,
 )
-from .adaptive_pool import (
-    adaptive_avg_pool2d,
-    adaptive_max_pool2d,
-    global_avg_pool2d,
-    global_max_pool2d,
-)
 from .arithmetic import add, divide, maximum, minimum, multiply, negative, pow, subtract
-from .cast import astype
+from .array.cast import astype
+from .array.creation import (
+    arange,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+from .array.indexing import getitem, take, take_along_axis
+from .array.padding import pad, pad_border
+from .array.shape import (
+    broadcast_to,
+    concat,
+    expand_dims,
+    flip,
+    matrix_transpose,
+    moveaxis,
+    permute_dims,
+    repeat,
+    reshape,
+    roll,
+    split,
+    squeeze,
+    stack,
+    tile,
+    unstack,
+)
 from .compare import (
     all,
     any,
@@ -49,46 +73,32 @@ from .compare import (
     not_equal,
     one_hot,
 )
-from .conv import conv1d, conv2d, conv_transpose2d
-from .conv_block import conv_block2d
-from .creation import arange, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 from .dropout import dropout
 from .elementwise import abs, cos, exp, expm1, log, log1p, reciprocal, sign, sin, sqrt, square, tanh
 from .embedding import embedding
-from .gru import gru, gru_cell, gru_reset, gru_update
-from .indexing import getitem, take, take_along_axis
 from .linear import linear, linear_relu, matmul
-from .loss import cross_entropy, nll_loss
-from .lstm import lstm, lstm_cell
-from .margin_loss import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
+from .loss.cross_entropy import cross_entropy, nll_loss
+from .loss.margin import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
+from .loss.probability import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
+from .loss.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from .norm import batch_norm, batch_norm_inference, group_norm, layer_norm
-from .padding import pad, pad_border
-from .pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
-from .probability_loss import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
 from .products import einsum, tensordot, vecdot
+from .recurrent.gru import gru, gru_cell, gru_reset, gru_update
+from .recurrent.lstm import lstm, lstm_cell
+from .recurrent.rnn import rnn
 from .reduce import cumulative_sum, logsumexp, max, mean, min, prod, std, sum, var
-from .regression_loss import huber_loss, l1_loss, mse_loss, smooth_l1_loss
-from .rnn import rnn
 from .select import clip, where
-from .shape import (
-    broadcast_to,
-    concat,
-    expand_dims,
-    flip,
-    matrix_transpose,
-    moveaxis,
-    permute_dims,
-    repeat,
-    reshape,
-    roll,
-    split,
-    squeeze,
-    stack,
-    tile,
-    unstack,
-)
 from .softmax import log_softmax, softmax
 from .vector_norm import norm
+from .windows.adaptive_pool import (
+    adaptive_avg_pool2d,
+    adaptive_max_pool2d,
+    global_avg_pool2d,
+    global_max_pool2d,
+)
+from .windows.conv import conv1d, conv2d, conv_transpose2d
+from .windows.conv_block import conv_block2d
+from .windows.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 
 __all__ = [
     "abs",

@@ -9,7 +9,7 @@ from ..autograd import Binary, Function
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import broadcast_shape, same_dtype, sum_to
-from .shape import reshape
+from .array.shape import reshape
 
 Needs = tuple[bool, bool, bool]
 

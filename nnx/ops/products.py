@@ -14,8 +14,8 @@ from ..autograd import Binary
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import axes_of, one_axis, same_dtype
+from .array.shape import permute_dims, reshape
 from .reduce import sum as sum_over
-from .shape import permute_dims, reshape
 
 Label = Hashable
 Labels = tuple[Label, ...]

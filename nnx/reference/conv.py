@@ -2,8 +2,8 @@
 
 The definition takes any geometry: stride (sh, sw), padding ((top, bottom), (left, right)), dilation
 (dh, dw), groups.  The other two are for stride 1, a square kernel, and one border on all sides that
-is narrower than the kernel.  How nnx computes is in `nnx.ops.conv` and the kernels it names;
-`nnx bench conv` times one beside the other.
+is narrower than the kernel.  How nnx computes is in `nnx.ops.windows.conv` and the kernels it
+names; `nnx bench conv` times one beside the other.
 """
 
 from __future__ import annotations

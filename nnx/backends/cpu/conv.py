@@ -221,7 +221,7 @@ def transposed(
     lowered: Lowered, weight: Array, images: tuple[int, ...], padding: Padding
 ) -> tuple[Lowered, Array] | None:
     """The convolution that computes the input gradient: with the rotated kernel, from the
-    gradient of the output, padded to all windows a pixel lies in (`nnx.ops.conv.Conv2d`).
+    gradient of the output, padded to all windows a pixel lies in (`nnx.ops.windows.conv.Conv2d`).
 
     None where there is a stride, or more padding than that: then `add_input_gradient` does it.
     """

@@ -13,7 +13,7 @@ COLUMN_BYTES = 64 * 2**20
 
 
 class ConvKernels:
-    """The derivations are in `nnx.ops.conv`; the geometry's four names in `windows`.
+    """The derivations are in `nnx.ops.windows.conv`; the geometry's four names in `windows`.
 
     Weights are (O, C/groups, kh, kw), images (N, C, H, W).
     """

@@ -21,7 +21,7 @@ from .residuals import Residuals
 
 
 class GRUKernels:
-    """Shapes and the three grains: see `recurrent.py`; the derivation: `nnx.ops.gru`.
+    """Shapes and the three grains: see `recurrent.py`; the derivation: `nnx.ops.recurrent.gru`.
 
     With x = W_ih x[t] + b_ih and u = W_hh h[t-1] + b_hh, both cut in three,
 

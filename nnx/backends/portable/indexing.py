@@ -10,7 +10,7 @@ Key = tuple[Any, ...]
 
 
 class IndexingKernels:
-    """The derivations are in `nnx.ops.indexing`.
+    """The derivations are in `nnx.ops.array.indexing`.
 
     A key is a tuple of integers (none negative), slices and None that names every axis.
     """

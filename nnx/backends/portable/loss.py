@@ -8,7 +8,7 @@ from ...typing import Array
 
 
 class LossKernels:
-    """The derivation is in `nnx.ops.loss.CrossEntropy`."""
+    """The derivation is in `nnx.ops.loss.cross_entropy.CrossEntropy`."""
 
     xp: Any
 

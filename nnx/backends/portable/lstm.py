@@ -21,7 +21,7 @@ from .residuals import Residuals
 
 
 class LSTMKernels:
-    """Shapes and the three grains: see `recurrent.py`; the derivation: `nnx.ops.lstm`."""
+    """Shapes and the three grains: see `recurrent.py`; the derivation: `nnx.ops.recurrent.lstm`."""
 
     xp: Any
 

@@ -9,7 +9,7 @@ from .windows import Padding, Pair, padded, taps, window_counts
 
 
 class PoolKernels:
-    """The derivations are in `nnx.ops.pool`; the geometry's four names in `windows`."""
+    """The derivations are in `nnx.ops.windows.pool`; the geometry's four names in `windows`."""
 
     xp: Any
 

@@ -20,7 +20,7 @@ from .residuals import Residuals
 
 
 class RNNKernels:
-    """Shapes and the three grains: see `recurrent.py`; the derivation: `nnx.ops.rnn`."""
+    """Shapes and the three grains: see `recurrent.py`; the derivation: `nnx.ops.recurrent.rnn`."""
 
     xp: Any
 

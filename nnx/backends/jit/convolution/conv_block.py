@@ -2,7 +2,7 @@
 
 An image's convolution is pooled while it lies in the cache; only the pooled image and a byte for
 each of its pixels are written.  Batch norm needs two passes, since its statistics are the whole
-batch's: then the convolution is written out, and read twice.  The loops are in `conv_block_loops.py`.
+batch's: then the convolution is written out, and read twice.  The loops: `conv_block_loops.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The compiled loops of `conv_block.py`: what happens to a convolution's result while it is in cache.
+"""The loops of `conv_block.py`: what happens to a convolution's result while it is in cache.
 
 Arrays are flat, images one after another; `p` is a record of `record.FIELDS`; layouts are those of
 `products.py`.  A *window* is one of max-pooling's, without pooling one pixel.  Its *place* is a

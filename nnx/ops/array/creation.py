@@ -5,8 +5,8 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from ..backends import active_backend, backend_of, get_backend
-from ..tensor import Tensor
+from ...backends import active_backend, backend_of, get_backend
+from ...tensor import Tensor
 
 Shape = int | tuple[int, ...] | list[int]
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Function, Unary
-from ..backends import Array, backend_of
-from ..tensor import Tensor
-from ._operands import as_array, as_tensor
-from ._reduction import check_reduction, matching, require_float, share_times
-from .shape import moveaxis, reshape
+from ...autograd import Function, Unary
+from ...backends import Array, backend_of
+from ...tensor import Tensor
+from .._operands import as_array, as_tensor
+from ..array.shape import moveaxis, reshape
+from .reduction import check_reduction, matching, require_float, share_times
 
 
 class CrossEntropy(Unary):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..autograd import Function
-from ..backends import Array
-from ..tensor import Tensor
-from ._window import Pair, Size, sizes
+from ...autograd import Function
+from ...backends import Array
+from ...tensor import Tensor
+from .arguments import Pair, Size, sizes
 from .pool import avg_pool2d, max_pool2d, require_images
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ..autograd import Function
-from ..backends import Array
-from ..backends.portable.conv_block import Pool
-from ..backends.portable.windows import Padding, Pair
-from ..tensor import Tensor
-from ._window import PaddingLike, Size
+from ...autograd import Function
+from ...backends import Array
+from ...backends.portable.conv_block import Pool
+from ...backends.portable.windows import Padding, Pair
+from ...tensor import Tensor
+from .arguments import PaddingLike, Size
 from .conv import checked
 
 

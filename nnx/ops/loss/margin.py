@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends import Array, backend_of
-from ..tensor import Tensor
-from ._operands import as_tensor
-from ._reduction import Elementwise, check_reduction, matching, require_float
-from .loss import class_weight, flat_targets
+from ...backends import Array, backend_of
+from ...tensor import Tensor
+from .._operands import as_tensor
+from .cross_entropy import class_weight, flat_targets
+from .reduction import Elementwise, check_reduction, matching, require_float
 
 
 class Hinge(Elementwise):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array, Backend, backend_of
-from ..tensor import Tensor
+from ...backends import Array, Backend, backend_of
+from ...tensor import Tensor
 
 Weights = Sequence[Tensor | None]  # (weight_ih, weight_hh, bias_ih, bias_hh) of one direction
 

@@ -10,10 +10,10 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd import Function, Unary
-from ..backends import Array
-from ..tensor import Tensor
-from ._broadcast import Axis, axes_of, broadcast_shape, one_axis, sum_to
+from ...autograd import Function, Unary
+from ...backends import Array
+from ...tensor import Tensor
+from .._broadcast import Axis, axes_of, broadcast_shape, one_axis, sum_to
 
 
 def _along(axis: int, part: Any) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..backends.portable.windows import Padding, Pair
+from ...backends.portable.windows import Padding, Pair
 
 __all__ = ["InOneDimension", "Padding", "PaddingLike", "Pair", "Size", "check_fit"]
 __all__ += ["padding_pairs", "sizes"]

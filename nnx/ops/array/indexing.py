@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Node, Unary
-from ..backends import Array, backend_of, dtype_name
-from ..tensor import Tensor
-from ._broadcast import one_axis
-from ._operands import as_array, as_tensor
+from ...autograd import Node, Unary
+from ...backends import Array, backend_of, dtype_name
+from ...tensor import Tensor
+from .._broadcast import one_axis
+from .._operands import as_array, as_tensor
 from .shape import permute_dims, reshape
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..autograd import Function
-from ..backends import Array
-from ..tensor import Tensor
-from ._window import (
+from ...autograd import Function
+from ...backends import Array
+from ...tensor import Tensor
+from .arguments import (
     InOneDimension,
     Padding,
     PaddingLike,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ..autograd import Function
-from ..backends import Array
-from ..tensor import Tensor
-from ._window import (
+from ...autograd import Function
+from ...backends import Array
+from ...tensor import Tensor
+from ..array.padding import MODES, pad_border
+from .arguments import (
     InOneDimension,
     Padding,
     PaddingLike,
@@ -15,7 +16,6 @@ from ._window import (
     padding_pairs,
     sizes,
 )
-from .padding import MODES, pad_border
 
 
 class Conv2d(Function):

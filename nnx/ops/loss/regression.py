@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends import Array
-from ..tensor import Tensor
-from ._reduction import Elementwise, check_reduction, matching
+from ...backends import Array
+from ...tensor import Tensor
+from .reduction import Elementwise, check_reduction, matching
 
 
 class _OfDifference(Elementwise):

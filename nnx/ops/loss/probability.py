@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backends import Array, backend_of
-from ..tensor import Tensor
-from ._reduction import (
-    REDUCTIONS,
-    Elementwise,
-    check_reduction,
-    constant,
-    matching,
-    share_times,
-)
+from ...backends import Array, backend_of
+from ...tensor import Tensor
+from .reduction import REDUCTIONS, Elementwise, check_reduction, constant, matching, share_times
 
 # log p is held above -100, so that a wrong answer given with certainty costs 100, not infinity.
 LEAST_LOG = -100.0

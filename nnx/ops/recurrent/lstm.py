@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function
-from ..backends import Array
-from ..tensor import Tensor
-from .recurrent import Weights, by_direction, check_layer, device_lengths, time_major
+from ...autograd import Function
+from ...backends import Array
+from ...tensor import Tensor
+from .layer import Weights, by_direction, check_layer, device_lengths, time_major
 
 
 class LSTMCell(Function):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd import Function, Unary
-from ..backends import Array
-from ..tensor import Tensor
-from ._window import Pair
+from ...autograd import Function, Unary
+from ...backends import Array
+from ...tensor import Tensor
+from ..windows.arguments import Pair
 
 MODES = ("reflect", "replicate", "circular")
 

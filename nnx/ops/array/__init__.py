@@ -1,0 +1,1 @@
+"""Making arrays, and moving values about in them: no arithmetic."""

@@ -1,0 +1,1 @@
+"""What training makes small: cross-entropies, errors of regression, margins, divergences."""
