@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         metrics,
         nn,
         optim,
+        parallel,
         plots,
         random,
         recipes,
@@ -66,6 +67,7 @@ __all__ = [
     "no_grad",
     "ops",
     "optim",
+    "parallel",
     "parity",
     "plots",
     "random",
@@ -81,7 +83,8 @@ __all__ = [
 
 _ROOMS = frozenset(
     (
-        "data datasets debug functional io metrics nn optim plots random recipes text tools train"
+        "data datasets debug functional io metrics nn optim parallel plots random recipes text "
+        "tools train"
     ).split()
 )
 _HOMES = {  # name -> where it lives

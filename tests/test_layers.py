@@ -18,7 +18,7 @@ ROOMS = [
     ["ops"],
     ["functional", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
-    ["optim", "metrics", "plots"],
+    ["optim", "metrics", "plots", "parallel"],
     ["train", "tools", "debug", "bench"],
     ["recipes"],
     ["cli", "__main__"],

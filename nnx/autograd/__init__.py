@@ -9,13 +9,14 @@ An entry points at the makers of its inputs, not at the inputs: an array lives o
 somebody holds its tensor or some backward keeps it.
 """
 
-from .backward import backward
+from .backward import backward, leaf_uses
 from .function import (
     Binary,
     Function,
     Node,
     Unary,
     as_tensor,
+    calls_made,
     enable_grad,
     is_grad_enabled,
     no_grad,
@@ -28,7 +29,9 @@ __all__ = [
     "Unary",
     "as_tensor",
     "backward",
+    "calls_made",
     "enable_grad",
     "is_grad_enabled",
+    "leaf_uses",
     "no_grad",
 ]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from heapq import heappop, heappush
 from sys import getrefcount
+from typing import Any
 
 from ..backends import Array, backend_of, dtype_name, mixed
 from .function import Function, Node
@@ -17,10 +19,17 @@ def _references_to_a_local() -> int:
 _ALONE = _references_to_a_local()  # 2, but 1 from Python 3.14 on, which lends references
 
 
-def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None:
+def backward(
+    root: Node,
+    grad: Array | None,
+    retain_graph: bool = False,
+    take: Callable[[Any, Array], None] | None = None,
+) -> None:
     """Add d(root)/d(leaf), seen through `grad`, to the `.grad` of every leaf behind `root`.
 
-    The tape's memory is freed as it is walked, unless `retain_graph`.
+    The tape's memory is freed as it is walked, unless `retain_graph`.  Where `take` is given, it
+    gets each gradient that would be added to a leaf, and `.grad` stays as it is; `leaf_uses` tells
+    how many there will be.
     """
     if not root.requires_grad:
         raise RuntimeError(
@@ -45,7 +54,10 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
         )
     maker = root.creator
     if maker is None:
-        _accumulate(root, grad)
+        if take is None:
+            _accumulate(root, grad)
+        else:
+            take(root, grad)
         return
     if maker.order < 0:
         raise _freed(maker)
@@ -92,6 +104,9 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
                 data = source.data
                 if g.shape != data.shape or g.dtype != data.dtype:
                     g = function.unbroadcast(g, data.shape, data.dtype)
+                if take is not None:
+                    take(source, g)
+                    continue
                 before = source.grad
                 source.grad = g if before is None else before + g
             else:
@@ -99,6 +114,28 @@ def backward(root: Node, grad: Array | None, retain_graph: bool = False) -> None
         if not retain_graph and getrefcount(function) > _ALONE:
             function.release()  # somebody still holds it; otherwise it goes with its name
         del function
+
+
+def leaf_uses(root: Node) -> dict[Node, int]:
+    """Every leaf behind `root`, with how many times it was given to a call.
+
+    The walk back brings it as many gradients: with the last its gradient is complete.
+    """
+    if root.creator is None:
+        return {root: 1} if root.requires_grad else {}
+    uses: dict[Node, int] = {}
+    seen, left = {root.creator.order}, [root.creator]
+    while left:
+        for source in left.pop().sources:
+            if source is None:
+                continue
+            order = source.order
+            if order == 0:
+                uses[source] = uses.get(source, 0) + 1
+            elif order not in seen:
+                seen.add(order)
+                left.append(source)
+    return uses
 
 
 def _show(got: list[Array | None], function: Function) -> None:

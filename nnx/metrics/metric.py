@@ -86,6 +86,22 @@ class Metric:
         """The value as people read it."""
         return f"{100 * value:.2f}%" if self.percent else f"{value:.4g}"
 
+    def merge(self, state: dict[str, Any]) -> None:
+        """Take in what another metric of this kind has added up: its `state_dict()`.
+
+        Raises:
+            NotImplementedError: a subclass keeps a state of its own and does not say how.
+        """
+        if type(self).state_dict is not Metric.state_dict:
+            raise NotImplementedError(
+                f"{type(self).__name__}.merge: the class has a state_dict of its own, so it must "
+                "say how two states become one"
+            )
+        self.count += state["count"]
+        for name, values in state["sums"].items():
+            for value in values:
+                self.keep(name, value)
+
     # ---- for subclasses ----
 
     def keep(self, name: str, scalar: Array | float) -> None:

@@ -105,6 +105,10 @@ class R2(Metric):
     def state_dict(self) -> dict[str, Any]:
         return {"count": self.count, "batches": [(n, sums) for n, sums in self._host()]}
 
+    def merge(self, state: dict[str, Any]) -> None:
+        self.count += state["count"]
+        self.batches += [(n, sums) for n, sums in state["batches"]]
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reset()
         self.count = state["count"]

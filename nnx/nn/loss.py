@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .. import ops
-from ..backends import Array, active_backend
+from ..backends import Array, active_backend, backend_of
 from ..tensor import Tensor
 from .module import Module
 
@@ -32,6 +34,18 @@ class _Loss(Module):
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*self.shown, "reduction"))
+
+
+def _weight_of(target: Any, weight: Array | None, ignore_index: int) -> float:
+    """The weights of class indices, those that are ignored left out; of probabilities, the rows."""
+    array = target.data if isinstance(target, Tensor) else target
+    t = np.asarray(backend_of(array).to_numpy(array))
+    if t.dtype.kind == "f":
+        return float(len(t))
+    t = t[t != ignore_index]
+    if weight is None:
+        return float(t.size)
+    return float(np.sum(np.asarray(backend_of(weight).to_numpy(weight), np.float64)[t]))
 
 
 class CrossEntropyLoss(_Loss):
@@ -63,6 +77,10 @@ class CrossEntropyLoss(_Loss):
             input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
         )
 
+    def weight_of(self, target: Any) -> float:
+        """How much the mean over some targets counts beside the mean over others."""
+        return _weight_of(target, self.weight, self.ignore_index)
+
 
 class NLLLoss(_Loss):
     """-input[target] for log-probabilities (N, C, ...) and class indices (N, ...)."""
@@ -79,6 +97,10 @@ class NLLLoss(_Loss):
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         return ops.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+
+    def weight_of(self, target: Any) -> float:
+        """How much the mean over some targets counts beside the mean over others."""
+        return _weight_of(target, self.weight, self.ignore_index)
 
 
 class MSELoss(_Loss):

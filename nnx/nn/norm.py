@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import numpy as np
 
 from .. import ops
 from ..backends import Array, active_backend, backend_of
+from ..ops.norm import BatchSum, batch_norm_of_part
 from ..tensor import Tensor
 from .module import Module, Parameter, new_parameter
+
+_batch_sum: ContextVar[BatchSum | None] = ContextVar("_batch_sum", default=None)
+
+
+@contextmanager
+def summing(over_batch: BatchSum) -> Iterator[None]:
+    """Inside a `with` block, in this thread, a `SyncBatchNorm` sees one part of a batch, and
+    `over_batch` adds up a float64 vector over all of its parts."""
+    token = _batch_sum.set(over_batch)
+    try:
+        yield
+    finally:
+        _batch_sum.reset(token)
 
 
 class _BatchNorm(Module):
@@ -55,10 +73,15 @@ class _BatchNorm(Module):
             return ops.batch_norm_inference(
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
             )
-        y, mean, variance = ops.batch_norm(x, self.weight, self.bias, self.eps)
+        y, mean, variance, values = self.normalize(x)
         if self.training and self.running_mean is not None:
-            self.track(mean, variance, x.size // self.num_features)
+            self.track(mean, variance, values)
         return y
+
+    def normalize(self, x: Tensor) -> tuple[Tensor, Array, Array, int]:
+        """y by the batch's statistics, and these: mean, biased variance, values per channel."""
+        y, mean, variance = ops.batch_norm(x, self.weight, self.bias, self.eps)
+        return y, mean, variance, x.size // self.num_features
 
     def track(self, mean: Array, variance: Array, values: int) -> None:
         """Move the running statistics towards a batch's mean and biased variance.
@@ -111,6 +134,24 @@ class BatchNorm2d(_BatchNorm):
 
     ranks = (4,)
     shapes = "(N, C, H, W)"
+
+
+class SyncBatchNorm(_BatchNorm):
+    """Batch norm over a whole batch that is computed in parts; see `BatchNorm2d`.
+
+    In a `parallel.DataParallel` model, in training, mean and variance are those of all parts of
+    the batch; elsewhere, and where the batch is in one piece, this is the batch norm of inputs of
+    any rank.  For batches whose parts are too small for statistics of their own.
+    """
+
+    ranks = (2, 3, 4, 5)
+    shapes = "(N, C) or (N, C, ...)"
+
+    def normalize(self, x: Tensor) -> tuple[Tensor, Array, Array, int]:
+        over_batch = _batch_sum.get()
+        if over_batch is None:
+            return super().normalize(x)
+        return batch_norm_of_part(x, over_batch, self.weight, self.bias, self.eps)
 
 
 class LayerNorm(Module):

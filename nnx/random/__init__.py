@@ -6,10 +6,18 @@
     order = g.fork("shuffle", 0).permutation(100)
 
 The functions of this module draw from one generator that the whole process shares.  It starts
-from seed 0, so a program that sets no seed repeats itself too.
+from seed 0, so a program that sets no seed repeats itself too.  Inside `with use_generator(g)`
+another takes its place, for this thread alone.
 """
 
 from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from .generator import Generator, Shape
 
@@ -26,27 +34,56 @@ __all__ = [
     "random_bits",
     "truncated_normal",
     "uniform",
+    "use_generator",
 ]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _default = Generator(0)
+_in_place: ContextVar[Generator | None] = ContextVar("_in_place", default=None)
 
 
 def default_generator() -> Generator:
     """The generator that initialisers, dropout and data loaders draw from unless given another."""
-    return _default
+    return _in_place.get() or _default
+
+
+@contextmanager
+def use_generator(generator: Generator) -> Iterator[Generator]:
+    """Draw from `generator` in place of the shared one inside a `with` block, in this thread."""
+    token = _in_place.set(generator)
+    try:
+        yield generator
+    finally:
+        _in_place.reset(token)
 
 
 def manual_seed(seed: int) -> Generator:
     """Start the shared generator again from `seed` (0 to 2^64 - 1), and return it."""
-    _default.seed(seed)
-    return _default
+    generator = default_generator()
+    generator.seed(seed)
+    return generator
 
 
-random_bits = _default.random_bits
-uniform = _default.uniform
-bernoulli = _default.bernoulli
-normal = _default.normal
-truncated_normal = _default.truncated_normal
-integers = _default.integers
-permutation = _default.permutation
-choice = _default.choice
+def _shared(method: Callable[Concatenate[Generator, P], R]) -> Callable[P, R]:
+    """A method of Generator as a function that draws from the shared one."""
+
+    @wraps(method)
+    def draw(*args: P.args, **kwargs: P.kwargs) -> R:
+        return method(default_generator(), *args, **kwargs)
+
+    signature = inspect.signature(method)
+    _, *others = signature.parameters.values()
+    draw.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+    return draw
+
+
+random_bits = _shared(Generator.random_bits)
+uniform = _shared(Generator.uniform)
+bernoulli = _shared(Generator.bernoulli)
+normal = _shared(Generator.normal)
+truncated_normal = _shared(Generator.truncated_normal)
+integers = _shared(Generator.integers)
+permutation = _shared(Generator.permutation)
+choice = _shared(Generator.choice)

@@ -222,14 +222,15 @@ class Checkpoint(Monitor):
         return self.folder / "best.safetensors"
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if trainer.writes:
+            self.folder.mkdir(parents=True, exist_ok=True)
 
     def _step(self, trainer: Trainer) -> None:
         if self.every_steps and trainer.step % self.every_steps == 0:
             trainer.save(self.path, self.config)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        if self.improved(trainer):
+        if self.improved(trainer) and trainer.writes:
             header = {"config": self.config, "epoch": trainer.epoch, **trainer.history.rows[-1]}
             save(self.best_path, trainer.model.state_dict(), header)
         trainer.save(self.path, self.config)
@@ -245,8 +246,9 @@ class CSVLog(Callback):
         self.path = Path(path)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        # The whole file: it is small, never half, and right also after a resume.
-        write_text(self.path, trainer.history.csv())
+        if trainer.writes:
+            # The whole file: it is small, never half, and right also after a resume.
+            write_text(self.path, trainer.history.csv())
 
 
 class LearningCurve(Callback):
@@ -258,5 +260,5 @@ class LearningCurve(Callback):
     def on_fit_end(self, trainer: Trainer) -> None:
         from ..plots import available, learning_curves
 
-        if available() and len(trainer.history):
+        if trainer.writes and available() and len(trainer.history):
             learning_curves(trainer.history.rows, self.path, self.title)

@@ -27,6 +27,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "loss": trainer.running_loss.state_dict(),
         "metrics": [metric.state_dict() for metric in trainer.metrics],
         "position": trainer.position(),
+        "parallel": None if trainer.parallel is None else trainer.parallel.config(),
     }
 
 
@@ -39,7 +40,7 @@ def restore(trainer: Trainer, path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     state, weights, _ = load_state(path)
     mine = state_of(trainer)
-    missing = sorted(mine.keys() - state.keys())
+    missing = sorted(mine.keys() - state.keys() - {"parallel"})
     if missing:
         raise CorruptFile(f"{path} is no checkpoint of a Trainer: it has no {', '.join(missing)}")
     own, theirs = ([name for name, _ in s["callbacks"]] for s in (mine, state))
@@ -49,6 +50,11 @@ def restore(trainer: Trainer, path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(
             f"{path} was written with {len(state['metrics'])} metrics, this trainer has "
             f"{len(trainer.metrics)}"
+        )
+    if state.get("parallel") not in (None, mine["parallel"]):
+        raise ValueError(
+            f"{path} was written by a DataParallel model with {_said(state['parallel'])}, this "
+            f"one is {_said(mine['parallel'])}: with it the training would not go on as it began"
         )
     try:
         trainer.model.load_state_dict(weights)
@@ -64,3 +70,7 @@ def restore(trainer: Trainer, path: str | os.PathLike[str]) -> dict[str, Any]:
     for metric, metric_state in zip(trainer.metrics, state["metrics"], strict=True):
         metric.load_state_dict(metric_state)
     return state["position"]
+
+
+def _said(config: dict[str, Any] | None) -> str:
+    return "none" if config is None else " ".join(f"{k}={v}" for k, v in config.items())

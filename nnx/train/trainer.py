@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,11 @@ from ..metrics import Mean, Metric
 from ..metrics import get as get_metric
 from ..nn import Module
 from ..optim import Optimizer
+from ..parallel import DataParallel, Shard
+from ..parallel.threads import fixed_threads
 from ..random import default_generator
 from ..tensor import Tensor
+from . import parallel
 from .batches import Batch, batches_of, slices_of
 from .callbacks import Callback
 from .capture import Captured, capture
@@ -64,6 +68,8 @@ class Trainer:
         check_every: after how many steps the losses are read and looked at, where they lie on a
             device; 1 stops before the faulty step is made, and finds its layer, but waits for the
             device at each step.  In host memory every loss is looked at.
+        parallel: the model, where it is a `DataParallel`: steps and evaluations are then shared
+            by its ranks, which must all call the same methods; only rank 0 prints and writes.
         interrupted: whether Ctrl-C ended the last `fit`.
         stopped: why the last `fit` ended early, or None.
     """
@@ -84,7 +90,8 @@ class Trainer:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = [get_metric(metric) for metric in metrics]
         self.callbacks = sorted(callbacks, key=lambda callback: callback.last)
-        self.progress = Progress() if progress else None
+        self.parallel = model if isinstance(model, DataParallel) else None
+        self.progress = Progress() if progress and self.writes else None
         self.history = History()
         self.epoch = self.batch = self.step = 0
         self.batches: int | None = None  # in an epoch, where it is known
@@ -92,7 +99,10 @@ class Trainer:
         self.interrupted = False
         self.stopped: str | None = None
         self.running_loss = Mean()
+        if graph and self.parallel is not None:
+            raise ValueError("Trainer: a DataParallel model's steps cannot be recorded as a graph")
         self._captured = self._capture() if graph else None
+        self._all_stop = False  # some rank was asked to
         self._interrupts = Interrupts()
         self._train: Batches = None
         self._resumed: dict[str, Any] | None = None  # to be restored before the next batch
@@ -135,7 +145,8 @@ class Trainer:
         on_gradients = _heard(listeners, "on_gradients")
         on_step_end = _heard(listeners, "on_step_end")
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # NonFinite says more
-        with self._interrupts, quiet, use_backend(self._backend()):
+        self._all_stop = False
+        with self._interrupts, quiet, use_backend(self._backend()), self._threads():
             try:
                 for listener in listeners:
                     listener.on_fit_start(self)
@@ -144,7 +155,7 @@ class Trainer:
                     self._end_epoch(validation)
                     for listener in listeners:
                         listener.on_epoch_end(self)
-                    self._interrupts.check()
+                    self._check_interrupts()
             except Interrupted:
                 self.interrupted = True
                 self._resumed = self.position()
@@ -174,12 +185,12 @@ class Trainer:
         self.model.train()
         for batch in self._batches():
             self._draws = draws.state()
-            self._train_step(tuple([self._tensor(x) for x in batch]), on_gradients)
+            self._train_step(self._on_backend(batch), on_gradients)
             self.batch += 1
             self.step += 1
             for heard in on_step_end:
                 heard(self)
-            self._interrupts.check()
+            self._check_interrupts()
             if self.step % self.check_every == 0:
                 self._check_losses()
 
@@ -204,6 +215,9 @@ class Trainer:
         return batches
 
     def _train_step(self, batch: Batch, on_gradients: list[Callable[[Trainer], None]]) -> None:
+        if self.parallel is not None:
+            self._parallel_step(self.parallel, batch, on_gradients)
+            return
         if self._captured is not None and self._captured.fits(*batch):
             loss, output, target = self._captured(*batch)
         else:
@@ -214,6 +228,27 @@ class Trainer:
         self.running_loss.take(loss.data, len(batch[-1]))
         for metric in self.metrics:
             metric.update(output, target)
+
+    def _parallel_step(
+        self, model: DataParallel, batch: Batch, on_gradients: list[Callable[[Trainer], None]]
+    ) -> None:
+        loss, size, self._all_stop = parallel.step(self, model, batch)
+        for heard in on_gradients:
+            heard(self)
+        self.optimizer.step()
+        self.running_loss.take(loss, size)
+
+    def _check_interrupts(self) -> None:
+        """Raise Interrupted after Ctrl-C; on several ranks, after the same step on all."""
+        if self.parallel is None:
+            self._interrupts.check()
+        elif self._all_stop:
+            raise Interrupted
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._interrupts.pending
 
     def _forward_and_backward(self, *batch: Tensor) -> tuple[Tensor, Any, Any]:
         loss, output, target = self.compute(batch)
@@ -309,9 +344,12 @@ class Trainer:
         mean, metrics = Mean(), copy.deepcopy(self.metrics)
         for metric in metrics:
             metric.reset()
-        with _evaluating(self.model), use_backend(self._backend()):
+        with _evaluating(self.model), use_backend(self._backend()), self._threads():
+            if self.parallel is not None:
+                mean, metrics = parallel.evaluate(self, self.parallel, batches_of(data, batch_size))
+                return {"loss": mean.compute(), **{m.name: m.compute() for m in metrics}}
             for batch in batches_of(data, batch_size):
-                tensors = tuple([self._tensor(x) for x in batch])
+                tensors = tuple([self.tensor(x) for x in batch])
                 loss, output, target = self.compute(tensors)
                 mean.take(loss.data, len(tensors[-1]))
                 for metric in metrics:
@@ -325,13 +363,23 @@ class Trainer:
         In evaluation mode, off the tape, `batch_size` examples at a time.
         """
         outputs: list[Array] = []
-        with _evaluating(self.model), use_backend(self._backend()):
+        with _evaluating(self.model), use_backend(self._backend()), self._threads():
             for batch in slices_of(inputs, batch_size):
-                outputs.append(self.model(*[self._tensor(x) for x in batch]).data)
+                outputs.append(self.model(*[self.tensor(x) for x in batch]).data)
         xp = backend_of(outputs[0]).xp
         return Tensor(outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=0))
 
-    def _tensor(self, x: Any) -> Tensor:
+    def _on_backend(self, batch: Any) -> Batch:
+        tensors = [self.tensor(x) for x in batch]
+        if isinstance(batch, Shard):
+            return Shard(tensors, batch.first, batch.size)
+        return tuple(tensors)
+
+    def _threads(self) -> AbstractContextManager[None]:
+        """The threads that the bits depend on, where a result is promised."""
+        return nullcontext() if self.parallel is None else fixed_threads(self.parallel.threads)
+
+    def tensor(self, x: Any) -> Tensor:
         """A tensor as it is; an array as a tensor, moved to the active backend."""
         if isinstance(x, Tensor):
             return x
@@ -347,6 +395,11 @@ class Trainer:
         return active
 
     # ---- for callbacks ----
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process prints, and writes files: rank 0 of a `DataParallel` model."""
+        return self.parallel is None or self.parallel.communicator.rank == 0
 
     def latest(self, name: str) -> float:
         """A column of the history's last row."""
@@ -380,8 +433,14 @@ class Trainer:
         return {"loader": loader, "random": default_generator().state()}
 
     def save(self, path: str | os.PathLike[str], config: dict[str, Any] | None = None) -> None:
-        """Write a checkpoint: the model's weights under their own names, and the state beside."""
-        save_state(path, self.state_dict(), self.model.state_dict(), {"config": config or {}})
+        """Write a checkpoint: the model's weights under their own names, and the state beside.
+
+        On several ranks one writes, and all go on when the file is there.
+        """
+        if self.writes:
+            save_state(path, self.state_dict(), self.model.state_dict(), {"config": config or {}})
+        if self.parallel is not None:
+            self.parallel.communicator.barrier()
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Go on from a checkpoint: the next `fit` continues exactly where it was taken.

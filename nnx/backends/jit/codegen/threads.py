@@ -86,17 +86,19 @@ def thread_count() -> int:
     return os.cpu_count() or 1
 
 
-def set_thread_count(n: int | None) -> None:
-    """Compute with n threads from now on; None asks the environment again."""
+def set_thread_count(n: int | None) -> int | None:
+    """Compute with n threads from now on; None asks the environment again.  Returns what was set
+    before."""
     global _set, _pool
     if n is not None and n < 1:
         raise ValueError(f"set_thread_count: n must be at least 1, got {n}")
     with _guard:
-        _set = n
+        before, _set = _set, n
         if _pool is not None and _pool.pid == os.getpid():
             for _ in range(_pool.size - 1):
                 _pool.jobs.put(None)
         _pool = None
+    return before
 
 
 def _the_pool() -> _Pool:

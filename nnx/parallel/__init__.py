@@ -1,0 +1,23 @@
+"""Training with more than one process: the same bits on any number of ranks.
+
+    model = parallel.DataParallel(model, parallel.world(), parts=8)
+    nnx launch -n 4 train mnist-cnn
+
+`docs/parallel.md` says how to start it and what is promised.
+"""
+
+from .communicator import Communicator, RankFailed
+from .local import Link, LocalWorld
+from .model import DataParallel, Shard
+from .world import launched, world
+
+__all__ = [
+    "Communicator",
+    "DataParallel",
+    "Link",
+    "LocalWorld",
+    "RankFailed",
+    "Shard",
+    "launched",
+    "world",
+]

@@ -1,0 +1,450 @@
+"""`DataParallel`: a model whose batches are computed in parts, by however many ranks there are."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..autograd import backward, leaf_uses
+from ..backends import backend_of, dtype_name
+from ..nn import Module, SyncBatchNorm
+from ..random import default_generator, use_generator
+from ..tensor import Tensor
+from .buckets import Gradients, Sender, pack
+from .communicator import Array, Communicator
+from .lockstep import Lockstep
+from .threads import fixed_threads
+from .tree import Nodes, rows_of_part, share
+from .world import world
+
+Batch = tuple[Tensor, ...]
+Compute = Callable[[Batch], tuple[Tensor, Any, Any]]
+
+# In a part that computes on a copy of the model: whose model, and the copy.
+_replica: ContextVar[tuple[Any, Any]] = ContextVar("_replica", default=(None, None))
+BUCKET = 1 << 20  # bytes: below, the messages' latency counts for more than their length
+
+
+class Shard(tuple[Any, ...]):
+    """The rows of a batch that one rank computes, and where in the whole batch they stand.
+
+    Attributes:
+        first: the whole batch's row that is the first one here.
+        size: the number of rows of the whole batch.
+    """
+
+    first: int
+    size: int
+
+    def __new__(cls, arrays: Any, first: int, size: int) -> Shard:
+        self = super().__new__(cls, arrays)
+        self.first, self.size = first, size
+        return self
+
+
+@dataclass
+class PartDone:
+    """What the forward of one part gave."""
+
+    number: int  # of the part
+    rows: int
+    weight: float  # how much its loss counts
+    loss: float
+    output: Any
+    target: Any
+    buffers: list[Array] = field(default_factory=list)
+
+
+Forward = Callable[[int, int, int], tuple[PartDone, Tensor]]
+
+
+@dataclass
+class StepDone:
+    """What a step gave, over all parts of all ranks: the same on every rank.
+
+    Attributes:
+        loss: the mean of the parts' losses, by their weights; an array of shape ().
+        rows: how many examples the batch had.
+        losses: per part with examples, (part, loss).
+        notes: per rank, what was given as `note`.
+        mine: this rank's parts.
+    """
+
+    loss: Array
+    rows: int
+    losses: list[tuple[int, float]]
+    notes: list[Any]
+    mine: list[PartDone]
+
+
+class DataParallel(Module):
+    """A model whose gradients are the same bits on any number of ranks.
+
+        model = parallel.DataParallel(model, parallel.world(), parts=8)
+        trainer = nnx.Trainer(model, loss, optim.Adam(model.parameters()))    # as ever
+
+    A batch is cut into `parts`.  Each rank computes the parts that are its own, one after the
+    other; their gradients, each weighted by its number of examples, are summed along a fixed
+    binary tree (`parallel.tree`), which the ranks continue among themselves.  What is drawn while
+    a part is computed (dropout masks, augmentation) is keyed by the seed, the step and the part;
+    what a part does to the model's buffers (running statistics) is averaged over the parts.  So
+    nothing depends on how many ranks there are, from 1 to `parts`.
+
+    Outside of `backward` it computes as the model does, and its parameters and its state have the
+    model's names: files do not tell whether a model was trained by several ranks.
+
+    Args:
+        module: the model.  Its values are taken from rank 0.
+        communicator: the ranks; `parallel.world()` if not given.
+        parts: a power of two, at least the number of ranks.
+        exact: False: each rank computes its share of a batch as one part, and the library's own
+            all-reduce adds up; the result then depends on the number of ranks.
+        threads: with which each part is computed; BLAS adds in another order with another number.
+        bucket_bytes: gradients travel in vectors of about this length.
+
+    Raises:
+        ValueError: parts is no power of two, or there are more ranks than parts.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        communicator: Communicator | None = None,
+        parts: int = 8,
+        *,
+        exact: bool = True,
+        threads: int = 1,
+        bucket_bytes: int = BUCKET,
+    ) -> None:
+        self.module = module
+        self.communicator = c = communicator or world()
+        if exact and (parts < 1 or parts & (parts - 1)):
+            raise ValueError(f"DataParallel: parts must be a power of two, got {parts}")
+        if exact and c.size > parts:
+            raise ValueError(
+                f"DataParallel: there are {c.size} ranks but only {parts} parts; a rank without a "
+                "part has nothing to do: give more parts, or start fewer ranks"
+            )
+        if threads < 1:
+            raise ValueError(f"DataParallel: threads must be at least 1, got {threads}")
+        self.parts = parts if exact else c.size
+        self.exact, self.threads, self.bucket_bytes = exact, threads, bucket_bytes
+        self.steps = 0
+        self._sender: Sender | None = None
+        shapes = [f"{n} {tuple(a.shape)}" for n, a in module.state_dict().items()]
+        c.agree("the model", [self.config(), *shapes])
+        self._broadcast()
+
+    def config(self) -> dict[str, Any]:
+        """What the bits depend on: the number of ranks is not among it, unless not `exact`."""
+        return {"parts": self.parts, "threads": self.threads, "exact": self.exact}
+
+    def _broadcast(self) -> None:
+        """Take parameters and buffers from rank 0."""
+        if self.communicator.size == 1:
+            return
+        for owner, name, array in [
+            *[(p, "data", p.data) for p in self.module.parameters()],
+            *[(m, n, a) for m, n, a in self._buffers_of(self.module) if a is not None],
+        ]:
+            home = backend_of(array)
+            host = np.array(home.to_numpy(array)).reshape(-1)
+            self.communicator.broadcast(host)
+            new = home.from_numpy(host.reshape(tuple(array.shape)))
+            setattr(owner, name, home.xp.asarray(new, device=array.device))
+
+    # ---- a module like the one inside ----
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        whose, module = _replica.get()
+        return (module if whose is self else self.module)(*args, **kwargs)
+
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        yield prefix, self
+        yield from self.module.named_modules(prefix, remove_duplicate)
+
+    def get_submodule(self, target: str) -> Module:
+        return self.module.get_submodule(target)
+
+    def get_parameter(self, target: str) -> Any:
+        return self.module.get_parameter(target)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> DataParallel:
+        """A copy of the model that computes with the same ranks."""
+        new = copy.copy(self)
+        memo[id(self)] = new
+        new.module = copy.deepcopy(self.module, memo)
+        new._sender = None
+        return new
+
+    def extra_repr(self) -> str:
+        c = self.communicator
+        return f"parts={self.parts}, exact={self.exact}, threads={self.threads}, ranks={c.size}"
+
+    # ---- a step ----
+
+    def own_parts(self) -> tuple[int, int]:
+        """Which parts this rank computes: the first, and the one behind the last."""
+        return share(self.parts, self.communicator.size, self.communicator.rank)
+
+    def own_rows(self, examples: int) -> tuple[int, int]:
+        """Which rows of a batch of so many examples this rank computes."""
+        first, end = self.own_parts()
+        return (
+            rows_of_part(examples, self.parts, first)[0],
+            rows_of_part(examples, self.parts, end - 1)[1],
+        )
+
+    def rank_of(self, part: int) -> int:
+        """Which rank computes a part."""
+        size = self.communicator.size
+        return next(r for r in range(size) if part < share(self.parts, size, r)[1])
+
+    @contextmanager
+    def part_again(self, batch: Batch, part: int, step: int) -> Iterator[Batch]:
+        """The rows of one of this rank's parts; inside the `with` block what is drawn is what was
+        drawn for it in that step."""
+        size, first = _size_of(batch)
+        low, high = rows_of_part(size, self.parts, part)
+        with use_generator(default_generator().fork("step", step, "part", part)):
+            yield tuple([_rows(x, low - first, high - first) for x in batch])
+
+    def backward(
+        self,
+        compute: Compute,
+        batch: Batch,
+        step: int | None = None,
+        weigh: Callable[[Batch], float] | None = None,
+        divide: bool = True,
+        note: Any = None,
+        look: Callable[[list[PartDone]], Any] | None = None,
+    ) -> StepDone:
+        """Compute the gradients of a batch, over all ranks; every parameter's `.grad` has them.
+
+            done = model.backward(lambda b: (loss(model(b[0]), b[1]), None, None), (x, target))
+            optimizer.step()
+
+        Args:
+            compute: gives for a batch (loss, output, target), the loss a mean over its examples.
+            batch: the whole batch on every rank, or a `Shard` (`ShardedSampler`).
+            step: the number of the step, which keys what is drawn; counted here if not given.
+            weigh: how much the loss of some rows counts; by default their number.
+            divide: False where `compute` gives a sum in place of a mean.
+            note, look: a value to be told to the other ranks, or a function that makes it of
+                this rank's parts, between backward and the sum's use.
+
+        Raises:
+            ValueError: arrays of a batch that differ in length, batches that differ between ranks.
+        """
+        step = self.steps if step is None else step
+        self.steps = step + 1
+        size, _ = _size_of(batch)
+        first, end = self.own_parts()
+        rows = [rows_of_part(size, self.parts, part) for part in range(first, end)]
+        busy = [(first + k, low, high) for k, (low, high) in enumerate(rows) if high > low]
+        if self._sender is None and self.communicator.size > 1:
+            self._sender = Sender(self.communicator)
+        self._buckets = pack(self.module.parameters(), self.bucket_bytes)
+        gradients = Gradients(
+            self._buckets,
+            self.communicator,
+            self._sender,
+            self.parts,
+            self.exact,
+            (first, end),
+            len(busy),
+        )
+
+        def forward(part: int, low: int, high: int) -> tuple[PartDone, Tensor]:
+            with self.part_again(batch, part, step) as piece:
+                loss, output, target = compute(piece)
+            weight = 1.0 if not divide else weigh(piece) if weigh else float(high - low)
+            return PartDone(part, high - low, weight, float(loss.item()), output, target), loss
+
+        with fixed_threads(self.threads):
+            if any(isinstance(m, SyncBatchNorm) for m in self.module.modules()):
+                mine = self._together(forward, gradients, busy, size)
+            else:
+                mine = self._in_turn(forward, gradients, busy)
+        return self._end(gradients, mine, size, step, divide, look(mine) if look else note)
+
+    def _in_turn(
+        self, forward: Forward, gradients: Gradients, busy: list[tuple[int, int, int]]
+    ) -> list[PartDone]:
+        """The parts one after the other, each from the buffers as they were before the step."""
+        places = list(self._buffers_of(self.module))
+        mine = []
+        for place in busy:
+            done, loss = forward(*place)
+            done.buffers = [getattr(m, n) for m, n, _ in places]
+            for m, n, before in places:
+                setattr(m, n, before)
+            if done.weight:
+                take = gradients.part(done.number, leaf_uses(loss))
+                backward(loss, _seed(loss, done.weight), take=take)
+            else:
+                gradients.part(done.number, {})
+            mine.append(done)
+        return mine
+
+    def _together(
+        self, forward: Forward, gradients: Gradients, busy: list[tuple[int, int, int]], size: int
+    ) -> list[PartDone]:
+        """The parts side by side, each on a copy of the model that shares its parameters: where a
+        layer sums over the batch, every part has to come there before any can go on."""
+        kept: list[Any] = list(self.module.parameters())
+        kept += [a for _, _, a in self._buffers_of(self.module) if a is not None]
+        memo = {id(x): x for x in kept}
+        replicas = [copy.deepcopy(self.module, dict(memo)) for _ in busy]
+
+        def whole(k: int) -> tuple[PartDone, dict[Any, int], list[tuple[Any, Array]]]:
+            token = _replica.set((self, replicas[k]))
+            try:
+                done, loss = forward(*busy[k])
+            finally:
+                _replica.reset(token)
+            done.buffers = [a for _, _, a in self._buffers_of(replicas[k])]
+            uses = leaf_uses(loss)
+            got: list[tuple[Any, Array]] = []
+            backward(loss, _seed(loss, done.weight), take=lambda leaf, g: got.append((leaf, g)))
+            return done, uses, got
+
+        lockstep = Lockstep(self.communicator, self.parts, self.own_parts(), told=size < self.parts)
+        mine = []
+        for done, uses, got in lockstep.run(whole, len(busy)):
+            take = gradients.part(done.number, uses)
+            for leaf, g in got:
+                take(leaf, g)
+            mine.append(done)
+        return mine
+
+    def _end(
+        self,
+        gradients: Gradients,
+        mine: list[PartDone],
+        size: int,
+        step: int,
+        divide: bool,
+        note: Any,
+    ) -> StepDone:
+        """After this rank's parts: wait for the sums, and give them to the parameters."""
+        places = list(self._buffers_of(self.module))
+        changed = [
+            k for k, (_, _, a) in enumerate(places) if any(d.buffers[k] is not a for d in mine)
+        ]
+        told = self.communicator.gather(
+            {
+                "batch": [size, step],
+                "parts": [[d.number, d.weight, d.loss] for d in mine],
+                "changed": changed,
+                "note": note,
+            }
+        )
+        batches = [t["batch"] for t in told]
+        if any(b != batches[0] for b in batches):
+            raise ValueError(
+                "DataParallel: the ranks have different batches; (examples, step) by rank: "
+                + ", ".join(str(tuple(b)) for b in batches)
+            )
+        everyone = [tuple(p) for t in told for p in t["parts"]]
+        weight = math.fsum(w for _, w, _ in everyone)
+        loss = _fsum([w * x for _, w, x in everyone if w])
+        if divide:
+            loss = loss / weight if weight else math.nan
+        totals = gradients.totals()
+        if math.isfinite(loss):
+            for bucket, total in zip(self._buckets, totals, strict=True):
+                bucket.assign(total, weight if divide else 1.0)
+        self._merge(places, sorted({k for t in told for k in t["changed"]}), mine, size)
+        like = next(iter(self.module.parameters())).data
+        home = backend_of(like)
+        value = np.asarray(loss, dtype=np.dtype(dtype_name(like.dtype)))
+        return StepDone(
+            loss=home.xp.asarray(home.from_numpy(value), device=like.device),
+            rows=size,
+            losses=[(part, x) for part, _, x in everyone],
+            notes=[t["note"] for t in told],
+            mine=mine,
+        )
+
+    # ---- buffers ----
+
+    @staticmethod
+    def _buffers_of(module: Module) -> Iterator[tuple[Module, str, Array]]:
+        """(owner, name, array) of every buffer."""
+        for owner in module.modules():
+            for name in owner._buffers:
+                yield owner, name, getattr(owner, name)
+
+    def _merge(
+        self,
+        places: list[tuple[Module, str, Array]],
+        changed: list[int],
+        mine: list[PartDone],
+        size: int,
+    ) -> None:
+        """Give the model what its parts made of its buffers: their mean, weighted by their
+        examples; of a buffer of integers what the first part made of it, since rank 0 has it."""
+        first, end = self.own_parts()
+        for k in changed:
+            owner, name, before = places[k]
+            home = backend_of(before)
+            host = np.asarray(home.to_numpy(before))
+            if host.dtype.kind == "f":
+                nodes = Nodes()
+                by_part = {d.number: d for d in mine}
+                for part in range(first, end):
+                    done = by_part.get(part)
+                    if done is None:
+                        leaf = np.zeros(host.size, host.dtype)
+                    else:
+                        leaf = home.to_numpy(done.buffers[k]).reshape(-1) * host.dtype.type(
+                            done.rows
+                        )
+                    nodes.add((part, part + 1), leaf)
+                total = self.communicator.tree_sum(self.parts, nodes.take(), channel=0)
+                new = (total / host.dtype.type(size)).reshape(host.shape)
+            else:
+                source = home.to_numpy(mine[0].buffers[k]) if mine else host
+                new = np.array(source).reshape(-1)
+                self.communicator.broadcast(new)
+                new = new.reshape(host.shape)
+            setattr(owner, name, home.xp.asarray(home.from_numpy(new), device=before.device))
+
+
+def _seed(loss: Tensor, weight: float) -> Array:
+    """What the walk back begins with."""
+    return backend_of(loss.data).xp.full_like(loss.data, weight)
+
+
+def _size_of(batch: Batch) -> tuple[int, int]:
+    """How many rows the whole batch has, and which of them is the first one here."""
+    lengths = [x.shape[0] if x.ndim else -1 for x in batch]
+    if len(set(lengths)) != 1:
+        raise ValueError(
+            "DataParallel: every array of a batch must have a row for each example; the shapes are "
+            f"{', '.join(str(x.shape) for x in batch)}"
+        )
+    if isinstance(batch, Shard):
+        return batch.size, batch.first
+    return lengths[0], 0
+
+
+def _rows(x: Tensor, low: int, high: int) -> Tensor:
+    return Tensor(x.data[low:high, ...])
+
+
+def _fsum(values: list[float]) -> float:
+    try:
+        return math.fsum(values)
+    except (ValueError, OverflowError):
+        return sum(values)
