@@ -7,12 +7,13 @@ and a reader (and a type checker) still finds every method in the class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .autograd import Function, Node, backward
+from .autograd import Function, Node, backward, is_grad_enabled
 from .backends import Array, active_backend, backend_of, dtype_name, get_backend
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ class Tensor(Node):
 
     Attributes:
         data: the array itself.
-        grad: after `backward`, the gradient: an array of the same library, shape and dtype.
-            Gradients are never written in place, so two tensors may share one.
+        grad: after `backward`, the gradient: an array of the same library, shape and dtype, which
+            no other tensor shares.
     """
 
     __slots__ = ()
@@ -139,8 +140,23 @@ class Tensor(Node):
         return self
 
     def detach(self) -> Tensor:
-        """The same array, off the tape."""
+        """The same array, off the tape; changing the one in place does not change the other."""
         return Tensor(self.data)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        if self.creator is not None:
+            raise RuntimeError(
+                f"deepcopy: only a leaf can be copied, and this tensor of shape {self.shape} was "
+                f"made by {type(self.creator).__name__}; copy detach()"
+            )
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        for kind in type(self).__mro__:
+            for name in getattr(kind, "__slots__", ()):
+                if name != "__weakref__":
+                    setattr(twin, name, copy.deepcopy(getattr(self, name), memo))
+        for name, value in getattr(self, "__dict__", {}).items():
+            setattr(twin, name, copy.deepcopy(value, memo))
+        return twin
 
     # ---- to other places ----
 
@@ -193,18 +209,111 @@ class Tensor(Node):
         return ops.getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Assign to part of a tensor that is not on the tape; the old array is left as it was."""
-        if self.requires_grad:
-            raise RuntimeError(
-                "in-place assignment to a tensor on the tape would make its gradient wrong; use "
-                "nnx.where or nnx.concat, or assign to a detach()ed tensor"
-            )
+        """Assign to part of a tensor off the tape, or inside `no_grad`; see `__iadd__`."""
+        if is_grad_enabled():
+            if self.requires_grad:
+                raise RuntimeError(
+                    f"in-place assignment to a tensor on the tape (shape {self.shape}) would make "
+                    "its gradient wrong; use nnx.where or nnx.concat, or assign inside "
+                    "nnx.no_grad() or to a detach()ed tensor"
+                )
+            if isinstance(value, Node) and value.requires_grad:
+                raise RuntimeError(
+                    f"in-place assignment of a tensor on the tape (shape {value.data.shape}) would "
+                    f"lose its gradient; use nnx.where, nnx.concat or nnx.stack, or assign its "
+                    "detach()"
+                )
         data = backend_of(self.data).xp.asarray(self.data, copy=True)
         key = tuple([_plain(k) for k in key]) if isinstance(key, tuple) else (_plain(key),)
         if not any(part is Ellipsis or hasattr(part, "dtype") for part in key):
             key = (*key, ...)  # the standard wants every axis named
         data[key if len(key) > 1 else key[0]] = _plain(value)
         self.data = data
+
+    # ---- in place ----
+    #
+    # The tensor changes, and everybody who holds it sees that; its old array is left as it was, so
+    # that what an operation kept for its backward cannot change under it.  As in PyTorch a leaf
+    # that requires a gradient can be changed inside `no_grad` only, and another tensor takes its
+    # place on the tape; unlike there, a slice or a detached tensor shares no changes.
+
+    def __iadd__(self, other: Any) -> Self:
+        return self._change("+=", ops.add, other)
+
+    def __isub__(self, other: Any) -> Self:
+        return self._change("-=", ops.subtract, other)
+
+    def __imul__(self, other: Any) -> Self:
+        return self._change("*=", ops.multiply, other)
+
+    def __itruediv__(self, other: Any) -> Self:
+        return self._change("/=", ops.divide, other)
+
+    def __ipow__(self, other: Any) -> Self:
+        return self._change("**=", ops.pow, other)
+
+    def __imatmul__(self, other: Any) -> Self:
+        return self._change("@=", ops.matmul, other)
+
+    def __iand__(self, other: Any) -> Self:
+        return self._change("&=", ops.logical_and, other)
+
+    def __ior__(self, other: Any) -> Self:
+        return self._change("|=", ops.logical_or, other)
+
+    def copy_(self, values: Any) -> Self:
+        """Take these values: a tensor, an array of any library, or a number, broadcast.
+
+        Raises:
+            RuntimeError: this is a leaf that requires a gradient, outside of `no_grad`.
+            ValueError: the values cannot be broadcast to this shape.
+            TypeError: they are no numbers of this kind (floats, for a tensor of integers).
+        """
+        if not isinstance(values, Node):
+            home = backend_of(self.data)
+            if not hasattr(values, "dtype"):
+                values = home.asarray(values)
+            values = Tensor(values if backend_of(values) is home else self._beside(values))
+        return self._change("copy_", lambda x, y: ops.broadcast_to(y, x.shape), values)
+
+    def _beside(self, values: Array) -> Array:
+        """An array of another library in this one's."""
+        return backend_of(self.data).from_numpy(backend_of(values).to_numpy(values))
+
+    def _change(self, name: str, operation: Callable[[Any, Any], Tensor], other: Any) -> Self:
+        """Become the result of an operation on this tensor and another."""
+        recording = is_grad_enabled()
+        if recording and self.requires_grad and self.creator is None:
+            raise RuntimeError(
+                f"{name}: a leaf that requires a gradient (shape {self.shape}) cannot be changed "
+                "in place where operations are recorded; do it inside nnx.no_grad(), or write "
+                "x = x + y for a new tensor"
+            )
+        y = operation(self, other)
+        if y.shape != self.shape:
+            raise ValueError(
+                f"{name}: the result has shape {y.shape}, but the tensor that is changed in place "
+                f"has {self.shape}"
+            )
+        if y.dtype != self.dtype:
+            if _kind(y.dtype) > _kind(self.dtype):
+                raise TypeError(
+                    f"{name}: the result is of {dtype_name(y.dtype)}, which the tensor that is "
+                    f"changed in place, of {dtype_name(self.dtype)}, cannot hold"
+                )
+            y = ops.astype(y, self.dtype)
+        data = backend_of(y.data).xp.asarray(y.data, copy=True) if name == "copy_" else y.data
+        if y.creator is not None:
+            maker = self.creator
+            others = () if maker is None else [ref for ref in maker.retained if ref() is not self]
+            retained = maker is not None and len(others) < len(maker.retained)
+            if maker is not None:
+                maker.retained = tuple(others)
+            self.requires_grad, self.creator, self.slot = True, y.creator, y.slot
+            if retained:
+                self.retain_grad()
+        self.data = data
+        return self
 
     # ---- operators ----
 
@@ -369,6 +478,12 @@ Function.tensor_type = Tensor
 
 def _plain(value: Any) -> Any:
     return value.data if isinstance(value, Node) else value
+
+
+def _kind(dtype: Any) -> int:
+    """0 for booleans, 1 for integers, 2 for floats: a tensor can hold its own kind and lower."""
+    name = dtype_name(dtype)
+    return 0 if name == "bool" else 1 if name.startswith(("int", "uint")) else 2
 
 
 def _require_float(data: Array) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 
@@ -11,6 +12,8 @@ import pytest
 
 import nnx
 from nnx import ops
+from nnx.autograd import writes
+from nnx.backends.cpu import memory
 
 
 def leaf(values, dtype="float64"):
@@ -80,11 +83,115 @@ def test_gradients_add_up_over_calls():
     assert x.grad is None
 
 
-def test_gradients_are_not_shared_by_accident():
-    """Two tensors may share one gradient array, so adding up must not write into it."""
+class Keeps(nnx.Function):
+    """3 x, with a backward that returns what it holds on to itself."""
+
+    def forward(self, x):
+        return x * 3
+
+    def backward(self, g):
+        self.kept = g * 3
+        return self.kept
+
+
+SHARING = {
+    "a sum": lambda x, y: x + y,
+    "a difference": lambda x, y: x - y,
+    "reshaped": lambda x, y: x.reshape(-1).reshape(2, 3) + y.reshape(3, 2).reshape(6).reshape(2, 3),
+    "transposed": lambda x, y: (x.T + y.T).T,
+    "joined": lambda x, y: nnx.concat([x, y], axis=1)[:, :3] + nnx.concat([y, x])[:2],
+    "stacked": lambda x, y: nnx.stack([x, y]).sum(axis=0),
+    "broadcast": lambda x, y: (x.sum() + y.sum()) * nnx.ones((2, 3), dtype="float64"),
+    "expanded": lambda x, y: x.expand_dims(0).squeeze(0) + y[None][0],
+    "chosen": lambda x, y: nnx.where(nnx.tensor(np.ones((2, 3), bool)), x, y),
+    "kept by the function": lambda x, y: Keeps()(x) + y,
+    "with a dtype": lambda x, y: x.astype("float64") + y,
+    "twice": lambda x, y: x + x + y + y,
+}
+
+
+@pytest.mark.parametrize("name", SHARING)
+def test_a_leaf_owns_its_gradient(name):
+    """A leaf's gradient is written into; no other array that somebody holds changes."""
+    x, y = leaf(np.ones((2, 3))), leaf(np.full((2, 3), 2.0))
+    z = SHARING[name](x, y)
+    z.retain_grad()
+    given = np.arange(6.0).reshape(2, 3)
+    z.backward(given, retain_graph=True)
+    held = [x.grad, y.grad, z.grad, given, getattr(z.creator, "kept", given)]
+    expected = [g.copy() for g in held]
+    for k, g in enumerate(held[:3]):
+        g /= 2
+        expected[k] /= 2
+        for now, right in zip(held, expected, strict=True):
+            np.testing.assert_array_equal(now, right)
+
+
+def test_a_leaf_owns_its_gradient_on_every_library(backend):
+    x, y = (backend.tensor(np.ones((2, 3), "f4"), requires_grad=True) for _ in range(2))
+    given = backend.asarray(np.ones((2, 3), "f4"))
+    (x + y).backward(given)
+    x.grad[0, :] = 5
+    np.testing.assert_array_equal(backend.to_numpy(y.grad), np.ones((2, 3)))
+    np.testing.assert_array_equal(backend.to_numpy(given), np.ones((2, 3)))
+    x.zero_grad()
+    x.backward(given)
+    x.grad[0, :] = 5
+    np.testing.assert_array_equal(backend.to_numpy(given), np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("kind", [nnx.nn.RNN, nnx.nn.LSTM, nnx.nn.GRU])
+@pytest.mark.parametrize("size", [3, 150])  # large arrays come from kept memory
+def test_the_parameters_of_a_layer_share_no_gradient(backend, kind, size):
+    layer = kind(size, size, bidirectional=True)
+    x = backend.tensor(np.random.default_rng(0).standard_normal((4, 2, size)).astype("f4"))
+    y, _ = layer(x)
+    y.sum().backward()
+    gradients = [p.grad for p in layer.parameters()]
+    before = [backend.to_numpy(g) for g in gradients]
+    for k, g in enumerate(gradients):
+        g[...] = 7
+        for other, right in zip(gradients[k + 1 :], before[k + 1 :], strict=True):
+            np.testing.assert_array_equal(backend.to_numpy(other), right)
+
+
+def test_a_gradient_that_is_nobody_else_s_is_not_copied(monkeypatch):
+    copied = []
+    module = sys.modules["nnx.autograd.backward"]
+    monkeypatch.setattr(module, "_copy", lambda g: copied.append(g.shape) or g.copy())
+    model = nnx.nn.Sequential(
+        nnx.nn.Conv2d(2, 4, 3), nnx.nn.BatchNorm2d(4), nnx.nn.ReLU(), nnx.nn.Flatten(),
+        nnx.nn.Linear(4 * 36, 200), nnx.nn.Tanh(), nnx.nn.Linear(200, 3),
+    )  # fmt: skip
+    model(nnx.ones((200, 2, 8, 8))).mean().backward()
+    assert not copied
+
+
+def test_what_is_the_only_view_of_its_memory():
+    block = memory.empty((300, 300), "f4")
+    alone = memory.is_only_view(block)
+    part = block[:3]
+    shared = memory.is_only_view(block), memory.is_only_view(part)
+    del block
+    assert (alone, *shared, memory.is_only_view(part)) == (True, False, False, True)
+    assert not memory.is_only_view(np.broadcast_to(np.ones(3), (2, 3)))
+    assert not memory.is_only_view(np.frombuffer(bytearray(8)))
+
+
+def test_gradients_of_scalars_are_arrays():
+    x = leaf(2.0)
+    (x * x + x).backward()
+    assert type(x.grad) is np.ndarray
+    (x * 3).backward()
+    assert type(x.grad) is np.ndarray and float(x.grad) == 8
+
+
+def test_adding_up_leaves_what_was_there():
     x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
     (x + y).sum().backward()
+    first = x.grad
     (x * 3).sum().backward()
+    np.testing.assert_array_equal(first, [1, 1])
     np.testing.assert_array_equal(x.grad, [4, 4])
     np.testing.assert_array_equal(y.grad, [1, 1])
 
@@ -153,6 +260,190 @@ def test_retain_graph_walks_twice():
     np.testing.assert_array_equal(x.grad, 4 * x.data)
     with pytest.raises(RuntimeError, match="already walked"):
         y.backward()
+
+
+def sgd_step(*leaves, lr=0.1):
+    nnx.optim.SGD(leaves, lr=lr).step()
+
+
+def test_backward_after_a_step_is_refused():
+    """PyTorch's rule: where the changed values are needed."""
+    x, w = leaf([1.0, 2.0]), nnx.nn.Parameter(np.asarray([3.0, 4.0]))
+    loss = (x * w).sum()
+    loss.backward(retain_graph=True)
+    sgd_step(w)
+    with pytest.raises(RuntimeError, match=r"Multiply was computed with parameter of shape \(2,\)"):
+        loss.backward()
+
+
+def test_backward_after_a_step_that_does_not_matter_is_right():
+    w, b, late = leaf([3.0, 4.0]), leaf([1.0, 1.0]), leaf([5.0, 5.0])
+    y = nnx.tensor(np.ones(2)) * w + b  # keeps neither w nor b
+    loss = y.sum()
+    loss.backward(retain_graph=True)
+    (late * late).sum().backward()
+    sgd_step(w, b, late)
+    w.grad = None
+    loss.backward()
+    np.testing.assert_array_equal(w.grad, [1, 1])
+    (w * w).sum().backward()  # computed after the step
+    np.testing.assert_allclose(w.grad, 1 + 2 * w.data)
+
+
+LAYERS = {
+    "Linear": lambda: (nnx.nn.Linear(4, 4), (2, 4)),
+    "Conv2d": lambda: (nnx.nn.Conv2d(4, 4, 3), (2, 4, 5, 5)),
+    "Conv1d": lambda: (nnx.nn.Conv1d(4, 4, 3), (2, 4, 5)),
+    "ConvTranspose2d": lambda: (nnx.nn.ConvTranspose2d(4, 4, 3), (2, 4, 5, 5)),
+    "BatchNorm2d": lambda: (nnx.nn.BatchNorm2d(4), (2, 4, 5, 5)),
+    "BatchNorm2d in evaluation": lambda: (nnx.nn.BatchNorm2d(4).eval(), (2, 4, 5, 5)),
+    "LayerNorm": lambda: (nnx.nn.LayerNorm(4), (2, 4)),
+    "GroupNorm": lambda: (nnx.nn.GroupNorm(2, 4), (2, 4, 5)),
+    "PReLU": lambda: (nnx.nn.PReLU(4), (2, 4, 5)),
+    "RNN": lambda: (nnx.nn.RNN(4, 4), (3, 2, 4)),
+    "LSTM": lambda: (nnx.nn.LSTM(4, 4), (3, 2, 4)),
+    "GRU": lambda: (nnx.nn.GRU(4, 4, bidirectional=True), (3, 2, 4)),
+    "RNNCell": lambda: (nnx.nn.RNNCell(4, 4), (2, 4)),
+    "LSTMCell": lambda: (nnx.nn.LSTMCell(4, 4), (2, 4)),
+    "GRUCell": lambda: (nnx.nn.GRUCell(4, 4), (2, 4)),
+    "a block": lambda: (
+        nnx.nn.Sequential(
+            nnx.nn.Conv2d(4, 4, 3), nnx.nn.BatchNorm2d(4), nnx.nn.ReLU(), nnx.nn.MaxPool2d(2)
+        ),
+        (2, 4, 9, 9),
+    ),
+}
+
+
+def right_or_refused(output, x, change):
+    """The gradient of x after `change` is that from before, or an error that says why not."""
+    output.sum().backward(retain_graph=True)
+    before = np.array(x.grad)
+    x.grad = None
+    change()
+    try:
+        output.sum().backward()
+    except RuntimeError as error:
+        assert "was computed with" in str(error) and "shape" in str(error)
+        return False
+    np.testing.assert_array_equal(x.grad, before)
+    return True
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", LAYERS)
+def test_every_layer_after_a_step(backend, name, frozen):
+    """No layer gives the gradient of weights it was not computed with, frozen ones included."""
+    layer, shape = LAYERS[name]()
+    x = backend.tensor(np.random.default_rng(0).standard_normal(shape).astype("f4"), None, True)
+    layer.requires_grad_(not frozen)
+    y = layer(x)
+    layer.requires_grad_()
+
+    def step():
+        for p in layer.parameters():
+            p.grad = backend.asarray(np.ones(p.shape, "f4"))
+        sgd_step(*layer.parameters(), lr=10.0)
+
+    right_or_refused(y[0] if isinstance(y, tuple) else y, On(backend, x), step)
+
+
+class On:
+    """A leaf whose gradient is read as a NumPy array."""
+
+    def __init__(self, backend, x):
+        self.backend, self.x = backend, x
+
+    @property
+    def grad(self):
+        return self.backend.to_numpy(self.x.grad)
+
+    @grad.setter
+    def grad(self, value):
+        self.x.grad = value
+
+
+def test_the_error_names_parameter_and_operation():
+    layer, x = nnx.nn.Linear(4, 3), leaf(np.ones((2, 4)), "float32")
+    loss = layer(x).sum()
+    loss.backward(retain_graph=True)
+    sgd_step(*layer.parameters())
+    with pytest.raises(
+        RuntimeError, match=r"Linear was computed with Linear.weight of shape \(3, 4"
+    ):
+        loss.backward()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: layer.load_state_dict({"weight": np.ones((3, 4)), "bias": np.ones(3)}),
+        lambda layer: setattr(layer.weight, "data", np.ones((3, 4), "f4")),
+        lambda layer: nnx.nn.init.ones_(layer.weight),
+        lambda layer: layer.weight.detach().copy_(1.0),
+        lambda layer: layer.to(dtype="float32"),
+        lambda layer: nnx.nn.utils.vector_to_parameters(nnx.ones(15), layer.parameters()),
+        lambda layer: layer.weight.__setitem__(0, 1.0),
+        lambda layer: layer.weight.__imul__(2.0),
+        lambda layer: layer.weight.copy_(3.0),
+    ],
+)
+def test_other_changes_leave_what_was_kept(change):
+    """These put a new array in the old one's place, so the tape goes on with the values it had."""
+    layer, x = nnx.nn.Linear(4, 3), leaf(np.ones((2, 4)), "float32")
+
+    def changed():
+        with nnx.no_grad():
+            change(layer)
+
+    assert right_or_refused(layer(x), x, changed)
+
+
+def test_views_and_nests_of_what_was_changed_are_found():
+    class Nest(nnx.Function):
+        def __init__(self, keep):
+            self.keep = keep
+
+        def forward(self, x, w):
+            self.kept = self.keep(w)
+            return x * 2
+
+        def backward(self, g):
+            return g * 2, None
+
+    for keep, refused in [
+        (lambda w: [1, (w.T,)], True),
+        (lambda w: {"w": w[1:].reshape(-1)}, True),
+        (lambda w: w.copy(), False),
+        (lambda w: np.ones((2, 2)), False),
+    ]:
+        x, w = leaf(np.ones(2)), leaf(np.eye(2))
+        y = Nest(keep)(x, w.detach())
+        w.grad = np.ones((2, 2))
+        assert right_or_refused(y, x, lambda: sgd_step(w)) is not refused, keep  # noqa: B023
+
+
+def test_parts_of_one_buffer_are_told_apart():
+    flat = np.ones(8)
+    a, b = nnx.nn.Parameter(flat[:4]), nnx.nn.Parameter(flat[4:])
+    x = leaf(np.ones(4))
+    y = x * a
+    b.grad = np.ones(4)
+    assert right_or_refused(y, x, lambda: sgd_step(b))
+    a.grad = np.ones(4)
+    y = x * a
+    assert not right_or_refused(y, x, lambda: sgd_step(a))
+
+
+def test_changed_leaves_are_forgotten_when_they_go():
+    w = leaf(np.ones(2))
+    (w * w).sum().backward()
+    key = id(w)
+    sgd_step(w)
+    assert key in writes._written
+    del w
+    gc.collect()
+    assert key not in writes._written
 
 
 def test_what_backward_needed_is_freed_as_the_tape_is_walked():

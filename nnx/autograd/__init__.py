@@ -21,6 +21,7 @@ from .function import (
     is_grad_enabled,
     no_grad,
 )
+from .writes import wrote
 
 __all__ = [
     "Binary",
@@ -34,4 +35,5 @@ __all__ = [
     "is_grad_enabled",
     "leaf_uses",
     "no_grad",
+    "wrote",
 ]

@@ -8,6 +8,8 @@ from sys import getrefcount
 from typing import Any
 
 from ..backends import Array, backend_of, dtype_name, mixed
+from ..backends.cpu.memory import is_only_view
+from . import writes
 from .function import Function, Node
 
 
@@ -16,7 +18,16 @@ def _references_to_a_local() -> int:
     return getrefcount(local)
 
 
+def _references_in_the_walk() -> int:
+    """Those to a gradient that only the walk below holds: the same loop, with nothing else."""
+    gradients = (object(),)
+    for _, _, g in zip((None,), (0,), gradients):  # noqa: B905
+        return getrefcount(g)
+    return 0
+
+
 _ALONE = _references_to_a_local()  # 2, but 1 from Python 3.14 on, which lends references
+_FRESH = _references_in_the_walk()
 
 
 def backward(
@@ -30,6 +41,10 @@ def backward(
     The tape's memory is freed as it is walked, unless `retain_graph`.  Where `take` is given, it
     gets each gradient that would be added to a leaf, and `.grad` stays as it is; `leaf_uses` tells
     how many there will be.
+
+    While it walks, one array may be the gradient of several tensors: nothing is written in place.
+    What stays behind is its owner's alone: a leaf whose gradient somebody else holds too, or that
+    is a view of memory that others see, gets a copy.
     """
     if not root.requires_grad:
         raise RuntimeError(
@@ -63,6 +78,9 @@ def backward(
         raise _freed(maker)
 
     kind = type(grad)
+    views_tell = hasattr(grad, "base")  # NumPy, CuPy: an array says whose memory it shows
+    changed: writes.Changed | None = None
+    never = -writes.latest()
     ready: list[tuple[int, Function]] = [(-maker.order, maker)]  # a heap: the latest call first
     pending: dict[int, list[Array | None]] = {}  # gradients of a function's outputs, so far
     pending[maker.order] = first = [None] * len(maker.outputs)
@@ -71,11 +89,15 @@ def backward(
     while ready:
         order, function = heappop(ready)
         got = pending.pop(-order)
+        if order > never:  # recorded before some array was last written in place
+            changed = changed or writes.changed()
+            changed.refuse(function)
         if len(got) > 1:
             _fill(got, function)
         if function.retained:
             _show(got, function)
         gradients = function.backward(*got)
+        del got  # what was passed on as it came may now be nobody else's
         if type(gradients) is not tuple:
             gradients = (gradients,)
         sources = function.sources
@@ -99,7 +121,7 @@ def backward(
                     pending[order] = waiting = [None] * len(source.outputs)
                     heappush(ready, (-order, source))
                 before = waiting[slot]
-                waiting[slot] = g if before is None else before + g
+                waiting[slot] = g if before is None else _sum(before, g)
             elif order == 0:
                 data = source.data
                 if g.shape != data.shape or g.dtype != data.dtype:
@@ -108,7 +130,15 @@ def backward(
                     take(source, g)
                     continue
                 before = source.grad
-                source.grad = g if before is None else before + g
+                if before is not None:
+                    g = _sum(before, g)
+                elif (
+                    not views_tell
+                    or getrefcount(g) > _FRESH
+                    or (g.base is not None and not is_only_view(g))
+                ):
+                    g = _copy(g)
+                source.grad = g
             else:
                 raise _freed(source)
         if not retain_graph and getrefcount(function) > _ALONE:
@@ -146,8 +176,17 @@ def _show(got: list[Array | None], function: Function) -> None:
             _accumulate(output, got[output.slot])
 
 
-def _accumulate(node: Node, g: Array | None) -> None:
-    node.grad = g if node.grad is None else node.grad + g
+def _accumulate(node: Node, g: Array) -> None:
+    node.grad = _copy(g) if node.grad is None else _sum(node.grad, g)
+
+
+def _sum(a: Array, b: Array) -> Array:
+    total = a + b
+    return total if type(total) is type(a) else backend_of(a).xp.asarray(total)  # NumPy's scalars
+
+
+def _copy(g: Array) -> Array:
+    return backend_of(g).xp.asarray(g, copy=True)
 
 
 def _fill(got: list[Array | None], function: Function) -> None:

@@ -26,6 +26,7 @@ from ..backends import (
 )
 
 _calls = itertools.count(1)
+next_call = _calls.__next__
 _new = object.__new__
 
 
@@ -83,7 +84,7 @@ class Node:
     grad: Array | None
     requires_grad: bool
     creator: Function | None
-    slot: int  # which of the creator's outputs this is
+    slot: int  # which of the creator's outputs this is; of a leaf, see `writes`
 
     order = 0  # a leaf comes before every function (see Function.order)
 

@@ -14,7 +14,7 @@ from .module import Module, Parameter, new_parameter
 from .recurrent import mark_reset_before
 
 
-class Cell(Module):
+class _Cell(Module):
     """What the cells share: weight_ih (G H, D), weight_hh (G H, H), bias_ih, bias_hh (G H,)."""
 
     gates = 1
@@ -31,8 +31,8 @@ class Cell(Module):
         rows = self.gates * hidden_size
         self.weight_ih = new_parameter((rows, input_size), dtype)
         self.weight_hh = new_parameter((rows, hidden_size), dtype)
-        self.bias_ih = new_parameter((rows,), dtype) if bias else None
-        self.bias_hh = new_parameter((rows,), dtype) if bias else None
+        self.register_parameter("bias_ih", new_parameter((rows,), dtype) if bias else None)
+        self.register_parameter("bias_hh", new_parameter((rows,), dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -70,7 +70,7 @@ class Cell(Module):
         return f"{self.input_size}, {self.hidden_size}{bias}"
 
 
-class RNNCell(Cell):
+class RNNCell(_Cell):
     """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or with relu: x (N, D), h (N, H) -> (N, H)."""
 
     def __init__(
@@ -96,7 +96,7 @@ class RNNCell(Cell):
         return ops.squeeze(y, axis=0) if one else y
 
 
-class LSTMCell(Cell):
+class LSTMCell(_Cell):
     """One step of `LSTM`: x (N, D), (h, c) each (N, H), zeros where None -> (h', c')."""
 
     gates = 4
@@ -116,7 +116,7 @@ class LSTMCell(Cell):
         return (ops.squeeze(h, axis=0), ops.squeeze(c, axis=0)) if one else (h, c)
 
 
-class GRUCell(Cell):
+class GRUCell(_Cell):
     """One step of `GRU`, in the same two variants: x (N, D), h (N, H) or None -> h' (N, H)."""
 
     gates = 3

@@ -161,12 +161,17 @@ class ParameterList(Module):
     """A list of parameters that a module learns, named "0", "1", ..."""
 
     def __init__(self, parameters: Iterable[Parameter] = ()) -> None:
-        for parameter in parameters:
-            self.append(parameter)
+        self.extend(parameters)
 
     def append(self, parameter: Parameter) -> Self:
         """Add a parameter at the end."""
-        self.register_parameter(str(len(self)), parameter)
+        self.register_parameter(str(len(self)), _parameter(self, parameter))
+        return self
+
+    def extend(self, parameters: Iterable[Parameter]) -> Self:
+        """Add parameters at the end."""
+        for parameter in parameters:
+            self.append(parameter)
         return self
 
     def __len__(self) -> int:
@@ -178,6 +183,10 @@ class ParameterList(Module):
     def __getitem__(self, key: int) -> Parameter:
         return list(self)[key]
 
+    def __setitem__(self, key: int, parameter: Parameter) -> None:
+        name = [n for n, p in vars(self).items() if isinstance(p, Parameter)][key]
+        setattr(self, name, _parameter(self, parameter))
+
     def extra_repr(self) -> str:
         return ", ".join(str(p.shape) for p in self)
 
@@ -188,3 +197,12 @@ def _checked(owner: Module, module: Any) -> Module:
             f"{type(owner).__name__}: expected a Module, got {type(module).__name__}: {module!r}"
         )
     return module
+
+
+def _parameter(owner: Module, parameter: Any) -> Parameter:
+    if not isinstance(parameter, Parameter):
+        raise TypeError(
+            f"{type(owner).__name__}: expected a Parameter, got {type(parameter).__name__}; wrap "
+            "its array, nn.Parameter(x)"
+        )
+    return parameter

@@ -61,7 +61,7 @@ class _Conv(Module):
             (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         )
         self.weight = new_parameter((first, second // groups, *self.kernel_size), dtype)
-        self.bias = new_parameter((out_channels,), dtype) if bias else None
+        self.register_parameter("bias", new_parameter((out_channels,), dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

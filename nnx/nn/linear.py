@@ -29,7 +29,7 @@ class Linear(Module):
             )
         self.in_features, self.out_features = in_features, out_features
         self.weight = new_parameter((out_features, in_features), dtype)
-        self.bias = new_parameter((out_features,), dtype) if bias else None
+        self.register_parameter("bias", new_parameter((out_features,), dtype) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -25,12 +25,16 @@ class Parameter(Tensor):
 
     Args:
         data: an array; wrapped, not copied.  Optimizers update it in place where they can.
+
+    Attributes:
+        name: what the module that had it first calls it ("Linear.weight"), for messages.
     """
 
-    __slots__ = ()
+    __slots__ = ("name",)
 
     def __init__(self, data: Array, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
+        self.name: str | None = None
 
 
 class Module:
@@ -43,6 +47,7 @@ class Module:
 
     training = True
     _buffers: Mapping[str, bool] = MappingProxyType({})  # name -> whether state_dict holds it
+    _vacant: Mapping[str, type] = MappingProxyType({})  # name -> what belongs there, but is None
     _before: tuple[Callable[..., Any], ...] = ()  # hooks
     _after: tuple[Callable[..., Any], ...] = ()
 
@@ -72,26 +77,85 @@ class Module:
         self._after = (*self._after, hook)
         return Hook(self, "_after", hook)
 
+    # ---- attributes ----
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; the name of a parameter, a module or a buffer takes its like or None.
+
+        Raises:
+            TypeError: the name is one of those, and the value is not.
+        """
+        held = self.__dict__.get(name)
+        if isinstance(value, Parameter):
+            if value.name is None:
+                value.name = f"{type(self).__name__}.{name}"
+        elif isinstance(held, Parameter | Module) or (held is None and name in self._vacant):
+            kind = self._vacant[name] if held is None else _kind(held)
+            if value is None:
+                object.__setattr__(self, "_vacant", {**self._vacant, name: kind})
+            elif not isinstance(value, kind):
+                raise TypeError(self._refused(name, kind, value))
+        elif name in self._buffers and not (_fits_buffer(value) or isinstance(value, Module)):
+            raise TypeError(self._refused(name, None, value))
+        if name in self._buffers and isinstance(value, Parameter | Module):
+            self._forget_buffer(name)
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        object.__delattr__(self, name)
+        if name in self._buffers:
+            self._forget_buffer(name)
+        if name in self._vacant:
+            kept = {n: kind for n, kind in self._vacant.items() if n != name}
+            object.__setattr__(self, "_vacant", kept)
+
+    def _forget_buffer(self, name: str) -> None:
+        kept = {n: persistent for n, persistent in self._buffers.items() if n != name}
+        object.__setattr__(self, "_buffers", kept)
+
+    def _refused(self, name: str, kind: type | None, value: Any) -> str:
+        """Why a name takes no such value."""
+        what = type(value).__name__
+        if isinstance(value, Tensor):
+            what += f" of shape {value.shape}"
+        where = f"{type(self).__name__}.{name}"
+        if kind is Parameter:
+            return (
+                f"{where} is a parameter and takes a Parameter or None, not {what}: wrap it, "
+                "nn.Parameter(x.data); to change its values keep the parameter, and write "
+                f"{name}.copy_(x) or {name} -= x inside nnx.no_grad()"
+            )
+        if kind is Module:
+            return f"{where} is a module and takes a Module or None, not {what}"
+        return f"{where} is a buffer and takes an array or None, not {what}"
+
     # ---- registering by name ----
 
     def register_buffer(self, name: str, array: Array | None, persistent: bool = True) -> None:
         """An array that belongs to the module's state but is not learnt (a running mean)."""
         if name not in self._buffers:
             self._require_free(name)
+        if not _fits_buffer(array):
+            raise TypeError(self._refused(name, None, array))
         self._buffers = {**self._buffers, name: persistent}
         setattr(self, name, array)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """The same as setting the attribute, for names made at run time."""
-        if not isinstance(getattr(self, name, None), Parameter):
-            self._require_free(name)
-        setattr(self, name, parameter)
+        self._register(name, Parameter, parameter)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """The same as setting the attribute, for names made at run time."""
-        if not isinstance(getattr(self, name, None), Module):
+        self._register(name, Module, module)
+
+    def _register(self, name: str, kind: type, value: Any) -> None:
+        if value is not None and not isinstance(value, kind):
+            raise TypeError(self._refused(name, kind, value))
+        if not isinstance(vars(self).get(name), kind) and self._vacant.get(name) is not kind:
             self._require_free(name)
-        setattr(self, name, module)
+        if value is None:
+            self._vacant = {**self._vacant, name: kind}
+        setattr(self, name, value)
 
     def _require_free(self, name: str) -> None:
         if not name or "." in name or hasattr(self, name):
@@ -330,6 +394,14 @@ class LoadResult(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+def _kind(held: Parameter | Module) -> type:
+    return Parameter if isinstance(held, Parameter) else Module
+
+
+def _fits_buffer(value: Any) -> bool:
+    return value is None or (hasattr(value, "shape") and hasattr(value, "dtype"))
 
 
 def _array(value: Any) -> Array:

@@ -54,8 +54,8 @@ class _BatchNorm(Module):
             )
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
-        self.weight = _ones(num_features, dtype) if affine else None
-        self.bias = new_parameter((num_features,), dtype) if affine else None
+        self.register_parameter("weight", _ones(num_features, dtype) if affine else None)
+        self.register_parameter("bias", new_parameter((num_features,), dtype) if affine else None)
         new = active_backend().from_numpy
         for name, start in (("running_mean", np.zeros), ("running_var", np.ones)):
             values = new(start(num_features, np.dtype(dtype))) if track_running_stats else None
@@ -174,9 +174,13 @@ class LayerNorm(Module):
         shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
         self.normalized_shape, self.eps = tuple(shape), eps
         self.elementwise_affine = elementwise_affine
-        self.weight = _ones(self.normalized_shape, dtype) if elementwise_affine else None
+        self.register_parameter(
+            "weight", _ones(self.normalized_shape, dtype) if elementwise_affine else None
+        )
         has_bias = elementwise_affine and bias
-        self.bias = new_parameter(self.normalized_shape, dtype) if has_bias else None
+        self.register_parameter(
+            "bias", new_parameter(self.normalized_shape, dtype) if has_bias else None
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -211,8 +215,8 @@ class GroupNorm(Module):
             )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.affine = affine
-        self.weight = _ones(num_channels, dtype) if affine else None
-        self.bias = new_parameter((num_channels,), dtype) if affine else None
+        self.register_parameter("weight", _ones(num_channels, dtype) if affine else None)
+        self.register_parameter("bias", new_parameter((num_channels,), dtype) if affine else None)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)

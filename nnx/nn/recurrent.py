@@ -23,7 +23,7 @@ from .module import Module, new_parameter
 States = tuple[Tensor | None, ...]
 
 
-class Recurrent(Module):
+class _Recurrent(Module):
     """What RNN, LSTM and GRU share: parameters, layers, directions, dropout, checks.
 
     Parameters have PyTorch's names and shapes: for layer k `weight_ih_l{k}` (G H, D_k),
@@ -201,7 +201,7 @@ class Recurrent(Module):
         return ", ".join(parts)
 
 
-class RNN(Recurrent):
+class RNN(_Recurrent):
     """h[t] = f(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh), f = tanh or relu.
 
     `nnx.ops.recurrent.rnn` derives it.
@@ -272,7 +272,7 @@ class RNN(Recurrent):
         return super().extra_repr() + relu
 
 
-class LSTM(Recurrent):
+class LSTM(_Recurrent):
     """Long short-term memory, gates i, f, g, o; `nnx.ops.recurrent.lstm` derives it.
 
     Args: those of `RNN`, without the nonlinearity, and
@@ -328,7 +328,7 @@ class LSTM(Recurrent):
         return y, (h_n, c_n)
 
 
-class GRU(Recurrent):
+class GRU(_Recurrent):
     """Gated recurrent units, gates r, z, n; `nnx.ops.recurrent.gru` derives both variants.
 
     Args: those of `RNN`, without the nonlinearity, and

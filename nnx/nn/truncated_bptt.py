@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..tensor import Tensor
-from .recurrent import Recurrent
+from .recurrent import _Recurrent
 
 
 def truncated(
-    module: Recurrent, x: Tensor, steps: int, hx: Any = None
+    module: _Recurrent, x: Tensor, steps: int, hx: Any = None
 ) -> Iterator[tuple[Tensor, Any]]:
     """Truncated back-propagation through time (Williams and Peng 1990).
 

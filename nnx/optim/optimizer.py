@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
+from ..autograd import wrote
 from ..backends import Array, Backend, backend_of, copy_beside
 from ..tensor import Tensor
 
@@ -107,6 +108,7 @@ class Optimizer:
                     [p.grad for p in params],
                     *arrays,
                 )
+                wrote([p for p, array in zip(params, new, strict=True) if p.data is array])
                 for p, array in zip(params, new, strict=True):
                     p.data = array
                 for slot, kept in zip(self.slots, moved, strict=True):

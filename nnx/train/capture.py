@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from ..autograd import wrote
 from ..backends import Array, Backend, backend_of, use_backend
 from ..debug import HiddenTransfer, no_transfers
 from ..nn import Module
@@ -115,6 +116,7 @@ class Captured:
             self._options = options
         assert self._play is not None
         self._play()
+        wrote(p for o in self.owners if isinstance(o, Optimizer) for p in _parameters(o))
         for parameter, gradient in zip(self._leaves(), self._gradients, strict=True):
             parameter.grad = gradient
         return self._copies(self._results)

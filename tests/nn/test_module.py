@@ -1,6 +1,8 @@
 """Module: names, order, sharing, buffers, hooks, modes, state; beside PyTorch where it is there."""
 
 import copy
+import importlib
+import pkgutil
 
 import numpy as np
 import pytest
@@ -323,3 +325,160 @@ def test_deep_copies_are_independent():
 def test_a_module_without_forward():
     with pytest.raises(NotImplementedError, match=r"Block2\.forward"):
         type("Block2", (nn.Module,), {})()(1)
+
+
+# ---- what a name takes ----
+
+
+def test_a_parameter_s_name_takes_a_parameter_or_none():
+    layer = nn.Linear(2, 3)
+    new, bias = nn.Parameter(np.ones((3, 2), "f4")), layer.bias
+    for value in (nnx.ones((3, 2)), np.ones((3, 2), "f4"), nnx.ones((3, 2)) * new, 1.0, nn.ReLU()):
+        with pytest.raises(TypeError, match=r"Linear\.weight is a parameter and takes a Parameter"):
+            layer.weight = value
+    with pytest.raises(TypeError, match=r"not Tensor of shape \(3, 2\): wrap it"):
+        setattr(layer, "weight", nnx.ones((3, 2)))  # noqa: B010
+    with pytest.raises(TypeError, match="is a parameter"):
+        layer.register_parameter("weight", nnx.ones((3, 2)))
+    layer.weight = new
+    layer.bias = None
+    with pytest.raises(TypeError, match=r"Linear\.bias is a parameter"):
+        layer.bias = nnx.ones(3)  # PyTorch remembers too
+    assert list(layer.state_dict()) == ["weight"] and layer.weight is new
+    layer.bias = bias
+    assert list(layer.state_dict()) == ["weight", "bias"]
+
+
+@pytest.mark.parametrize(
+    "make, name",
+    [
+        (lambda: nn.Linear(2, 2, bias=False), "bias"),
+        (lambda: nn.Conv2d(2, 2, 1, bias=False), "bias"),
+        (lambda: nn.Conv1d(2, 2, 1, bias=False), "bias"),
+        (lambda: nn.ConvTranspose2d(2, 2, 1, bias=False), "bias"),
+        (lambda: nn.BatchNorm1d(2, affine=False), "weight"),
+        (lambda: nn.LayerNorm(2, elementwise_affine=False), "weight"),
+        (lambda: nn.LayerNorm(2, bias=False), "bias"),
+        (lambda: nn.GroupNorm(1, 2, affine=False), "bias"),
+        (lambda: nn.RNNCell(2, 2, bias=False), "bias_ih"),
+        (lambda: nn.LSTMCell(2, 2, bias=False), "bias_hh"),
+        (lambda: nn.GRUCell(2, 2, bias=False), "bias_hh"),
+    ],
+)
+def test_a_parameter_that_was_left_out_is_still_one(make, name):
+    layer = make()
+    with pytest.raises(TypeError, match=rf"\.{name} is a parameter"):
+        setattr(layer, name, nnx.ones(2))
+    setattr(layer, name, nn.Parameter(np.ones(2, "f4")))
+    assert name in layer.state_dict()
+
+
+def test_a_module_s_name_takes_a_module_or_none():
+    model = Model()
+    for value in (3, nnx.ones(2), lambda x: x):
+        with pytest.raises(TypeError, match=r"Model\.first is a module and takes a Module or None"):
+            model.first = value
+    with pytest.raises(TypeError, match="is a module"):
+        model.add_module("first", nnx.ones(2))
+    model.first = None
+    with pytest.raises(TypeError, match="is a module"):
+        model.first = 3
+    model.first = nn.Identity()
+    assert [n for n, _ in model.named_children()] == ["first", "layers"]
+    with pytest.raises(TypeError, match="expected a Module"):
+        model.layers[0] = 3
+
+
+def test_a_buffer_s_name_takes_an_array_or_none():
+    norm = nn.BatchNorm1d(2)
+    for value in (1.0, [0.0, 1.0], "mean"):
+        with pytest.raises(TypeError, match=r"BatchNorm1d\.running_mean is a buffer and takes an"):
+            norm.running_mean = value
+        with pytest.raises(TypeError, match=r"BatchNorm1d\.other is a buffer"):
+            norm.register_buffer("other", value)
+    norm.running_mean = np.ones(2, "f4")
+    assert "other" not in norm.state_dict()
+    norm.running_mean = nn.Parameter(np.ones(2, "f4"))  # as in PyTorch, a parameter from now on
+    assert [n for n, _ in norm.named_buffers()] == ["running_var", "num_batches_tracked"]
+    assert list(norm.state_dict()).count("running_mean") == 1
+
+
+def test_what_is_deleted_is_gone():
+    norm = nn.BatchNorm1d(2)
+    del norm.weight, norm.running_mean
+    assert list(norm.state_dict()) == ["bias", "running_var", "num_batches_tracked"]
+    norm.weight = 3  # a name like any other
+    model = Model()
+    del model.first
+    assert [n for n, _ in model.named_children()] == ["layers"]
+    with pytest.raises(AttributeError):
+        del model.first
+    layer = nn.Linear(2, 2, bias=False)
+    del layer.bias
+    layer.bias = 3
+
+
+def test_the_tutorials_loop_trains():
+    """Parameters changed in place stay the module's and the optimizer's."""
+    x, target = nnx.ones((4, 3)), nnx.zeros((4, 2))
+    for change in ("-=", "*=", "[:]", "copy_", "attribute"):
+        layer = nn.Linear(3, 2)
+        weight, opt = layer.weight, nnx.optim.SGD(layer.parameters(), lr=0.1)
+        losses = []
+        for _ in range(5):
+            loss = ((layer(x) - target) ** 2).mean()
+            losses.append(loss.item())
+            layer.zero_grad()
+            loss.backward()
+            with nnx.no_grad():
+                for p in layer.parameters():
+                    if change == "-=":
+                        p -= 0.1 * p.grad
+                    elif change == "*=":
+                        p *= 0.5
+                    elif change == "[:]":
+                        p[:] = p - 0.1 * p.grad
+                    elif change == "copy_":
+                        p.copy_(p - 0.1 * p.grad)
+                if change == "attribute":
+                    layer.weight -= 0.1 * layer.weight.grad
+                    layer.bias -= 0.1 * layer.bias.grad
+        assert losses == sorted(losses, reverse=True) and losses[-1] < losses[0] / 2, change
+        assert layer.weight is weight and opt.param_groups[0]["params"][0] is weight
+        np.testing.assert_array_equal(layer.state_dict()["weight"], weight.data)
+        assert weight.requires_grad and isinstance(layer.weight, nn.Parameter)
+    with pytest.raises(RuntimeError, match="-=: a leaf that requires a gradient"):
+        layer.weight -= 1.0
+
+
+def test_a_list_of_parameters_holds_parameters():
+    some = nn.ParameterList([nn.Parameter(np.ones(2, "f4"))])
+    for put in (some.append, lambda p: some.__setitem__(0, p), lambda p: some.extend([p])):
+        with pytest.raises(TypeError, match="ParameterList: expected a Parameter, got Tensor"):
+            put(nnx.ones(2))
+    with nnx.no_grad():
+        some[0] -= 1.0
+    assert len(some) == 1 and some[0].data.tolist() == [0, 0]
+    some[0] = nn.Parameter(np.ones(3, "f4"))
+    assert list(some.state_dict()) == ["0"] and some[0].shape == (3,)
+
+
+def test_tied_parameters_stay_tied():
+    model = Model()
+    model.layers[2].weight = model.layers[0].weight
+    twin = copy.deepcopy(model)
+    assert twin.layers[2].weight is twin.layers[0].weight is not model.layers[0].weight
+    with nnx.no_grad():
+        twin.layers[0].weight *= 0.0
+    assert not twin.layers[2].weight.data.any() and model.layers[2].weight.data.any()
+
+
+def test_every_module_class_is_in_the_public_list():
+    """A class that is left out cannot be found by those who read the list."""
+    for info in pkgutil.iter_modules(nn.__path__):
+        module = importlib.import_module(f"nnx.nn.{info.name}")
+        for name, value in vars(module).items():
+            own = isinstance(value, type) and value.__module__ == module.__name__
+            if own and issubclass(value, nn.Module) and not name.startswith("_"):
+                assert name in nn.__all__, f"nn.{name}"
+                assert getattr(nn, name) is value

@@ -72,6 +72,17 @@ def _take(size: int) -> Array:
     return block
 
 
+def is_only_view(a: Array) -> bool:
+    """Whether an array that is a view shows memory that nobody else can see, and may be written."""
+    base = a.base
+    if type(base) is not type(a):
+        return False  # a library of its own lends this memory
+    others = getrefcount(base) - _ONE_VIEW
+    if others == 1 and any([block is base for block in _blocks]):
+        others = 0
+    return others <= 0 and (type(a) is not np.ndarray or a.flags.writeable)
+
+
 def idle_bytes() -> int:
     """How much memory lies ready for use again."""
     with _lock:
@@ -90,4 +101,12 @@ def _measured() -> int:
     return getrefcount(own[0])
 
 
+def _measured_by_a_view() -> int:
+    """What `is_only_view` counts for memory with one view."""
+    view = np.empty(1, np.uint8)[:]
+    base = view.base
+    return getrefcount(base)
+
+
 _NOBODY_ELSE = _measured()
+_ONE_VIEW = _measured_by_a_view()
