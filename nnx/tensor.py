@@ -273,12 +273,10 @@ class Tensor(Node):
             home = backend_of(self.data)
             if not hasattr(values, "dtype"):
                 values = home.asarray(values)
-            values = Tensor(values if backend_of(values) is home else self._beside(values))
+            elif backend_of(values) is not home:
+                values = home.from_numpy(backend_of(values).to_numpy(values))
+            values = Tensor(home.xp.asarray(values, device=self.data.device))
         return self._change("copy_", lambda x, y: ops.broadcast_to(y, x.shape), values)
-
-    def _beside(self, values: Array) -> Array:
-        """An array of another library in this one's."""
-        return backend_of(self.data).from_numpy(backend_of(values).to_numpy(values))
 
     def _change(self, name: str, operation: Callable[[Any, Any], Tensor], other: Any) -> Self:
         """Become the result of an operation on this tensor and another."""

@@ -525,10 +525,14 @@ def test_copy_takes_values_of_any_kind(backend):
     with pytest.raises(RuntimeError, match="copy_: a leaf that requires a gradient"):
         x.copy_(0.0)
     with nnx.no_grad():
-        for values in (X + 1, X[0, 0] * 2, 3.0, backend.asarray(X), backend.tensor(X * 5)):
+        for values, host in (
+            (X + 1, X + 1),
+            ((X[0, 0] * 2).tolist(), X[0, 0] * 2),
+            (3.0, np.asarray(3.0)),
+            (backend.asarray(X), X),
+            (backend.tensor(X * 5), X * 5),
+        ):
             assert x.copy_(values) is x
-            host = values if not isinstance(values, nnx.Tensor) else values.data
-            host = host if isinstance(host, float) else backend.to_numpy(host)
             np.testing.assert_array_equal(backend.to_numpy(x), np.broadcast_to(host, X.shape))
         given = backend.tensor(X)
         x.copy_(given)
