@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -50,7 +51,7 @@ def no_transfers(backend: str | Backend | None = None) -> Iterator[None]:
     in range, is left out inside the block, as on a GPU.
 
     Tensors are watched on every backend, plain arrays where their class can be (CuPy and
-    array_api_strict; NumPy's is sealed).
+    array_api_strict; NumPy's is sealed); what other threads read meanwhile is their own business.
 
     Args:
         backend: whose arrays to watch; the active one by default.
@@ -75,7 +76,7 @@ def _forbidden(owner: type, name: str) -> Iterator[None]:
     """Replace a method by one that raises; a sealed class is left as it is."""
     own = vars(owner).get(name)
     try:
-        setattr(owner, name, _raiser(owner, name))
+        setattr(owner, name, _raiser(owner, name, getattr(owner, name)))
     except TypeError:  # a built-in class
         yield
         return
@@ -88,8 +89,12 @@ def _forbidden(owner: type, name: str) -> Iterator[None]:
             setattr(owner, name, own)
 
 
-def _raiser(owner: type, name: str) -> Callable[..., Any]:
+def _raiser(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    thread = threading.get_ident()
+
     def forbidden(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if threading.get_ident() != thread:
+            return method(self, *args, **kwargs)
         raise HiddenTransfer(
             f"{owner.__name__}.{name} reads values from the device and makes the host wait for it "
             f"(array of shape {tuple(self.shape)}); inside no_transfers() nothing may"

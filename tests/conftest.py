@@ -10,6 +10,7 @@
 | strict-no-float64    | array_api_strict, on its fake device without float64                      |
 | torch                | torch tensors       | portable (where torch is installed)                 |
 | cuda-on-cpu          | NumPy               | CUDA, run by the harness (`cuda_cpu`; needs g++)    |
+| cupy-on-cpu          | CuPy, in host memory | CUDA, run by the harness (`cupy_on_cpu`)           |
 | cupy                 | CuPy                | CUDA (marker `gpu`; where a GPU answers)            |
 
 A parameter whose library is not here is not collected; the last lines of a run say so, one for each
@@ -26,6 +27,7 @@ import signal
 from collections import Counter
 from typing import Any
 
+import cupy_on_cpu
 import numpy as np
 import pytest
 from cuda_cpu import why_unavailable
@@ -65,14 +67,21 @@ BACKENDS: dict[str, str | None] = {
     "strict-no-float64": not_installed("array_api_strict"),
     "torch": not_installed("torch"),
     "cuda-on-cpu": required("NNX_REQUIRE_HARNESS", why_unavailable()),
+    "cupy-on-cpu": cupy_on_cpu.why_unavailable(),
     "cupy": required("NNX_REQUIRE_GPU", unavailable("cupy")),
 }
 MARKS = {"cupy": [pytest.mark.gpu]}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out the parameters that a test names itself and that are not here."""
-    items[:] = [item for item in items if BACKENDS.get(_backend_of(item)) is None]
+    """Leave out what is not here where a test names it: as a parameter, or the fixture."""
+    missing = {"on_cupy"} if BACKENDS["cupy-on-cpu"] else set()
+    items[:] = [
+        item
+        for item in items
+        if BACKENDS.get(_backend_of(item)) is None
+        and not missing & set(getattr(item, "fixturenames", ()))
+    ]
 
 
 def _backend_of(item: pytest.Item) -> Any:
@@ -141,6 +150,13 @@ class On:
             pytest.skip("this device has no float64")
 
 
+@pytest.fixture
+def on_cupy():
+    """`On` CuPy's arrays in host memory, for tests that count what a device would be asked."""
+    with cupy_on_cpu.installed() as made, override(made.modules.array, made) as active:
+        yield On("cupy-on-cpu", active)
+
+
 @pytest.fixture(
     params=[pytest.param(n, marks=MARKS.get(n, [])) for n, why in BACKENDS.items() if why is None]
 )
@@ -165,6 +181,8 @@ def backend(request):
         skip_or_fail(why_unavailable(), "NNX_REQUIRE_HARNESS")
         with override(np.ndarray, watched(cuda_backend("fast"), locked=False)) as active:
             yield On(kind, active)
+    elif kind == "cupy-on-cpu":
+        yield request.getfixturevalue("on_cupy")
     elif kind == "cupy":
         skip_or_fail(unavailable("cupy"), "NNX_REQUIRE_GPU")
         with use_backend("cupy") as active:

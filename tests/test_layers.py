@@ -81,7 +81,7 @@ SHARED = {
     "portable": {"indices", "optim_rules", "recurrent", "residuals", "windows"},
     "cpu": {"layout", "memory", "recurrent"},
     "jit": set(),
-    "cuda": {"cublas", "kernel", "launcher", "planes", "recurrent", "sources"},
+    "cuda": {"cublas", "kernel", "launcher", "namespace", "planes", "recurrent", "sources"},
 }
 NO_OPERATION = {"optim", "random"}  # families whose kernels optimizers and generators call
 

@@ -7,11 +7,13 @@ this says how CuPy compiles them.
 from __future__ import annotations
 
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import array_api_compat.cupy as xp
+import array_api_compat.cupy as compat
 import cupy
 import numpy as np
 
@@ -19,7 +21,19 @@ from .base import Array
 from .cuda import CudaBackend
 from .cuda.cublas import WORKSPACE_BYTES, Products, load_library
 from .cuda.launcher import Kernel, Modules
+from .cuda.namespace import CudaNamespace
 from .cuda.sources import read_source
+
+
+class _Thread(threading.local):
+    """What a thread's calls of CuPy mean to it while it is inside a recorder."""
+
+    matmul: Callable[..., Any] | None = None
+    recording = False
+
+
+_thread = _Thread()
+xp = CudaNamespace(compat, cupy, recording=lambda: _thread.recording)
 
 
 def no_gpu() -> str | None:
@@ -100,6 +114,9 @@ class CupyRecorder:
     alive.  So the step has a memory pool of its own: what it frees, only the step itself may take
     again, and in a replay it does so in the same order.  The pool lives as long as the recorder.
 
+    Inside, products go to a cuBLAS handle of this recorder's, `a @ b` among them, and only those
+    of the thread that is inside: what other threads compute goes where it went before.
+
     Not yet run on a device: `docs/gpu-runs.md`.
     """
 
@@ -115,6 +132,8 @@ class CupyRecorder:
             (self.workspace.ptr, WORKSPACE_BYTES),
             tf32=os.environ.get("CUPY_TF32", "0") not in ("", "0"),
         )
+        # The handle goes with the recorder; at the end of the process, with the process.
+        weakref.finalize(self, self.products.close).atexit = False
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -125,8 +144,8 @@ class CupyRecorder:
             with (
                 self.stream,
                 cupy.cuda.using_allocator(self.pool.malloc),
-                _replaced(cupy.ndarray, "__matmul__", self.products.matmul),
-                _replaced(cupy, "matmul", self.products.matmul),
+                _set(_thread, "matmul", self.products.matmul),
+                _hooks,
             ):
                 self.products.use(self.stream.ptr)
                 yield
@@ -138,10 +157,7 @@ class CupyRecorder:
         with self.aside():
             self.stream.begin_capture()
             try:
-                with (
-                    _replaced(cupy, "array", _only_from_device(cupy.array)),
-                    _replaced(cupy, "asarray", _only_from_device(cupy.asarray)),
-                ):
+                with _set(_thread, "recording", True):
                     result = body()
             except BaseException:
                 with suppress(cupy.cuda.runtime.CUDARuntimeError):
@@ -151,29 +167,71 @@ class CupyRecorder:
         return result, graph.launch
 
 
-@contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """Another attribute of a class or module inside a `with` block."""
-    inherited = name not in vars(owner)
-    before = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        if inherited:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, before)
+class _Hooks:
+    """CuPy's functions that ask `_thread`, in CuPy as long as any thread is inside a recorder."""
+
+    def __init__(self) -> None:
+        self.inside, self.lock = 0, threading.Lock()
+        self.before: list[tuple[Any, str, Any, bool]] = []
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.inside += 1
+            if self.inside == 1:
+                self._put()
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            while self.before and not self.inside:
+                owner, name, value, inherited = self.before.pop()
+                delattr(owner, name) if inherited else setattr(owner, name, value)
+
+    def _put(self) -> None:
+        # Functions, not bound methods: `a @ b` hands the left operand to a function of the class.
+        matmul, operator = cupy.matmul, cupy.ndarray.__matmul__
+        array, asarray = cupy.array, cupy.asarray
+
+        def by_operator(a: Any, b: Any) -> Any:
+            ours = _thread.matmul if isinstance(b, cupy.ndarray) else None
+            return operator(a, b) if ours is None else ours(a, b)
+
+        def by_function(a: Any, b: Any, out: Any = None, **options: Any) -> Any:
+            ours = _thread.matmul
+            return matmul(a, b, out, **options) if ours is None else ours(a, b, out, **options)
+
+        for owner, name, value in (
+            (cupy.ndarray, "__matmul__", by_operator),
+            (cupy, "matmul", by_function),
+            (cupy, "array", _only_from_device(array)),
+            (cupy, "asarray", _only_from_device(asarray)),
+        ):
+            self.before.append((owner, name, getattr(owner, name), name not in vars(owner)))
+            setattr(owner, name, value)
+
+
+_hooks = _Hooks()
 
 
 def _only_from_device(make: Callable[..., Any]) -> Callable[..., Any]:
     """`cupy.array` without copies from host memory, which would be gone when a graph replays."""
 
     def guarded(values: Any, *args: Any, **kwargs: Any) -> Any:
-        if not isinstance(values, cupy.ndarray):
+        if _thread.recording and not isinstance(values, cupy.ndarray):
             raise RuntimeError(
                 f"a recorded step cannot copy a {type(values).__name__} from host memory"
             )
         return make(values, *args, **kwargs)
 
     return guarded
+
+
+@contextmanager
+def _set(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Another value of an attribute inside a `with` block."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

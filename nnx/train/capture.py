@@ -6,11 +6,13 @@ ask for one than a GPU to do it.  A graph asks for all of them at once.
 
 from __future__ import annotations
 
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from ..autograd import wrote
+from ..autograd import Function, wrote
 from ..backends import Array, Backend, backend_of, use_backend
 from ..debug import HiddenTransfer, no_transfers
 from ..nn import Module
@@ -153,9 +155,10 @@ class Captured:
                 slot.set(array)
             _restore(counted)
             self._forget_gradients()
+            where = _place(error, self.owners)
             if isinstance(error, CaptureError):
-                raise
-            raise CaptureError(f"capture: the step cannot be recorded: {error}") from error
+                raise CaptureError(f"{error}{where}") from error.__cause__
+            raise CaptureError(f"capture: the step cannot be recorded{where}: {error}") from error
         if (what := _moved(counted)) is not None:
             _restore(counted)
             raise CaptureError(f"capture: {what}")
@@ -304,7 +307,12 @@ def _restore(counted: Any) -> None:
 def _guarded(backend: Backend, owners: tuple[Owner, ...]) -> Iterator[None]:
     """While a step is recorded: nothing is read or sent, and nobody else's state is changed."""
 
+    thread = threading.get_ident()
+    send = backend.from_numpy
+
     def refuse(x: Any) -> Any:
+        if threading.get_ident() != thread:  # a loader's, sending the next batch
+            return send(x)
         raise CaptureError(
             f"capture: the step sends an array of shape {tuple(x.shape)} from host memory to the "
             "device (lengths of sequences?), which a replay would read when it is gone: send it "
@@ -328,6 +336,26 @@ def _guarded(backend: Backend, owners: tuple[Owner, ...]) -> Iterator[None]:
             raise CaptureError(
                 f"capture: the step reads values, which a replay cannot: {error}"
             ) from error
+
+
+def _place(error: BaseException, owners: tuple[Owner, ...]) -> str:
+    """In which layer, or in whose forward or backward pass, a step was stopped: ", in ..."."""
+    names = {
+        id(module): f"layer {name!r} ({type(module).__name__})" if name else "the model"
+        for owner in owners
+        if isinstance(owner, Module)
+        for name, module in owner.named_modules()
+    }
+    layer = operation = ""
+    for at in (error.__cause__, error):
+        for frame, _ in traceback.walk_tb(at.__traceback__ if at else None):
+            who = frame.f_locals.get("self")
+            if isinstance(who, Function) and frame.f_code.co_name in ("forward", "backward"):
+                operation = f"the {frame.f_code.co_name} pass of {type(who).__name__}"
+            layer = names.get(id(who), layer)
+        if layer or operation:
+            break
+    return "".join(f", in {what}" for what in (layer, operation) if what)
 
 
 def _learns(module: Module) -> bool:
@@ -354,10 +382,10 @@ def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 def _checked(kind: type, name: str, known: Callable[[Any], bool]) -> Any:
     """A method that works for known objects, and is refused to others, inside a `with` block."""
-    method = getattr(kind, name)
+    method, thread = getattr(kind, name), threading.get_ident()
 
     def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if not known(self):
+        if threading.get_ident() == thread and not known(self):
             raise CaptureError(
                 f"capture: the step uses a {type(self).__name__} that capture(...) was not told "
                 "of: name every module and optimizer whose state the step may change"

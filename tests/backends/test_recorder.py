@@ -55,6 +55,9 @@ class Products:
     def matmul(self, a, b, out=None):
         return "ours"
 
+    def close(self):
+        pass
+
 
 @pytest.fixture
 def notes():
@@ -105,12 +108,16 @@ def test_aside_waits_for_the_caller_and_the_caller_for_it(recorder, notes):
     assert recorder.products.streams == [4711]
 
 
-def test_products_are_ours_aside_and_cupys_afterwards(recorder):
-    before = cupy.ndarray.__matmul__, cupy.matmul
+def test_what_is_replaced_in_cupy_is_put_back(recorder):
+    names = [(cupy.ndarray, "__matmul__"), (cupy, "matmul"), (cupy, "array"), (cupy, "asarray")]
+    before = [getattr(owner, name) for owner, name in names]
     with pytest.raises(ZeroDivisionError), recorder.aside():
-        assert cupy.ndarray.__matmul__(None, None) == cupy.matmul(None, None) == "ours"
+        assert all(getattr(o, n) is not b for (o, n), b in zip(names, before, strict=True))
+        with recorder.aside():
+            pass
+        assert cupy.matmul(None, None) == "ours"
         raise ZeroDivisionError
-    assert (cupy.ndarray.__matmul__, cupy.matmul) == before
+    assert [getattr(owner, name) for owner, name in names] == before
     assert "__matmul__" not in vars(cupy.ndarray)
 
 

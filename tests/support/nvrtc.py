@@ -136,6 +136,9 @@ def _library() -> ctypes.CDLL:
     error = OSError("no libnvrtc")
     for path in [*map(str, wheels), "libnvrtc.so", "libnvrtc.so.13", "libnvrtc.so.12"]:
         try:
+            # NVRTC looks for this library by name, and a wheel's folder is not among the places.
+            for builtins in sorted(Path(path).parent.glob("libnvrtc-builtins.so.*")):
+                ctypes.CDLL(str(builtins))
             return ctypes.CDLL(path)
         except OSError as e:
             error = e

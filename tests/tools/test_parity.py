@@ -90,3 +90,52 @@ def test_it_runs_whatever_backend_is_active(batch):
     with use_backend("array_api_strict"):
         model = network()
     assert parity(model, batch[0], backends=("numpy", "array_api_strict")).ok
+
+
+CANCELLING = {
+    "a bias before batch norm": lambda: nn.Sequential(
+        nn.Conv2d(1, 8, 5), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 64, 3)
+    ),
+    "a bias before layer norm": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(144, 6), nn.BatchNorm1d(6), nn.Linear(6, 3)
+    ),
+    "the mean of what has none": lambda: nn.Sequential(
+        nn.BatchNorm2d(1, affine=False), nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(144, 3)
+    ),
+    "a bias under softmax alone": lambda: nn.Sequential(
+        nn.Flatten(), nn.Linear(144, 3), nn.Linear(3, 1), nn.Softmax(), nn.Linear(1, 3)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CANCELLING)
+def test_sums_that_cancel_are_held_to_their_terms(name):
+    """What is left of them is rounding, in which no two backends agree."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((64, 1, 12, 12)).astype("float32"), rng.integers(0, 3, 64)
+    nnx.manual_seed(0)
+    model = CANCELLING[name]()
+    report = parity(model, images, nn.CrossEntropyLoss(), ("numpy", Backend(np, "portable")))
+    assert report.ok, str(report)
+
+
+@pytest.mark.parametrize("layer, tensor", [(0, "bias"), (1, "running_mean")])
+def test_a_wrong_sum_is_still_seen(layer, tensor):
+    """By 0.1 percent of its terms, where they cancel."""
+
+    class Corrupt(NumpyBackend):
+        def conv2d_backward(self, gy, saved, needs):
+            gx, gw, gb = super().conv2d_backward(gy, saved, needs)
+            return gx, gw, gb + np.float32(1e-3) * np.abs(gy).sum(axis=(0, 2, 3))
+
+        def batch_norm(self, *args):
+            y, mean, *rest = super().batch_norm(*args)
+            return y, mean + np.float32(1e-3), *rest
+
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((16, 1, 12, 12)).astype("float32"), rng.integers(0, 3, 16)
+    nnx.manual_seed(0)
+    model = CANCELLING["a bias before batch norm"]()
+    report = parity(model, images, nn.CrossEntropyLoss(), (NumpyBackend(), Corrupt()))
+    named = {(row.layer, row.tensor.rpartition(" ")[2]) for row in report.rows if not row.ok}
+    assert (str(layer), tensor) in named

@@ -132,6 +132,143 @@ def test_calls_are_steps_on_a_device(name):
         np.testing.assert_allclose(a, e, rtol=0, atol=1e-4 * max(1.0, np.abs(e).max()))
 
 
+@pytest.mark.parametrize("name", RUNS)
+def test_calls_are_steps_on_cupys_arrays(on_cupy, name):
+    """`CupyRecorder` itself: CuPy's streams, hooks and cuBLAS's arguments, a replayed list."""
+    optimizer_of, inside = RUNS[name]
+    expected = run(optimizer_of, False, inside, Recorder(), change_rate=True)
+    actual = run(optimizer_of, True, inside, Recorder(), change_rate=True)
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=0, atol=1e-5 * max(1.0, np.abs(e).max()))
+
+
+def sequence(kind, hidden, both):
+    layer = getattr(nn, kind)(3, hidden, bidirectional=both)
+    return layer, lambda x: layer(x)[0], (7, 4, 3)
+
+
+def activated(function):
+    layer = nn.Linear(3, 4)
+    return layer, lambda x: function(layer(x)), (5, 3)
+
+
+def joined():
+    cell = nn.LSTMCell(3, 5)
+
+    def steps(x):
+        state, found = None, []
+        for x_t in nnx.ops.unstack(x):
+            state = cell(x_t, state)
+            found.append(state[0])
+        return nnx.ops.concat([nnx.ops.stack(found), nnx.ops.stack(found)], axis=-1)
+
+    return cell, steps, (12, 4, 3)
+
+
+def layers(*them):
+    model = nn.Sequential(*them)
+    return model, model, (6, 2, 8, 8)
+
+
+CAPTURABLE = {
+    "convolution and batch norm": lambda: layers(
+        nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(3), nn.ReLU(), nn.MaxPool2d(2)
+    ),
+    "groups, average pool": lambda: layers(nn.Conv2d(2, 4, 3, groups=2), nn.AvgPool2d(2)),
+    **{
+        f"{kind} of {hidden}{', both ways' if both else ''}": (
+            lambda kind=kind, hidden=hidden, both=both: sequence(kind, hidden, both)
+        )
+        for kind in ("RNN", "LSTM", "GRU")
+        for hidden, both in ((8, False), (8, True), (130, True))
+    },
+    **{
+        name: (lambda function=function: activated(function))
+        for name, function in {
+            "GELU": nnx.ops.gelu,
+            "Hardtanh": nnx.ops.hardtanh,
+            "ReLU6": nnx.ops.relu6,
+            "L1": lambda y: nnx.ops.l1_loss(y, y * 2),
+            "Huber": lambda y: nnx.ops.huber_loss(y, y * 2),
+            "SmoothL1": lambda y: nnx.ops.smooth_l1_loss(y, y * 2),
+            "BCE": lambda y: nnx.ops.binary_cross_entropy(nnx.ops.sigmoid(y), y * 0 + 0.5),
+            "the norm of all": lambda y: nnx.ops.norm(y, 3),
+            "an operator": lambda y: y @ nnx.ops.matrix_transpose(y),
+        }.items()
+    },
+    "stacks of 12": joined,
+}
+
+
+@pytest.mark.parametrize("name", CAPTURABLE)
+def test_what_can_be_captured(on_cupy, name):
+    nnx.manual_seed(0)
+    model, function, shape = CAPTURABLE[name]()
+    rng = np.random.default_rng(1)
+    given = [on_cupy.tensor(rng.standard_normal(shape).astype("float32")) for _ in range(4)]
+
+    def step(x):
+        loss = nnx.ops.sum(nnx.ops.square(function(x)))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        return loss
+
+    replayed = capture(step, model, warmup=1)
+    for x in given:
+        for p in model.parameters():
+            p.grad = None
+        results = [
+            [on_cupy.to_numpy(step(x)), *(on_cupy.to_numpy(p.grad) for p in model.parameters())]
+        ]
+        loss = replayed(x)
+        results.append(
+            [on_cupy.to_numpy(loss), *(on_cupy.to_numpy(p.grad) for p in model.parameters())]
+        )
+        for a, e in zip(*results, strict=True):
+            np.testing.assert_allclose(a, e, rtol=1e-4, atol=1e-5)
+    assert replayed.recorded
+
+
+class Reads(nn.Module):
+    """A layer that looks at a value, in one pass or the other."""
+
+    def __init__(self, backward):
+        self.scale = nn.Parameter(active_backend().xp.ones(3))
+        self.backward = backward
+
+    def forward(self, x):
+        return Look(self.backward)(x * self.scale)
+
+
+class Look(nnx.autograd.Unary):
+    def __init__(self, backward):
+        self.at = "backward" if backward else "forward"
+
+    def forward(self, x):
+        return x * (float(x[0, 0]) if self.at == "forward" else 2.0)
+
+    def backward(self, g):
+        return g * (float(g[0, 0]) if self.at == "backward" else 2.0)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_layer_that_cannot_be_captured_is_named(on_cupy, backward):
+    model = nn.Sequential({"body": nn.Sequential(nn.Linear(3, 3), Reads(backward))})
+    x = on_cupy.tensor(np.ones((2, 3), "float32"))
+
+    def step(x):
+        loss = nnx.ops.sum(model(x))
+        loss.backward()
+        return loss
+
+    replayed = capture(step, model, warmup=1)
+    replayed(x)
+    where = "in the backward pass of Look" if backward else r"in layer 'body\.1' \(Reads\)"
+    with pytest.raises(CaptureError, match=where):
+        replayed(x)
+    model(x)  # and the model goes on as it was
+
+
 def test_a_new_learning_rate_records_anew(recorder):
     optimizer_of, inside = RUNS["momentum inside"]
     expected = run(optimizer_of, False, inside, recorder, change_rate=True)

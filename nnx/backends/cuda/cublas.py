@@ -134,7 +134,7 @@ class Products:
 
         Raises:
             NotImplementedError: a dtype that is not float32 or float64, or two dtypes.
-            ValueError: shapes that do not fit.
+            ValueError: shapes that do not fit, that of `out` among them.
         """
         xp = self.xp
         dtype = str(a.dtype)
@@ -151,16 +151,22 @@ class Products:
         m, k = a.shape[-2:]
         n = b.shape[-1]
         batch = _broadcast(a.shape[:-2], b.shape[:-2])
-        result = xp.empty((*batch, m, n), dtype=a.dtype)
+        shape = (*batch, *([] if row else [m]), *([] if column else [n]))
+        if out is not None and (out.shape, out.dtype) != (shape, a.dtype):
+            raise ValueError(
+                f"matmul: the product has shape {shape} and dtype {a.dtype}, but out has "
+                f"{out.shape} and {out.dtype}"
+            )
         if out is not None and not row and not column and out.flags.c_contiguous:
             result = out
+        else:
+            result = xp.empty((*batch, m, n), dtype=a.dtype)
         if 0 in result.shape:
             pass
         elif k == 0:
             result[...] = 0
         else:
             self._gemm(self._folded(a, batch), self._folded(b, batch), result, m, k, n)
-        shape = (*batch, *([] if row else [m]), *([] if column else [n]))
         if out is None:
             return xp.reshape(result, shape)
         if result is not out:

@@ -6,7 +6,17 @@ import math
 
 from ...typing import Array
 from ..portable.embedding import EmbeddingKernels
-from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, per_element, register
+from .launcher import (
+    LARGEST_GRID,
+    REALS,
+    Kernel,
+    Modules,
+    Plan,
+    ceil_div,
+    launch,
+    per_element,
+    register,
+)
 
 RUN_STARTS = register(
     Kernel(
@@ -32,7 +42,8 @@ class CudaEmbedding(EmbeddingKernels):
     def index_add(self, values: Array, indices: Array, rows: int) -> Array:
         xp = self.xp
         m, columns = indices.shape[0], math.prod(values.shape[1:])
-        if values.dtype not in REALS or m >= 2**31 or rows == 0:
+        wide = ceil_div(columns, 32) > LARGEST_GRID[1]
+        if values.dtype not in REALS or m >= 2**31 or rows == 0 or wide:
             return super().index_add(values, indices, rows)
         order = xp.argsort(indices, stable=True)
         keys = xp.astype(xp.take(indices, order, axis=0), xp.int64, copy=False)

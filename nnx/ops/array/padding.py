@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ...autograd import Function, Unary
 from ...backends import Array
 from ...tensor import Tensor
@@ -52,9 +54,11 @@ class PadBorder(Function):
         self.lines = []
         for k, pair in enumerate(self.padding):
             axis = x.ndim - len(self.padding) + k
-            lines = source_lines(x.shape[axis], pair, self.mode)
-            self.lines.append((axis, x.shape[axis], lines))
-            x = xp.take(x, xp.asarray(lines, dtype=xp.int64, device=x.device), axis=axis)
+            length = x.shape[axis]
+            places = xp.arange(-pair[0], length + pair[1], dtype=xp.int64, device=x.device)
+            x = xp.take(x, source(xp, places, length, self.mode), axis=axis)
+            host = np.arange(-pair[0], length + pair[1])
+            self.lines.append((axis, length, source(np, host, length, self.mode).tolist()))
         return x
 
     def backward(self, g: Array) -> Array:
@@ -64,21 +68,21 @@ class PadBorder(Function):
         ):
             g = xp.moveaxis(g, axis, 0)
             gx = xp.asarray(g[before : before + length, ...], copy=True)
-            for p, source in enumerate(lines):
+            for p, line in enumerate(lines):
                 if not before <= p < before + length:
-                    gx[source, ...] += g[p, ...]
+                    gx[line, ...] += g[p, ...]
             g = xp.moveaxis(gx, 0, axis)
         return g
 
 
-def source_lines(length: int, padding: Pair, mode: str) -> list[int]:
-    """For each line along a padded axis, the line of the image that it repeats."""
-    lines = range(-padding[0], length + padding[1])
+def source(xp: Any, u: Any, length: int, mode: str) -> Any:
+    """The lines of the image that are repeated at places u along a padded axis: a formula, so
+    that a device can follow it without being sent a list."""
     if mode == "circular":
-        return [u % length for u in lines]
+        return u % length
     if mode == "replicate":
-        return [min(max(u, 0), length - 1) for u in lines]
-    return [length - 1 - abs(length - 1 - abs(u)) for u in lines]
+        return xp.clip(u, 0, length - 1)
+    return length - 1 - abs(length - 1 - abs(u))
 
 
 def pad_border(x: Tensor, padding: tuple[Pair, ...], mode: str) -> Tensor:

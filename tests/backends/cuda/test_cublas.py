@@ -6,77 +6,19 @@ stride.  What it cannot: that the library on a device does the same.
 
 from __future__ import annotations
 
-import ctypes
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from cublas_by_definition import Cublas
 
 from nnx.backends.cuda import cublas
-from nnx.backends.cuda.cublas import SIGNATURES, CublasError, Products, layout, load_library
+from nnx.backends.cuda.cublas import CublasError, Products, layout, load_library
 
-CTYPES = {0: ctypes.c_float, 1: ctypes.c_double}
 WORKSPACE = (4096, 1 << 20)
-
-
-def columns_first(address, kind, rows, columns, leading):
-    """The (rows, columns) matrix that lies at an address by columns, `leading` apart."""
-    assert leading >= max(1, rows), "cuBLAS refuses a leading dimension below the rows"
-    span = (columns - 1) * leading + rows
-    memory = np.ctypeslib.as_array((CTYPES[kind] * span).from_address(address))
-    item = memory.itemsize
-    return np.lib.stride_tricks.as_strided(memory, (rows, columns), (item, leading * item))
-
-
-class Library:
-    """cuBLAS by its definition, C = alpha op(A) op(B) + beta C by columns, one matrix at a time."""
-
-    def __init__(self):
-        self.calls = []
-        self.status = 0
-        functions = {name: self.recorded(name) for name in SIGNATURES}
-        self.namespace = SimpleNamespace(**functions)
-
-    def recorded(self, name):
-        def function(*arguments):
-            assert len(arguments) == len(SIGNATURES[name])
-            self.calls.append((name, arguments))
-            if name == "cublasCreate_v2":
-                arguments[0]._obj.value = 5
-            if name == "cublasGemmStridedBatchedEx" and not self.status:
-                self.gemm(*arguments)
-            return self.status
-
-        return function
-
-    def gemm(self, handle, op_a, op_b, m, n, k, alpha, *rest):
-        a, kind_a, lda, stride_a, b, kind_b, ldb, stride_b, beta, c, kind_c, ldc, stride_c = rest[
-            :13
-        ]
-        count, compute, algorithm = rest[13:]
-        assert kind_a == kind_b == kind_c
-        assert compute in (cublas.TYPES["float32"][1], cublas.TYPES["float64"][1], cublas.TF32)
-        assert algorithm == -1
-        assert min(stride_a, stride_b) >= 0
-        assert isinstance(alpha._obj, CTYPES[kind_a]) and isinstance(beta._obj, CTYPES[kind_a])
-        size = ctypes.sizeof(CTYPES[kind_a])
-        for i in range(count):
-            shape_a = (k, m) if op_a else (m, k)
-            shape_b = (n, k) if op_b else (k, n)
-            left = columns_first(a + i * stride_a * size, kind_a, *shape_a, lda)
-            right = columns_first(b + i * stride_b * size, kind_b, *shape_b, ldb)
-            out = columns_first(c + i * stride_c * size, kind_c, m, n, ldc)
-            product = (left.T if op_a else left) @ (right.T if op_b else right)
-            out[...] = alpha._obj.value * product
-            assert beta._obj.value == 0
-
-    def names(self):
-        return [name for name, _ in self.calls]
 
 
 @pytest.fixture
 def library():
-    return Library()
+    return Cublas()
 
 
 @pytest.fixture

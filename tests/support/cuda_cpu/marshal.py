@@ -46,6 +46,7 @@ class Launch(ctypes.Structure):
         ("order", ctypes.c_int),
         ("seed", ctypes.c_uint),
         ("patience", ctypes.c_uint64),
+        ("last_blocks", ctypes.c_uint64),
     ]
 
 

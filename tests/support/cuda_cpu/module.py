@@ -26,13 +26,16 @@ class CpuFactory:
     """Compiles kernels with g++, for `nnx.backends.cuda.launcher.Modules`.
 
     `order` and `seed` may be changed between launches.  A launch that makes more than `patience`
-    accesses (where they are watched), or waits as often, is taken not to end.
+    accesses (where they are watched), or waits as often, is taken not to end.  With `last_blocks`
+    only so many of a grid's blocks are run, the last ones: on arrays of gigabytes, whose memory is
+    there once it is touched, and of which outputs then stay unwritten.
     """
 
     variant: str = "check"
     order: int = 0
     seed: int = 1
     patience: int = 200_000_000
+    last_blocks: int = 0
     read: Callable[[str], str] = read_source
 
     def __call__(self, kernel: Kernel, options: tuple[str, ...]) -> CpuFunction:
@@ -108,6 +111,7 @@ class CpuFunction:
             order=self.factory.order,
             seed=self.factory.seed,
             patience=self.factory.patience,
+            last_blocks=self.factory.last_blocks,
         )
         outcome = marshal.Outcome()
         failed = self.library.handle.cuda_cpu_launch(ctypes.byref(order), ctypes.byref(outcome))

@@ -143,6 +143,26 @@ class CudaUnderTest:
         self.launched.update(launched_before)
         return first
 
+    def rows_alone(
+        self, body: Callable[..., Any], *arrays: np.ndarray, axis: int = 0, given: Any = ()
+    ) -> None:
+        """Each example's results are the same bits, whatever else is in the batch.
+
+        `body(backend, *arrays, *given)` works example by example: they lie along `axis` of all
+        arrays and all results; `given` is the same for all.  A twin cannot show this: a row that
+        takes its neighbour's maximum for its own differs from it by rounding only.
+        """
+        shared = [self.asarray(a) for a in given]
+        together = flatten(
+            self.backend, body(self.backend, *[self.asarray(a) for a in arrays], *shared)
+        )
+        for k in range(arrays[0].shape[axis]):
+            one = slice(k, k + 1)
+            few = [self.asarray(np.take(a, range(k, k + 1), axis)) for a in arrays]
+            alone = flatten(self.backend, body(self.backend, *few, *shared))
+            rows = [np.moveaxis(np.moveaxis(a, axis, 0)[one], 0, axis) for a in together]
+            same_bits(alone, rows, f"the others of its batch (example {k})")
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Whole layers run on this backend inside the `with`: their arrays are sent to it."""

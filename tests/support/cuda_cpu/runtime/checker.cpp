@@ -11,6 +11,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <unordered_map>
 #include <vector>
 
 #include "runtime.h"
@@ -18,6 +19,7 @@
 namespace {
 
 constexpr int NOBODY = -1;
+constexpr uint64_t MANY = 1 << 22;  // cells
 
 struct Cell {
   Moment write{NOBODY, 0, 0, 0};
@@ -34,8 +36,10 @@ struct Region {
   uint32_t flags;
   bool shared;
   std::string name;
-  std::vector<Cell> cells;
+  std::vector<Cell> cells;  // or, of a buffer too large to have them all, those that were touched
+  std::unordered_map<uint64_t, Cell> touched;
 
+  Cell& cell(uint64_t i) { return cells.empty() ? touched[i] : cells[i]; }
   bool holds(const char* p) const { return p >= base && p < base + size; }
 };
 
@@ -47,7 +51,8 @@ Region make_region(char* base, uint64_t size, unsigned granularity, uint32_t fla
                    const std::string& name) {
   unsigned shift = 0;
   while ((2u << shift) <= granularity) shift++;
-  return {base, size, shift, flags, shared, name, std::vector<Cell>((size >> shift) + 1)};
+  const uint64_t cells = (size >> shift) + 1;
+  return {base, size, shift, flags, shared, name, std::vector<Cell>(cells > MANY ? 0 : cells), {}};
 }
 
 // Regions are sorted by address; only inputs may overlap, so the first one found will do.
@@ -207,7 +212,7 @@ void check_access(char* p, unsigned bytes, bool writes, bool atomic, void* pc) {
   const uint64_t first = (p - hit->base) >> hit->shift;
   const uint64_t last = (p + bytes - 1 - hit->base) >> hit->shift;
   for (uint64_t i = first; i <= last; i++)
-    check_cell(*hit, hit->cells[i], me, writes, atomic, p, bytes, pc);
+    check_cell(*hit, hit->cell(i), me, writes, atomic, p, bytes, pc);
 }
 
 std::string unwritten_outputs() {

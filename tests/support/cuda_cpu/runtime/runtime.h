@@ -45,6 +45,7 @@ struct Launch {
   int order;  // of blocks and of threads: 0 ascending, 1 descending, 2 shuffled
   unsigned seed;
   uint64_t patience;  // accesses, or waits, after which a launch is taken not to end
+  uint64_t last_blocks;  // only so many of the grid's last ones are run; 0: all
 };
 
 struct Outcome {

@@ -1,0 +1,180 @@
+"""A training step waits for the device nowhere, whatever it is made of.
+
+On CuPy's own arrays, where array-api-compat's and CuPy's waits count too: a boolean index, for
+example, reads back how many places it has.
+"""
+
+from __future__ import annotations
+
+import cupy_on_cpu
+import numpy as np
+import pytest
+
+import nnx
+from nnx import nn, ops, optim
+from nnx.data import DataLoader
+from nnx.train import Trainer
+from tests.nn.test_loss import CASES as LOSSES
+from tests.ops.test_every_operation import TABLE as OPERATIONS
+
+RNG = np.random.default_rng(0)
+ROWS, IMAGES, STEPS = (6, 8), (4, 2, 9, 9), (7, 4, 5)
+INDICES = RNG.integers(0, 5, (3, 4))
+WITHOUT_ARRAYS = {"Module", "ModuleDict", "ModuleList", "Parameter", "ParameterList"}
+
+# name in nn -> (layer, shape of its input or the input itself); elementwise layers are made alike
+LAYERS = {
+    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(4), IMAGES),
+    "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d(4), IMAGES),
+    "AvgPool1d": (lambda: nn.AvgPool1d(2), IMAGES[1:]),
+    "AvgPool2d": (lambda: nn.AvgPool2d(2, padding=1), IMAGES),
+    "BatchNorm1d": (lambda: nn.BatchNorm1d(8), ROWS),
+    "BatchNorm2d": (lambda: nn.BatchNorm2d(2), IMAGES),
+    "Conv1d": (lambda: nn.Conv1d(9, 3, 2, padding_mode="reflect", padding=1), IMAGES[1:]),
+    "Conv2d": (lambda: nn.Conv2d(2, 4, 3, groups=2), IMAGES),
+    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(2, 3, 3, stride=2), IMAGES),
+    "Dropout": (lambda: nn.Dropout(0.3), ROWS),
+    "Dropout2d": (lambda: nn.Dropout2d(0.3), IMAGES),
+    "Embedding": (lambda: nn.Embedding(5, 3), INDICES),
+    "Flatten": (nn.Flatten, IMAGES),
+    "GroupNorm": (lambda: nn.GroupNorm(2, 2), IMAGES),
+    "GRU": (lambda: nn.GRU(5, 4, num_layers=2, bidirectional=True, dropout=0.2), STEPS),
+    "LSTM": (lambda: nn.LSTM(5, 4, bidirectional=True, proj_size=2), STEPS),
+    "RNN": (lambda: nn.RNN(5, 4, nonlinearity="relu"), STEPS),
+    "GRUCell": (lambda: nn.GRUCell(8, 3), ROWS),
+    "LSTMCell": (lambda: nn.LSTMCell(8, 3), ROWS),
+    "RNNCell": (lambda: nn.RNNCell(8, 3), ROWS),
+    "LayerNorm": (lambda: nn.LayerNorm(8), ROWS),
+    "Linear": (lambda: nn.Linear(8, 3), ROWS),
+    "MaxPool1d": (lambda: nn.MaxPool1d(2), IMAGES[1:]),
+    "MaxPool2d": (lambda: nn.MaxPool2d(3, stride=2, padding=1), IMAGES),
+    "Sequential": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU()), IMAGES),
+    "SyncBatchNorm": (lambda: nn.SyncBatchNorm(2), IMAGES),
+    "Unflatten": (lambda: nn.Unflatten(1, (2, 4)), ROWS),
+}
+LAYERS |= {
+    name: (getattr(nn, name), ROWS)
+    for name in nn.__all__
+    if name not in LAYERS
+    and name not in WITHOUT_ARRAYS
+    and isinstance(getattr(nn, name), type)
+    and not name.endswith("Loss")
+}
+OPTIMIZERS = [
+    name
+    for name in optim.__all__
+    if isinstance(getattr(optim, name), type) and name not in ("Optimizer",)
+]
+
+
+READINGS = [
+    float,
+    bool,
+    int,
+    lambda x: x.tolist(),
+    lambda x: x.get(),
+    lambda x: x[x > 0],
+    lambda x: x.nonzero(),
+]
+
+
+def read_or_sent(asked):
+    return bool(asked.waits) or "array from host memory" in asked.sent
+
+
+@pytest.mark.parametrize("function, arrays", OPERATIONS)
+def test_operation(on_cupy, function, arrays):
+    tensors = [on_cupy.tensor(np.asarray(a, "float32"), requires_grad=True) for a in arrays]
+    with cupy_on_cpu.counting() as asked:
+        results = function(*tensors)
+        total = None
+        for y in results if isinstance(results, tuple) else [results]:
+            part = ops.sum(y)
+            total = part if total is None else total + part
+        total.backward()
+    assert not asked.waits, str(asked)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer(on_cupy, name):
+    make, given = LAYERS[name]
+    layer = make()
+    if isinstance(given, tuple):
+        x = on_cupy.tensor(RNG.standard_normal(given).astype("float32"), requires_grad=True)
+    else:
+        x = on_cupy.tensor(given)
+    with cupy_on_cpu.counting() as asked:
+        y = layer(x)
+        while isinstance(y, tuple):
+            y = y[0]
+        ops.sum(y * y).backward()
+    assert not read_or_sent(asked), str(asked)
+
+
+@pytest.mark.parametrize("name, options, x, target", LOSSES)
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_loss(on_cupy, name, options, x, target, reduction):
+    options = {
+        k: on_cupy.asarray(v) if isinstance(v, np.ndarray) else v for k, v in options.items()
+    }
+    loss = getattr(nn, name)(**options, reduction=reduction)
+    given, wanted = on_cupy.tensor(x, requires_grad=True), on_cupy.tensor(target)
+    with cupy_on_cpu.counting() as asked:
+        ops.sum(loss(given, wanted)).backward()
+    assert not read_or_sent(asked), str(asked)
+
+
+def test_no_loss_is_missing():
+    named = {name for name, *_ in LOSSES}
+    assert {name for name in nn.__all__ if name.endswith("Loss")} - named <= {"HingeLoss"}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizer_and_clipping(on_cupy, name):
+    p = [nn.Parameter(on_cupy.asarray(np.ones(s, "float32"))) for s in [(3, 4), (5,)]]
+    optimizer = getattr(optim, name)(p, **({"lr": 0.1} if name == "SGD" else {}))
+    with cupy_on_cpu.counting() as asked:
+        for _ in range(2):
+            ops.sum(p[0] * p[0]).backward()
+            ops.sum(p[1] * 3).backward()
+            for norm in (1, 2, 3, float("inf")):
+                nn.utils.clip_grad_norm_(p, 1.0, norm)
+            nn.utils.clip_grad_value_(p, 0.5)
+            optimizer.step()
+            optimizer.zero_grad()
+    assert not read_or_sent(asked), str(asked)
+
+
+def test_hinge_loss(on_cupy):
+    x = on_cupy.tensor(np.ones((4, 3), "float32"), requires_grad=True)
+    signs = on_cupy.tensor(np.sign(np.arange(12.0).reshape(4, 3) - 5.5))
+    with cupy_on_cpu.counting() as asked:
+        nn.HingeLoss()(x, signs).backward()
+    assert not read_or_sent(asked), str(asked)
+
+
+@pytest.mark.parametrize("steps", [8, 64])
+def test_an_epoch_reads_its_figures_and_nothing_else(on_cupy, steps):
+    """Waits do not grow with the number of steps."""
+    nnx.manual_seed(0)
+    x = on_cupy.asarray(RNG.standard_normal((4 * steps, 6)).astype("float32"))
+    y = on_cupy.asarray(RNG.integers(0, 3, 4 * steps))
+    model = nn.Sequential(nn.Linear(6, 8), nn.GELU(), nn.Dropout(0.2), nn.Linear(8, 3))
+    trainer = Trainer(
+        model,
+        nn.CrossEntropyLoss(),
+        optim.Adam(model.parameters()),
+        metrics=["accuracy"],
+        progress=False,
+    )
+    with cupy_on_cpu.counting() as asked:
+        trainer.fit(DataLoader((x, y), batch_size=4), epochs=1)
+    assert asked.waits.total() <= 10, str(asked)
+
+
+@pytest.mark.parametrize("read", READINGS)
+def test_waits_are_seen(on_cupy, read):
+    x = on_cupy.asarray(np.asarray(1.0 if read in (float, bool, int) else [1.0], "float32"))
+    with cupy_on_cpu.counting() as asked:
+        read(x)
+    assert asked.waits
