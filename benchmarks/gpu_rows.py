@@ -21,6 +21,7 @@ import nnx
 from benchmarks.steps import step_of
 from nnx import nn, optim
 from nnx.backends import Backend, use_backend
+from nnx.backends.portable.window import Window
 
 Step = Callable[[], Any]
 FLOAT = 4  # bytes
@@ -93,7 +94,7 @@ def through(layer: Any, x: Any, gy: Any) -> Step:
 
 # ---- kernels ----
 
-WINDOW = (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)
+WINDOW = Window((3, 3), padding=((1, 1), (1, 1)))
 PLANES = {"full": (256, 64, 56), "small": (8, 16, 28), "tiny": (2, 3, 5)}
 
 
@@ -105,7 +106,7 @@ def im2col(b: Backend, n: int, c: int, h: int) -> Case:
         unfold = torch.nn.functional.unfold
         return [bind(unfold, torch.tensor(x, device=device), 3, padding=1) for x in xs]
 
-    ours = [bind(b.im2col, b.from_numpy(x), *WINDOW) for x in xs]
+    ours = [bind(b.im2col, b.from_numpy(x), WINDOW) for x in xs]
     return Case(ours, theirs, moved=10 * xs[0].size * FLOAT)
 
 
@@ -117,11 +118,11 @@ def col2im(b: Backend, n: int, c: int, h: int) -> Case:
         given = torch.tensor(cols, device=device)
         return [bind(torch.nn.functional.fold, given, (h, h), 3, padding=1)]
 
-    ours = [bind(b.col2im, b.from_numpy(cols), (n, c, h, h), *WINDOW)]
+    ours = [bind(b.col2im, b.from_numpy(cols), (n, c, h, h), WINDOW)]
     return Case(ours, theirs, moved=10 * n * c * h * h * FLOAT)
 
 
-POOL = (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)
+POOL = Window((2, 2), (2, 2))
 POOLED = {"full": (256, 64, 112), "small": (16, 16, 28), "tiny": (2, 3, 6)}
 
 
@@ -133,14 +134,14 @@ def max_pool(b: Backend, n: int, c: int, h: int) -> Case:
         pool = torch.ops.aten.max_pool2d_with_indices
         return [bind(pool, torch.tensor(x, device=device), [2, 2], [2, 2]) for x in xs]
 
-    ours = [bind(b.max_pool2d, b.from_numpy(x), *POOL) for x in xs]
+    ours = [bind(b.max_pool2d, b.from_numpy(x), POOL) for x in xs]
     return Case(ours, theirs, moved=(5 * FLOAT + 1) * xs[0].size / 4)
 
 
 @row("max-pool 2x2 backward", goal="2x", **POOLED)
 def max_pool_backward(b: Backend, n: int, c: int, h: int) -> Case:
     x, gy = random(n, c, h, h), random(n, c, h // 2, h // 2, seed=1)
-    _, place = b.max_pool2d(b.from_numpy(x), *POOL)
+    _, place = b.max_pool2d(b.from_numpy(x), POOL)
 
     def theirs(torch: Any, device: str, graph: bool) -> list[Step]:
         given, g = (torch.tensor(a, device=device) for a in (x, gy))
@@ -149,7 +150,7 @@ def max_pool_backward(b: Backend, n: int, c: int, h: int) -> Case:
         numbers = [2, 2], [2, 2], [0, 0], [1, 1], False
         return [bind(backward, g, given, *numbers, indices)]
 
-    ours = [bind(b.max_pool2d_backward, b.from_numpy(gy), place, x.shape, *POOL)]
+    ours = [bind(b.max_pool2d_backward, b.from_numpy(gy), place, x.shape, POOL)]
     return Case(ours, theirs, moved=(5 * FLOAT + 1) * gy.size)
 
 

@@ -78,7 +78,7 @@ def test_cupy_is_imported_in_one_file():
 TREES = ("cpu", "jit", "cuda")
 # Files of a tree that are no family: what its kernels share.
 SHARED = {
-    "portable": {"indices", "optim_rules", "recurrent", "residuals", "windows"},
+    "portable": {"indices", "optim_rules", "recurrent", "residuals", "window"},
     "cpu": {"layout", "memory", "recurrent"},
     "jit": set(),
     "cuda": {"cublas", "kernel", "launcher", "namespace", "planes", "recurrent", "sources"},

@@ -17,6 +17,7 @@ from .. import reference
 from ..backends import Backend, jit_enabled
 from ..backends.jit import JitBackend
 from ..backends.numpy import NumpyBackend
+from ..backends.portable.window import Window
 from ..typing import Array
 from .timing import interleaved, percentile
 
@@ -58,6 +59,7 @@ def methods(layer: Layer) -> Iterator[Method]:
     """From the definition upwards."""
     p, needs = layer.padding, layer.needs_input
     border = ((p, p), (p, p))
+    window = Window((layer.kernel, layer.kernel), padding=border)
 
     def readable(
         name: str, forward: Callable, backward: Callable, padding: Any, slow: bool = False
@@ -72,7 +74,7 @@ def methods(layer: Layer) -> Iterator[Method]:
     def kernel(name: str, backend: Backend) -> Method:
         return Method(
             name,
-            lambda x, w, b: backend.conv2d(x, w, b, (1, 1), border, (1, 1), 1),
+            lambda x, w, b: backend.conv2d(x, w, b, window, 1),
             lambda g, saved: backend.conv2d_backward(g, saved, (needs, True, True)),
         )
 

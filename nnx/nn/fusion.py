@@ -16,8 +16,7 @@ from typing import Any
 from .. import ops
 from ..autograd import is_grad_enabled
 from ..backends import backend_of
-from ..backends.portable.conv_block import Pool
-from ..backends.portable.windows import window_counts
+from ..backends.portable.window import Window
 from ..ops.windows.arguments import padding_pairs, sizes
 from ..tensor import Tensor
 from .activation import ReLU
@@ -105,12 +104,13 @@ def _learning(*modules: Module) -> bool:
 def _result_size(conv: Conv2d, x: Tensor) -> tuple[int, int, int]:
     """(N, oh, ow) of the convolution; zeros where its window does not fit."""
     pads = padding_pairs("conv2d", conv.padding, conv.kernel_size, conv.stride, conv.dilation)
-    h, w = window_counts(x.shape[2:], conv.kernel_size, conv.stride, pads, conv.dilation)  # type: ignore[arg-type]
+    window = Window(conv.kernel_size, conv.stride, pads, conv.dilation)  # type: ignore[arg-type]
+    h, w = window.counts((x.shape[2], x.shape[3]))
     return x.shape[0], max(h, 0), max(w, 0)
 
 
-def _pool_geometry(pool: MaxPool2d | None, size: tuple[int, int]) -> Pool | None:
-    """The pooling as its kernel takes it; None where it cannot be part of the block."""
+def _pool_geometry(pool: MaxPool2d | None, size: tuple[int, int]) -> Window | None:
+    """The pooling's window; None where it cannot be part of the block."""
     if pool is None or pool.return_indices or pool.ceil_mode or pool.padding != 0:
         return None
     kernel, stride, dilation = (
@@ -123,7 +123,7 @@ def _pool_geometry(pool: MaxPool2d | None, size: tuple[int, int]) -> Pool | None
     )
     if kernel != stride or dilation != (1, 1) or kernel[0] > size[0] or kernel[1] > size[1]:
         return None
-    return kernel, stride, ((0, 0), (0, 0)), dilation  # type: ignore[return-value]
+    return Window(kernel, stride)  # type: ignore[arg-type]
 
 
 def _folded(conv: Conv2d, norm: BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from windows import integers
 
 from nnx.backends import Backend
 from nnx.backends.cpu import depthwise
+from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
 # (N, C, H, W), (O, C, kh, kw), stride, padding, dilation
@@ -40,14 +41,16 @@ def small_blocks(monkeypatch):
 
 
 def results(on, backend, x, weight, bias, geometry, last):
+    *geometry, groups = geometry
+    window = Window(weight.shape[2:], *geometry)
     x, weight, bias = (None if a is None else on.asarray(a) for a in (x, weight, bias))
     if last and on.xp is np:
         x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
-    y, saved = backend.conv2d(x, weight, bias, *geometry)
+    y, saved = backend.conv2d(x, weight, bias, window, groups)
     gy = on.asarray(integers(3, *y.shape))
     gradients = backend.conv2d_backward(gy, saved, (True, True, bias is not None))
     alone = backend.conv2d_backward(gy, saved, (False, True, False))[1]
-    back = backend.conv_transpose2d(gy, weight, x.shape, *geometry)
+    back = backend.conv_transpose2d(gy, weight, x.shape, window, groups)
     results = (y, *gradients, alone, back)
     return [None if a is None else on.to_numpy(a) for a in results]
 

@@ -7,6 +7,7 @@ import pytest
 from windows import integers
 
 from nnx.backends import Backend
+from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
 GEOMETRIES = {
@@ -18,9 +19,9 @@ GEOMETRIES = {
 }
 POOLS = {
     "none": None,
-    "2x2": ((2, 2), (2, 2), NONE, (1, 1)),
-    "1x3": ((1, 3), (1, 3), NONE, (1, 1)),
-    "overlapping": ((3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
+    "2x2": Window((2, 2), (2, 2)),
+    "1x3": Window((1, 3), (1, 3)),
+    "overlapping": Window((3, 3), (2, 2), ((1, 1), (1, 1))),
 }
 
 
@@ -37,7 +38,9 @@ def both(on, x, w, b, geometry, norm, relu, pool, seed=9, needs=(True,) * 5, las
     for backend in (on.backend, portable(on)):
         gamma_beta = None if norm is None else (*[on.asarray(a) for a in norm[:2]], norm[2])
         arrays = [None if a is None else on.asarray(a) for a in (x, w, b)]
-        y, mean, variance, saved = backend.conv_block2d(*arrays, *geometry, gamma_beta, relu, pool)
+        y, mean, variance, saved = backend.conv_block2d(
+            *arrays, Window(w.shape[2:], *geometry[:3]), geometry[3], gamma_beta, relu, pool
+        )
         gy = integers(seed, *y.shape, dtype=x.dtype)
         if last:
             gy = on.xp.permute_dims(on.asarray(gy.transpose(0, 2, 3, 1).copy()), (0, 3, 1, 2))

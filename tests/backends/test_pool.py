@@ -8,7 +8,7 @@ from windows import integers
 
 from nnx.backends import Backend
 from nnx.backends.cpu import pool
-from nnx.backends.portable.windows import window_counts
+from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
 # (N, C, H, W), kernel, stride, padding, dilation
@@ -56,6 +56,7 @@ def same(on, run):
 @pytest.mark.parametrize("case", CASES)
 def test_max_pool(backend, case, last):
     shape, *geometry = CASES[case]
+    window = Window(*geometry)
     n, c, h, w = shape
     for special in (False, True):
         x = images(backend, shape, last)
@@ -65,11 +66,11 @@ def test_max_pool(backend, case, last):
             values[values == 3] = np.nan
             layout = "K" if last else "C"
             x = np.array(values, order=layout) if backend.xp is np else backend.asarray(values)
-        gy = images(backend, (n, c, *window_counts((h, w), *geometry)), not last, 1)
+        gy = images(backend, (n, c, *window.counts((h, w))), not last, 1)
 
         def run(kernels, x=x, gy=gy):
-            y, places = kernels.max_pool2d(x, *geometry)
-            return y, places, kernels.max_pool2d_backward(gy, places, shape, *geometry)
+            y, places = kernels.max_pool2d(x, window)
+            return y, places, kernels.max_pool2d_backward(gy, places, shape, window)
 
         same(backend, run)
 
@@ -78,19 +79,18 @@ def test_max_pool(backend, case, last):
 @pytest.mark.parametrize("case", [k for k in CASES if CASES[k][4] == (1, 1)])
 def test_avg_pool(backend, case, last):
     """Exactly: sums of integers, divided once."""
-    shape, kernel, stride, padding, dilation = CASES[case]
+    shape, *geometry = CASES[case]
+    window = Window(*geometry)
     n, c, h, w = shape
-    for counted in (padding, NONE):
+    for counted in (window.padding, NONE):
         x = images(backend, shape, last)
-        gy = images(
-            backend, (n, c, *window_counts((h, w), kernel, stride, padding, dilation)), last, 1
-        )
+        gy = images(backend, (n, c, *window.counts((h, w))), last, 1)
 
         def run(kernels, x=x, counted=counted):
-            return (kernels.avg_pool2d(x, kernel, stride, padding, counted),)
+            return (kernels.avg_pool2d(x, window, counted),)
 
         def run_backward(kernels, gy=gy, counted=counted):
-            gx = kernels.avg_pool2d_backward(gy, shape, kernel, stride, padding, counted)
+            gx = kernels.avg_pool2d_backward(gy, shape, window, counted)
             return (backend.xp.round(gx * 2**16),)  # shares are added in another order
 
         same(backend, run)
@@ -101,12 +101,12 @@ def test_layouts_stay_as_they_are(backend):
     """Channels that lie last lie last in the result: nothing is copied on the way."""
     if backend.kind not in ("numpy", "jit"):
         pytest.skip("no kernel of its own")
-    geometry = ((2, 2), (2, 2), NONE, (1, 1))
+    window = Window((2, 2), (2, 2))
     for last in (False, True):
         x = images(backend, (2, 5, 6, 8), last)
-        y, places = backend.backend.max_pool2d(x, *geometry)
-        gx = backend.backend.max_pool2d_backward(y, places, x.shape, *geometry)
-        mean = backend.backend.avg_pool2d(x, (2, 2), (2, 2), NONE, NONE)
-        spread = backend.backend.avg_pool2d_backward(mean, x.shape, (2, 2), (2, 2), NONE, NONE)
+        y, places = backend.backend.max_pool2d(x, window)
+        gx = backend.backend.max_pool2d_backward(y, places, x.shape, window)
+        mean = backend.backend.avg_pool2d(x, window, NONE)
+        spread = backend.backend.avg_pool2d_backward(mean, x.shape, window, NONE)
         for a in (y, gx, mean, spread):
             assert (a.transpose(0, 2, 3, 1) if last else a).flags.c_contiguous

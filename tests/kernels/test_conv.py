@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnx.backends.portable.windows import window_counts
+from nnx.backends.portable.window import Window
 
 NO_PADDING = ((0, 0), (0, 0))
 
@@ -32,39 +32,40 @@ CASES = {
 def test_both_agree_with_their_twins(cuda, real, case):
     """Exactly: copies, and additions in the same order."""
     shape, *geometry = CASES[case]
+    window = Window(*geometry)
     rng = np.random.default_rng(0)
-    oh, ow = window_counts(shape[2:], *geometry)
-    kh, kw = geometry[0]
+    oh, ow = window.counts(shape[2:])
+    kh, kw = window.kernel
     x = rng.standard_normal(shape).astype(real)
     cols = rng.standard_normal((shape[0], shape[1] * kh * kw, oh * ow)).astype(real)
-    cuda.agree(lambda b, x: b.im2col(x, *geometry), x)
-    cuda.agree(lambda b, cols: b.col2im(cols, shape, *geometry), cols)
+    cuda.agree(lambda b, x: b.im2col(x, window), x)
+    cuda.agree(lambda b, cols: b.col2im(cols, shape, window), cols)
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 5, 5), (2, 0, 5, 5)])
 def test_empty_batch(cuda, real, shape):
-    geometry = (2, 2), (1, 1), NO_PADDING, (1, 1)
+    window = Window((2, 2))
     cols = np.empty((shape[0], shape[1] * 4, 16), real)
-    cuda.agree(lambda b, x: b.im2col(x, *geometry), np.empty(shape, real))
-    cuda.agree(lambda b, cols: b.col2im(cols, shape, *geometry), cols)
+    cuda.agree(lambda b, x: b.im2col(x, window), np.empty(shape, real))
+    cuda.agree(lambda b, cols: b.col2im(cols, shape, window), cols)
     assert not cuda.launched
 
 
 def test_other_dtypes_use_the_twin(cuda):
     x = np.arange(2 * 9, dtype=np.int32).reshape(1, 2, 3, 3)
-    geometry = (2, 2), (1, 1), NO_PADDING, (1, 1)
-    cuda.agree(lambda b, x: b.im2col(x, *geometry), x)
+    window = Window((2, 2))
+    cuda.agree(lambda b, x: b.im2col(x, window), x)
     assert not cuda.launched
 
 
 def test_col2im_is_the_transpose_of_im2col(cuda):
     """<im2col(x), c> == <x, col2im(c)> for all x and c; exact, since all numbers are small."""
     rng = np.random.default_rng(1)
-    geometry = (3, 2), (2, 1), ((1, 0), (2, 1)), (1, 2)
+    window = Window((3, 2), (2, 1), ((1, 0), (2, 1)), (1, 2))
     x = rng.integers(-9, 10, (2, 3, 7, 6)).astype("float64")
-    cols = cuda.backend.to_numpy(cuda.backend.im2col(cuda.asarray(x), *geometry))
+    cols = cuda.backend.to_numpy(cuda.backend.im2col(cuda.asarray(x), window))
     c = rng.integers(-9, 10, cols.shape).astype("float64")
-    back = cuda.backend.to_numpy(cuda.backend.col2im(cuda.asarray(c), x.shape, *geometry))
+    back = cuda.backend.to_numpy(cuda.backend.col2im(cuda.asarray(c), x.shape, window))
     assert np.sum(cols * c) == np.sum(x * back)
 
 
@@ -82,11 +83,12 @@ RTOL = {"float32": 2e-6, "float64": 1e-14}
 
 
 def convolution(case, real):
-    shape, weight, *rest = CONVOLUTIONS[case]
+    shape, weight, *geometry, groups = CONVOLUTIONS[case]
     rng = np.random.default_rng(0)
-    out = window_counts(shape[2:], weight[2:], *rest[:3])
+    window = Window(weight[2:], *geometry)
+    out = window.counts(shape[2:])
     sizes = shape, weight, (weight[0],), (shape[0], weight[0], *out)
-    return [rng.standard_normal(s).astype(real) for s in sizes], rest
+    return [rng.standard_normal(s).astype(real) for s in sizes], (window, groups)
 
 
 def forward_and_backward(rest, needs):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnx.backends.portable.windows import window_counts
+from nnx.backends.portable.window import Window
 
 NO_PADDING = ((0, 0), (0, 0))
 
@@ -59,10 +59,11 @@ def hold_max_pool(cuda, real, shape, *geometry):
     x.flat[3::7] = -np.inf
     x.flat[5::13] = np.nan
     n, c, h, w = shape
-    gy = small_integers((n, c, *window_counts((h, w), *geometry)), real)
-    cuda.agree(lambda b, x: b.max_pool2d(x, *geometry), x)
+    window = Window(*geometry)
+    gy = small_integers((n, c, *window.counts((h, w))), real)
+    cuda.agree(lambda b, x: b.max_pool2d(x, window), x)
     cuda.agree(
-        lambda b, x, gy: b.max_pool2d_backward(gy, b.max_pool2d(x, *geometry)[1], shape, *geometry),
+        lambda b, x, gy: b.max_pool2d_backward(gy, b.max_pool2d(x, window)[1], shape, window),
         x,
         gy,
     )
@@ -81,15 +82,15 @@ def hold_max_pool(cuda, real, shape, *geometry):
 )
 def test_first_maximum_wins_and_nan_wins(cuda, real, values, place):
     x = np.array(values, real).reshape(1, 1, 2, 2)
-    _, chosen = cuda.backend.max_pool2d(cuda.asarray(x), (2, 2), (2, 2), NO_PADDING, (1, 1))
+    _, chosen = cuda.backend.max_pool2d(cuda.asarray(x), Window((2, 2), (2, 2)))
     assert cuda.backend.to_numpy(chosen).item() == place
 
 
 def test_padding_is_never_chosen(cuda, real):
     """A window whose pixels are all -inf chooses its first pixel inside the image."""
     x = np.full((1, 1, 2, 2), -np.inf, real)
-    geometry = (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)
-    _, chosen = cuda.agree(lambda b, x: b.max_pool2d(x, *geometry), x)
+    window = Window((3, 3), padding=((1, 1), (1, 1)))
+    _, chosen = cuda.agree(lambda b, x: b.max_pool2d(x, window), x)
     assert chosen.reshape(-1).tolist() == [4, 3, 1, 0]
 
 
@@ -106,10 +107,11 @@ def test_avg_pool(cuda, real, case, count_padding):
     }[count_padding]
     x = small_integers(shape, real)
     n, c, h, w = shape
-    gy = small_integers((n, c, *window_counts((h, w), kernel, stride, padding, (1, 1))), real)
-    cuda.agree(lambda b, x: b.avg_pool2d(x, kernel, stride, padding, counted), x)
+    window = Window(kernel, stride, padding)
+    gy = small_integers((n, c, *window.counts((h, w))), real)
+    cuda.agree(lambda b, x: b.avg_pool2d(x, window, counted), x)
     cuda.agree(
-        lambda b, gy: b.avg_pool2d_backward(gy, shape, kernel, stride, padding, counted),
+        lambda b, gy: b.avg_pool2d_backward(gy, shape, window, counted),
         gy,
         rtol=1e-6 if real == "float32" else 1e-14,
     )
@@ -117,18 +119,18 @@ def test_avg_pool(cuda, real, case, count_padding):
 
 @pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 4, 4)])
 def test_empty_batch(cuda, real, shape):
-    geometry = (2, 2), (2, 2), NO_PADDING, (1, 1)
+    window = Window((2, 2), (2, 2))
     x, gy = np.empty(shape, real), np.empty((*shape[:2], 2, 2), real)
-    hold_max_pool(cuda, real, shape, *geometry)
-    cuda.agree(lambda b, x: b.avg_pool2d(x, *geometry[:3], NO_PADDING), x)
-    cuda.agree(lambda b, gy: b.avg_pool2d_backward(gy, shape, *geometry[:3], NO_PADDING), gy)
+    hold_max_pool(cuda, real, shape, *window)
+    cuda.agree(lambda b, x: b.avg_pool2d(x, window, NO_PADDING), x)
+    cuda.agree(lambda b, gy: b.avg_pool2d_backward(gy, shape, window, NO_PADDING), gy)
     assert not cuda.launched
 
 
 def test_other_dtypes_use_the_twin(cuda):
     x = np.arange(32, dtype=np.float16).reshape(1, 2, 4, 4)
-    geometry = (2, 2), (2, 2), NO_PADDING, (1, 1)
-    hold_max_pool(cuda, "float16", x.shape, *geometry)
-    cuda.agree(lambda b, x: b.avg_pool2d(x, *geometry[:3], NO_PADDING), x)
-    cuda.agree(lambda b, gy: b.avg_pool2d_backward(gy, (1, 2, 8, 8), *geometry[:3], NO_PADDING), x)
+    window = Window((2, 2), (2, 2))
+    hold_max_pool(cuda, "float16", x.shape, *window)
+    cuda.agree(lambda b, x: b.avg_pool2d(x, window, NO_PADDING), x)
+    cuda.agree(lambda b, gy: b.avg_pool2d_backward(gy, (1, 2, 8, 8), window, NO_PADDING), x)
     assert not cuda.launched

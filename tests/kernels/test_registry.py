@@ -12,6 +12,7 @@ from cuda_cpu.build import kernel_names, launch_bounds, strip_comments
 import nnx.backends.cuda  # noqa: F401  (fills the registry)
 from nnx.backends.cuda.launcher import REGISTRY
 from nnx.backends.cuda.sources import kernel_folder, read_source
+from nnx.backends.portable.window import Window
 
 SOURCES = sorted(path.name for path in kernel_folder().glob("*.cu"))
 HERE = Path(__file__).parent
@@ -84,9 +85,9 @@ def test_every_kernel_is_held_to_its_twin():
 
 def test_claims_are_checked(cuda, claims_kept):
     """A test that is marked but does not hold its kernel to the twin fails."""
-    x, geometry = np.ones((1, 1, 3, 3), "float32"), ((2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1))
-    cuda.backend.im2col(cuda.asarray(x), *geometry)  # launched, but compared with nothing
+    x, window = np.ones((1, 1, 3, 3), "float32"), Window((2, 2))
+    cuda.backend.im2col(cuda.asarray(x), window)  # launched, but compared with nothing
     with pytest.raises(pytest.fail.Exception, match=r"marked kernels\(im2col\)"):
         claims_kept({"im2col"}, cuda)
-    cuda.agree(lambda b, x: b.im2col(x, *geometry), x)
+    cuda.agree(lambda b, x: b.im2col(x, window), x)
     claims_kept({"im2col"}, cuda)

@@ -9,6 +9,7 @@ import nnx
 from nnx import ops, reference
 from nnx.backends.cpu import conv as cpu_conv
 from nnx.backends.portable import conv as portable_conv
+from nnx.backends.portable.window import Window
 
 
 def run(backend, function, arrays, gy=None):
@@ -138,11 +139,11 @@ def test_an_empty_batch(backend):
 def test_col2im_is_the_transpose_of_im2col(backend):
     """<im2col(x), c> = <x, col2im(c)> for all x and c, exactly."""
     for case in thinned(backend, cases((3, 2)))[::3]:
-        geometry = case[:4]
+        window = Window(*case[:4])
         x = integers(5, 2, 4, 6, 7)
-        columns = backend.to_numpy(backend.backend.im2col(backend.asarray(x), *geometry))
+        columns = backend.to_numpy(backend.backend.im2col(backend.asarray(x), window))
         c = integers(6, *columns.shape)
-        image = backend.backend.col2im(backend.asarray(c), x.shape, *geometry)
+        image = backend.backend.col2im(backend.asarray(c), x.shape, window)
         image = backend.to_numpy(image)
         assert image.shape == x.shape and columns.shape[:2] == (2, 4 * 3 * 2)
         assert (columns * c).sum() == (x * image).sum()
@@ -150,7 +151,7 @@ def test_col2im_is_the_transpose_of_im2col(backend):
 
 def test_im2col_rows_are_what_each_place_of_the_window_sees(backend):
     x = np.arange(2 * 2 * 3 * 4, dtype="float32").reshape(2, 2, 3, 4)
-    columns = backend.backend.im2col(backend.asarray(x), (2, 3), (1, 1), ((0, 0), (0, 0)), (1, 1))
+    columns = backend.backend.im2col(backend.asarray(x), Window((2, 3)))
     columns = backend.to_numpy(columns).reshape(2, 2, 2, 3, 2, 2)
     for c, i, j, p, q in np.ndindex(2, 2, 3, 2, 2):
         np.testing.assert_array_equal(columns[:, c, i, j, p, q], x[:, c, p + i, q + j])

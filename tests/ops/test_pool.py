@@ -8,6 +8,7 @@ from windows import DILATIONS, KERNELS, PADDINGS, STRIDES, fits, integers, thinn
 
 import nnx
 from nnx import ops, reference
+from nnx.backends.portable.window import Window
 
 SHAPE = (2, 2, 6, 7)
 
@@ -106,11 +107,10 @@ def test_the_first_of_several_nans_and_infinities(backend):
 
 def test_the_place_is_kept_in_one_byte(backend):
     x = backend.asarray(image())
-    none = ((0, 0), (0, 0))
-    _, place = backend.backend.max_pool2d(x, (2, 2), (2, 2), none, (1, 1))
+    _, place = backend.backend.max_pool2d(x, Window((2, 2), (2, 2)))
     assert place.dtype == backend.xp.uint8
     wide = backend.asarray(integers(0, 1, 1, 17, 16))
-    y, place = backend.backend.max_pool2d(wide, (17, 16), (1, 1), none, (1, 1))
+    y, place = backend.backend.max_pool2d(wide, Window((17, 16)))
     assert place.dtype == backend.xp.int32
     flat = backend.to_numpy(wide).reshape(-1)
     assert backend.to_numpy(place).item() == flat.argmax()

@@ -24,7 +24,7 @@ from numpy.lib.stride_tricks import as_strided
 from ...typing import Array
 from ..portable.conv import ConvKernels
 from ..portable.residuals import Residuals
-from ..portable.windows import Padding, Pair, window_counts
+from ..portable.window import Pair, Window, pad
 from . import depthwise
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
@@ -52,32 +52,28 @@ class Lowered:
     def __init__(
         self,
         images: tuple[int, ...],
-        weight: tuple[int, ...],
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        outputs: int,
+        window: Window,
         groups: int,
         dtype: Any,
         pool: Pair = (1, 1),
     ) -> None:
         n, h, w, c = images
-        o, _, kh, kw = weight
-        (top, bottom), (left, right) = padding
-        self.dtype, self.groups, self.pool = dtype, groups, pool
-        self.kernel, self.stride, self.dilation = (kh, kw), stride, dilation
-        self.channels, self.outputs = c // groups, o // groups
-        self.size = window_counts((h, w), (kh, kw), stride, padding, dilation)
+        kh, kw = window.kernel
+        self.dtype, self.groups, self.pool, self.window = dtype, groups, pool, window
+        self.channels, self.outputs = c // groups, outputs // groups
+        self.size = window.counts((h, w))
         self.pooled = (self.size[0] // pool[0], self.size[1] // pool[1])
         self.covered = (self.pooled[0] * pool[0], self.pooled[1] * pool[1])  # by pooling windows
-        self.inside = (slice(top, top + h), slice(left, left + w))
-        self.padded_size = (top + h + bottom, left + w + right)
+        self.inside = window.inside((h, w))
+        self.padded_size = window.padded((h, w))
         self.whole = kw * self.channels < SHORT_ROW
         each = self.padded_size[0] * self.padded_size[1] * c + self.covered[0] * self.covered[1] * (
-            2 * o + c * kw * (kh if self.whole else 1)
+            2 * outputs + c * kw * (kh if self.whole else 1)
         )
         self.block = int(max(1, min(16, n, BLOCK_BYTES // (each * np.dtype(dtype).itemsize))))
-        plain = self.padded_size == (h, w)
-        self.padded = None if plain else np.zeros((self.block, *self.padded_size, c), dtype)
+        bordered = (self.block, *self.padded_size, c)
+        self.padded = np.zeros(bordered, dtype) if window.pads else None
         lines = kh * self.covered[0] if self.whole else h
         self._rows = np.empty(lines * self.block * self.covered[1] * kw * c, dtype)
 
@@ -96,7 +92,7 @@ class Lowered:
 
     def pack(self, weight: Array) -> Array:
         """(O, C/G, kh, kw) -> (products, G, row, O/G): what rows are multiplied by."""
-        kh, kw = self.kernel
+        kh, kw = self.window.kernel
         w = weight.reshape(self.groups, self.outputs, self.channels, kh, kw)
         w = w.transpose(3, 0, 4, 2, 1)  # (kh, G, kw, C/G, O/G)
         if self.whole:
@@ -105,7 +101,7 @@ class Lowered:
 
     def unpack(self, packed: Array) -> Array:
         """The inverse of `pack`."""
-        kh, kw = self.kernel
+        kh, kw = self.window.kernel
         w = packed.reshape(-1, self.groups, kh // len(packed), kw, self.channels, self.outputs)
         w = w.transpose(1, 5, 4, 0, 2, 3)  # (G, O/G, C/G, products, kh/products, kw)
         return w.reshape(self.groups * self.outputs, self.channels, kh, kw)
@@ -123,20 +119,21 @@ class Lowered:
             image = self.padded[:n]
             if images is not None:
                 self.interior(n)[...] = images
-        g, c, (sh, sw), (dh, dw) = self.groups, self.channels, self.stride, self.dilation
+        g, c = self.groups, self.channels
+        kernel, (sh, sw), _, (dh, dw) = self.window
         pw, w = self.pool[1], self.pooled[1]
         item, row, column, channel = image.strides
         shape: tuple[int, ...]
         strides: tuple[int, ...]
         if self.whole:  # (G, i, j, c, oh, b, n, Q)
-            shape = (g, *self.kernel, c, self.covered[0], pw, n, w)
+            shape = (g, *kernel, c, self.covered[0], pw, n, w)
             strides = (
                 c * channel, row * dh, column * dw, channel,
                 row * sh, column * sw, item, column * sw * pw,
             )  # fmt: skip
         else:  # (G, line, b, n, Q, j, c)
             image = image[:, self.inside[0]]
-            shape = (g, image.shape[1], pw, n, w, self.kernel[1], c)
+            shape = (g, image.shape[1], pw, n, w, kernel[1], c)
             strides = (
                 c * channel, row, column * sw, item, column * sw * pw, column * dw, channel,
             )  # fmt: skip
@@ -147,14 +144,15 @@ class Lowered:
         """The products: which of pack's, for which rows of windows, and what it multiplies,
         (G, rows, b n Q, row).  The first is for all rows, if any is."""
         if self.whole:
-            k = self.kernel[0] * self.kernel[1] * self.channels
+            k = self.window.places * self.channels
             rows = self.rows.reshape(self.groups, k, -1).swapaxes(1, 2)
             return [(0, slice(0, self.covered[0]), rows[:, None])]
-        (sh, dh), h, top = (self.stride[0], self.dilation[0]), self.rows.shape[1], self.inside[0]
-        laid_out = self.rows.reshape(self.groups, h, -1, self.kernel[1] * self.channels)
+        (kh, kw), (sh, _), ((top, _), _), (dh, _) = self.window
+        h = self.rows.shape[1]
+        laid_out = self.rows.reshape(self.groups, h, -1, kw * self.channels)
         found = []
-        for i in range(self.kernel[0]):
-            before = top.start - i * dh  # lines that window row 0 lacks
+        for i in range(kh):
+            before = top - i * dh  # lines that window row 0 lacks
             first = max(0, -(-before // sh))
             end = min(self.covered[0], -(-(before + h) // sh))
             if first < end:
@@ -188,7 +186,7 @@ class Lowered:
 
     def add_input_gradient(self, d: Array, packed: Array, n: int, out: Array) -> None:
         """out (n, *padded size, C) += what d says about the padded images: col2im, row by row."""
-        (kh, kw), (sh, sw), (dh, dw) = self.kernel, self.stride, self.dilation
+        (kh, kw), (sh, sw), _, (dh, dw) = self.window
         oh, ow = self.covered
         pw, w = self.pool[1], self.pooled[1]
         g = d.reshape(self.groups, oh * pw * n * w, self.outputs)
@@ -218,46 +216,36 @@ def _joined(rows: Array) -> Array:
 
 
 def transposed(
-    lowered: Lowered, weight: Array, images: tuple[int, ...], padding: Padding
+    lowered: Lowered, weight: Array, images: tuple[int, ...]
 ) -> tuple[Lowered, Array] | None:
     """The convolution that computes the input gradient: with the rotated kernel, from the
     gradient of the output, padded to all windows a pixel lies in (`nnx.ops.windows.conv.Conv2d`).
 
     None where there is a stride, or more padding than that: then `add_input_gradient` does it.
     """
-    (kh, kw), (dh, dw), groups = lowered.kernel, lowered.dilation, lowered.groups
-    (top, bottom), (left, right) = padding
-    around = (
-        (dh * (kh - 1) - top, dh * (kh - 1) - bottom),
-        (dw * (kw - 1) - left, dw * (kw - 1) - right),
-    )
-    if lowered.stride != (1, 1) or min(*around[0], *around[1]) < 0:
+    kernel, stride, ((top, bottom), (left, right)), dilation = lowered.window
+    (kh, kw), groups = kernel, lowered.groups
+    down, across = (n - 1 for n in lowered.window.extent)
+    around = ((down - top, down - bottom), (across - left, across - right))
+    if stride != (1, 1) or min(*around[0], *around[1]) < 0:
         return None
     n, h, w, c = images
     w6 = weight.reshape(groups, lowered.outputs, lowered.channels, kh, kw)
     rotated = w6[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)  # (G, C/G, O/G, kh, kw)
     rotated = rotated.reshape(c, lowered.outputs, kh, kw)
-    back = Lowered(
-        (n, *lowered.size, lowered.outputs * groups), rotated.shape,
-        (1, 1), around, lowered.dilation, groups, lowered.dtype,
-    )  # fmt: skip
+    pixels = (n, *lowered.size, lowered.outputs * groups)
+    back = Lowered(pixels, c, Window(kernel, (1, 1), around, dilation), groups, lowered.dtype)
     assert back.size == (h, w)
     return back, back.pack(rotated)
 
 
 class NumpyConv(ConvKernels):
-    def im2col(
-        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-    ) -> Array:
+    def im2col(self, x: Array, window: Window) -> Array:
         n, c, h, w = x.shape
-        (top, bottom), (left, right) = padding
-        oh, ow = window_counts((h, w), kernel, stride, padding, dilation)
-        image = x
-        if top or bottom or left or right:
-            image = np.zeros((n, c, top + h + bottom, left + w + right), x.dtype)
-            image[:, :, top : top + h, left : left + w] = x
+        oh, ow = window.counts((h, w))
+        image = pad(np, x, window)
         item, channel, row, column = image.strides
-        (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation
+        (kh, kw), (sh, sw), _, (dh, dw) = window
         windows = as_strided(
             image,
             (n, c, kh, kw, oh, ow),
@@ -267,24 +255,17 @@ class NumpyConv(ConvKernels):
         return windows.reshape(n, c * kh * kw, oh * ow)
 
     def conv2d(
-        self,
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
-        groups: int,
+        self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
         if depthwise.is_depthwise(x, weight, groups):
-            return depthwise.forward(x, weight, bias, stride, padding, dilation)
+            return depthwise.forward(x, weight, bias, window)
         images = channels_last(x)
-        lowered = Lowered(images.shape, weight.shape, stride, padding, dilation, groups, x.dtype)
+        lowered = Lowered(images.shape, len(weight), window, groups, x.dtype)
         packed = lowered.pack(weight)
         n, o = len(images), len(weight)
         y = np.empty((n, *lowered.size, o), x.dtype)
         convolve(lowered, packed, images, y, bias)
-        residuals = Residuals((images, weight, stride, padding, dilation, groups))
+        residuals = Residuals((images, weight, window, groups))
         return channels_first(y), residuals
 
     def conv2d_backward(
@@ -292,12 +273,12 @@ class NumpyConv(ConvKernels):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
             return depthwise.backward(gy, residuals, needs)
-        images, weight, stride, padding, dilation, groups = residuals
+        images, weight, window, groups = residuals
         d = channels_last(gy)
         gx = gw = gb = None
-        lowered = Lowered(images.shape, weight.shape, stride, padding, dilation, groups, gy.dtype)
+        lowered = Lowered(images.shape, len(weight), window, groups, gy.dtype)
         if needs[0]:
-            gx = channels_first(input_gradient(lowered, d, weight, images.shape, padding))
+            gx = channels_first(input_gradient(lowered, d, weight, images.shape))
         if needs[1]:
             gw = weight_gradient(lowered, d, images)
         if needs[2]:
@@ -309,17 +290,15 @@ class NumpyConv(ConvKernels):
         x: Array,
         weight: Array,
         shape: tuple[int, ...],
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        window: Window,
         groups: int,
     ) -> Array:
         if depthwise.is_depthwise(x, weight, groups):
-            return depthwise.transposed(x, weight, shape, stride, padding, dilation)
+            return depthwise.transposed(x, weight, shape, window)
         n, c, h, w = shape
         images = (n, h, w, c)
-        lowered = Lowered(images, weight.shape, stride, padding, dilation, groups, x.dtype)
-        return channels_first(input_gradient(lowered, channels_last(x), weight, images, padding))
+        lowered = Lowered(images, len(weight), window, groups, x.dtype)
+        return channels_first(input_gradient(lowered, channels_last(x), weight, images))
 
 
 def convolve(
@@ -347,7 +326,10 @@ def weight_gradient(lowered: Lowered, d: Array, images: Array) -> Array:
     """The gradient of the weight (O, C/G, kh, kw) from d (N, oh, ow, O) and images (N, H, W, C)."""
     total = np.zeros_like(
         lowered.pack(
-            np.empty((lowered.groups * lowered.outputs, lowered.channels, *lowered.kernel), d.dtype)
+            np.empty(
+                (lowered.groups * lowered.outputs, lowered.channels, *lowered.window.kernel),
+                d.dtype,
+            )
         )
     )
     oh, ow = lowered.size
@@ -360,12 +342,10 @@ def weight_gradient(lowered: Lowered, d: Array, images: Array) -> Array:
     return lowered.unpack(total)
 
 
-def input_gradient(
-    lowered: Lowered, d: Array, weight: Array, images: tuple[int, ...], padding: Padding
-) -> Array:
+def input_gradient(lowered: Lowered, d: Array, weight: Array, images: tuple[int, ...]) -> Array:
     """The gradient of the images (N, H, W, C) from d (N, oh, ow, O)."""
     gx = np.empty(images, d.dtype)
-    back = transposed(lowered, weight, images, padding)
+    back = transposed(lowered, weight, images)
     if back is not None:
         convolve(*back, d, gx)
         return gx

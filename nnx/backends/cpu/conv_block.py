@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
-from ..portable.conv_block import ConvBlockKernels, Norm, Pool
+from ..portable.conv_block import ConvBlockKernels, Norm
 from ..portable.residuals import Residuals
-from ..portable.windows import Padding, Pair
+from ..portable.window import Pair, Window
 from .conv import Lowered, NumpyConv, channels_first, channels_last, convolve, transposed
 from .depthwise import is_depthwise
 
@@ -38,29 +38,23 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
         x: Array,
         weight: Array,
         bias: Array | None,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        window: Window,
         groups: int,
         norm: Norm | None,
         relu: bool,
-        pool: Pool | None,
+        pool: Window | None,
     ) -> tuple[Array, Array | None, Array | None, Residuals]:
         if is_depthwise(x, weight, groups):  # each layer has a kernel of its own
             return ConvBlockKernels.conv_block2d(
-                self, x, weight, bias, stride, padding, dilation, groups, norm, relu, pool
+                self, x, weight, bias, window, groups, norm, relu, pool
             )
         images = channels_last(x)
-        window = (1, 1) if pool is None else pool[0]
-        lowered = Lowered(
-            images.shape, weight.shape, stride, padding, dilation, groups, x.dtype, window
-        )
+        pooled = (1, 1) if pool is None else pool.kernel
+        lowered = Lowered(images.shape, len(weight), window, groups, x.dtype, pooled)
         if 0 in lowered.pooled or not fusible(
             lowered.size, lowered.covered, norm, relu, pool, x.dtype
         ):
-            return super().conv_block2d(
-                x, weight, bias, stride, padding, dilation, groups, norm, relu, pool
-            )
+            return super().conv_block2d(x, weight, bias, window, groups, norm, relu, pool)
         n, o = len(images), len(weight)
         y = np.empty((n, *lowered.pooled, o), x.dtype)
         if norm is None:
@@ -71,29 +65,21 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
             places, kept, mean, variance = _forward_norm(lowered, weight, images, norm, relu, y)
             if bias is not None:  # batch norm takes it away again, but it moves the mean
                 mean = mean + bias
-        geometry = (stride, padding, dilation, groups, window)
-        return (
-            channels_first(y),
-            mean,
-            variance,
-            Fused((images, weight, bias is not None, geometry, places, kept)),
-        )
+        residuals = (images, weight, bias is not None, window, groups, pooled, places, kept)
+        return channels_first(y), mean, variance, Fused(residuals)
 
     def conv_block2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
         if not isinstance(residuals, Fused):
             return super().conv_block2d_backward(gy, residuals, needs)
-        images, weight, biased, geometry, places, kept = residuals
-        stride, padding, dilation, groups, window = geometry
-        lowered = Lowered(
-            images.shape, weight.shape, stride, padding, dilation, groups, gy.dtype, window
-        )
+        images, weight, biased, window, groups, pooled, places, kept = residuals
+        lowered = Lowered(images.shape, len(weight), window, groups, gy.dtype, pooled)
         g = channels_last(gy)  # (N, P, Q, O)
         ggamma = gbeta = None
         if kept is not None:
             ggamma, gbeta, kept = _norm_gradients(lowered, g, places, kept, needs[0] or needs[1])
-        gx, gw, gb = _backward(lowered, g, images, weight, padding, places, kept, needs[:3])
+        gx, gw, gb = _backward(lowered, g, images, weight, places, kept, needs[:3])
         if kept is not None and biased and needs[2]:
             gb = np.zeros(len(weight), gy.dtype)  # its effect is taken away with the mean
         return (
@@ -106,7 +92,7 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
 
 
 def fusible(
-    size: Pair, covered: Pair, norm: Norm | None, relu: bool, pool: Pool | None, dtype: Any
+    size: Pair, covered: Pair, norm: Norm | None, relu: bool, pool: Window | None, dtype: Any
 ) -> bool:
     """Whether the layers' arguments allow one pass: else they are computed one by one.
 
@@ -116,13 +102,10 @@ def fusible(
         return False
     if pool is None:
         return True
-    kernel, stride, padding, dilation = pool
     return (
         relu  # NaN is largest for max-pooling alone; after ReLU no gradient depends on it
-        and kernel == stride
-        and padding == ((0, 0), (0, 0))
-        and dilation == (1, 1)
-        and kernel[0] * kernel[1] < 256
+        and pool == Window(pool.kernel, pool.kernel)
+        and pool.places < 256
         and (norm is None or covered == size)  # batch norm needs all pixels, those too beyond
     )
 
@@ -307,7 +290,6 @@ def _backward(
     g: Array,
     images: Array,
     weight: Array,
-    padding: Padding,
     all_places: list[Array],
     kept: tuple[Any, ...] | None,
     needs: tuple[bool, ...],
@@ -318,7 +300,7 @@ def _backward(
     gx = np.empty_like(images) if needs[0] else None
     total = np.zeros_like(lowered.pack(weight)) if needs[1] else None
     gb = np.zeros(len(weight), dtype) if needs[2] else None
-    back = transposed(lowered, weight, images.shape, padding) if needs[0] else None
+    back = transposed(lowered, weight, images.shape) if needs[0] else None
     packed = lowered.pack(weight) if needs[0] and back is None else None
     # The rotated convolution reads d in the order of images, with zeros where no window pooled.
     d = None

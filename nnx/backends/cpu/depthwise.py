@@ -13,7 +13,7 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.residuals import Residuals
-from ..portable.windows import Padding, Pair, window_counts
+from ..portable.window import Window
 
 BLOCK_BYTES = 2**18  # of the planes that are worked on at once
 
@@ -37,20 +37,11 @@ def is_depthwise(x: Array, weight: Array, groups: int) -> bool:
 class _Planes:
     """One convolution's shapes and scratch arrays, for blocks of planes."""
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        weight: Array,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], weight: Array, window: Window) -> None:
         n, _, h, w = shape
-        kh, kw = weight.shape[2:]
-        (top, bottom), (left, right) = padding
-        self.size, self.padded = (h, w), (top + h + bottom, left + w + right)
-        self.corner, self.stride = (top, left), stride
-        self.out = window_counts(self.size, (kh, kw), stride, padding, dilation)
+        (kh, kw), stride, _, dilation = self.window = window
+        self.size, self.padded = (h, w), window.padded((h, w))
+        self.out = window.counts(self.size)
         wide = self.padded[1]
         # From the first window's begin to the last's; and where each place of the kernel begins.
         self.reach = (self.out[0] - 1) * stride[0] * wide + (self.out[1] - 1) * stride[1] + 1
@@ -71,25 +62,23 @@ class _Planes:
 
     def results(self, dtype: Any) -> Array:
         """Zeros for the results at every pixel, each plane's in one row."""
-        return np.zeros((self.block, self.out[0] * self.stride[0] * self.padded[1]), dtype)
+        return np.zeros((self.block, self.out[0] * self.window.stride[0] * self.padded[1]), dtype)
 
     def inside(self, images: Array) -> Array:
         """The planes within their padding, (planes, h, w), a view."""
-        (top, left), (h, w) = self.corner, self.size
-        return images.reshape(-1, *self.padded)[:, top : top + h, left : left + w]
+        rows, columns = self.window.inside(self.size)
+        return images.reshape(-1, *self.padded)[:, rows, columns]
 
     def windows(self, results: Array) -> Array:
         """The results where windows begin, (planes, oh, ow), a view."""
-        (oh, ow), (sh, sw) = self.out, self.stride
+        (oh, ow), (sh, sw) = self.out, self.window.stride
         rows = results.reshape(-1, oh, sh * self.padded[1])
         return rows[:, :, : (ow - 1) * sw + 1 : sw]
 
 
-def forward(
-    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Padding, dilation: Pair
-) -> tuple[Array, Residuals]:
+def forward(x: Array, weight: Array, bias: Array | None, window: Window) -> tuple[Array, Residuals]:
     """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), saved."""
-    p = _Planes(x.shape, weight, stride, padding, dilation)
+    p = _Planes(x.shape, weight, window)
     x = np.ascontiguousarray(x)
     planes = x.reshape(-1, *p.size)
     y = np.empty((len(planes), *p.out), x.dtype)
@@ -108,28 +97,21 @@ def forward(
     y = y.reshape(*x.shape[:2], *p.out)
     if bias is not None:
         y += bias[:, None, None]
-    return y, Depthwise((x, weight, stride, padding, dilation))
+    return y, Depthwise((x, weight, window))
 
 
 def backward(
     gy: Array, residuals: Residuals, needs: tuple[bool, ...]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """The gradients of x, weight and bias that are needed; None for the others."""
-    x, weight, *geometry = residuals
-    gx, gw = _gradients(x, gy, x.shape, weight, *geometry, *needs[:2])
+    x, weight, window = residuals
+    gx, gw = _gradients(x, gy, x.shape, weight, window, *needs[:2])
     return gx, gw, np.add.reduce(gy, axis=(0, 2, 3)) if needs[2] else None
 
 
-def transposed(
-    gy: Array,
-    weight: Array,
-    shape: tuple[int, ...],
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-) -> Array:
+def transposed(gy: Array, weight: Array, shape: tuple[int, ...], window: Window) -> Array:
     """The input gradient alone: gy (N, C, oh, ow) -> `shape`."""
-    return _gradients(gy, gy, shape, weight, stride, padding, dilation, True, False)[0]
+    return _gradients(gy, gy, shape, weight, window, True, False)[0]
 
 
 def _gradients(
@@ -137,15 +119,13 @@ def _gradients(
     gy: Array,
     shape: tuple[int, ...],
     weight: Array,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
+    window: Window,
     needs_x: bool,
     needs_w: bool,
 ) -> tuple[Array | None, Array | None]:
     if not (needs_x or needs_w):
         return None, None
-    p = _Planes(shape, weight, stride, padding, dilation)
+    p = _Planes(shape, weight, window)
     g = np.ascontiguousarray(gy).reshape(-1, *p.out)
     gx = np.empty((len(g), *p.size), g.dtype)
     gw = np.empty((len(g), len(p.places)), g.dtype)

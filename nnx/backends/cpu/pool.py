@@ -12,36 +12,29 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.pool import PoolKernels, first_inside
-from ..portable.windows import Padding, Pair, taps, window_counts
+from ..portable.window import Padding, Window
 from .layout import empty_like, lies_last
 
 BLOCK_BYTES = 2**19  # of a block of images
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
-ONE = (1, 1)
 
 
 class NumpyPool(PoolKernels):
-    def max_pool2d(
-        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-    ) -> tuple[Array, Array]:
-        geometry = (kernel, stride, padding, dilation)
-        if x.dtype not in _BITS or x.size == 0 or kernel[0] * kernel[1] > 255:
-            return super().max_pool2d(x, *geometry)
-        out = window_counts((x.shape[2], x.shape[3]), *geometry)
+    def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
+        if x.dtype not in _BITS or x.size == 0 or window.places > 255:
+            return super().max_pool2d(x, window)
+        out = window.counts((x.shape[2], x.shape[3]))
         last = lies_last(x)
         y = empty_like(last, (*x.shape[:2], *out), x.dtype)
         places = empty_like(last, y.shape, np.uint8)
-        inside = [
-            np.array(first_inside(out[a], stride[a], padding[a][0], dilation[a]), np.uint8)
-            for a in (0, 1)
-        ]
-        firsts = inside[0][:, None] * np.uint8(kernel[1]) + inside[1]  # (oh, ow)
+        down, across = (np.array(first, np.uint8) for first in first_inside(window, out))
+        firsts = down[:, None] * np.uint8(window.kernel[1]) + across  # (oh, ow)
         for block in _blocks(x):
-            image = _padded(x[block], padding, last, -np.inf)
+            image = _padded(x[block], window, last, -np.inf)
             best, place = y[block], places[block]
             larger = empty_like(last, best.shape, bool)
             place[...] = firsts
-            for k, tap in enumerate(taps(kernel, stride, dilation, out)):
+            for k, tap in enumerate(window.taps(out)):
                 value = image[tap]
                 if k == 0:
                     best[...] = value
@@ -52,46 +45,38 @@ class NumpyPool(PoolKernels):
                 np.multiply(larger.view(np.uint8), np.uint8(k), out=larger.view(np.uint8))
                 np.maximum(place, larger.view(np.uint8), out=place)
             if np.isnan(best).any():  # comparisons are blind to it
-                best[...], place[...] = super().max_pool2d(x[block], *geometry)
+                best[...], place[...] = super().max_pool2d(x[block], window)
         return y, places
 
     def max_pool2d_backward(
-        self,
-        gy: Array,
-        argmax: Array,
-        shape: tuple[int, ...],
-        kernel: Pair,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        self, gy: Array, argmax: Array, shape: tuple[int, ...], window: Window
     ) -> Array:
         if gy.dtype not in _BITS or gy.size == 0 or argmax.dtype != np.uint8:
-            return super().max_pool2d_backward(gy, argmax, shape, kernel, stride, padding, dilation)
+            return super().max_pool2d_backward(gy, argmax, shape, window)
         last = lies_last(argmax)
         gx = empty_like(last, shape, gy.dtype)
         bits = _BITS[gy.dtype]
         for block in _blocks(gx):
             g, place = gy[block], argmax[block]
             part = empty_like(last, g.shape, gy.dtype)
-            image = _zeros(gx[block], padding, last)
-            for k, tap in enumerate(taps(kernel, stride, dilation, gy.shape[2:])):
+            image = _zeros(gx[block], window, last)
+            for k, tap in enumerate(window.taps((gy.shape[2], gy.shape[3]))):
                 # On the bits: 0 times infinity is 0, and all in one pass.
                 np.multiply(g.view(bits), place == k, out=part.view(bits))
                 image[tap] += part
-            _crop(image, gx[block], padding)
+            _crop(image, gx[block], window)
         return gx
 
-    def avg_pool2d(
-        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, counted: Padding
-    ) -> Array:
+    def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
         if x.dtype not in _BITS or x.size == 0:
-            return super().avg_pool2d(x, kernel, stride, padding, counted)
-        out = window_counts((x.shape[2], x.shape[3]), kernel, stride, padding, ONE)
-        divisor = self._divisor(x, x.shape, out, kernel, stride, padding, counted)
+            return super().avg_pool2d(x, window, counted)
+        out = window.counts((x.shape[2], x.shape[3]))
+        divisor = self._divisor(x, x.shape, out, window, counted)
+        kernel, stride = window.kernel, window.stride
         last = lies_last(x)
         y = empty_like(last, (*x.shape[:2], *out), x.dtype)
         for block in _blocks(x):
-            image, total = _padded(x[block], padding, last, 0), y[block]
+            image, total = _padded(x[block], window, last, 0), y[block]
             if kernel == image.shape[2:]:
                 rows = np.add.reduce(image, axis=2, keepdims=True)
                 total[...] = np.add.reduce(rows, axis=3, keepdims=True)
@@ -103,32 +88,27 @@ class NumpyPool(PoolKernels):
         return y
 
     def avg_pool2d_backward(
-        self,
-        gy: Array,
-        shape: tuple[int, ...],
-        kernel: Pair,
-        stride: Pair,
-        padding: Padding,
-        counted: Padding,
+        self, gy: Array, shape: tuple[int, ...], window: Window, counted: Padding
     ) -> Array:
         if gy.dtype not in _BITS or gy.size == 0:
-            return super().avg_pool2d_backward(gy, shape, kernel, stride, padding, counted)
+            return super().avg_pool2d_backward(gy, shape, window, counted)
         out = (gy.shape[2], gy.shape[3])
-        divisor = self._divisor(gy, shape, out, kernel, stride, padding, counted)
+        divisor = self._divisor(gy, shape, out, window, counted)
+        kernel, stride = window.kernel, window.stride
         last = lies_last(gy)
         gx = empty_like(last, shape, gy.dtype)
         for block in _blocks(gx):
             share = gy[block] / divisor
-            image = _zeros(gx[block], padding, last)
+            image = _zeros(gx[block], window, last)
             if kernel == image.shape[2:]:
                 image += share
-                _crop(image, gx[block], padding)
+                _crop(image, gx[block], window)
                 continue
             rows = empty_like(last, (*share.shape[:3], image.shape[3]), gy.dtype)
             rows[...] = 0
             _spread(share, rows, 3, kernel[1], stride[1])
             _spread(rows, image, 2, kernel[0], stride[0])
-            _crop(image, gx[block], padding)
+            _crop(image, gx[block], window)
         return gx
 
 
@@ -138,34 +118,33 @@ def _blocks(x: Array) -> list[slice]:
     return [slice(n, min(n + size, len(x))) for n in range(0, len(x), size)]
 
 
-def _padded(x: Array, padding: Padding, last: bool, value: float) -> Array:
+def _padded(x: Array, window: Window, last: bool, value: float) -> Array:
     """x (n, C, H, W) with a border of `value`; x itself where there is no border."""
-    (top, bottom), (left, right) = padding
-    if not (top or bottom or left or right):
+    if not window.pads:
         return x
     n, c, h, w = x.shape
-    image = empty_like(last, (n, c, top + h + bottom, left + w + right), x.dtype)
-    image[:, :, :top], image[:, :, top + h :] = value, value
-    image[:, :, top : top + h, :left], image[:, :, top : top + h, left + w :] = value, value
-    image[:, :, top : top + h, left : left + w] = x
+    image = empty_like(last, (n, c, *window.padded((h, w))), x.dtype)
+    rows, columns = window.inside((h, w))
+    image[:, :, : rows.start], image[:, :, rows.stop :] = value, value
+    image[:, :, rows, : columns.start], image[:, :, rows, columns.stop :] = value, value
+    image[:, :, rows, columns] = x
     return image
 
 
-def _zeros(x: Array, padding: Padding, last: bool) -> Array:
+def _zeros(x: Array, window: Window, last: bool) -> Array:
     """Zeros like x with its padding: x itself, filled with zeros, where there is none."""
-    (top, bottom), (left, right) = padding
-    n, c, h, w = x.shape
-    if top or bottom or left or right:
-        x = empty_like(last, (n, c, top + h + bottom, left + w + right), x.dtype)
+    if window.pads:
+        n, c, h, w = x.shape
+        x = empty_like(last, (n, c, *window.padded((h, w))), x.dtype)
     x[...] = 0
     return x
 
 
-def _crop(image: Array, x: Array, padding: Padding) -> None:
+def _crop(image: Array, x: Array, window: Window) -> None:
     """x = the padded image's middle, unless it is the same array."""
-    if image.shape != x.shape:
-        top, left = padding[0][0], padding[1][0]
-        x[...] = image[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+    if window.pads:
+        rows, columns = window.inside((x.shape[2], x.shape[3]))
+        x[...] = image[:, :, rows, columns]
 
 
 def _along(axis: int, place: int, step: int, count: int) -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 from ...typing import Array
 from ..portable.conv import ConvKernels
 from ..portable.residuals import Residuals
-from ..portable.windows import Padding, Pair, window_counts
+from ..portable.window import Window
 from .launcher import REALS, Kernel, Modules, launch, register
 from .planes import by_plane
 
@@ -56,79 +56,60 @@ class CudaConv(ConvKernels):
     xp: Any
     modules: Modules
 
-    def im2col(
-        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-    ) -> Array:
+    def im2col(self, x: Array, window: Window) -> Array:
         if x.dtype not in REALS:
-            return super().im2col(x, kernel, stride, padding, dilation)
+            return super().im2col(x, window)
         n, c, h, w = x.shape
-        oh, ow = window_counts((h, w), kernel, stride, padding, dilation)
-        rows, windows = c * kernel[0] * kernel[1], oh * ow
+        oh, ow = window.counts((h, w))
+        rows, windows = c * window.places, oh * ow
         cols = self.xp.empty((n, rows, windows), dtype=x.dtype)
-        geometry = _geometry(x.shape, kernel, stride, padding, dilation)
+        geometry = _geometry(x.shape, window)
         strides = {"image_stride": rows * windows, "row_stride": windows}
         launch(IM2COL, self.modules, x=x, cols=cols, **strides, **geometry)
         return cols
 
-    def col2im(
-        self,
-        cols: Array,
-        shape: tuple[int, ...],
-        kernel: Pair,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
-    ) -> Array:
+    def col2im(self, cols: Array, shape: tuple[int, ...], window: Window) -> Array:
         if cols.dtype not in REALS:
-            return super().col2im(cols, shape, kernel, stride, padding, dilation)
+            return super().col2im(cols, shape, window)
         x = self.xp.empty(shape, dtype=cols.dtype)
         _, rows, windows = cols.shape
-        geometry = _geometry(shape, kernel, stride, padding, dilation)
+        geometry = _geometry(shape, window)
         strides = {"image_stride": rows * windows, "row_stride": windows}
         launch(COL2IM, self.modules, cols=cols, x=x, **strides, **geometry)
         return x
 
     def conv2d(
-        self,
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
-        groups: int,
+        self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
         if x.dtype not in REALS or weight.dtype != x.dtype:
-            return super().conv2d(x, weight, bias, stride, padding, dilation, groups)
-        geometry = weight.shape[2:], stride, padding, dilation
+            return super().conv2d(x, weight, bias, window, groups)
         n, _, h, w = x.shape
-        out = window_counts((h, w), *geometry)
+        out = window.counts((h, w))
         y = self.xp.empty((n, weight.shape[0], *out), dtype=x.dtype)
-        for images in _chunks(x.shape, geometry, x.dtype.itemsize):
-            cols = self._columns(x[images], geometry)
+        for images in _chunks(x.shape, window, x.dtype.itemsize):
+            cols = self._columns(x[images], window)
             product = self._times(_rows(self.xp, weight, groups), cols)  # (O, n oh ow)
             self._swap(product, y[images], bias)
-        return y, Residuals((x, weight, stride, padding, dilation, groups))
+        return y, Residuals((x, weight, window, groups))
 
     def conv2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        x, weight, stride, padding, dilation, groups = residuals
+        x, weight, window, groups = residuals
         if not x.dtype == weight.dtype == gy.dtype or x.dtype not in REALS:
             return super().conv2d_backward(gy, residuals, needs)
         xp = self.xp
-        geometry = weight.shape[2:], stride, padding, dilation
         gx = xp.empty(x.shape, dtype=x.dtype) if needs[0] else None
         gw = None
         if needs[0] or needs[1]:
-            for images in _chunks(x.shape, geometry, x.dtype.itemsize):
+            for images in _chunks(x.shape, window, x.dtype.itemsize):
                 g = self._channels_first(gy[images])  # (O, n oh ow)
                 if needs[1]:
                     # (G, O/G, n oh ow) x (G, n oh ow, C/G kh kw), each group a product of its own
-                    part = self._times_transposed(g, self._columns(x[images], geometry), groups)
+                    part = self._times_transposed(g, self._columns(x[images], window), groups)
                     gw = part if gw is None else gw + part
                 if gx is not None:
-                    self._spread(g, weight, gx[images], geometry, groups)
+                    self._spread(g, weight, gx[images], window, groups)
         if gw is not None:
             gw = xp.reshape(gw, weight.shape)
         elif needs[1]:
@@ -140,40 +121,37 @@ class CudaConv(ConvKernels):
         x: Array,
         weight: Array,
         shape: tuple[int, ...],
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        window: Window,
         groups: int,
     ) -> Array:
         if x.dtype not in REALS or weight.dtype != x.dtype:
-            return super().conv_transpose2d(x, weight, shape, stride, padding, dilation, groups)
-        geometry = weight.shape[2:], stride, padding, dilation
+            return super().conv_transpose2d(x, weight, shape, window, groups)
         image = self.xp.empty(shape, dtype=x.dtype)
-        for images in _chunks(shape, geometry, x.dtype.itemsize):
+        for images in _chunks(shape, window, x.dtype.itemsize):
             g = self._channels_first(x[images])
-            self._spread(g, weight, image[images], geometry, groups)
+            self._spread(g, weight, image[images], window, groups)
         return image
 
     # ---- one chunk ----
 
-    def _columns(self, x: Array, geometry: Any) -> Array:
+    def _columns(self, x: Array, window: Window) -> Array:
         """x (n, C, H, W) -> (C kh kw, n oh ow)."""
         n, c, h, w = x.shape
-        oh, ow = window_counts((h, w), *geometry)
+        oh, ow = window.counts((h, w))
         length = n * oh * ow
-        cols = self.xp.empty((c * geometry[0][0] * geometry[0][1], length), dtype=x.dtype)
+        cols = self.xp.empty((c * window.places, length), dtype=x.dtype)
         strides = {"image_stride": oh * ow, "row_stride": length}
-        launch(IM2COL, self.modules, x=x, cols=cols, **strides, **_geometry(x.shape, *geometry))
+        launch(IM2COL, self.modules, x=x, cols=cols, **strides, **_geometry(x.shape, window))
         return cols
 
-    def _spread(self, g: Array, weight: Array, image: Array, geometry: Any, groups: int) -> None:
+    def _spread(self, g: Array, weight: Array, image: Array, window: Window, groups: int) -> None:
         """image (n, C, H, W) = the columns W^T g (C kh kw, n oh ow), added up."""
         rows = self.xp.matrix_transpose(_rows(self.xp, weight, groups))  # (G, C/G kh kw, O/G)
         cols = self._times(rows, g)
         n, _, h, w = image.shape
-        oh, ow = window_counts((h, w), *geometry)
+        oh, ow = window.counts((h, w))
         strides = {"image_stride": oh * ow, "row_stride": n * oh * ow}
-        numbers = _geometry(image.shape, *geometry)
+        numbers = _geometry(image.shape, window)
         launch(COL2IM, self.modules, cols=cols, x=image, **strides, **numbers)
 
     def _times(self, rows: Array, x: Array) -> Array:
@@ -212,21 +190,20 @@ def _rows(xp: Any, weight: Array, groups: int) -> Array:
     return xp.reshape(weight, (groups, o // groups, c * kh * kw))
 
 
-def _chunks(shape: tuple[int, ...], geometry: Any, itemsize: int) -> list[slice]:
+def _chunks(shape: tuple[int, ...], window: Window, itemsize: int) -> list[slice]:
     """Slices of the images whose columns have at most `CHUNK_BYTES` (but at least one image)."""
     n, c, h, w = shape
-    oh, ow = window_counts((h, w), *geometry)
-    each = c * geometry[0][0] * geometry[0][1] * oh * ow * itemsize
+    oh, ow = window.counts((h, w))
+    each = c * window.places * oh * ow * itemsize
     step = max(1, CHUNK_BYTES // max(1, each))
     return [slice(k, min(n, k + step)) for k in range(0, n, step)]
 
 
-def _geometry(
-    shape: tuple[int, ...], kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> dict[str, int]:
+def _geometry(shape: tuple[int, ...], window: Window) -> dict[str, int]:
     """The numbers that both kernels take, from the image's shape (N, C, H, W)."""
     n, c, h, w = shape
-    oh, ow = window_counts((h, w), kernel, stride, padding, dilation)
+    oh, ow = window.counts((h, w))
+    (kh, kw), (sh, sw), ((top, _), (left, _)), (dh, dw) = window
     return {
         "planes": n * c,
         "channels": c,
@@ -234,12 +211,12 @@ def _geometry(
         "w": w,
         "oh": oh,
         "ow": ow,
-        "kh": kernel[0],
-        "kw": kernel[1],
-        "sh": stride[0],
-        "sw": stride[1],
-        "top": padding[0][0],
-        "left": padding[1][0],
-        "dh": dilation[0],
-        "dw": dilation[1],
+        "kh": kh,
+        "kw": kw,
+        "sh": sh,
+        "sw": sw,
+        "top": top,
+        "left": left,
+        "dh": dh,
+        "dw": dw,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...typing import Array
 from ..portable.pool import PoolKernels
-from ..portable.windows import Padding, Pair, window_counts
+from ..portable.window import Padding, Pair, Window
 from .launcher import REALS, Kernel, Modules, ceil_div, launch, register
 from .planes import by_plane
 
@@ -65,17 +65,15 @@ AVG_POOL_BACKWARD = register(
 class CudaPool(PoolKernels):
     modules: Modules
 
-    def max_pool2d(
-        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-    ) -> tuple[Array, Array]:
+    def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
         if x.dtype not in REALS:
-            return super().max_pool2d(x, kernel, stride, padding, dilation)
+            return super().max_pool2d(x, window)
         xp = self.xp
-        out = window_counts((x.shape[2], x.shape[3]), kernel, stride, padding, dilation)
+        out = window.counts((x.shape[2], x.shape[3]))
         y = xp.empty((*x.shape[:2], *out), dtype=x.dtype)
-        place = xp.empty(y.shape, dtype=xp.uint8 if kernel[0] * kernel[1] <= 256 else xp.int32)
-        numbers = _sizes(x.shape, out, kernel, stride, padding)
-        dh, dw = dilation
+        place = xp.empty(y.shape, dtype=xp.uint8 if window.places <= 256 else xp.int32)
+        numbers = _sizes(x.shape, out, window)
+        dh, dw = window.dilation
         launch(
             MAX_POOL[place.dtype.itemsize],
             self.modules,
@@ -89,24 +87,18 @@ class CudaPool(PoolKernels):
         return y, place
 
     def max_pool2d_backward(
-        self,
-        gy: Array,
-        argmax: Array,
-        shape: tuple[int, ...],
-        kernel: Pair,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        self, gy: Array, argmax: Array, shape: tuple[int, ...], window: Window
     ) -> Array:
         if gy.dtype not in REALS:
-            return super().max_pool2d_backward(gy, argmax, shape, kernel, stride, padding, dilation)
+            return super().max_pool2d_backward(gy, argmax, shape, window)
         gx = self.xp.empty(shape, dtype=gy.dtype)
-        numbers = _sizes(shape, gy.shape[2:], kernel, stride, padding)
-        apart = stride[0] >= kernel[0] and stride[1] >= kernel[1] and dilation == (1, 1)
+        numbers = _sizes(shape, gy.shape[2:], window)
+        (kh, kw), (sh, sw), ((top, _), (left, _)), dilation = window
+        apart = sh >= kh and sw >= kw and dilation == (1, 1)
         if apart and argmax.dtype.itemsize == 1:
             del numbers["kh"]
-            numbers["cells_down"] = ceil_div(shape[2] + padding[0][0], stride[0])
-            numbers["cells_across"] = ceil_div(shape[3] + padding[1][0], stride[1])
+            numbers["cells_down"] = ceil_div(shape[2] + top, sh)
+            numbers["cells_across"] = ceil_div(shape[3] + left, sw)
             launch(MAX_POOL_BACKWARD_APART, self.modules, gy=gy, place=argmax, gx=gx, **numbers)
             return gx
         numbers["dh"], numbers["dw"] = dilation
@@ -114,50 +106,41 @@ class CudaPool(PoolKernels):
         launch(backward, self.modules, gy=gy, place=argmax, gx=gx, **numbers)
         return gx
 
-    def avg_pool2d(
-        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, counted: Padding
-    ) -> Array:
+    def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
         if x.dtype not in REALS:
-            return super().avg_pool2d(x, kernel, stride, padding, counted)
-        out = window_counts((x.shape[2], x.shape[3]), kernel, stride, padding, (1, 1))
+            return super().avg_pool2d(x, window, counted)
+        out = window.counts((x.shape[2], x.shape[3]))
         y = self.xp.empty((*x.shape[:2], *out), dtype=x.dtype)
-        numbers = _sizes(x.shape, out, kernel, stride, padding)
+        numbers = _sizes(x.shape, out, window)
         launch(AVG_POOL, self.modules, x=x, y=y, **numbers, **_counted(counted))
         return y
 
     def avg_pool2d_backward(
-        self,
-        gy: Array,
-        shape: tuple[int, ...],
-        kernel: Pair,
-        stride: Pair,
-        padding: Padding,
-        counted: Padding,
+        self, gy: Array, shape: tuple[int, ...], window: Window, counted: Padding
     ) -> Array:
         if gy.dtype not in REALS:
-            return super().avg_pool2d_backward(gy, shape, kernel, stride, padding, counted)
+            return super().avg_pool2d_backward(gy, shape, window, counted)
         gx = self.xp.empty(shape, dtype=gy.dtype)
-        numbers = _sizes(shape, gy.shape[2:], kernel, stride, padding)
+        numbers = _sizes(shape, gy.shape[2:], window)
         launch(AVG_POOL_BACKWARD, self.modules, gy=gy, gx=gx, **numbers, **_counted(counted))
         return gx
 
 
-def _sizes(
-    shape: tuple[int, ...], out: Pair, kernel: Pair, stride: Pair, padding: Padding
-) -> dict[str, int]:
+def _sizes(shape: tuple[int, ...], out: Pair, window: Window) -> dict[str, int]:
     n, c, h, w = shape
+    (kh, kw), (sh, sw), ((top, _), (left, _)), _ = window
     return {
         "planes": n * c,
         "h": h,
         "w": w,
         "oh": out[0],
         "ow": out[1],
-        "kh": kernel[0],
-        "kw": kernel[1],
-        "sh": stride[0],
-        "sw": stride[1],
-        "top": padding[0][0],
-        "left": padding[1][0],
+        "kh": kh,
+        "kw": kw,
+        "sh": sh,
+        "sw": sw,
+        "top": top,
+        "left": left,
     }
 
 

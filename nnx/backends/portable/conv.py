@@ -6,67 +6,47 @@ from typing import Any
 
 from ...typing import Array
 from .residuals import Residuals
-from .windows import Padding, Pair, padded, taps, window_counts
+from .window import Window, pad, padded_zeros
 
 # im2col holds no more than this at once; larger batches are done in chunks of images.
 COLUMN_BYTES = 64 * 2**20
 
 
 class ConvKernels:
-    """The derivations are in `nnx.ops.windows.conv`; the geometry's four names in `windows`.
+    """The derivations are in `nnx.ops.windows.conv`.
 
     Weights are (O, C/groups, kh, kw), images (N, C, H, W).
     """
 
     xp: Any
 
-    def im2col(
-        self, x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
-    ) -> Array:
+    def im2col(self, x: Array, window: Window) -> Array:
         """Lay out every window of an image as a column: (N, C, H, W) -> (N, C*kh*kw, oh*ow).
 
         Row (c, i, j) of the result is what place (i, j) of the windows sees in channel c.
         """
         n, c, h, w = x.shape
-        out = window_counts((h, w), kernel, stride, padding, dilation)
-        image = padded(self.xp, x, padding)
-        columns = self.xp.stack([image[tap] for tap in taps(kernel, stride, dilation, out)], axis=2)
-        return self.xp.reshape(columns, (n, c * kernel[0] * kernel[1], out[0] * out[1]))
+        out = window.counts((h, w))
+        image = pad(self.xp, x, window)
+        columns = self.xp.stack([image[tap] for tap in window.taps(out)], axis=2)
+        return self.xp.reshape(columns, (n, c * window.places, out[0] * out[1]))
 
-    def col2im(
-        self,
-        cols: Array,
-        shape: tuple[int, ...],
-        kernel: Pair,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
-    ) -> Array:
+    def col2im(self, cols: Array, shape: tuple[int, ...], window: Window) -> Array:
         """Add every column back where `im2col` read it: the transpose of `im2col`.
 
         cols (N, C*kh*kw, oh*ow), shape of the image (N, C, H, W) -> (N, C, H, W)
         """
         xp = self.xp
         n, c, h, w = shape
-        (top, bottom), (left, right) = padding
-        out = window_counts((h, w), kernel, stride, padding, dilation)
-        cols = xp.reshape(cols, (n, c, kernel[0] * kernel[1], *out))
-        image = xp.zeros(
-            (n, c, top + h + bottom, left + w + right), dtype=cols.dtype, device=cols.device
-        )
-        for k, tap in enumerate(taps(kernel, stride, dilation, out)):
+        out = window.counts((h, w))
+        cols = xp.reshape(cols, (n, c, window.places, *out))
+        image = padded_zeros(xp, cols, shape, window)
+        for k, tap in enumerate(window.taps(out)):
             image[tap] += cols[:, :, k, :, :]
-        return image[..., top : top + h, left : left + w]
+        return image[(..., *window.inside((h, w)))]
 
     def conv2d(
-        self,
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
-        groups: int,
+        self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
         """y[n, o] = b[o] + sum over c, i, j of weight[o, c, i, j] x[n, c, y sh + i dh, x sw + j dw]
 
@@ -75,31 +55,29 @@ class ConvKernels:
         """
         xp = self.xp
         n, c, h, w = x.shape
-        o, _, kh, kw = weight.shape
-        oh, ow = window_counts((h, w), (kh, kw), stride, padding, dilation)
-        ckk = c // groups * kh * kw
+        o = weight.shape[0]
+        oh, ow = window.counts((h, w))
+        ckk = c // groups * window.places
         rows = xp.reshape(weight, (groups, o // groups, ckk))
         parts = []
-        for images in chunks(n, c * kh * kw * oh * ow * itemsize(xp, x)):
-            cols = self.im2col(x[images, ...], (kh, kw), stride, padding, dilation)
+        for images in chunks(n, c * window.places * oh * ow * itemsize(xp, x)):
+            cols = self.im2col(x[images, ...], window)
             cols = xp.reshape(cols, (cols.shape[0], groups, ckk, oh * ow))
             # (G, O/G, C/G kh kw) x (n, G, C/G kh kw, oh ow) -> (n, G, O/G, oh ow)
             parts.append(xp.reshape(rows @ cols, (cols.shape[0], o, oh, ow)))
         y = parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
         if bias is not None:
             y = y + xp.reshape(bias, (-1, 1, 1))
-        return y, Residuals((x, weight, stride, padding, dilation, groups))
+        return y, Residuals((x, weight, window, groups))
 
     def conv2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         """The gradients of x, weight and bias that are needed; None for the others."""
-        x, weight, stride, padding, dilation, groups = residuals
+        x, weight, window, groups = residuals
         gx = gw = gb = None
         if needs[0]:
-            gx = self.conv_transpose2d(
-                gy, weight, tuple(x.shape), stride, padding, dilation, groups
-            )
+            gx = self.conv_transpose2d(gy, weight, tuple(x.shape), window, groups)
         if needs[1]:
             gw = self._conv2d_weight_gradient(gy, *residuals)
         if needs[2]:
@@ -107,14 +85,7 @@ class ConvKernels:
         return gx, gw, gb
 
     def _conv2d_weight_gradient(
-        self,
-        gy: Array,
-        x: Array,
-        weight: Array,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
-        groups: int,
+        self, gy: Array, x: Array, weight: Array, window: Window, groups: int
     ) -> Array:
         xp = self.xp
         n, o, oh, ow = gy.shape
@@ -122,7 +93,7 @@ class ConvKernels:
         g = xp.reshape(gy, (n, groups, o // groups, oh * ow))
         total = xp.zeros((1, groups, o // groups, c * kh * kw), dtype=x.dtype, device=x.device)
         for images in chunks(n, c * groups * kh * kw * oh * ow * itemsize(xp, x)):
-            cols = self.im2col(x[images, ...], (kh, kw), stride, padding, dilation)
+            cols = self.im2col(x[images, ...], window)
             cols = xp.reshape(cols, (cols.shape[0], groups, c * kh * kw, oh * ow))
             # (n, G, O/G, oh ow) x (n, G, oh ow, C/G kh kw) -> (n, G, O/G, C/G kh kw)
             parts = g[images, ...] @ xp.matrix_transpose(cols)
@@ -134,15 +105,13 @@ class ConvKernels:
         x: Array,
         weight: Array,
         shape: tuple[int, ...],
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        window: Window,
         groups: int,
     ) -> Array:
         """The transpose of `conv2d` as a linear map of its image, so also its input gradient.
 
         x (N, O, oh, ow), weight (O, C/groups, kh, kw) and the `shape` (N, C, H, W) of the image
-        that `conv2d` with this geometry turns into the shape of x -> (N, C, H, W)
+        that `conv2d` with this window turns into the shape of x -> (N, C, H, W)
         """
         xp = self.xp
         n, o, oh, ow = x.shape
@@ -155,7 +124,7 @@ class ConvKernels:
             # (G, C/G kh kw, O/G) x (n, G, O/G, oh ow) -> (n, G, C/G kh kw, oh ow)
             cols = xp.reshape(columns @ g, (m, shape[1] * kh * kw, oh * ow))
             part = (m, *shape[1:])
-            parts.append(self.col2im(cols, part, (kh, kw), stride, padding, dilation))
+            parts.append(self.col2im(cols, part, window))
         return parts[0] if len(parts) == 1 else xp.concat(parts, axis=0)
 
 

@@ -8,10 +8,9 @@ from .linear import LinearKernels
 from .norm import NormKernels
 from .pool import PoolKernels
 from .residuals import Residuals
-from .windows import Padding, Pair
+from .window import Window
 
 Norm = tuple[Array | None, Array | None, float]  # weight, bias, eps
-Pool = tuple[Pair, Pair, Padding, Pair]  # kernel, stride, padding, dilation
 
 
 class ConvBlockKernels(ConvKernels, LinearKernels, NormKernels, PoolKernels):
@@ -29,20 +28,18 @@ class ConvBlockKernels(ConvKernels, LinearKernels, NormKernels, PoolKernels):
         x: Array,
         weight: Array,
         bias: Array | None,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        window: Window,
         groups: int,
         norm: Norm | None,
         relu: bool,
-        pool: Pool | None,
+        pool: Window | None,
     ) -> tuple[Array, Array | None, Array | None, Residuals]:
         """`conv2d`, then those of `batch_norm`, `relu` and `max_pool2d` that are asked for.
 
         Returns the result, batch norm's mean and biased variance (None without `norm`), and what
         `conv_block2d_backward` needs.
         """
-        y, convolved = self.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        y, convolved = self.conv2d(x, weight, bias, window, groups)
         mean = variance = normalised = rectified = shape = places = None
         if norm is not None:
             y, mean, variance, normalised = self.batch_norm(y, *norm)
@@ -50,7 +47,7 @@ class ConvBlockKernels(ConvKernels, LinearKernels, NormKernels, PoolKernels):
             y = rectified = self.relu(y)
         if pool is not None:
             shape = tuple(y.shape)
-            y, places = self.max_pool2d(y, *pool)
+            y, places = self.max_pool2d(y, pool)
         residuals = Residuals((convolved, normalised, rectified, shape, places, pool))
         return y, mean, variance, residuals
 
@@ -60,7 +57,7 @@ class ConvBlockKernels(ConvKernels, LinearKernels, NormKernels, PoolKernels):
         """The gradients of x, weight, bias, and batch norm's weight and bias that are needed."""
         convolved, normalised, rectified, shape, places, pool = residuals
         if places is not None:
-            gy = self.max_pool2d_backward(gy, places, shape, *pool)
+            gy = self.max_pool2d_backward(gy, places, shape, pool)
         if rectified is not None:
             gy = self.relu_backward(gy, rectified)
         ggamma = gbeta = None

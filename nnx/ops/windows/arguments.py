@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...backends.portable.windows import Padding, Pair
+from ...backends.portable.window import Padding, Pair, Window
 
 __all__ = ["InOneDimension", "Padding", "PaddingLike", "Pair", "Size", "check_fit"]
-__all__ += ["padding_pairs", "sizes"]
+__all__ += ["Window", "padding_pairs", "sizes"]
 
 Size = int | Sequence[int]
 PaddingLike = int | str | Sequence[int] | Sequence[Sequence[int]]

@@ -8,10 +8,10 @@ from ...tensor import Tensor
 from ..array.padding import MODES, pad_border
 from .arguments import (
     InOneDimension,
-    Padding,
     PaddingLike,
     Pair,
     Size,
+    Window,
     check_fit,
     padding_pairs,
     sizes,
@@ -55,11 +55,11 @@ class Conv2d(Function):
     With groups, each group of channels is a convolution of its own.
     """
 
-    def __init__(self, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> None:
-        self.geometry = stride, padding, dilation, groups
+    def __init__(self, window: Window, groups: int) -> None:
+        self.window, self.groups = window, groups
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        y, residuals = self.backend.conv2d(x, weight, bias, *self.geometry)
+        y, residuals = self.backend.conv2d(x, weight, bias, self.window, self.groups)
         if True in self.needs_input_grad:
             self.residuals = residuals
         return y
@@ -86,16 +86,13 @@ class ConvTranspose2d(Function):
     weight gradient of the convolution C_w G when x is what arrives at its output.
     """
 
-    def __init__(
-        self, size: Pair, stride: Pair, padding: Padding, dilation: Pair, groups: int
-    ) -> None:
-        self.size = size
-        self.geometry = stride, padding, dilation, groups
+    def __init__(self, size: Pair, window: Window, groups: int) -> None:
+        self.size, self.window, self.groups = size, window, groups
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         xp = self.backend.xp
-        shape = (x.shape[0], weight.shape[1] * self.geometry[3], *self.size)
-        y = self.backend.conv_transpose2d(x, weight, shape, *self.geometry)
+        shape = (x.shape[0], weight.shape[1] * self.groups, *self.size)
+        y = self.backend.conv_transpose2d(x, weight, shape, self.window, self.groups)
         if self.needs_input_grad[0] or self.needs_input_grad[1]:
             self.weight = weight
         if self.needs_input_grad[1]:
@@ -105,7 +102,7 @@ class ConvTranspose2d(Function):
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         gx = gw = gb = None
         if self.needs_input_grad[0] or self.needs_input_grad[1]:
-            gx, residuals = self.backend.conv2d(g, self.weight, None, *self.geometry)
+            gx, residuals = self.backend.conv2d(g, self.weight, None, self.window, self.groups)
         if self.needs_input_grad[1]:
             _, gw, _ = self.backend.conv2d_backward(self.x, residuals, (False, True, False))
         if self.needs_input_grad[2]:
@@ -192,8 +189,9 @@ def _convolve(
         pads = ((0, 0),) * axes
     if axes == 1:
         strides, dilations, pads = (1, *strides), (1, *dilations), ((0, 0), *pads)
-    geometry = function(strides, pads, dilations, groups)  # type: ignore[arg-type]
-    return geometry(x, weight, bias)
+    kernel = (1,) * (2 - axes) + tuple(weight.data.shape[2:])
+    window = Window(kernel, strides, pads, dilations)  # type: ignore[arg-type]
+    return function(window, groups)(x, weight, bias)
 
 
 def checked(
@@ -263,8 +261,8 @@ def conv_transpose2d(
             f"{name}: the result would be {size}: padding {pads} cuts off all of it; "
             f"x has shape {x.shape}, weight {weight.shape}"
         )
-    geometry = ConvTranspose2d(size, strides, pads, dilations, groups)  # type: ignore[arg-type]
-    return geometry(x, weight, bias)
+    window = Window(kernel, strides, pads, dilations)  # type: ignore[arg-type]
+    return ConvTranspose2d(size, window, groups)(x, weight, bias)
 
 
 def _check_operands(

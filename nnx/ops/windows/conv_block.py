@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from ...autograd import Function
 from ...backends import Array
-from ...backends.portable.conv_block import Pool
-from ...backends.portable.windows import Padding, Pair
 from ...tensor import Tensor
-from .arguments import PaddingLike, Size
+from .arguments import PaddingLike, Size, Window
 from .conv import checked
 
 
@@ -21,15 +19,13 @@ class ConvBlock(Function):
 
     def __init__(
         self,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        window: Window,
         groups: int,
         eps: float | None,
         relu: bool,
-        pool: Pool | None,
+        pool: Window | None,
     ) -> None:
-        self.geometry = stride, padding, dilation, groups
+        self.window, self.groups = window, groups
         self.eps, self.relu, self.pool = eps, relu, pool
 
     def forward(
@@ -42,7 +38,7 @@ class ConvBlock(Function):
     ) -> Array:
         norm = None if self.eps is None else (gamma, beta, self.eps)
         y, self.mean, self.variance, residuals = self.backend.conv_block2d(
-            x, weight, bias, *self.geometry, norm, self.relu, self.pool
+            x, weight, bias, self.window, self.groups, norm, self.relu, self.pool
         )
         if True in self.needs_input_grad:
             self.residuals = residuals
@@ -64,7 +60,7 @@ def conv_block2d(
     beta: Tensor | None = None,
     eps: float | None = None,
     relu: bool = False,
-    pool: Pool | None = None,
+    pool: Window | None = None,
 ) -> tuple[Tensor, Array | None, Array | None]:
     """`max_pool2d(relu(batch_norm(conv2d(x, weight, bias, ...), gamma, beta, eps)), ...)`.
 
@@ -72,8 +68,7 @@ def conv_block2d(
 
     Args:
         eps: batch norm's; None: no batch norm.
-        pool: kernel, stride, padding and dilation of the pooling, as its kernel takes them, with
-            at least one window that fits; None: no pooling.
+        pool: the window of the pooling, which fits at least once; None: no pooling.
 
     Returns:
         The result, and batch norm's mean and biased variance as arrays (None without).
@@ -84,6 +79,7 @@ def conv_block2d(
     strides, pads, dilations = checked(
         "conv2d", x, weight, bias, stride, padding, dilation, groups, 2
     )
-    block = ConvBlock(strides, pads, dilations, groups, eps, relu, pool)  # type: ignore[arg-type]
+    window = Window(weight.data.shape[2:], strides, pads, dilations)  # type: ignore[arg-type]
+    block = ConvBlock(window, groups, eps, relu, pool)
     y = block(x, weight, bias, gamma, beta)
     return y, block.mean, block.variance

@@ -11,6 +11,7 @@ from .arguments import (
     PaddingLike,
     Pair,
     Size,
+    Window,
     check_fit,
     padding_pairs,
     sizes,
@@ -29,26 +30,21 @@ class MaxPool2d(Function):
     counts as largest, so that it is not lost.
     """
 
-    def __init__(self, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> None:
-        self.geometry = kernel, stride, padding, dilation
+    def __init__(self, window: Window) -> None:
+        self.window = window
 
     def forward(self, x: Array) -> Array:
-        y, self.argmax = self.backend.max_pool2d(x, *self.geometry)
+        y, self.argmax = self.backend.max_pool2d(x, self.window)
         self.shape = tuple(x.shape)
         return y
 
     def backward(self, g: Array) -> Array:
-        return self.backend.max_pool2d_backward(g, self.argmax, self.shape, *self.geometry)
+        return self.backend.max_pool2d_backward(g, self.argmax, self.shape, self.window)
 
     def indices(self) -> Array:
         """Where in its image each maximum stands: row W + column, int64."""
         xp, argmax = self.backend.xp, self.argmax
-        (_, kw), (sh, sw), (above, before), (dh, dw) = (
-            self.geometry[0],
-            self.geometry[1],
-            (self.geometry[2][0][0], self.geometry[2][1][0]),
-            self.geometry[3],
-        )
+        (_, kw), (sh, sw), ((above, _), (before, _)), (dh, dw) = self.window
         oh, ow = argmax.shape[2:]
         place = xp.astype(argmax, xp.int64)
         rows = xp.arange(oh, dtype=xp.int64, device=argmax.device) * sh - above
@@ -70,26 +66,19 @@ class AvgPool2d(Function):
     Backward.  Each pixel of a window contributed with weight 1/m, so it gets G/m (Xu 4.3.2).
     """
 
-    def __init__(
-        self,
-        kernel: Pair,
-        stride: Pair,
-        padding: Padding,
-        counted: Padding,
-        divisor: int | None = None,
-    ) -> None:
-        self.geometry = kernel, stride, padding, counted
-        self.scale = None if divisor is None else kernel[0] * kernel[1] / divisor
+    def __init__(self, window: Window, counted: Padding, divisor: int | None = None) -> None:
+        self.window, self.counted = window, counted
+        self.scale = None if divisor is None else window.places / divisor
 
     def forward(self, x: Array) -> Array:
         self.shape = tuple(x.shape)
-        y = self.backend.avg_pool2d(x, *self.geometry)
+        y = self.backend.avg_pool2d(x, self.window, self.counted)
         return y if self.scale is None else y * self.scale
 
     def backward(self, g: Array) -> Array:
         if self.scale is not None:
             g = g * self.scale
-        return self.backend.avg_pool2d_backward(g, self.shape, *self.geometry)
+        return self.backend.avg_pool2d_backward(g, self.shape, self.window, self.counted)
 
 
 class AvgPool1d(InOneDimension, AvgPool2d):
@@ -225,7 +214,7 @@ def _max_pool(
     if axes == 1:
         kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
         pads = ((0, 0), *pads)
-    pool = function(kernel, strides, pads, dilations)  # type: ignore[arg-type]
+    pool = function(Window(kernel, strides, pads, dilations))  # type: ignore[arg-type]
     y = pool(x)
     return (y, Tensor(pool.indices())) if return_indices else y
 
@@ -254,7 +243,8 @@ def _avg_pool(
     if axes == 1:
         kernel, strides = (1, *kernel), (1, *strides)
         pads, counted = ((0, 0), *pads), ((0, 0), *counted)
-    return function(kernel, strides, pads, counted, divisor)(x)  # type: ignore[arg-type]
+    window = Window(kernel, strides, pads)  # type: ignore[arg-type]
+    return function(window, counted, divisor)(x)  # type: ignore[arg-type]
 
 
 def _geometry(

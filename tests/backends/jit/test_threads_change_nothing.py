@@ -9,9 +9,10 @@ pytest.importorskip("numba")
 
 from nnx.backends.jit import JitBackend
 from nnx.backends.jit.codegen import threads
+from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
-WINDOW = ((3, 3), (2, 2), ((1, 1), (1, 1)))
+WINDOW = Window((3, 3), (2, 2), ((1, 1), (1, 1)))
 
 
 def batch_norm(k, x, w):
@@ -31,13 +32,13 @@ def layer_norm(k, x, w):
 
 
 def max_pool(k, x, w):
-    y, places = k.max_pool2d(x, *WINDOW, (1, 1))
-    return y, places, k.max_pool2d_backward(y, places, x.shape, *WINDOW, (1, 1))
+    y, places = k.max_pool2d(x, WINDOW)
+    return y, places, k.max_pool2d_backward(y, places, x.shape, WINDOW)
 
 
 def avg_pool(k, x, w):
-    y = k.avg_pool2d(x, *WINDOW, NONE)
-    return y, k.avg_pool2d_backward(y, x.shape, *WINDOW, NONE)
+    y = k.avg_pool2d(x, WINDOW, NONE)
+    return y, k.avg_pool2d_backward(y, x.shape, WINDOW, NONE)
 
 
 @pytest.mark.parametrize("last", [False, True])

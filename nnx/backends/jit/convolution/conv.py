@@ -16,7 +16,7 @@ from ....typing import Array
 from ...cpu.conv import NumpyConv, channels_first, channels_last
 from ...cpu.depthwise import is_depthwise
 from ...portable.residuals import Residuals
-from ...portable.windows import Padding, Pair
+from ...portable.window import Window
 from ..codegen import threads
 from . import depthwise
 from .plan import plan
@@ -26,42 +26,34 @@ Plan = Any  # a record of `record.FIELDS`
 
 class JitConv(NumpyConv):
     def conv2d(
-        self,
-        x: Array,
-        weight: Array,
-        bias: Array | None,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
-        groups: int,
+        self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
-        geometry = (stride, padding, dilation, groups)
         if is_depthwise(x, weight, groups):
-            return depthwise.forward(x, weight, bias, stride, padding, dilation)
+            return depthwise.forward(x, weight, bias, window)
         if not suits(x, weight, groups):
-            return super().conv2d(x, weight, bias, *geometry)
+            return super().conv2d(x, weight, bias, window, groups)
         from . import conv_loops
 
         images = channels_last(x)
-        p = plan(images.shape, weight.shape, *geometry, x.dtype.itemsize)
+        p = plan(images.shape, len(weight), window, groups, x.dtype.itemsize)
         y = np.empty((len(images), p.oh, p.ow, len(weight)), x.dtype)
         bias = np.empty(0, x.dtype) if bias is None else np.ascontiguousarray(bias)
         operands = (flat(images), flat(pack(weight, p)), bias, flat(y), p)
         threads.split(conv_loops.forward, len(images), *operands, least=int(p.least))
-        return channels_first(y), Residuals((images, weight, *geometry))
+        return channels_first(y), Residuals((images, weight, window, groups))
 
     def conv2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
             return depthwise.backward(gy, residuals, needs)
-        images, weight, *geometry = residuals
-        if not suits(gy, weight, geometry[3]):
+        images, weight, window, groups = residuals
+        if not suits(gy, weight, groups):
             return super().conv2d_backward(gy, residuals, needs)
         d = channels_last(gy)
         gx = gw = gb = None
         if needs[0] or needs[1]:
-            gx, gw = gradients(images, d, images.shape, weight, geometry, needs[0], needs[1])
+            gx, gw = gradients(images, d, images.shape, weight, window, groups, needs[:2])
         if needs[2]:
             gb = np.add.reduce(d.reshape(-1, d.shape[3]), axis=0)
         return None if gx is None else channels_first(gx), gw, gb
@@ -71,19 +63,16 @@ class JitConv(NumpyConv):
         x: Array,
         weight: Array,
         shape: tuple[int, ...],
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        window: Window,
         groups: int,
     ) -> Array:
-        geometry = (stride, padding, dilation, groups)
         if is_depthwise(x, weight, groups):
-            return depthwise.transposed(x, weight, shape, stride, padding, dilation)
+            return depthwise.transposed(x, weight, shape, window)
         if not suits(x, weight, groups):
-            return super().conv_transpose2d(x, weight, shape, *geometry)
+            return super().conv_transpose2d(x, weight, shape, window, groups)
         n, c, h, w = shape
         d = channels_last(x)
-        gx, _ = gradients(d, d, (n, h, w, c), weight, geometry, True, False)
+        gx, _ = gradients(d, d, (n, h, w, c), weight, window, groups, (True, False))
         return channels_first(gx)
 
 
@@ -92,14 +81,15 @@ def gradients(
     d: Array,
     shape: tuple[int, ...],
     weight: Array,
-    geometry: Any,
-    needs_x: bool,
-    needs_w: bool,
+    window: Window,
+    groups: int,
+    needs: tuple[bool, ...],
 ) -> tuple[Array | None, Array | None]:
     """The gradients of images (N, H, W, C) and weight from d (N, oh, ow, O)."""
     from . import conv_loops
 
-    p = plan(shape, weight.shape, *geometry, d.dtype.itemsize)
+    needs_x, needs_w = needs
+    p = plan(shape, len(weight), window, groups, d.dtype.itemsize)
     bounds = parts(len(d), p)
     gx = np.empty(shape if needs_x else (0, 0, 0, 0), d.dtype)
     totals = new_totals(p, len(bounds) - 1 if needs_w else 0, d.dtype)

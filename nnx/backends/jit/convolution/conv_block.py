@@ -14,9 +14,9 @@ import numpy as np
 from ....typing import Array
 from ...cpu.conv import channels_first, channels_last
 from ...cpu.conv_block import Fused, NumpyConvBlock, fusible, pooled_statistics
-from ...portable.conv_block import Norm, Pool
+from ...portable.conv_block import Norm
 from ...portable.residuals import Residuals
-from ...portable.windows import Padding, Pair
+from ...portable.window import Window
 from ..codegen import threads
 from .conv import JitConv, flat, new_totals, pack, pack_backward, parts, suits, unpack
 from .plan import plan
@@ -34,23 +34,20 @@ class JitConvBlock(JitConv, NumpyConvBlock):
         x: Array,
         weight: Array,
         bias: Array | None,
-        stride: Pair,
-        padding: Padding,
-        dilation: Pair,
+        window: Window,
         groups: int,
         norm: Norm | None,
         relu: bool,
-        pool: Pool | None,
+        pool: Window | None,
     ) -> tuple[Array, Array | None, Array | None, Residuals]:
-        geometry = (stride, padding, dilation, groups)
-        window = (1, 1) if pool is None else pool[0]
+        pooled = (1, 1) if pool is None else pool.kernel
         if not suits(x, weight, groups):
-            return super().conv_block2d(x, weight, bias, *geometry, norm, relu, pool)
+            return super().conv_block2d(x, weight, bias, window, groups, norm, relu, pool)
         images = channels_last(x)
-        p = plan(images.shape, weight.shape, *geometry, x.dtype.itemsize, window)
+        p = plan(images.shape, len(weight), window, groups, x.dtype.itemsize, pooled)
         size, covered = (p.oh, p.ow), (p.qh * p.ph, p.qw * p.pw)
         if 0 in covered or not fusible(size, covered, norm, relu, pool, x.dtype):
-            return super().conv_block2d(x, weight, bias, *geometry, norm, relu, pool)
+            return super().conv_block2d(x, weight, bias, window, groups, norm, relu, pool)
         n, o = len(images), len(weight)
         y = np.empty((n, p.qh, p.qw, o), x.dtype)
         places = np.empty(y.shape, np.uint8)
@@ -65,7 +62,9 @@ class JitConvBlock(JitConv, NumpyConvBlock):
             kept, mean, variance = _forward_norm(images, weight, norm, relu, y, places, p)
             if bias is not None:  # batch norm takes it away again, but it moves the mean
                 mean = mean + bias
-        residuals = Compiled((images, weight, bias is not None, geometry, window, places, kept))
+        residuals = Compiled(
+            (images, weight, bias is not None, window, groups, pooled, places, kept)
+        )
         return channels_first(y), mean, variance, residuals
 
     def conv_block2d_backward(
@@ -75,8 +74,8 @@ class JitConvBlock(JitConv, NumpyConvBlock):
             return super().conv_block2d_backward(gy, residuals, needs)
         from . import conv_block_loops as block_loops
 
-        images, weight, biased, geometry, window, places, kept = residuals
-        p = plan(images.shape, weight.shape, *geometry, gy.dtype.itemsize, window)
+        images, weight, biased, window, groups, pooled, places, kept = residuals
+        p = plan(images.shape, len(weight), window, groups, gy.dtype.itemsize, pooled)
         g = channels_last(gy)
         dtype, n = g.dtype, len(g)
         out = a = b = d = np.empty(0, dtype)

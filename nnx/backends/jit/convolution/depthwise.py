@@ -9,7 +9,7 @@ import numpy as np
 from ....typing import Array
 from ...cpu.layout import empty_like, flat, numbers, parts_of
 from ...portable.residuals import Residuals
-from ...portable.windows import Padding, Pair, window_counts
+from ...portable.window import Window
 from ..codegen import threads
 
 WORTH = 2**14  # numbers of an image that are worth another thread
@@ -21,41 +21,32 @@ class Depthwise(Residuals):
     __slots__ = ()
 
 
-def forward(
-    x: Array, weight: Array, bias: Array | None, stride: Pair, padding: Padding, dilation: Pair
-) -> tuple[Array, Residuals]:
+def forward(x: Array, weight: Array, bias: Array | None, window: Window) -> tuple[Array, Residuals]:
     """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), saved."""
     from . import depthwise_loops as loops
 
     x, last = numbers(x)
-    g = _geometry(x.shape, weight, stride, padding, dilation)
+    g = _geometry(x.shape, window)
     y = empty_like(last, (*x.shape[:2], *g[4:6]), x.dtype)
     shift = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
     loop = loops.forward_last if last else loops.forward_planes
     _split(loop, x, last, flat(x, last), _kernels(weight, last), shift, flat(y, last), g)
-    return y, Depthwise((x, last, weight, stride, padding, dilation))
+    return y, Depthwise((x, last, weight, window))
 
 
 def backward(
     gy: Array, residuals: Residuals, needs: tuple[bool, ...]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """The gradients of x, weight and bias that are needed; None for the others."""
-    x, last, weight, *geometry = residuals
-    gx, gw = _gradients(x, gy, x.shape, last, weight, *geometry, *needs[:2])
+    x, last, weight, window = residuals
+    gx, gw = _gradients(x, gy, x.shape, last, weight, window, *needs[:2])
     return gx, gw, gy.sum(axis=(0, 2, 3)) if needs[2] else None
 
 
-def transposed(
-    gy: Array,
-    weight: Array,
-    shape: tuple[int, ...],
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-) -> Array:
+def transposed(gy: Array, weight: Array, shape: tuple[int, ...], window: Window) -> Array:
     """The input gradient alone: gy (N, C, oh, ow) -> `shape`."""
     gy, last = numbers(gy)
-    return _gradients(gy, gy, shape, last, weight, stride, padding, dilation, True, False)[0]
+    return _gradients(gy, gy, shape, last, weight, window, True, False)[0]
 
 
 def _gradients(
@@ -64,9 +55,7 @@ def _gradients(
     shape: tuple[int, ...],
     last: bool,
     weight: Array,
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
+    window: Window,
     needs_x: bool,
     needs_w: bool,
 ) -> tuple[Array | None, Array | None]:
@@ -75,12 +64,12 @@ def _gradients(
     if not (needs_x or needs_w):
         return None, None
     dtype, (n, c) = gy.dtype, shape[:2]
-    places = weight.shape[2] * weight.shape[3]
+    places = window.places
     gy, _ = numbers(gy, last)
     gx = empty_like(last, shape if needs_x else (0, 0, 0, 0), dtype)
     own = (n, places, c) if last else (n * c, places)  # an image's or a plane's own gradients
     gw = np.empty(own if needs_w else (0,) * len(own), dtype)
-    g = _geometry(shape, weight, stride, padding, dilation)
+    g = _geometry(shape, window)
     loop = loops.backward_last if last else loops.backward_planes
     arrays = (flat(x, last), flat(gy, last), _kernels(weight, last), flat(gx, last), gw)
     _split(loop, gy, last, *arrays, g)
@@ -91,14 +80,20 @@ def _gradients(
     return gx if needs_x else None, np.ascontiguousarray(total).reshape(weight.shape)
 
 
-def _geometry(
-    shape: tuple[int, ...], weight: Array, stride: Pair, padding: Padding, dilation: Pair
-) -> tuple[int, ...]:
+def _geometry(shape: tuple[int, ...], window: Window) -> tuple[int, ...]:
     """`g` of `depthwise_loops`."""
-    size, kernel = (shape[2], shape[3]), (weight.shape[2], weight.shape[3])
-    hp, wp = (a + sum(p) for a, p in zip(size, padding, strict=True))
-    out = window_counts(size, kernel, stride, padding, dilation)
-    return (*size, hp, wp, *out, *kernel, *stride, padding[0][0], padding[1][0], *dilation)
+    size = (shape[2], shape[3])
+    kernel, stride, ((top, _), (left, _)), dilation = window
+    return (
+        *size,
+        *window.padded(size),
+        *window.counts(size),
+        *kernel,
+        *stride,
+        top,
+        left,
+        *dilation,
+    )
 
 
 def _kernels(weight: Array, last: bool) -> Array:

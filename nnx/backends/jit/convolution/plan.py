@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...portable.windows import Padding, Pair, window_counts
+from ...portable.window import Pair, Window
 from .record import FIELDS, PLAN
 
 SMALL = 500_000  # multiply-adds that are not worth another thread
@@ -18,34 +18,33 @@ PIXELS = 1024  # of results in a part, at least: beside them its sum costs nothi
 @lru_cache(maxsize=256)
 def plan(
     images: tuple[int, ...],
-    weight: tuple[int, ...],
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
+    outputs: int,
+    window: Window,
     groups: int,
     size: int,
     pool: Pair = (1, 1),
 ) -> Any:
-    """The plan for images (N, H, W, C) and a weight (O, C/G, kh, kw): a record of `FIELDS`."""
+    """The plan for images (N, H, W, C) and so many output channels: a record of `FIELDS`.
+
+    size: bytes of a number; pool: the window of the max-pooling that follows.
+    """
     from ..codegen.microkernel import VECTORS, kernel_address, lanes
     from .products import addresses
 
     count, h, w, c = images
-    o, cg, kh, kw = weight
-    (sh, sw), (dh, dw) = stride, dilation
-    (top, bottom), (left, right) = padding
-    oh, ow = window_counts((h, w), (kh, kw), stride, padding, dilation)
-    og, n = o // groups, lanes(size)
+    (kh, kw), (sh, sw), ((top, bottom), (left, right)), (dh, dw) = window
+    oh, ow = window.counts((h, w))
+    cg, og, n = c // groups, outputs // groups, lanes(size)
     ob = min(VECTORS * n, rounded(og, n))
     cb = min(VECTORS * n, rounded(cg, n))
     around = (
         dh * (kh - 1) - top, dh * (kh - 1) - bottom,
         dw * (kw - 1) - left, dw * (kw - 1) - right,
     )  # fmt: skip
-    rotate = stride == (1, 1) and min(around) >= 0
+    rotate = sh == sw == 1 and min(around) >= 0
     if not rotate:
         around = (0, 0, 0, 0)
-    least = max(1, SMALL // max(1, oh * ow * kh * kw * cg * o))
+    least = max(1, SMALL // max(1, oh * ow * kh * kw * cg * outputs))
     parts = max(1, min(PARTS, count // least, count * oh * ow // PIXELS))
     parts = min(count, 2 ** (parts.bit_length() - 1))  # most numbers of threads share it evenly
     side_by_side = dw == 1 and groups == 1

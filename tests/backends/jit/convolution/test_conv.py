@@ -14,12 +14,11 @@ from nnx.backends.jit.codegen import threads
 from nnx.backends.jit.convolution import conv, depthwise
 from nnx.backends.jit.convolution.plan import PARTS, plan
 from nnx.backends.numpy import NumpyBackend
+from nnx.backends.portable.window import Window
 
-NONE = ((0, 0), (0, 0))
 
-
-def results(backend, x, weight, bias, geometry, gy):
-    y, saved = backend.conv2d(x, weight, bias, *geometry)
+def results(backend, x, weight, bias, window, gy):
+    y, saved = backend.conv2d(x, weight, bias, window, 1)
     return [y, *backend.conv2d_backward(gy, saved, (True, True, True))]
 
 
@@ -30,20 +29,19 @@ def test_threads_do_not_change_a_bit(fused):
     weight = rng.standard_normal((20, 3, 5, 5)).astype("float32")
     bias = rng.standard_normal(20).astype("float32")
     gy = rng.standard_normal((37, 20, 16, 15)).astype("float32")
-    padding = ((2, 2), (2, 2))
+    window = Window((5, 5), padding=((2, 2), (2, 2)))
     found = []
     for count in (1, 2, 3):
         threads.set_thread_count(count)
         try:
             if fused:
                 y, _, _, saved = JitBackend().conv_block2d(
-                    x, weight, bias, (1, 1), padding, (1, 1), 1, None, True, None
+                    x, weight, bias, window, 1, None, True, None
                 )
                 back = JitBackend().conv_block2d_backward(gy, saved, (True,) * 3 + (False,) * 2)
                 found.append([y, *back[:3]])
             else:
-                geometry = ((1, 1), padding, (1, 1), 1)
-                found.append(results(JitBackend(), x, weight, bias, geometry, gy))
+                found.append(results(JitBackend(), x, weight, bias, window, gy))
         finally:
             threads.set_thread_count(None)
     for other in found[1:]:
@@ -55,12 +53,11 @@ def test_a_depthwise_block_is_made_of_its_layers_own_kernels():
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((3, 6, 8, 7)), rng.standard_normal((6, 1, 3, 3))
     norm = (*rng.standard_normal((2, 6)), 1e-5)
-    pool = ((2, 2), (2, 2), NONE, (1, 1))
-    geometry = ((1, 1), ((1, 1), (1, 1)), (1, 1), 6)
+    window, pool = Window((3, 3), padding=((1, 1), (1, 1))), Window((2, 2), (2, 2))
     found = []
     for backend in (JitBackend(), NumpyBackend(), Backend(np, "numpy")):
         y, mean, variance, saved = backend.conv_block2d(
-            x, weight, None, *geometry, norm, True, pool
+            x, weight, None, window, 6, norm, True, pool
         )
         kept = {JitBackend: depthwise.Depthwise, NumpyBackend: cpu_depthwise.Depthwise}
         assert isinstance(saved[0], kept.get(type(backend), Residuals))
@@ -74,7 +71,7 @@ def test_a_depthwise_block_is_made_of_its_layers_own_kernels():
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 7, 40, 1000])
 @pytest.mark.parametrize("size", [2, 9, 40])
 def test_parts_of_a_batch(n, size):
-    p = plan((n, size, size, 3), (8, 3, 1, 1), (1, 1), NONE, (1, 1), 1, 4)
+    p = plan((n, size, size, 3), 8, Window((1, 1)), 1, 4)
     bounds = conv.parts(n, p)
     assert bounds[0] == 0 and bounds[-1] == n and (n == 0 or np.diff(bounds).min() >= 1)
     assert len(bounds) - 1 <= PARTS
