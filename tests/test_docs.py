@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,14 @@ import pytest
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("page", ["convolution.md"])
+@pytest.mark.parametrize("page", ["convolution.md", "cpu-kernels.md"])
 def test_the_code_runs(page):
     """All blocks in one namespace; they hold what they compute to the references themselves."""
+    if page == "cpu-kernels.md":
+        pytest.importorskip("numba")
     text = (DOCS / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r"^( *)```python\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
+    blocks = [textwrap.dedent(block) for _, block in found]
     assert "assert" in "".join(blocks)
     names = {}
     for block in blocks:
