@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         debug,
         functional,
         io,
+        linear_model,
         metrics,
         nn,
         optim,
@@ -61,6 +62,7 @@ __all__ = [
     "gradcheck",
     "io",
     "is_grad_enabled",
+    "linear_model",
     "manual_seed",
     "metrics",
     "nn",
@@ -83,8 +85,8 @@ __all__ = [
 
 _ROOMS = frozenset(
     (
-        "data datasets debug functional io metrics nn optim parallel plots random recipes text "
-        "tools train"
+        "data datasets debug functional io linear_model metrics nn optim parallel plots random "
+        "recipes text tools train"
     ).split()
 )
 _HOMES = {  # name -> where it lives

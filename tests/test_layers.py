@@ -19,6 +19,7 @@ ROOMS = [
     ["functional", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots", "parallel"],
+    ["linear_model"],
     ["train", "tools", "debug", "bench"],
     ["recipes"],
     ["cli", "__main__"],
