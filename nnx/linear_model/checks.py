@@ -134,7 +134,7 @@ def labels(y: Any, X: Array, name: str) -> tuple[Array, Array, bool]:
     if len(classes) < 2:
         raise ValueError(
             f"{name} needs samples of at least 2 classes in the data, but the data contains only "
-            f"one class: {classes[0]!r}"
+            f"one class: {classes.tolist()[0]!r}"
         )
     if isinstance(y, Tensor):
         y = y.data

@@ -118,11 +118,12 @@ class Descent:
 
         w = self.walk(model, whole if most else slope, start, features, curvature, most)
         p = X.shape[1]
-        b = w[:, -1] if has_ones else xp.zeros_like(w[:, 0])
+        b = w[:, -1] if has_ones else None
         if isinstance(model, Regressor):
             model.keep(w[:, :p], b, flat)
         else:
-            model.coef_, model.intercept_ = w[:, :p], b
+            model.coef_ = w[:, :p]
+            model.intercept_ = xp.zeros_like(w[:, 0]) if b is None else b
         if self.keep_path and flat:
             model.path_ = model.path_[:, 0, :]
 

@@ -167,7 +167,7 @@ class Regressor(Estimator):
 
     Attributes:
         coef_: (p,), or (k, p) for targets of shape (n, k).
-        intercept_: a float, or an array (k,).
+        intercept_: a float, or an array (k,); 0.0 where none was learnt.
     """
 
     kind = "regressor"
@@ -180,19 +180,22 @@ class Regressor(Estimator):
         flat = y.ndim == 1
         return (backend_of(y).xp.expand_dims(y, axis=1) if flat else y), flat
 
-    def keep(self, coef: Array, intercept: Array, flat: bool) -> None:
+    def keep(self, coef: Array, intercept: Array | None, flat: bool) -> None:
         """Show coef (k, p) and intercept (k,) in the form that the targets had."""
         self.coef_ = coef[0, :] if flat else coef
-        self.intercept_ = float(intercept[0]) if flat else intercept
+        if intercept is None:
+            self.intercept_ = 0.0
+        else:
+            self.intercept_ = float(intercept[0]) if flat else intercept
 
     def predict(self, X: Any) -> Array:
         """X w + b: (n,), or (n, k) for several targets."""
         X = self.input(X)
         xp = backend_of(X).xp
         coef, intercept = beside(X, self.coef_), self.intercept_
-        if coef.ndim == 1:
-            return X @ coef + intercept
-        return X @ xp.matrix_transpose(coef) + beside(X, intercept)
+        if not isinstance(intercept, float):
+            intercept = beside(X, intercept)
+        return X @ (coef if coef.ndim == 1 else xp.matrix_transpose(coef)) + intercept
 
     def score(self, X: Any, y: Any) -> float:
         """R² = 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the mean over the targets where there are several."""

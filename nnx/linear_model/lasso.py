@@ -85,7 +85,7 @@ class ElasticNet(Regressor):
             sweeps.append(count)
         coef = checks.moved(np.stack(found), X)  # (k, p)
         self.n_iter_ = sweeps[0] if flat else sweeps
-        self.keep(coef, y_mean - coef @ x_mean, flat)
+        self.keep(coef, y_mean - coef @ x_mean if self.fit_intercept else None, flat)
         return self
 
 

@@ -99,11 +99,8 @@ class LinearRegression(Regressor):
             )
         X, y, x_mean, y_mean = centred(X, y, self.fit_intercept)
         coef, self.singular_, self.rank_ = least_squares(X, y, penalty, self._cutoff(X))
-        intercept = y_mean - coef @ x_mean  # (k,)
         self.n_iter_ = 1
-        self.keep(coef, intercept, flat)
-        if not self.fit_intercept and flat:
-            self.intercept_ = 0.0
+        self.keep(coef, y_mean - coef @ x_mean if self.fit_intercept else None, flat)
         return self
 
     def _cutoff(self, X: Array) -> float:

@@ -205,7 +205,7 @@ class SoftmaxRegression(LogisticRegression):
         C Σ -log P(class of the sample) + ½ Σ |w|²
 
     For two classes these are two w, opposite to each other, where `LogisticRegression` has their
-    difference and penalises that: the same probabilities at half its C.  The mean cross-entropy
+    difference v = 2 w: ½ Σ |w|² is ¼ |v|², so a C here is 2 C there.  The mean cross-entropy
     without a penalty (Xu 2.7) is C = inf.
 
     Args, attributes and errors are those of `LogisticRegression`; coef_ is (k, p) for two classes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -10,7 +11,8 @@ from ..optim.line_search import Point, strong_wolfe, two_loops
 
 ValueAndSlope = Callable[[Array], tuple[float, Array]]
 
-HISTORY = 10  # pairs that L-BFGS keeps
+HISTORY = 20  # pairs that L-BFGS keeps
+STALLED = 50  # steps without a smaller gradient, after which there will be none
 
 
 @dataclass
@@ -72,7 +74,12 @@ def newton(
 
 
 def lbfgs(function: ValueAndSlope, w: Array, tol: float, most: int) -> Result:
-    """L-BFGS (Liu and Nocedal 1989) with the strong Wolfe conditions."""
+    """L-BFGS (Liu and Nocedal 1989) with the strong Wolfe conditions.
+
+    Near the minimum f is level to rounding (it falls by the square of the gradient) while its
+    slope along the line still tells the way; there a step is one that shortens the slope, found by
+    the secant rule, as f is convex.
+    """
     xp = backend_of(w).xp
     eps = float(xp.finfo(w.dtype).eps)
 
@@ -81,44 +88,42 @@ def lbfgs(function: ValueAndSlope, w: Array, tol: float, most: int) -> Result:
 
     f, g = function(w)
     path = [w]
-    steps: list[Array] = []
-    changes: list[Array] = []
-    inverses: list[float] = []
+    pairs: list[tuple[Array, Array, float]] = []  # s, y, 1 / yᵀs
     scale = 1.0
+    best, since = math.inf, 0
     for step in range(most + 1):
         size = float(xp.max(xp.abs(g)))
-        if size <= tol:
-            return Result(w, step, size, True, path)
-        if step == most:
-            break
-        d = two_loops(g, steps, changes, inverses, scale, dot)
+        best, since = (size, 0) if size < best else (best, since + 1)
+        if size <= tol or step == most:
+            return Result(w, step, size, size <= tol, path)
+        d = two_loops(g, pairs, scale, dot)
         slope = dot(g, d)
+        noise = 10 * eps * max(abs(f), 1.0)
+        if since == STALLED:  # rounding goes round in circles
+            return Result(w, step, size, abs(slope) <= 10 * noise, path)
 
         def along(t: float, w: Array = w, d: Array = d) -> Point:
             value, gradient = function(w + t * d)
             return Point(t, value, gradient, dot(gradient, d))
 
-        found = along(1.0 if steps else min(1.0, 1 / float(xp.sum(xp.abs(g)))))
-        # Near the minimum f is level to rounding while its slope still tells the way.
-        level = found.f <= f + 10 * eps * max(abs(f), 1.0)
-        if not (level and abs(found.slope) <= 0.9 * abs(slope)):
+        found = along(1.0 if pairs else min(1.0, 1 / float(xp.sum(xp.abs(g)))))
+        for _ in range(10):
+            if abs(found.f - f) > noise or abs(found.slope) <= 0.9 * abs(slope):
+                break
+            found = along(found.t * slope / (slope - found.slope))
+        if found.f > f + noise or abs(found.slope) > 0.9 * abs(slope):
             reach = float(xp.max(xp.abs(d)))
             found, _ = strong_wolfe(along, found, Point(0.0, f, g, slope), reach, smallest=0.0)
-        better = found.f < f or float(xp.max(xp.abs(found.g))) < size
-        if found.t == 0.0 or not better:
-            if steps:  # what is remembered may be wrong: once more, straight down
-                steps, changes, inverses, scale = [], [], [], 1.0
-                continue
-            return Result(w, step, size, abs(slope) <= 100 * eps * max(abs(f), 1.0), path)
+        if found.t == 0.0:
+            if not pairs:
+                return Result(w, step, size, abs(slope) <= 10 * noise, path)
+            pairs, scale = [], 1.0  # what is remembered may be wrong: once more, straight down
+            continue
         s, y = found.t * d, found.g - g
         w, f, g = w + s, found.f, found.g
         path.append(w)
         curvature = dot(s, y)
         if curvature > eps * dot(y, y):
-            if len(steps) == HISTORY:
-                del steps[0], changes[0], inverses[0]
-            steps.append(s)
-            changes.append(y)
-            inverses.append(1 / curvature)
+            pairs = [*pairs[-HISTORY + 1 :], (s, y, 1 / curvature)]
             scale = curvature / dot(y, y)
-    return Result(w, most, size, False, path)
+    raise AssertionError("the loop returns")

@@ -26,7 +26,8 @@ class Perceptron(Classifier):
     says how many samples are still wrong, and the weights are the best of those that ended a pass
     (the pocket; Gallant 1990).
 
-    More than two classes are learnt one against the rest.
+    Liu's rule moves w by η (y - ŷ) x, which is 2 η t x: his η is half of this one.  More than two
+    classes are learnt one against the rest.
 
     Args:
         eta0: η; with w = 0 at the start it only scales w and b.
@@ -89,8 +90,8 @@ class Perceptron(Classifier):
         weights, paths, wrong = [], [], 0
         self.n_iter_ = self.t_ = 0
         for c in range(len(start)):
-            t = xp.where(codes == (1 if k == 2 else c), 1, -1)
-            signed = A * xp.expand_dims(xp.astype(t, A.dtype), axis=1)  # t x: a mistake is <= 0
+            t = 2 * xp.astype(codes == (1 if k == 2 else c), A.dtype) - 1
+            signed = A * xp.expand_dims(t, axis=1)  # t x: a mistake is <= 0
             w, path, left = self._learn(signed, start[c])
             weights.append(w)
             paths.append(path)

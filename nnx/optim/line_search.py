@@ -14,15 +14,13 @@ from ..backends import Array
 
 def two_loops(
     g: Array,
-    steps: list[Array],
-    changes: list[Array],
-    inverses: list[float],
+    pairs: list[tuple[Array, Array, float]],
     scale: float,
     dot: Callable[[Array, Array], float],
 ) -> Array:
     """-H g, where H is the inverse Hessian that the last steps suggest (Nocedal 1980).
 
-    Each pair, a step s of the weights and the change y of the gradient over it, corrects H by
+    A pair, a step s of the weights and the change y of the gradient over it, corrects H by
 
         H <- (1 - ρ s yᵀ) H (1 - ρ y sᵀ) + ρ s sᵀ        ρ = 1 / yᵀs
 
@@ -31,18 +29,18 @@ def two_loops(
 
     Args:
         g: the gradient.
-        steps, changes, inverses: s, y and ρ, the oldest first.
+        pairs: s, y and ρ, the oldest first.
         scale: yᵀs / yᵀy of the newest pair; 1 where there is none.
         dot: the product of two flat arrays as a number.
     """
     q = -g
-    shares = [0.0] * len(steps)
-    for k in reversed(range(len(steps))):
-        shares[k] = dot(steps[k], q) * inverses[k]
-        q = q - shares[k] * changes[k]
+    shares = []
+    for s, y, rho in reversed(pairs):
+        shares.append(dot(s, q) * rho)
+        q = q - shares[-1] * y
     r = q * scale
-    for k in range(len(steps)):
-        r = r + (shares[k] - dot(changes[k], r) * inverses[k]) * steps[k]
+    for (s, y, rho), share in zip(pairs, reversed(shares), strict=True):
+        r = r + (share - dot(y, r) * rho) * s
     return r
 
 
@@ -58,7 +56,7 @@ class Point:
 
 def strong_wolfe(
     evaluate: Callable[[float], Point],
-    first: Point,
+    trial: Point,
     start: Point,
     size: float,
     c1: float = 1e-4,
@@ -76,7 +74,7 @@ def strong_wolfe(
 
     Args:
         evaluate: the point at a step t.
-        first: the first trial.
+        trial: the first trial.
         start: t = 0.
         size: the largest component of the direction, by which a step moves most.
         smallest: an interval that moves no component by more is not shrunk further.
@@ -87,7 +85,7 @@ def strong_wolfe(
         the first among them.
     """
     f, slope = start.f, start.slope
-    before, now = start, first
+    before, now = start, trial
     trials = 0
     ends = None
     while trials < most:
