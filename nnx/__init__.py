@@ -38,6 +38,8 @@ if TYPE_CHECKING:
         tools,
         train,
     )
+    from .io import load_weights as load
+    from .io import save_weights as save
     from .nn.summary import summary
     from .random import manual_seed
     from .tools.parity import parity
@@ -63,6 +65,7 @@ __all__ = [
     "io",
     "is_grad_enabled",
     "linear_model",
+    "load",
     "manual_seed",
     "metrics",
     "nn",
@@ -74,6 +77,7 @@ __all__ = [
     "plots",
     "random",
     "recipes",
+    "save",
     "set_backend",
     "summary",
     "tensor",
@@ -89,12 +93,14 @@ _ROOMS = frozenset(
         "recipes text tools train"
     ).split()
 )
-_HOMES = {  # name -> where it lives
-    "Trainer": "train",
-    "capture": "train.capture",
-    "manual_seed": "random",
-    "parity": "tools.parity",
-    "summary": "nn",
+_HOMES = {  # name -> where it lives, and what it is called there
+    "Trainer": ("train", "Trainer"),
+    "capture": ("train.capture", "capture"),
+    "load": ("io", "load_weights"),
+    "manual_seed": ("random", "manual_seed"),
+    "parity": ("tools.parity", "parity"),
+    "save": ("io", "save_weights"),
+    "summary": ("nn", "summary"),
 }
 
 
@@ -104,7 +110,8 @@ def __getattr__(name: str) -> Any:
     if name in _ROOMS:
         value = import_module(f".{name}", __name__)
     elif name in _HOMES:
-        value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        room, there = _HOMES[name]
+        value = getattr(import_module(f".{room}", __name__), there)
     elif name in ops.__all__:
         value = getattr(ops, name)
     else:

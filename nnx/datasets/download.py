@@ -4,16 +4,20 @@ A file F of the data set in folder D is looked for, packed (F.gz) or not, as
 
 1. $NNX_DATA/D/F, then $NNX_DATA/F, where the environment variable NNX_DATA is set;
 2. CACHE/D/F, where CACHE is the user's cache folder for nnx (`cache_folder()`);
-3. at the mirrors, in order, if the data set has any: downloaded into the cache, and its checksum
-   compared.
+3. at the mirrors, in order, if the data set has any: downloaded into the cache.
+
+What is downloaded, and what lies in the cache, must have the published file's SHA-256.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ..io import open_file
 
 
 class DataNotFoundError(FileNotFoundError):
@@ -28,14 +32,16 @@ class DataFile:
         folder: the folder of the data set below NNX_DATA and the cache.
         name: the file's name as it is published.
         urls: where it can be downloaded, best first; none for data that cannot.
-        md5: its checksum.
+        sha256: its checksum.
+        unpacked: the checksum of its contents, for those who keep it unpacked.
         instead: what would do in its place, for the message that it is not there.
     """
 
     folder: str
     name: str
     urls: tuple[str, ...] = ()
-    md5: str = ""
+    sha256: str = ""
+    unpacked: str = ""
     instead: str = ""
 
 
@@ -53,12 +59,12 @@ def locate(file: DataFile) -> Path:
         DataNotFoundError: it is nowhere; the message names the folders and the remedy.
     """
     found = find(file.folder, [file.name])
-    if found is not None:
+    if found is not None and (problem := _not_as_published(file, found)) is None:
         return found
-    failures = []
+    failures = [] if found is None else [str(problem)]
     for url in file.urls:
         try:
-            return _download(file, url)
+            return _download(file, url)  # which replaces what is not as published
         except (OSError, ValueError) as error:  # no connection; the wrong checksum
             failures.append(f"{url}: {' '.join(str(error).split())}")
     raise not_found(file, failures)
@@ -116,4 +122,17 @@ def _download(file: DataFile, url: str) -> Path:
     import pooch
 
     place = cache_folder() / file.folder
-    return Path(pooch.retrieve(url, known_hash=f"md5:{file.md5}", fname=file.name, path=place))
+    known = f"sha256:{file.sha256}"
+    return Path(pooch.retrieve(url, known_hash=known, fname=file.name, path=place))
+
+
+def _not_as_published(file: DataFile, path: Path) -> str | None:
+    """What is wrong with a file of the cache; what lies in NNX_DATA is the user's own matter."""
+    known = file.sha256 if path.name == file.name else file.unpacked
+    if not known or cache_folder() not in path.parents:
+        return None
+    with open_file(path) as opened:
+        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    if found == known:
+        return None
+    return f"{path} is not the published file: its SHA-256 is {found}, not {known}"

@@ -13,12 +13,13 @@ import gzip
 import math
 import os
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..io import replacing
+from ..io.reading import open_unpacked, read_exactly
 from ..typing import Array
 from .types import DataError
 
@@ -41,45 +42,53 @@ def read_idx(path: str | os.PathLike[str], expect: tuple[str, int] | None = None
 
     Raises:
         DataError: the file is truncated, damaged, has the wrong magic number or more bytes than
-            its header promises, or is not as expected; the message names the file.
+            its header promises, or is not as expected; it is packed and promises more than
+            `nnx.io.limits.unpacked`.  The message names the file.
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
-    content = read_bytes(path)
-    if len(content) < 4:
-        raise DataError(
-            f"{path}: truncated: an IDX file begins with 4 bytes, this has {len(content)}"
-        )
-    zero, code, ndim = struct.unpack(">HBB", content[:4])
+    with open_unpacked(path) as file:
+        start = file.read(4)
+        if len(start) < 4:
+            raise DataError(
+                f"{path}: truncated: an IDX file begins with 4 bytes, this has {len(start)}"
+            )
+        kind, ndim = _magic(path, start, expect)
+        lengths = file.read(4 * ndim)
+        if len(lengths) < 4 * ndim:
+            raise DataError(
+                f"{path}: truncated: the header for {ndim} axes takes {4 + 4 * ndim} bytes, "
+                f"the file has {4 + len(lengths)}"
+            )
+        shape = struct.unpack(f">{ndim}I", lengths)
+        promised = math.prod(shape) * kind.itemsize
+        what = f"the header promises {promised} bytes of values for shape {shape}"
+        values = read_exactly(path, file, promised, what).view(kind)
+    if not kind.isnative:
+        values = values.byteswap(inplace=True).view(kind.newbyteorder("="))
+    try:
+        return values.reshape(shape)
+    except ValueError as error:  # (0, 2^32 - 1, 2^32 - 1); more than 64 axes
+        raise DataError(f"{path}: NumPy has no array of shape {shape}: {error}") from None
+
+
+def _magic(path: Path, start: bytes, expect: tuple[str, int] | None) -> tuple[np.dtype[Any], int]:
+    """dtype and number of axes that the first four bytes tell."""
+    zero, code, ndim = struct.unpack(">HBB", start)
     if zero != 0 or code not in _TYPES or ndim == 0:
         raise DataError(
-            f"{path}: not an IDX file: its magic number is {content[:4].hex(' ')}, but must be "
+            f"{path}: not an IDX file: its magic number is {start.hex(' ')}, but must be "
             f"00 00, a type ({', '.join(f'{t:02x}' for t in _TYPES)}) and the number of axes"
         )
     kind = _TYPES[code]
     if expect is not None and (kind.newbyteorder("=").name, ndim) != expect:
         wanted = next(t for t, d in _TYPES.items() if d.newbyteorder("=").name == expect[0])
         raise DataError(
-            f"{path}: wrong magic number {content[:4].hex(' ')}: expected {expect[0]} with "
+            f"{path}: wrong magic number {start.hex(' ')}: expected {expect[0]} with "
             f"{expect[1]} axes (00 00 {wanted:02x} {expect[1]:02x}), this holds "
             f"{kind.newbyteorder('=').name} with {ndim}"
         )
-    start = 4 + 4 * ndim
-    if len(content) < start:
-        raise DataError(
-            f"{path}: truncated: the header for {ndim} axes takes {start} bytes, "
-            f"the file has {len(content)}"
-        )
-    shape = struct.unpack(f">{ndim}I", content[4:start])
-    promised, found = math.prod(shape) * kind.itemsize, len(content) - start
-    if found != promised:
-        fault = "truncated" if found < promised else "too long"
-        raise DataError(
-            f"{path}: {fault}: the header promises {promised} bytes of values for shape {shape}, "
-            f"the file has {found}"
-        )
-    values = np.frombuffer(content, kind, offset=start).reshape(shape)
-    return values.astype(kind.newbyteorder("="))  # a copy: one's own, and in native byte order
+    return kind, ndim
 
 
 def write_idx(path: str | os.PathLike[str], array: Array) -> None:
@@ -99,23 +108,5 @@ def write_idx(path: str | os.PathLike[str], array: Array) -> None:
     content = header + array.astype(_TYPES[code]).tobytes()
     if path.suffix == ".gz":
         content = gzip.compress(content, mtime=0)
-    path.write_bytes(content)
-
-
-def read_bytes(path: Path) -> bytes:
-    """A file's contents, unpacked where they are gzipped.
-
-    Raises:
-        DataError: the gzip file is truncated or damaged.
-    """
-    content = path.read_bytes()
-    if content[:2] != b"\x1f\x8b":
-        return content
-    try:
-        return gzip.decompress(content)
-    except EOFError:
-        raise DataError(
-            f"{path}: truncated: the gzip stream ends early, after {len(content)} bytes"
-        ) from None
-    except (gzip.BadGzipFile, zlib.error, struct.error) as error:
-        raise DataError(f"{path}: damaged gzip file: {error}") from error
+    with replacing(path) as beside:
+        beside.write_bytes(content)

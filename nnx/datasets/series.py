@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
+from ..io.limits import hold
+from ..io.reading import but_empty_last, open_unpacked, read_lines
 from ..random import Generator
 from ..typing import Array
 from .download import DataFile, locate
-from .idx import read_bytes
 from .types import DataError, TradingDays, TrainTest, Windows
 
 
@@ -32,9 +35,10 @@ def load_csi300(test_share: float = 0.2) -> TrainTest[TradingDays]:
         raise ValueError(f"load_csi300: test_share must be between 0 and 1, got {test_share}")
     path = locate(DataFile("hs300", "hs300.csv"))
     rows: list[list[float]] = []
-    for number, line in enumerate(read_bytes(path).decode("latin-1").splitlines(), start=1):
+    for number, line in enumerate(_lines(path), start=1):
+        hold(path, "rows", number, "rows")
         try:
-            row = [float(field) for field in line.split(",")]
+            row = [float(field) for field in line.split(",", 4)]
         except ValueError:
             row = []
         if len(row) != 4 or not all(map(math.isfinite, row)):
@@ -51,6 +55,11 @@ def load_csi300(test_share: float = 0.2) -> TrainTest[TradingDays]:
     days = TradingDays(day.astype(np.int64), close, volume, turnover)
     split = min(max(len(days) - round(len(days) * test_share), 1), len(days) - 1)
     return TrainTest(days[:split], days[split:])
+
+
+def _lines(path: Path) -> Iterator[str]:
+    with open_unpacked(path) as file:
+        yield from but_empty_last(read_lines(path, file))
 
 
 def curve(x: Array) -> Array:

@@ -8,13 +8,13 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from ..io import CorruptFile
 from ..typing import Array
 
 Part = TypeVar("Part")
 
 
-class DataError(ValueError):
-    """A data file is damaged or not what its name says; the message names the file."""
+DataError = CorruptFile  # what the readers of data raise: one kind of fault, one class
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import platform
+import re
+import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+
+_OURS = re.compile(r"\..+\.(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
+_DAY = 86_400  # seconds after which a temporary file is nobody's, whichever machine wrote it
+_LONGEST = 200  # bytes of a name that is repeated in the temporary one: 255 are allowed in all
 
 
 @contextmanager
@@ -15,36 +24,102 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     When the block ends, the file is forced to the disk and renamed, which replaces an older one
     in a single step: whoever opens `path`, at any time and after any crash, finds the old file
-    whole or the new file whole.  When the block fails, the old file stays as it was.
+    whole or the new file whole.  When the block fails, the old file stays as it was.  What killed
+    processes left in the folder is cleared away.
+
+    A file that is replaced keeps its mode.  A link is replaced itself, not what it points to.
+
+    Raises:
+        OSError: the file cannot be written; `path` is a folder, a device or a pipe.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{token_hex(4)}.tmp")
+    mode = _mode_of(path)
+    folder = path.parent
+    beside = folder / _temporary_name(path.name)
     try:
         beside.touch(exist_ok=False)
-        mode = beside.stat().st_mode
+        if mode is None:
+            mode = stat.S_IMODE(beside.stat().st_mode)
         yield beside
         beside.chmod(mode)  # a writer may have put a file of its own there, readable by no other
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, str(beside)) and error.errno:
+            raise type(error)(error.errno, error.strerror, str(path)) from error
         raise
-    _sync_folder(path.parent)
+    _sync_folder(folder)
+    _clear(folder)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file (UTF-8), whole or not at all."""
+    content = text.encode("utf-8")
     with replacing(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+        beside.write_bytes(content)
+
+
+def _mode_of(path: Path) -> int | None:
+    """The mode of the regular file that is to be replaced; None where there is none."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return None
+    if stat.S_ISREG(mode):
+        return stat.S_IMODE(mode)
+    if stat.S_ISLNK(mode):
+        return None
+    kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+    raise FileExistsError(17, f"there is {kind} of this name, which no file can replace", str(path))
+
+
+def _temporary_name(name: str) -> str:
+    """A name that nobody has, and that tells which process of which machine made it."""
+    if len(os.fsencode(name)) > _LONGEST:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return f".{name}.{_host()}-{os.getpid()}-{token_hex(4)}.tmp"
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
+def _clear(folder: Path) -> None:
+    """Remove temporary files whose process is gone, or that are older than a day."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            made = _OURS.fullmatch(entry.name)
+            if made and not _is_at_work(made, entry):
+                with suppress(OSError):
+                    Path(entry).unlink()
+
+
+def _is_at_work(made: re.Match[str], entry: os.DirEntry[str]) -> bool:
+    """Whether the process that made a temporary file may still be writing it."""
+    if made["host"] != _host() or os.name != "posix":
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime < _DAY
+    try:
+        os.kill(int(made["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass  # another user's
+    return True
 
 
 def _sync_folder(folder: Path) -> None:
-    """Force a rename to the disk, on the systems that let a folder be opened (not Windows)."""
+    """Force a rename to the disk, where folders can be opened (not Windows) and synced.
+
+    Some network shares refuse; the file is in its place all the same.
+    """
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

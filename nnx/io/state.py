@@ -1,14 +1,11 @@
 """`save_state` and `load_state`: nested dicts and lists, arrays among plain numbers.
 
 What optimizers, schedulers and loaders call their state is such a nest.  Its arrays become the
-tensors of the file; the rest becomes JSON, where each array leaves a note of its name:
+tensors of the file; the rest becomes JSON, where each array leaves a note of its name (`nest.py`):
 
     {"step": 3, "state": {0: {"momentum": array}}}
     ->  tensor "state/0/momentum"
         {"step": 3, "state": {"$items": [[0, {"momentum": {"$tensor": "state/0/momentum"}}]]}}
-
-JSON alone would turn tuples into lists and the keys of a dict into texts; `$tuple` and `$items`
-keep them.  Python writes a float so that reading it gives the same bits.
 """
 
 from __future__ import annotations
@@ -21,9 +18,10 @@ import numpy as np
 
 from ..backends import Array
 from ..tensor import Tensor
-from .tensors import CorruptFile, load, save
+from .limits import CorruptFile
+from .nest import pack, unpack
+from .tensors import _name, _to_host, read, write
 
-MARKS = ("$tensor", "$tuple", "$items")
 _MISSING = object()
 
 
@@ -39,18 +37,26 @@ def save_state(
         path: the file; see `save`.
         state: the nest; its arrays are named "state/..." in the file.
         tensors: arrays to stand beside it under their own names (a model's weights).
-        metadata: JSON to stand beside it in the header.
+        metadata: what JSON can hold, to stand beside it in the header.
 
     Raises:
         TypeError: a value of another kind; the message says where it is.
-        ValueError: an array in `tensors` whose name is taken.
+        ValueError: an array in `tensors` or an entry of `metadata` whose name is taken.
     """
     arrays: dict[str, Array] = {}
-    header = {**(metadata or {}), "state": _packed(state, "state", arrays)}
+    try:
+        header = pack(dict(metadata or {}), "metadata", None, "metadata")
+        packed = pack(state, "state", arrays)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"save_state: {error}") from None
+    if "state" in header:
+        raise ValueError("save_state: the entry 'state' of the metadata is kept for the state")
     taken = sorted(arrays.keys() & (tensors or {}).keys())
     if taken:
         raise ValueError(f"save_state: the names {taken} are kept for the state's own arrays")
-    save(path, {**(tensors or {}), **arrays}, header)
+    named = {**(tensors or {}), **arrays}
+    host = {_name(name): _to_host(name, array) for name, array in named.items()}
+    write(path, host, {**header, "state": packed})
 
 
 def load_state(
@@ -62,54 +68,63 @@ def load_state(
         FileNotFoundError: there is no such file.
         CorruptFile: it is damaged, or holds no state.
     """
-    tensors, metadata = load(path)
+    tensors, metadata = read(path)
     packed = metadata.pop("state", _MISSING)
     if not isinstance(packed, dict):
         raise CorruptFile(f"{path} holds no training state: it was not written by save_state")
+    used: set[str] = set()
     try:
-        state = _unpacked(packed, tensors)
+        state = unpack(packed, tensors, used)
+        header = unpack(metadata, {}, set())
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CorruptFile(f"{path}: the state in its header is damaged: {error}") from error
-    beside = {name: array for name, array in tensors.items() if not name.startswith("state/")}
-    return state, beside, metadata
+    if not isinstance(state, dict):
+        raise CorruptFile(f"{path}: the state in its header is damaged: it is no dict")
+    beside = {name: array for name, array in tensors.items() if name not in used}
+    return state, beside, header
 
 
-def _packed(value: Any, name: str, arrays: dict[str, Array]) -> Any:
-    """`value` as JSON can hold it; arrays go to `arrays` under their place in the nest."""
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Mapping):
-        plain = all(isinstance(key, str) and key not in MARKS for key in value)
-        if plain:
-            return {key: _packed(v, f"{name}/{key}", arrays) for key, v in value.items()}
-        items = [
-            [_packed(key, name, arrays), _packed(v, f"{name}/{key}", arrays)]
-            for key, v in value.items()
-        ]
-        return {"$items": items}
-    if isinstance(value, list | tuple):
-        parts = [_packed(v, f"{name}/{k}", arrays) for k, v in enumerate(value)]
-        return parts if isinstance(value, list) else {"$tuple": parts}
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
-        while name in arrays:  # the keys 0 and "0" of one dict
-            name += "'"
-        arrays[name] = value
-        return {"$tensor": name}
-    raise TypeError(
-        f"save_state: {name} is of type {type(value).__name__}; a state holds dicts, lists, "
-        "tuples, numbers, texts, None and arrays"
-    )
+def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """The arrays of a file by name; of a training checkpoint those of the model alone.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CorruptFile: it is damaged, or no safetensors file.
+        TypeError: an array's dtype is none of NumPy's.
+    """
+    tensors, metadata = read(path)
+    used: set[str] = set()
+    try:
+        unpack(metadata.get("state"), tensors, used)
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return tensors  # metadata of another program, which only happens to be called so
+    return {name: array for name, array in tensors.items() if name not in used}
 
 
-def _unpacked(value: Any, tensors: dict[str, np.ndarray]) -> Any:
-    if isinstance(value, list):
-        return [_unpacked(v, tensors) for v in value]
-    if not isinstance(value, dict):
-        return value
-    if value.keys() == {"$tensor"}:
-        return tensors[value["$tensor"]]
-    if value.keys() == {"$tuple"}:
-        return tuple([_unpacked(v, tensors) for v in value["$tuple"]])
-    if value.keys() == {"$items"}:
-        return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in value["$items"]}
-    return {key: _unpacked(v, tensors) for key, v in value.items()}
+def save_weights(weights: Any, path: str | os.PathLike[str]) -> None:
+    """Write the weights of a model: `nnx.save(model, "weights.safetensors")`.
+
+    Args:
+        weights: a module, or a dict of arrays by name, such as its `state_dict()`.
+        path: the file; an older one is replaced in a single step, and stays if writing fails.
+
+    Raises:
+        TypeError: something else was given; the message says what writes it.
+    """
+    from .tensors import save
+
+    if isinstance(weights, str | os.PathLike):
+        raise TypeError("save: first what is to be written, then the path: nnx.save(model, path)")
+    made = weights.state_dict() if hasattr(weights, "state_dict") else weights
+    if not isinstance(made, Mapping):
+        raise TypeError(
+            f"save: needs a module or a dict of arrays by name, got {type(weights).__name__}"
+        )
+    for name, value in made.items():
+        if not (hasattr(value, "shape") and hasattr(value, "dtype")):
+            raise TypeError(
+                f"save: {name!r:.80} is of type {type(value).__name__}, not an array; "
+                "nnx.io.save_state writes nests of dicts, lists, numbers and arrays, "
+                "trainer.save a whole training run"
+            )
+    save(path, made)

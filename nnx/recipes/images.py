@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -35,34 +36,49 @@ class ImageRecipe(Recipe):
 
     def predict_files(self, run: Run, paths: Sequence[Path]) -> Prediction:
         """The class of every picture in the files, with its probability and the next best."""
-        pictures: list[Picture] = []
-        for path in paths:
-            pictures += [fit(picture, self.size, self.box) for picture in read_pictures(path)]
-        x = np.stack([picture.pixels for picture in pictures])  # (N, H, W)
-        logits = run.predict(self.to_input(x)).data
-        z = backend_of(logits).to_numpy(logits).astype(np.float64)  # (N, C)
-        p = np.exp(z - z.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        best, second = np.argsort(-p, axis=1, kind="stable")[:, :2].T  # (N,) each
-        rows = [
-            (
-                picture.name,
-                self.classes[best[k]],
-                f"{p[k, best[k]]:.1%}",
-                f"{self.classes[second[k]]} ({p[k, second[k]]:.1%})",
-                "; ".join(picture.done) or "as it is",
-            )
-            for k, picture in enumerate(pictures)
-        ]
+        rows: list[tuple[str, ...]] = []
+        said: list[int] = []
+        model = run.model()
+        for some in batched((fit(p, self.size, self.box) for p in self._read(paths)), 1024):
+            x = np.stack([picture.pixels for picture in some])  # (N, H, W)
+            logits = run.predict(self.to_input(x), model=model).data
+            z = backend_of(logits).to_numpy(logits).astype(np.float64)  # (N, C)
+            if not np.isfinite(z).all():
+                raise ValueError(f"{run.weights()}: the network's answers are not finite numbers")
+            p = np.exp(z - z.max(axis=1, keepdims=True))
+            p /= p.sum(axis=1, keepdims=True)
+            best, second = np.argsort(-p, axis=1, kind="stable")[:, :2].T  # (N,) each
+            said += best.tolist()
+            rows += [
+                (
+                    picture.name,
+                    self.classes[best[k]],
+                    f"{p[k, best[k]]:.1%}",
+                    f"{self.classes[second[k]]} ({p[k, second[k]]:.1%})",
+                    "; ".join(picture.done) or "as it is",
+                )
+                for k, picture in enumerate(some)
+            ]
         columns = ["image", "class", "probability", "next best", "how it was read"]
-        return Prediction(columns, rows, self._notes(best, pictures))
+        return Prediction(columns, rows, self._notes(said))
 
-    def _notes(self, best: Any, pictures: Sequence[Picture]) -> list[str]:
-        if len(pictures) < 2:
+    def _read(self, paths: Sequence[Path]) -> Iterator[Picture]:
+        for path in paths:
+            yield from read_pictures(path)
+
+    def _notes(self, said: Sequence[int]) -> list[str]:
+        if len(said) < 2:
             return []
-        counts = np.bincount(best, minlength=len(self.classes))
+        counts = np.bincount(said, minlength=len(self.classes))
         shares = [f"{name}: {n}" for name, n in zip(self.classes, counts, strict=True) if n]
-        return [f"{len(pictures)} images; per class {', '.join(shares)}"]
+        return [f"{len(said)} images; per class {', '.join(shares)}"]
+
+
+def batched(pictures: Iterable[Picture], size: int) -> Iterator[list[Picture]]:
+    """Lists of up to `size` pictures."""
+    left = iter(pictures)
+    while some := list(islice(left, size)):
+        yield some
 
 
 class OneChannel(ImageRecipe):

@@ -5,7 +5,8 @@ A picture here is a float32 array (H, W) from 0, paper, to 1, ink.
 
 from __future__ import annotations
 
-import warnings
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,13 @@ from typing import Any
 import numpy as np
 
 from ..datasets import DataError, read_idx
+from ..io import open_file
+from ..io.image import is_picture, open_image
+from ..io.limits import hold
+from ..io.npy import read_npy
 from ..typing import Array
+
+ENOUGH = 2**22  # pixels: larger pictures are made smaller as they are read
 
 INK = 0.2  # a pixel darker than this belongs to the figure, when it is cut out of its paper
 
@@ -33,23 +40,23 @@ class Picture:
     done: list[str] = field(default_factory=list)
 
 
-def read_pictures(path: Path) -> list[Picture]:
-    """The pictures in a file: PNG and what else pillow reads, NPY, IDX (gzipped or not).
+def read_pictures(path: Path) -> Iterator[Picture]:
+    """The pictures in a file: PNG and the like (`nnx.io.image`), NPY, IDX (gzipped or not).
 
     The contents decide, not the name.  Where the paper is lighter than the figure, light and
     dark are exchanged.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: it is damaged, or holds no pictures; the message names it.
+        ValueError: it is damaged or too large, or holds no pictures; the message names it.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         magic = file.read(6)
     if magic == b"\x93NUMPY":
-        return _from_array(path, _read_npy(path))
-    if magic[:2] in (b"\x1f\x8b", b"\x00\x00"):
+        return _from_array(path, read_npy(path))
+    if magic[:2] == b"\x1f\x8b" or (magic[:2] == b"\0\0" and not is_picture(path, magic)):
         return _from_array(path, read_idx(path))
-    return [_from_image(path)]
+    return iter([_from_image(path)])
 
 
 def fit(picture: Picture, size: tuple[int, int], box: tuple[int, int]) -> Picture:
@@ -83,19 +90,8 @@ def fit(picture: Picture, size: tuple[int, int], box: tuple[int, int]) -> Pictur
 
 
 def _from_image(path: Path) -> Picture:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                grey, done = _grey(image)
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is neither a picture nor an IDX or NPY file") from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{path} is too large a picture: {error}") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"{path} is a damaged picture: {error}") from None
+    with open_image(path) as image:
+        grey, done = _grey(image)
     low, high = float(grey.min()), float(grey.max())
     if high > low:
         if high - low < 0.8:
@@ -110,64 +106,110 @@ def _from_image(path: Path) -> Picture:
 
 
 def _grey(image: Any) -> tuple[Array, list[str]]:
-    """The image's brightness from 0 to 1, (H, W), and what was done for it."""
+    """The image's brightness from 0 to 1, (H, W), and what was done for it.
+
+    A large image is made smaller on the way, some rows at a time, so that little more memory is
+    needed than for its own pixels.
+    """
     done: list[str] = []
-    if image.mode.startswith(("I", "F")):  # 16 or 32 bits
-        x = np.asarray(image, np.float64)
-        return x / max(float(x.max()), 1.0), done
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        from PIL import Image
-
-        image = image.convert("RGBA")
-        for paper in ("white", "black"):  # a white figure shows on black alone
-            laid = Image.alpha_composite(Image.new("RGBA", image.size, paper), image).convert("L")
-            if len(set(laid.getextrema())) > 1:
-                break
-        done.append(f"laid on {paper}")
-        image = laid
-    elif image.mode not in ("L", "1"):
+    shrink = math.ceil(math.sqrt(image.width * image.height / ENOUGH))
+    deep = image.mode.startswith(("I", "F"))  # 16 or 32 bits
+    clear = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
+    if not deep and not clear and image.mode not in ("L", "1"):
         done.append("colours made grey")
-    return np.asarray(image.convert("L"), np.float64) / 255, done
+    papers = ("white", "black") if clear else ("",)  # a white figure shows on black alone
+    for paper in papers:
+        grey = _in_strips(image, shrink, deep, paper)
+        if not clear or grey.min() < grey.max():
+            break
+    if clear:
+        done.append(f"laid on {paper}")
+    if shrink > 1:
+        done.append(f"made {shrink} times smaller")
+    return (grey / max(float(grey.max()), 1.0) if deep else grey / 255), done
 
 
-def _read_npy(path: Path) -> Array:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is a damaged NPY file, or not one of numbers: {error}") from None
+def _in_strips(image: Any, shrink: int, deep: bool, paper: str) -> Array:
+    """Brightness (H, W), float32: means over squares of `shrink` pixels, as the image has it."""
+    from PIL import Image
+
+    tall = max(1, ENOUGH // (4 * max(image.width, 1)) // shrink) * shrink
+    strips = []
+    for top in range(0, image.height, tall):
+        strip = image
+        if tall < image.height:
+            strip = image.crop((0, top, image.width, min(top + tall, image.height)))
+            strip.info = image.info  # where the transparency of some modes is told
+        if paper:
+            strip = strip.convert("RGBA")
+            ground = Image.new("RGBA", strip.size, paper)
+            strip = Image.alpha_composite(ground, strip)
+        strip = np.asarray(strip) if deep else strip.convert("L")
+        strips.append(_reduced(strip, shrink))
+    return np.concatenate(strips)
 
 
-def _from_array(path: Path, array: Array) -> list[Picture]:
+def _reduced(strip: Any, shrink: int) -> Array:
+    """The means over squares of an image, or of an array: float32."""
+    from PIL import Image
+
+    if shrink == 1:
+        return np.asarray(strip, np.float32)
+    if isinstance(strip, np.ndarray):
+        strip = Image.fromarray(strip.astype(np.float32))
+    return np.asarray(strip.reduce(shrink), np.float32)
+
+
+def _from_array(path: Path, array: Array) -> Iterator[Picture]:
     """Pictures from an array (H, W), (N, H, W), or with an axis for one colour."""
     if array.ndim == 4 and 1 in (array.shape[1], array.shape[3]):
         array = array[:, 0] if array.shape[1] == 1 else array[..., 0]
     if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "buif":
         raise DataError(
             f"{path} holds no grey pictures: they are (H, W) or (N, H, W) numbers, this is "
-            f"{array.dtype} {array.shape}"
+            f"{array.dtype} {array.shape!r:.200}"
         )
-    x = array.reshape(-1, *array.shape[-2:]).astype(np.float64)  # (N, H, W)
-    if not np.isfinite(x).all():
-        raise DataError(f"{path}: {np.count_nonzero(~np.isfinite(x))} values are not finite")
+    x = array.reshape(-1, *array.shape[-2:])  # (N, H, W)
+    hold(path, "pictures", len(x), "pictures")
+    hold(path, "pixels", x.shape[1] * x.shape[2], "pixels in a picture")
+    if x.dtype.kind == "f" and not (finite := np.isfinite(x)).all():
+        raise DataError(f"{path}: {np.count_nonzero(~finite)} values are not finite")
     low, high = min(float(x.min()), 0.0), float(x.max())
-    done = []
-    if low < 0 or high > 1:
+    if not math.isfinite(high - low):
+        raise DataError(f"{path}: values from {low:g} to {high:g} are too far apart")
+    done, scale = [], low < 0 or high > 1
+    if scale:
         done.append(f"values from {low:g} to {high:g} scaled to 0 to 1")
-        x = (x - low) / (high - low)
-    if _paper_is_light(x):
+    span = (high - low) or 1.0
+    light = _paper_is_light(x, low + span / 2 if scale else 0.5)
+    if light:
         done.append("dark on light: inverted")
-        x = 1 - x
-    single = array.ndim == 2
-    return [
-        Picture(path.name if single else f"{path.name}[{k}]", pixels.astype(np.float32), [*done])
-        for k, pixels in enumerate(x)
-    ]
+    return _one_by_one(path.name, x, array.ndim == 2, (low, span) if scale else None, light, done)
 
 
-def _paper_is_light(x: Array) -> bool:
-    """Whether the border, where a figure seldom is, is nearer to 1 than to 0; x (N, H, W)."""
+def _one_by_one(
+    name: str, x: Array, single: bool, scale: tuple[float, float] | None, light: bool, done: Any
+) -> Iterator[Picture]:
+    """The pictures of an array (N, H, W), converted as they are asked for."""
+    shrink = math.ceil(math.sqrt(x.shape[1] * x.shape[2] / ENOUGH))
+    tall = max(1, ENOUGH // x.shape[2] // shrink) * shrink
+    if shrink > 1:
+        done = [*done, f"made {shrink} times smaller"]
+    for k, raw in enumerate(x):
+        strips = []
+        for top in range(0, len(raw), tall):
+            strip = raw[top : top + tall].astype(np.float64)
+            if scale is not None:
+                strip = (strip - scale[0]) / scale[1]
+            strips.append(_reduced((1 - strip if light else strip).astype(np.float32), shrink))
+        pixels = np.concatenate(strips)
+        yield Picture(name if single else f"{name}[{k}]", pixels, [*done])
+
+
+def _paper_is_light(x: Array, middle: float = 0.5) -> bool:
+    """Whether the border, where a figure seldom is, is lighter than `middle`; x (N, H, W)."""
     border = [x[:, 0], x[:, -1], x[:, :, 0], x[:, :, -1]]
-    return float(np.median(np.concatenate([part.ravel() for part in border]))) > 0.5
+    return float(np.median(np.concatenate([part.ravel() for part in border]))) > middle
 
 
 def _resized(x: Array, height: int, width: int) -> Array:

@@ -9,7 +9,8 @@ from typing import Any
 
 from .. import nn
 from ..backends import active_backend
-from ..io import load, write_text
+from ..io import CorruptFile, load_weights, read_json, read_text, write_text
+from ..io.reading import hold_json
 from ..train import History, Trainer
 from ..train.history import read_csv
 from .recipe import Options, Recipe
@@ -97,7 +98,8 @@ class Run:
         """What the epochs gave."""
         if not self._has("history.csv"):
             return History()
-        return read_csv((self.folder / "history.csv").read_text(encoding="utf-8"))
+        path = self.folder / "history.csv"
+        return read_csv(read_text(path), path)
 
     def weights(self) -> Path:
         """The file with the weights to predict with.
@@ -118,19 +120,22 @@ class Run:
             CorruptFile, ValueError: the file of its weights is damaged, or not this model's.
         """
         path = self.weights()
-        tensors, _ = load(path)
-        model = self.recipe.model(self.options)
-        own = model.state_dict()
-        state = {k: v for k, v in tensors.items() if k in own or not k.startswith("state/")}
+        weights = load_weights(path)
         try:
-            model.load_state_dict(state)
+            model = self.recipe.model(self.options)
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            # What config.json and assets.json hold may be anything.
+            what = f"{type(error).__name__}: {error}"
+            raise CorruptFile(f"{self.folder}: no model can be made of it: {what}") from error
+        try:
+            model.load_state_dict(weights)
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise CorruptFile(f"{path}: {error}") from error
         return model.eval()
 
-    def predict(self, inputs: Any, batch_size: int = 256) -> Any:
-        """The trained model's outputs, a Tensor."""
-        model = self.model()
+    def predict(self, inputs: Any, batch_size: int = 256, model: nn.Module | None = None) -> Any:
+        """The trained model's outputs, a Tensor; `model`, where it was made before."""
+        model = self.model() if model is None else model
         trainer = Trainer(model, None, None, progress=False)  # type: ignore[arg-type]
         return trainer.predict(inputs, batch_size)
 
@@ -150,15 +155,15 @@ class Run:
     def _json(self, name: str) -> dict[str, Any]:
         path = self.folder / name
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = read_json(path)
         except FileNotFoundError:
             raise FileNotFoundError(f"{self.folder} is no run folder: it has no {name}") from None
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
         if not isinstance(value, dict):
-            raise ValueError(f"{path} is damaged: it holds no JSON object")
+            raise CorruptFile(f"{path} is damaged: it holds no JSON object")
         return value
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    hold_json(path, text)  # or it could not be read again
+    write_text(path, text)

@@ -5,9 +5,7 @@ J. Pennington, R. Socher, C. Manning, "GloVe: Global vectors for word representa
 
 from __future__ import annotations
 
-import gzip
 import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ..backends import active_backend
+from ..io.limits import hold
+from ..io.reading import but_empty_last, open_unpacked, read_lines
 from ..random import Generator
 from ..typing import Array
 from .vocabulary import Vocabulary
@@ -66,11 +66,14 @@ def read_glove(
     path, matrix = Path(path), np.zeros((0, 0), np.float32)
     found = np.zeros(len(vocabulary), bool)
     for number, line in enumerate(_lines(path), start=1):
-        fields = line.rstrip().split(" ")
+        fields = line.split(" ")
+        if "" in fields:  # two spaces; of an empty line one field is left
+            fields = [field for field in fields if field] or [""]
         if number == 1 and len(fields) == 2 and all(field.isdecimal() for field in fields):
             continue
         if dimension is None:
             dimension = _dimension(path, line, fields)
+            hold(path, "columns", dimension, "numbers in a line")
         if len(matrix) == 0:
             matrix = np.zeros((len(vocabulary), dimension), np.float32)
         row = vocabulary[fields[0]]
@@ -81,7 +84,7 @@ def read_glove(
                 continue
             raise ValueError(
                 f"{path}: line {number} must be a word and {dimension} numbers, it has "
-                f"{len(fields)} fields: {line[:60].rstrip()!r}"
+                f"{len(fields)} fields: {line[:60]!r}"
             )
         if not wanted:  # reading its numbers would be most of the work
             continue
@@ -118,7 +121,7 @@ def _dimension(path: Path, line: str, fields: list[str]) -> int:
     if count == 0:
         raise ValueError(
             f"{path} is no GloVe text file: its first line must be a word and numbers, it is "
-            f"{line[:60].rstrip()!r}"
+            f"{line[:60]!r}"
         )
     return count
 
@@ -132,13 +135,5 @@ def _is_number(field: str) -> bool:
 
 
 def _lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    opened = gzip.open if packed else open
-    try:
-        with opened(path, "rt", encoding="utf-8", newline="\n") as lines:
-            yield from lines
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no UTF-8 text: {error.reason}") from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged or was cut off: {error}") from error
+    with open_unpacked(path, limit=False) as file:  # a line at a time is kept
+        yield from but_empty_last(read_lines(path, file, "\n"))  # words may hold \r

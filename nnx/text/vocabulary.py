@@ -6,10 +6,9 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
-from typing import Any
 
-from ..io import write_text
+from ..io import CorruptFile, read_json, write_text
+from ..io.reading import hold_json
 
 PADDING, UNKNOWN = "<pad>", "<unk>"  # no tokenizer gives these: they hold marks, not letters alone
 
@@ -133,6 +132,7 @@ class Vocabulary:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a JSON file, `{"words": [...]}`."""
         text = json.dumps({"words": self.to_list()}, ensure_ascii=False, indent=0)
+        hold_json(path, text)  # or `load` would refuse it
         write_text(path, text + "\n")
 
     @classmethod
@@ -143,16 +143,13 @@ class Vocabulary:
             FileNotFoundError: there is no such file.
             ValueError: it is no such file, or damaged; the message names it.
         """
-        try:
-            state: Any = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
+        state = read_json(path)
         if not isinstance(state, dict) or not isinstance(state.get("words"), list):
-            raise ValueError(f'{path} holds no vocabulary: that is {{"words": [...]}}')
+            raise CorruptFile(f'{path} holds no vocabulary: that is {{"words": [...]}}')
         try:
             return cls(state["words"])
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise CorruptFile(f"{path}: {error}") from error
 
     def __repr__(self) -> str:
         return f"Vocabulary({len(self)} words)"

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import os
 from typing import Any
+
+from ..io import CorruptFile
+from ..io.limits import hold
 
 Row = dict[str, float]
 
@@ -57,12 +62,38 @@ class History:
         self.step_losses = state["step_losses"].tolist()
 
 
-def read_csv(text: str) -> History:
-    """The rows of `History.csv`."""
+MOST = 64  # columns of a history, of which each is drawn
+
+
+def read_csv(text: str, path: str | os.PathLike[str] = "history.csv") -> History:
+    """The rows of `History.csv`, as they stand in the file `path`.
+
+    Raises:
+        CorruptFile: it is no table of numbers with a column `epoch` that counts.
+    """
     history = History()
-    for line in csv.DictReader(io.StringIO(text)):
-        row: Row = {name: float(value) for name, value in line.items() if value not in ("", None)}
-        if "epoch" in row:
-            row["epoch"] = int(row["epoch"])
-        history.rows.append(row)
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        names = next(lines, [])
+        if len(names) > MOST or len(set(names)) != len(names) or "epoch" not in names:
+            raise CorruptFile(
+                f"{path}: a history has up to {MOST} columns, each once, epoch among them; this "
+                f"has {len(names)}: {', '.join(names)[:200]}"
+            )
+        for line in lines:
+            if not line:
+                continue
+            if len(line) != len(names):
+                raise ValueError(f"it has {len(line)} columns, the first line {len(names)}")
+            row = {name: float(v) for name, v in zip(names, line, strict=True) if v}
+            epoch = row.get("epoch", math.nan)
+            if not (1 <= epoch < 2**53 and epoch == int(epoch)):
+                raise ValueError(f"an epoch is a whole number from 1 on, not {epoch:g}")
+            row["epoch"] = int(epoch)
+            history.rows.append(row)
+            hold(path, "rows", len(history.rows) * len(names), "values")
+    except CorruptFile:
+        raise
+    except (csv.Error, ValueError) as error:
+        raise CorruptFile(f"{path}: line {lines.line_num}: {error}") from error
     return history

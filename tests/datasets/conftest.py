@@ -18,5 +18,5 @@ def places(tmp_path, monkeypatch):
     monkeypatch.setenv("NNX_DATA", str(data))
     monkeypatch.setattr(lookup, "cache_folder", lambda: cache)
     monkeypatch.setattr(images, "_MIRRORS", ())
-    monkeypatch.setattr(text, "_ARCHIVE", replace(text._ARCHIVE, urls=()))
+    monkeypatch.setattr(text, "_ARCHIVE", replace(text._ARCHIVE, urls=(), sha256=""))
     return data, cache

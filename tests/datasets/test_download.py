@@ -9,7 +9,7 @@ from nnx.datasets import DataNotFoundError, cache_folder
 from nnx.datasets.download import DataFile, find, locate
 
 CONTENT = b"the published file"
-MD5 = hashlib.md5(CONTENT).hexdigest()
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_the_cache_is_the_systems():
 
 def test_download_into_the_cache(places, mirror):
     _, cache = places
-    file = DataFile("mnist", "good.gz", (mirror + "good.gz",), MD5)
+    file = DataFile("mnist", "good.gz", (mirror + "good.gz",), SHA256)
     assert locate(file) == cache / "mnist/good.gz"
     assert (cache / "mnist/good.gz").read_bytes() == CONTENT
     assert locate(DataFile("mnist", "good.gz")) == cache / "mnist/good.gz"  # no mirror needed now
@@ -85,14 +85,14 @@ def test_download_into_the_cache(places, mirror):
 
 def test_the_second_mirror_is_tried(places, mirror):
     _, cache = places
-    file = DataFile("mnist", "good.gz", (mirror + "missing.gz", mirror + "good.gz"), MD5)
+    file = DataFile("mnist", "good.gz", (mirror + "missing.gz", mirror + "good.gz"), SHA256)
     assert locate(file) == cache / "mnist/good.gz"
 
 
 def test_a_wrong_checksum_leaves_nothing_behind(places, mirror):
     _, cache = places
-    file = DataFile("mnist", "good.gz", (mirror + "good.gz",), "0" * 32)
-    with pytest.raises(DataNotFoundError, match=MD5):
+    file = DataFile("mnist", "good.gz", (mirror + "good.gz",), "0" * 64)
+    with pytest.raises(DataNotFoundError, match=SHA256):
         locate(file)
     assert not list(cache.rglob("good*"))
 
@@ -101,7 +101,7 @@ def test_what_to_do_without_network_and_data(places):
     data, cache = places
     closed = "http://127.0.0.1:9/mnist/good.gz"
     with pytest.raises(DataNotFoundError) as error:
-        locate(DataFile("mnist", "good.gz", (closed,), MD5))
+        locate(DataFile("mnist", "good.gz", (closed,), SHA256))
     message = str(error.value)
     for part in (
         "good.gz (mnist) is not on this machine",

@@ -89,7 +89,7 @@ def test_the_published_archive(places, tmp_path, where):
         (b"label,review\n1\n", "line 2: a review needs"),
         (b"label,review\n1,a,b\n", "line 2: .* and 3 columns"),
         (b'label,review\n1,"unfinished', "after line 1: unexpected end of data"),
-        (b"label,review\n1,\xff\n", "not UTF-8 text: byte 15"),
+        (b"label,review\n1,\xff\n", "not UTF-8 text: invalid start byte, in line 1 or soon after"),
         (
             gzip.compress(b"label,review\n1,abcdefgh\n", mtime=0)[:-4],
             "truncated: the gzip stream ends early",
@@ -142,7 +142,7 @@ def test_bad_folders_and_archives(places):
         load_imdb()
     whole = (data / "aclImdb_v1.tar.gz").read_bytes()
     (data / "aclImdb_v1.tar.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(DataError, match=r"aclImdb_v1.tar.gz: truncated or damaged archive"):
+    with pytest.raises(DataError, match=r"tar.gz: truncated: the gzip stream ends early"):
         load_imdb()
 
 

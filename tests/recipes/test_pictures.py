@@ -105,11 +105,11 @@ def test_arrays_of_pictures(tmp_path):
     write_idx(tmp_path / "many.gz", digits.images[:5])
     write_idx(tmp_path / "many-idx3-ubyte", digits.images[:5])
     for name in ("many.npy", "many.gz", "many-idx3-ubyte"):
-        pictures = read_pictures(tmp_path / name)
+        pictures = list(read_pictures(tmp_path / name))
         np.testing.assert_allclose([p.pixels for p in pictures], digits.scaled()[:5])
         assert [p.name for p in pictures] == [f"{name}[{k}]" for k in range(5)]
         assert pictures[0].done == ["values from 0 to 16 scaled to 0 to 1"]
-    assert len(read_pictures(tmp_path / "colour.npy")) == 5
+    assert len(list(read_pictures(tmp_path / "colour.npy"))) == 5
     (picture,) = read_pictures(tmp_path / "one.npy")
     np.testing.assert_array_equal(picture.pixels, digits.scaled()[0])
     assert picture.name == "one.npy"
@@ -117,7 +117,7 @@ def test_arrays_of_pictures(tmp_path):
 
 def test_an_array_of_dark_on_light_is_inverted(tmp_path):
     np.save(tmp_path / "a.npy", 255 - np.uint8(255 * np.stack([figure()] * 3)))
-    pictures = read_pictures(tmp_path / "a.npy")
+    pictures = list(read_pictures(tmp_path / "a.npy"))
     np.testing.assert_allclose(pictures[2].pixels, figure(), atol=0.01)
     assert pictures[2].done[-1] == "dark on light: inverted"
 
