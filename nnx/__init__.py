@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from . import ops
 from .autograd import Function, enable_grad, is_grad_enabled, no_grad
 from .backends import active_backend, get_backend, set_backend, use_backend
+from .derivatives import jacobian, numerical_gradient
 from .gradcheck import gradcheck
 from .ops.array.creation import from_dlpack
 from .tensor import Tensor, tensor
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from .io import load_weights as load
     from .io import save_weights as save
     from .nn.summary import summary
+    from .plots.graph import draw_graph
     from .random import manual_seed
     from .tools.parity import parity
     from .train import Trainer
@@ -57,6 +59,7 @@ __all__ = [
     "data",
     "datasets",
     "debug",
+    "draw_graph",
     "enable_grad",
     "from_dlpack",
     "functional",
@@ -64,12 +67,14 @@ __all__ = [
     "gradcheck",
     "io",
     "is_grad_enabled",
+    "jacobian",
     "linear_model",
     "load",
     "manual_seed",
     "metrics",
     "nn",
     "no_grad",
+    "numerical_gradient",
     "ops",
     "optim",
     "parallel",
@@ -96,6 +101,7 @@ _ROOMS = frozenset(
 _HOMES = {  # name -> where it lives, and what it is called there
     "Trainer": ("train", "Trainer"),
     "capture": ("train.capture", "capture"),
+    "draw_graph": ("plots.graph", "draw_graph"),
     "load": ("io", "load_weights"),
     "manual_seed": ("random", "manual_seed"),
     "parity": ("tools.parity", "parity"),

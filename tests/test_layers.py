@@ -16,7 +16,7 @@ ROOMS = [
     ["random", "autograd"],
     ["tensor"],
     ["ops"],
-    ["functional", "gradcheck"],
+    ["functional", "derivatives", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots", "parallel"],
     ["linear_model"],
