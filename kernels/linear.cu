@@ -4,11 +4,13 @@
 //   add_bias_relu:  y = max(y + bias, 0)       likewise
 //   relu:           y = max(x, 0); NaN stays NaN
 //   relu_backward:  gx = gy where y > 0, else 0
+//   relu_backward_sums:  the same, and the sum of each column of gx: a dense layer's bias gradient
 //
 // One thread an element, neighbouring threads on neighbouring addresses.
 //
-// Portable twins: DenseKernels.linear and linear_relu (what follows the product), relu and
-// relu_backward in nnx/backends/portable/dense.py.  REAL is float or double.
+// Portable twins: LinearKernels.linear and linear_relu (what follows the product), relu,
+// relu_backward and linear_relu_backward in nnx/backends/portable/linear.py.  REAL is float or
+// double.
 //
 // Bytes: add_bias and add_bias_relu read and write y; relu reads x and writes y; relu_backward reads
 // two arrays and writes one.  As array operations they make a second sum, or an array of zeros,
@@ -44,4 +46,30 @@ relu_backward(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL* __r
               long long n) {
     EACH(i, n);
     gx[i] = y[i] > 0 ? gy[i] : REAL(0);
+}
+
+// relu_backward of a matrix (rows, columns), and the sum of each of its columns in the same pass.
+// A block has 32 columns; its 8 rows of threads take every eighth row, and their sums meet in a
+// tree of a fixed shape.  For few rows: one block reads all of them.
+extern "C" __global__ void __launch_bounds__(256)
+relu_backward_sums(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL* __restrict__ gx,
+                   REAL* __restrict__ sums, int rows, int columns) {
+    __shared__ REAL part[8][33];
+    const int column = blockIdx.x * 32 + threadIdx.x;
+    REAL sum = 0;
+    if (column < columns)
+        for (int row = threadIdx.y; row < rows; row += 8) {
+            const long long i = (long long)row * columns + column;
+            const REAL g = y[i] > 0 ? gy[i] : REAL(0);
+            gx[i] = g;
+            sum += g;
+        }
+    part[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && column < columns) {
+        REAL (*p)[33] = part;
+        const int c = threadIdx.x;
+        sums[column] = ((p[0][c] + p[1][c]) + (p[2][c] + p[3][c])) +
+                       ((p[4][c] + p[5][c]) + (p[6][c] + p[7][c]));
+    }
 }

@@ -227,3 +227,17 @@ batch_norm_backward(const REAL* __restrict__ gy, const REAL* __restrict__ x,
         gx[first + l] = scale * (gy[first + l] - mean_gy - normal * mean_along);
     }
 }
+
+// One thread for one channel: the running statistics move towards the batch's, whose variance is
+// made unbiased; the first thread counts the batch.
+extern "C" __global__ void __launch_bounds__(256)
+track_moments(REAL* __restrict__ running_mean, REAL* __restrict__ running_variance,
+              long long* __restrict__ batches, const REAL* __restrict__ mean,
+              const REAL* __restrict__ variance, REAL fresh, REAL unbiased, int channels) {
+    const int channel = blockIdx.x * blockDim.x + threadIdx.x;
+    if (channel == 0) batches[0] += 1;
+    if (channel >= channels) return;
+    const REAL m = running_mean[channel], v = running_variance[channel];
+    running_mean[channel] = m * (1 - fresh) + mean[channel] * fresh;
+    running_variance[channel] = v * (1 - fresh) + variance[channel] * unbiased * fresh;
+}

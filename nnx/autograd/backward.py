@@ -58,7 +58,7 @@ def backward(
                 "backward: without a gradient the tensor must be a scalar, but its shape is "
                 f"{tuple(data.shape)}; pass backward(gradient) or reduce it, e.g. .sum()"
             )
-        grad = backend_of(data).xp.ones_like(data)
+        grad = backend_of(data).one(data)
     elif backend_of(grad) is not backend_of(data):
         raise mixed(backend_of(data), backend_of(grad))
     elif tuple(grad.shape) != tuple(data.shape) or grad.dtype != data.dtype:

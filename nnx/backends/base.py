@@ -31,7 +31,15 @@ __all__ = ["Array", "Backend", "Residuals", "dtype_name"]
 
 
 # How a library makes and reads arrays is no kernel: with other kernels it stays the same.
-ARRAY_METHODS = ("from_numpy", "to_numpy", "use_device", "synchronize", "dtype", "checks_values")
+ARRAY_METHODS = (
+    "one",
+    "from_numpy",
+    "to_numpy",
+    "use_device",
+    "synchronize",
+    "dtype",
+    "checks_values",
+)
 
 
 class Backend(Indices, PortableKernels):
@@ -105,6 +113,10 @@ class Backend(Indices, PortableKernels):
             return np.from_dlpack(x)
         except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
             return np.asarray(x)
+
+    def one(self, like: Array) -> Array:
+        """1 in the dtype and shape () of `like`, where a walk back begins; not to be written."""
+        return self.xp.ones_like(like)
 
     def use_device(self) -> Callable[[], None]:
         """Make this backend's device the library's current one, for libraries that have such;

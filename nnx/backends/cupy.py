@@ -31,9 +31,44 @@ class _Thread(threading.local):
     matmul: Callable[..., Any] | None = None
     recording = False
 
+    def __init__(self) -> None:
+        self.eager: dict[int, Products] = {}  # by device: products outside any recorder
+
 
 _thread = _Thread()
-xp = CudaNamespace(compat, cupy, recording=lambda: _thread.recording)
+
+
+def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+    """a b, or out + a b, by cuBLAS without a copy of an operand; CuPy's own for other dtypes."""
+    matmul = _thread.matmul
+    if matmul is None:
+        if a.dtype.char not in "fd" or a.dtype != b.dtype:
+            if not add:
+                return cupy.matmul(a, b, out)
+            out += cupy.matmul(a, b)
+            return out
+        matmul = _eager_products().matmul
+    return matmul(a, b, out, add)
+
+
+def _eager_products() -> Products:
+    """This thread's products on the current device, on the current stream."""
+    device, stream = cupy.cuda.Device().id, cupy.cuda.get_current_stream().ptr
+    products = _thread.eager.get(device)
+    if products is None:
+        products = _thread.eager[device] = _products(None)
+    if products.stream != stream:
+        products.use(stream)
+    return products
+
+
+def _products(workspace: tuple[int, int] | None) -> Products:
+    cupy.cuda.device.get_cublas_handle()  # so that the library is loaded
+    tf32 = os.environ.get("CUPY_TF32", "0") not in ("", "0")
+    return Products(load_library(), cupy, lambda x: x.data.ptr, workspace, tf32=tf32)
+
+
+xp = CudaNamespace(compat, cupy, product, recording=lambda: _thread.recording)
 
 
 def no_gpu() -> str | None:
@@ -83,6 +118,21 @@ class CupyBackend(CudaBackend):
         name = "cupy" if device is None else f"cupy:{device}"
         modules = Modules(compile_kernel, cupy.ndarray)
         super().__init__(xp, name, modules, None if device is None else cupy.cuda.Device(device))
+        self._ones: dict[Any, Array] = {}
+
+    def product(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+        return product(a, b, out, add)
+
+    def one(self, like: Array) -> Array:
+        """Made once for each dtype and device, so that it can be told by what it is; not while it
+        would only be recorded."""
+        key = like.dtype, cupy.cuda.Device().id
+        made = self._ones.get(key)
+        if made is None:
+            made = super().one(like)
+            if not _thread.recording:
+                self._ones[key] = made
+        return made
 
     def from_numpy(self, x: np.ndarray) -> Array:
         if self.device is None:
@@ -123,15 +173,8 @@ class CupyRecorder:
     def __init__(self) -> None:
         self.stream = cupy.cuda.Stream(non_blocking=True)
         self.pool = cupy.cuda.MemoryPool()
-        cupy.cuda.device.get_cublas_handle()  # so that the library is loaded
         self.workspace = cupy.cuda.alloc(WORKSPACE_BYTES)
-        self.products = Products(
-            load_library(),
-            cupy,
-            lambda x: x.data.ptr,
-            (self.workspace.ptr, WORKSPACE_BYTES),
-            tf32=os.environ.get("CUPY_TF32", "0") not in ("", "0"),
-        )
+        self.products = _products((self.workspace.ptr, WORKSPACE_BYTES))
         # The handle goes with the recorder; at the end of the process, with the process.
         weakref.finalize(self, self.products.close).atexit = False
 

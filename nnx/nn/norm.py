@@ -88,12 +88,13 @@ class _BatchNorm(Module):
 
         The running variance is unbiased: over all `values` of a channel, N H W of them and not N.
         """
-        xp = backend_of(mean).xp
-        self.num_batches_tracked = xp.asarray(self.num_batches_tracked + 1)
-        new = self.momentum if self.momentum is not None else 1 / float(self.num_batches_tracked)
-        unbiased = variance * (values / (values - 1))
-        self.running_mean = self.running_mean * (1 - new) + mean * new
-        self.running_var = self.running_var * (1 - new) + unbiased * new
+        fresh = self.momentum
+        if fresh is None:
+            fresh = 1 / (float(self.num_batches_tracked) + 1)
+        running = self.running_mean, self.running_var, self.num_batches_tracked
+        self.running_mean, self.running_var, self.num_batches_tracked = backend_of(
+            mean
+        ).track_moments_(running, mean, variance, fresh, values / (values - 1))
 
     def reset_running_stats(self) -> None:
         """Forget the running statistics: mean 0, variance 1."""

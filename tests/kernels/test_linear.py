@@ -56,6 +56,21 @@ def test_linear_relu(cuda, real, shape):
     cuda.agree(lambda b, x, w: b.linear_relu(x, w, None), x, weight)
 
 
+@pytest.mark.kernels("relu_backward_sums")
+@pytest.mark.parametrize("shape", [(1, 1), (7, 31), (8, 33), (40, 70), (9, 64)])
+def test_linear_relu_backward(cuda, real, shape):
+    """The gate and the bias gradient in one pass; of small integers, sums are exact."""
+    x, weight, _ = dense_layer(shape, real)
+    rng = np.random.default_rng(1)
+    gy, y = rng.integers(-8, 9, shape).astype(real), rng.integers(-1, 2, shape).astype(real)
+    all_three = (True, True, True)
+    cuda.agree(lambda b, *given: b.linear_relu_backward(*given, all_three), gy, y, x, weight)
+    cuda.agree(
+        lambda b, *given: b.linear_relu_backward(*given, (False, True, False)), gy, y, x, weight
+    )
+    cuda.agree(lambda b, *given: b.linear_backward(*given, all_three), gy, x, weight)
+
+
 def test_nothing_to_do(cuda, real):
     empty = np.empty((0, 3), real)
     cuda.agree(lambda b, x: (b.relu(x), b.relu_backward(x, x)), empty)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnx.backends.cuda.loss import WIDE
+from nnx.backends.cuda.loss import FEW_CLASSES, FEW_ROWS, WIDE
 
 # Sums of C terms in another order, and exp of the other side (2 units in the last place on a GPU).
 RTOL = {"float32": 4e-6, "float64": 1e-14}
@@ -71,3 +71,39 @@ def test_nan_and_infinity_show(cuda, real, classes):
 def test_no_rows(cuda, real):
     cuda.agree(both, *data(0, 3, real))
     assert not cuda.launched
+
+
+def mean(ignore):
+    def body(b, logits, targets, g):
+        loss, gradient, scale = b.cross_entropy_mean(logits, targets, ignore)
+        return loss, b.scaled(gradient, g, scale)
+
+    return body
+
+
+@pytest.mark.kernels("cross_entropy_mean_few", "scaled")
+@pytest.mark.parametrize("shape", [(1, 1), (7, 2), (33, FEW_CLASSES), (1100, 3), (FEW_ROWS, 2)])
+def test_the_mean_of_few(cuda, real, shape):
+    g = np.array(3, real)
+    cuda.agree(mean(None), *data(*shape, real), g, rtol=RTOL[real])
+
+
+@pytest.mark.kernels("mean_of_losses", "softmax_cross_entropy", "scaled")
+@pytest.mark.parametrize("shape", [(1, FEW_CLASSES + 1), (1030, 40), (FEW_ROWS + 1, 2)])
+def test_the_mean_of_many(cuda, real, shape):
+    g = np.array(3, real)
+    cuda.agree(mean(None), *data(*shape, real), g, rtol=RTOL[real])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("classes", [5, 40, WIDE])
+def test_the_mean_of_those_that_count(cuda, real, classes):
+    logits, targets = data(6, classes, real)
+    targets[1], targets[2], targets[4] = -100, classes, 3
+    targets[[0, 3, 5]] = 1
+    logits[1] = np.nan  # whatever a row holds that does not count
+    loss, gradient = cuda.agree(mean(3), logits, targets, np.array(1, real), rtol=RTOL[real])
+    assert loss > 0
+    assert not gradient[[1, 2, 4]].any() and gradient[[0, 3, 5]].all()
+    loss, gradient = cuda.agree(mean(1), logits[:1], targets[:1], np.array(1, real))
+    assert np.isnan(loss) and not gradient.any()

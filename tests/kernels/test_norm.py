@@ -117,3 +117,17 @@ def test_what_does_not_suit_uses_the_twin(cuda, name, groups):
         empty, weight = np.empty((0, 4), "float32"), weight.astype("float32")
         cuda.agree(forward_and_backward(name, groups=groups), empty, empty, weight, weight)
     assert not cuda.launched
+
+
+@pytest.mark.kernels("track_moments")
+@pytest.mark.parametrize("channels", [1, 33, 300])
+def test_running_statistics(cuda, real, channels):
+    old, new = (values((2, channels), real, seed) for seed in (0, 1))
+
+    def body(b, mean, variance, new_mean, new_variance):
+        # copies, as the kernel owns what it moves
+        running = [b.xp.asarray(a, copy=True) for a in (mean, variance)]
+        count = b.from_numpy(np.array(2, np.int64))
+        return b.track_moments_((*running, count), new_mean, new_variance, 0.1, 1.25)
+
+    cuda.agree(body, *old, *new, rtol={"float32": 3e-7, "float64": 1e-15}[real])

@@ -134,3 +134,39 @@ def test_other_dtypes_use_the_twin(cuda):
     cuda.agree(lambda b, x: b.avg_pool2d(x, window, NO_PADDING), x)
     cuda.agree(lambda b, gy: b.avg_pool2d_backward(gy, (1, 2, 8, 8), window, NO_PADDING), x)
     assert not cuda.launched
+
+
+ADAPTIVE = [
+    ((1, 1, 1, 1), (1, 1)),
+    ((2, 3, 8, 8), (3, 3)),
+    ((1, 2, 7, 5), (4, 5)),
+    ((2, 1, 3, 4), (5, 7)),
+]
+
+
+@pytest.mark.kernels("adaptive_max_pool", "adaptive_max_pool_backward")
+@pytest.mark.parametrize("shape, size", ADAPTIVE)
+def test_adaptive_max_pool(cuda, real, shape, size):
+    """Of integers, so that there are ties; and NaN."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, shape).astype(real)
+    x[0, 0, -1, -1] = np.nan
+    gy = rng.integers(-8, 9, (*shape[:2], *size)).astype(real)
+
+    def body(b, x, gy):
+        y, chosen = b.adaptive_max_pool2d(x, size)
+        return y, chosen, b.adaptive_max_pool2d_backward(gy, chosen, shape)
+
+    cuda.agree(body, x, gy)
+
+
+@pytest.mark.kernels("adaptive_avg_pool", "adaptive_avg_pool_backward")
+@pytest.mark.parametrize("shape, size", ADAPTIVE)
+def test_adaptive_avg_pool(cuda, real, shape, size):
+    rng = np.random.default_rng(0)
+    x, gy = (rng.standard_normal(s).astype(real) for s in (shape, (*shape[:2], *size)))
+
+    def body(b, x, gy):
+        return b.adaptive_avg_pool2d(x, size), b.adaptive_avg_pool2d_backward(gy, shape)
+
+    cuda.agree(body, x, gy, rtol={"float32": 1e-6, "float64": 1e-15}[real])

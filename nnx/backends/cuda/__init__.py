@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...typing import Array
 from ..base import Backend
 from .conv import CudaConv
 from .embedding import CudaEmbedding
@@ -43,3 +44,10 @@ class CudaBackend(
     def __init__(self, xp: Any, name: str, modules: Modules, device: Any = None) -> None:
         super().__init__(xp, name, device)
         self.modules = modules
+
+    def product(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
+        """The matrix product a b, as `xp.matmul`; with `add`, out + a b in place of `out`."""
+        if not add:
+            return self.xp.matmul(a, b, out=out)
+        out += self.xp.matmul(a, b)
+        return out

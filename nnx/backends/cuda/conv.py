@@ -9,6 +9,8 @@ CuPy copies one in a batched product.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 from ...typing import Array
@@ -18,8 +20,10 @@ from ..portable.window import Window
 from .launcher import REALS, Kernel, Modules, launch, register
 from .planes import by_plane
 
-# Columns of one chunk: less than half of the cache of an A100 (40 MB) or H100 (50 MB).
-CHUNK_BYTES = 16 * 2**20
+# Columns of one chunk.  Fewer would stay in the cache of an A100 (40 MB) or H100 (50 MB), but every
+# further chunk is four to six launches more, of some microseconds each: about the time in which
+# 64 MiB are written and read once.  To be settled by a measurement.
+CHUNK_BYTES = 64 * 2**20
 
 GEOMETRY = (
     "image_stride:i64 row_stride:i64 planes:i32 channels:i32 h:i32 w:i32 oh:i32 ow:i32 "
@@ -55,6 +59,7 @@ SWAP_AXES = register(
 class CudaConv(ConvKernels):
     xp: Any
     modules: Modules
+    product: Callable[..., Array]  # of `CudaBackend`
 
     def im2col(self, x: Array, window: Window) -> Array:
         if x.dtype not in REALS:
@@ -101,19 +106,20 @@ class CudaConv(ConvKernels):
         xp = self.xp
         gx = xp.empty(x.shape, dtype=x.dtype) if needs[0] else None
         gw = None
+        if needs[1]:
+            rows = weight.shape[0] // groups, math.prod(weight.shape[1:])
+            make = xp.empty if x.shape[0] else xp.zeros
+            gw = make((groups, *rows), dtype=weight.dtype)
         if needs[0] or needs[1]:
-            for images in _chunks(x.shape, window, x.dtype.itemsize):
+            for k, images in enumerate(_chunks(x.shape, window, x.dtype.itemsize)):
                 g = self._channels_first(gy[images])  # (O, n oh ow)
                 if needs[1]:
                     # (G, O/G, n oh ow) x (G, n oh ow, C/G kh kw), each group a product of its own
-                    part = self._times_transposed(g, self._columns(x[images], window), groups)
-                    gw = part if gw is None else gw + part
+                    self._add_transposed(g, self._columns(x[images], window), gw, first=k == 0)
                 if gx is not None:
                     self._spread(g, weight, gx[images], window, groups)
         if gw is not None:
             gw = xp.reshape(gw, weight.shape)
-        elif needs[1]:
-            gw = xp.zeros(weight.shape, dtype=weight.dtype)
         return gx, gw, xp.sum(gy, axis=(0, 2, 3)) if needs[2] else None
 
     def conv_transpose2d(
@@ -158,16 +164,19 @@ class CudaConv(ConvKernels):
         """(G, A, B) x (G B, L) -> (G A, L), group by group."""
         groups, a, b = rows.shape
         if groups == 1:
-            return rows[0] @ x
-        return self.xp.reshape(rows @ self.xp.reshape(x, (groups, b, -1)), (groups * a, -1))
+            return self.product(rows[0], x)
+        return self.xp.reshape(
+            self.product(rows, self.xp.reshape(x, (groups, b, -1))), (groups * a, -1)
+        )
 
-    def _times_transposed(self, g: Array, x: Array, groups: int) -> Array:
-        """(G A, L) x (G B, L)^T -> (G, A, B)."""
-        xp = self.xp
+    def _add_transposed(self, g: Array, x: Array, gw: Array, first: bool) -> None:
+        """gw (G, A, B) = or, but for the first chunk, += (G A, L) x (G B, L)^T."""
+        xp, groups = self.xp, gw.shape[0]
         if groups == 1:
-            return xp.expand_dims(g @ xp.matrix_transpose(x), axis=0)
+            self.product(g, xp.matrix_transpose(x), out=gw[0], add=not first)
+            return
         g, x = (xp.reshape(a, (groups, a.shape[0] // groups, a.shape[1])) for a in (g, x))
-        return g @ xp.matrix_transpose(x)
+        self.product(g, xp.matrix_transpose(x), out=gw, add=not first)
 
     def _channels_first(self, gy: Array) -> Array:
         """(n, O, oh, ow) -> (O, n oh ow)."""

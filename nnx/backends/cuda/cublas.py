@@ -1,9 +1,11 @@
-"""Matrix products that a CUDA graph can record: cuBLAS, called directly.
+"""Matrix products that a CUDA graph can record, and that copy no operand: cuBLAS, called directly.
 
-CuPy calls no cuBLAS function while a stream is being captured (its issue 6290), though cuBLAS
-itself can be captured where it has a workspace of its own to work in: otherwise it would allocate
-one, which a graph cannot replay.  So a captured step brings its own handle and workspace, and
-this file calls the one function that covers every product here, `cublasGemmStridedBatchedEx`.
+CuPy copies a matrix of which neither rows nor columns lie in one piece (one direction's part of
+a recurrent layer's gates, say), and every stack that is a transposed view; cuBLAS reads these as
+they are.  And CuPy calls no cuBLAS function while a stream is being captured (cupy#6290),
+though cuBLAS itself can be captured where it has a workspace of its own to work in: otherwise it
+would allocate one, which a graph cannot replay.  So a captured step brings its own handle and
+workspace.  All products here are one function, `cublasGemmStridedBatchedEx`.
 
 It knows neither CuPy nor NumPy: arrays have a shape and strides, and `address` says where one is.
 
@@ -99,6 +101,7 @@ class Products:
         xp: the namespace of the arrays.
         address: where an array's first element is.
         workspace: memory for cuBLAS alone, kept as long as this object; its address and size.
+            None: cuBLAS's own, which no graph can replay.
         tf32: whether float32 products may round their factors to TF32.
     """
 
@@ -107,11 +110,12 @@ class Products:
         library: Any,
         xp: Any,
         address: Callable[[Array], int],
-        workspace: tuple[int, int],
+        workspace: tuple[int, int] | None,
         tf32: bool = False,
     ) -> None:
         self.library, self.xp, self.address = library, xp, address
         self.workspace, self.tf32 = workspace, tf32
+        self.stream: int | None = None
         for name, arguments in SIGNATURES.items():
             getattr(library, name).argtypes = arguments
         self._handle = ctypes.c_void_p()
@@ -120,8 +124,10 @@ class Products:
     def use(self, stream: int) -> None:
         """Work on this stream (its address) from now on."""
         self._call("cublasSetStream_v2", self._handle, stream)
-        # In this order: setting a stream takes the handle back to cuBLAS's own workspace.
-        self._call("cublasSetWorkspace_v2", self._handle, *self.workspace)
+        if self.workspace is not None:
+            # In this order: setting a stream takes the handle back to cuBLAS's own workspace.
+            self._call("cublasSetWorkspace_v2", self._handle, *self.workspace)
+        self.stream = stream
 
     def close(self) -> None:
         """Give the handle back; it cannot be used afterwards."""
@@ -129,8 +135,10 @@ class Products:
             self._call("cublasDestroy_v2", self._handle)
             self._handle = ctypes.c_void_p()
 
-    def matmul(self, a: Array, b: Array, out: Array | None = None) -> Array:
+    def matmul(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
         """a b as `xp.matmul`: vectors, matrices, and stacks of matrices that broadcast.
+
+        With `add`, `out` becomes out + a b.
 
         Raises:
             NotImplementedError: a dtype that is not float32 or float64, or two dtypes.
@@ -157,21 +165,32 @@ class Products:
                 f"matmul: the product has shape {shape} and dtype {a.dtype}, but out has "
                 f"{out.shape} and {out.dtype}"
             )
-        if out is not None and not row and not column and out.flags.c_contiguous:
+        if out is not None and not row and not column and self._writable(out):
             result = out
         else:
             result = xp.empty((*batch, m, n), dtype=a.dtype)
+        add_here = add and result is out
         if 0 in result.shape:
             pass
         elif k == 0:
-            result[...] = 0
+            if not add_here:
+                result[...] = 0
         else:
-            self._gemm(self._folded(a, batch), self._folded(b, batch), result, m, k, n)
+            self._gemm(self._folded(a, batch), self._folded(b, batch), result, k, add_here)
         if out is None:
             return xp.reshape(result, shape)
         if result is not out:
-            out[...] = xp.reshape(result, shape)
+            result = xp.reshape(result, shape)
+            out[...] = out + result if add else result
         return out
+
+    def _writable(self, out: Array) -> bool:
+        """Whether a product may be written as this lies: rows in one piece each, `out` of two axes
+        perhaps as part of longer rows."""
+        if out.ndim > 2:
+            return out.flags.c_contiguous
+        found = self._layout(out)
+        return found is not None and found[0] == NO_TRANSPOSE
 
     def _folded(self, x: Array, batch: tuple[int, ...]) -> Array:
         """x with one axis for the whole batch, or none where all of it shares one matrix."""
@@ -182,7 +201,8 @@ class Products:
         full = self.xp.broadcast_to(x, (*batch, *x.shape[-2:]))
         return self.xp.reshape(full, (math.prod(batch), *x.shape[-2:]))
 
-    def _gemm(self, a: Array, b: Array, result: Array, m: int, k: int, n: int) -> None:
+    def _gemm(self, a: Array, b: Array, result: Array, k: int, add: bool) -> None:
+        m, n = result.shape[-2:]
         kind, compute, number = TYPES[str(a.dtype)]
         if self.tf32 and compute == TYPES["float32"][1]:
             compute = TF32
@@ -203,10 +223,10 @@ class Products:
             self.address(a),
             kind,
             *a_matrix,
-            ctypes.byref(number(0)),
+            ctypes.byref(number(add)),
             self.address(result),
             kind,
-            n,
+            self._layout(result)[1],  # type: ignore[index]
             m * n,
             math.prod(result.shape[:-2]),
             compute,

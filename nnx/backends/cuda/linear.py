@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...typing import Array
 from ..portable.linear import LinearKernels
-from .launcher import REALS, Kernel, Modules, launch, per_element, register
+from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, per_element, register
+
+Needs = tuple[bool, bool, bool]
 
 ADD_BIAS, ADD_BIAS_RELU = (
     register(
@@ -23,11 +26,21 @@ RELU = register(Kernel("linear.cu", "relu", "x:in y:out n:i64", lambda n: per_el
 RELU_BACKWARD = register(
     Kernel("linear.cu", "relu_backward", "gy:in y:in gx:out n:i64", lambda n: per_element(n))
 )
+RELU_BACKWARD_SUMS = register(
+    Kernel(
+        "linear.cu",
+        "relu_backward_sums",
+        "gy:in y:in gx:out sums:out rows:i32 columns:i32",
+        lambda columns: Plan((ceil_div(columns, 32),), (32, 8)),
+    )
+)
+FEW_ROWS = 2048  # up to here one block may walk down all rows of its columns
 
 
 class CudaLinear(LinearKernels):
     xp: Any
     modules: Modules
+    product: Callable[..., Array]  # of `CudaBackend`
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         if bias is None or not suits(x, weight, bias):
@@ -41,9 +54,35 @@ class CudaLinear(LinearKernels):
 
     def _product(self, kernel: Kernel, x: Array, weight: Array, bias: Array) -> Array:
         """x W^T, (N, O), and what the kernel makes of it in place."""
-        y = x @ self.xp.matrix_transpose(weight)
+        y = self.product(x, self.xp.matrix_transpose(weight))
         launch(kernel, self.modules, y=y, bias=bias, columns=y.shape[1], n=y.size)
         return y
+
+    def linear_backward(
+        self, gy: Array, x: Array, weight: Array, needs: Needs
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        gb = self.xp.sum(gy, axis=0) if needs[2] else None
+        return *self._products_backward(gy, x, weight, needs), gb
+
+    def linear_relu_backward(
+        self, gy: Array, y: Array, x: Array, weight: Array, needs: Needs
+    ) -> tuple[Array | None, Array | None, Array | None]:
+        rows, columns = gy.shape
+        sums = needs[2] and 0 < rows <= FEW_ROWS and columns
+        if not sums or gy.dtype not in REALS or gy.dtype != y.dtype:
+            return super().linear_relu_backward(gy, y, x, weight, needs)
+        g = self.xp.empty(gy.shape, dtype=gy.dtype)
+        gb = self.xp.empty((columns,), dtype=gy.dtype)
+        launch(
+            RELU_BACKWARD_SUMS, self.modules, gy=gy, y=y, gx=g, sums=gb, rows=rows, columns=columns
+        )
+        return *self._products_backward(g, x, weight, needs), gb
+
+    def _products_backward(
+        self, gy: Array, x: Array, weight: Array, needs: Needs
+    ) -> tuple[Array | None, Array | None]:
+        gx = self.product(gy, weight) if needs[0] else None
+        return gx, self.product(self.xp.matrix_transpose(gy), x) if needs[1] else None
 
     def relu(self, x: Array) -> Array:
         if x.dtype not in REALS:

@@ -23,11 +23,19 @@ class CudaNamespace:
     Args:
         compat: `array_api_compat.cupy`.
         cupy: the library itself.
+        product: matrix products, as `CupyBackend.product`.
         recording: whether what this thread asks of the device is being recorded.
     """
 
-    def __init__(self, compat: Any, cupy: Any, recording: Callable[[], bool]) -> None:
-        self.compat, self.cupy, self.recording = compat, cupy, recording
+    def __init__(
+        self,
+        compat: Any,
+        cupy: Any,
+        product: Callable[..., Array],
+        recording: Callable[[], bool],
+    ) -> None:
+        self.compat, self.cupy = compat, cupy
+        self.product, self.recording = product, recording
         self.sign_keeps_nan = int(cupy.__version__.partition(".")[0]) >= 14
 
     def __getattr__(self, name: str) -> Any:
@@ -35,6 +43,10 @@ class CudaNamespace:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.compat.__name__}>"
+
+    def matmul(self, a: Array, b: Array, /, *, out: Array | None = None) -> Array:
+        """The product of matrices, of vectors, of stacks; no operand is copied."""
+        return self.product(a, b, out)
 
     def clip(
         self, x: Array, /, min: float | Array | None = None, max: float | Array | None = None

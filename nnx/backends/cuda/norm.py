@@ -27,6 +27,10 @@ def per_channel(images: int, channels: int, length: int, cuts: int) -> Plan:
     return Plan((groups, parts), (across, down))
 
 
+def per_element_of_channels(channels: int) -> Plan:
+    return Plan((ceil_div(channels, THREADS),), (THREADS,))
+
+
 def one_warp_each(channels: int) -> Plan:
     return Plan((ceil_div(channels * 32, THREADS),), (THREADS,))
 
@@ -49,6 +53,15 @@ MERGE_MOMENTS = register(
         "merge_moments",
         "parts:in mean:out variance:out inverse:out channels:i32 count:i32 eps:real",
         one_warp_each,
+    )
+)
+TRACK_MOMENTS = register(
+    Kernel(
+        "norm_batch.cu",
+        "track_moments",
+        "running_mean:inout running_variance:inout batches:inout:i64 mean:in variance:in "
+        "fresh:real unbiased:real channels:i32",
+        per_element_of_channels,
     )
 )
 CHANNEL_NORMALIZE = register(
@@ -145,6 +158,31 @@ class CudaNorm(NormKernels):
             length=length,
         )
         return y, mean, variance, Residuals((x, mean, inverse, weight))
+
+    def track_moments_(
+        self,
+        running: tuple[Array, Array, Array],
+        mean: Array,
+        variance: Array,
+        fresh: float,
+        unbiased: float,
+    ) -> tuple[Array, Array, Array]:
+        same = _suits(running[0], running[1], mean) and variance.dtype == mean.dtype
+        if not same or not all(a.flags.c_contiguous for a in running):
+            return super().track_moments_(running, mean, variance, fresh, unbiased)
+        launch(
+            TRACK_MOMENTS,
+            self.modules,
+            running_mean=running[0],
+            running_variance=running[1],
+            batches=running[2],
+            mean=mean,
+            variance=variance,
+            fresh=fresh,
+            unbiased=unbiased,
+            channels=mean.shape[0],
+        )
+        return running
 
     def batch_norm_backward(self, gy: Array, residuals: Residuals, needs: Needs) -> Gradients:
         if len(residuals) == 3:

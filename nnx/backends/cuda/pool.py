@@ -61,6 +61,30 @@ AVG_POOL_BACKWARD = register(
     )
 )
 
+WINDOWS = "planes:i32 h:i32 w:i32 oh:i32 ow:i32"
+ADAPTIVE_MAX, ADAPTIVE_AVG = (
+    register(
+        Kernel(
+            "pool_adaptive.cu",
+            name,
+            f"x:in y:out {more} {WINDOWS}",
+            lambda planes, oh, ow: by_plane(planes, oh * ow),
+        )
+    )
+    for name, more in (("adaptive_max_pool", "at:out:i64"), ("adaptive_avg_pool", ""))
+)
+ADAPTIVE_MAX_BACKWARD, ADAPTIVE_AVG_BACKWARD = (
+    register(
+        Kernel(
+            "pool_adaptive.cu",
+            f"{name}_backward",
+            f"gy:in {more} gx:out {WINDOWS}",
+            lambda planes, h, w: by_plane(planes, h * w),
+        )
+    )
+    for name, more in (("adaptive_max_pool", "at:in:i64"), ("adaptive_avg_pool", ""))
+)
+
 
 class CudaPool(PoolKernels):
     modules: Modules
@@ -125,6 +149,40 @@ class CudaPool(PoolKernels):
         launch(AVG_POOL_BACKWARD, self.modules, gy=gy, gx=gx, **numbers, **_counted(counted))
         return gx
 
+    # ---- as many windows as are asked for ----
+
+    def adaptive_max_pool2d(self, x: Array, size: Pair) -> tuple[Array, Array]:
+        if not _fit(x, x.shape, size):
+            return super().adaptive_max_pool2d(x, size)
+        y = self.xp.empty((*x.shape[:2], *size), dtype=x.dtype)
+        at = self.xp.empty(y.shape, dtype=self.xp.int64)
+        launch(ADAPTIVE_MAX, self.modules, x=x, y=y, at=at, **_windows(x.shape, size))
+        return y, at
+
+    def adaptive_max_pool2d_backward(
+        self, gy: Array, chosen: Array, shape: tuple[int, ...]
+    ) -> Array:
+        if not _fit(gy, shape, gy.shape[2:]):
+            return super().adaptive_max_pool2d_backward(gy, chosen, shape)
+        gx = self.xp.empty(shape, dtype=gy.dtype)
+        numbers = _windows(shape, gy.shape[2:])
+        launch(ADAPTIVE_MAX_BACKWARD, self.modules, gy=gy, at=chosen, gx=gx, **numbers)
+        return gx
+
+    def adaptive_avg_pool2d(self, x: Array, size: Pair) -> Array:
+        if not _fit(x, x.shape, size):
+            return super().adaptive_avg_pool2d(x, size)
+        y = self.xp.empty((*x.shape[:2], *size), dtype=x.dtype)
+        launch(ADAPTIVE_AVG, self.modules, x=x, y=y, **_windows(x.shape, size))
+        return y
+
+    def adaptive_avg_pool2d_backward(self, gy: Array, shape: tuple[int, ...]) -> Array:
+        if not _fit(gy, shape, gy.shape[2:]):
+            return super().adaptive_avg_pool2d_backward(gy, shape)
+        gx = self.xp.empty(shape, dtype=gy.dtype)
+        launch(ADAPTIVE_AVG_BACKWARD, self.modules, gy=gy, gx=gx, **_windows(shape, gy.shape[2:]))
+        return gx
+
 
 def _sizes(shape: tuple[int, ...], out: Pair, window: Window) -> dict[str, int]:
     n, c, h, w = shape
@@ -152,3 +210,14 @@ def _counted(counted: Padding) -> dict[str, int]:
         "counted_left": left,
         "counted_right": right,
     }
+
+
+def _fit(x: Array, shape: tuple[int, ...], size: Pair) -> bool:
+    """Whether the kernels' arithmetic of windows stays within 32 bits."""
+    longest = max((m + 1) * (length + 1) for m, length in zip(size, shape[2:], strict=True))
+    return x.dtype in REALS and longest < 2**31
+
+
+def _windows(shape: tuple[int, ...], size: Pair) -> dict[str, int]:
+    n, c, h, w = shape
+    return {"planes": n * c, "h": h, "w": w, "oh": size[0], "ow": size[1]}

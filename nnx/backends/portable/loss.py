@@ -31,3 +31,29 @@ class LossKernels:
         counted = xp.any(onehot, axis=1)
         losses = xp.where(counted, losses, xp.zeros_like(losses))
         return losses, xp.where(xp.expand_dims(counted, axis=1), gradient, zeros)
+
+    def cross_entropy_mean(
+        self, logits: Array, targets: Array, ignore_index: int | None
+    ) -> tuple[Array, Array, Array | None]:
+        """The mean loss over the rows that count, without a look at which these are.
+
+        logits (N, C), targets (N,); a row counts unless its target is outside [0, C) or
+        `ignore_index`.  Returns the mean () (NaN where no row counts), the gradient of the *sum*
+        of the losses (N, C), and the factor () that makes it the mean's, 0 where no row counts; or
+        the mean's gradient itself, and None.
+        """
+        xp = self.xp
+        counted = (targets >= 0) & (targets < logits.shape[1])
+        if ignore_index is not None:
+            counted = counted & (targets != ignore_index)
+        none = xp.full_like(targets, -1)
+        losses, gradient = self.softmax_cross_entropy(logits, xp.where(counted, targets, none))
+        count = xp.sum(xp.astype(counted, losses.dtype))
+        least_one = xp.where(count > 0, count, xp.ones_like(count))
+        scale = xp.where(count > 0, 1 / least_one, xp.zeros_like(count))
+        nan = xp.full_like(count, float("nan"))
+        return xp.where(count > 0, xp.sum(losses) / least_one, nan), gradient, scale
+
+    def scaled(self, x: Array, g: Array, scale: Array | None) -> Array:
+        """x (g scale), where g and scale are arrays of shape (), or scale is None for 1."""
+        return x * (g if scale is None else g * scale)

@@ -36,6 +36,26 @@ class NormKernels:
             Residuals((normal, inverse, weight)),
         )
 
+    def track_moments_(
+        self,
+        running: tuple[Array, Array, Array],
+        mean: Array,
+        variance: Array,
+        fresh: float,
+        unbiased: float,
+    ) -> tuple[Array, Array, Array]:
+        """Move running statistics towards a batch's: those of `running` are a mean (C,), a variance
+        (C,) and a count of batches ().
+
+        running = (1 - fresh) running + fresh (mean, unbiased variance); the count rises by 1.
+        """
+        old_mean, old_variance, batches = running
+        return (
+            old_mean * (1 - fresh) + mean * fresh,
+            old_variance * (1 - fresh) + variance * unbiased * fresh,
+            self.xp.asarray(batches + 1),
+        )
+
     def batch_norm_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:

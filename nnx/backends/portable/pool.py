@@ -88,6 +88,72 @@ class PoolKernels:
         counts = [[float(r * c) for c in columns] for r in rows]
         return self.xp.asarray(counts, dtype=like.dtype, device=like.device)
 
+    # ---- as many windows as are asked for ----
+
+    def adaptive_max_pool2d(self, x: Array, size: Pair) -> tuple[Array, Array]:
+        """The largest value of each window of `adaptive_cells`, and the pixel it was, row * W +
+        column; ties and NaN as in `max_pool2d`.  x (N, C, H, W) -> (N, C, *size), and int64."""
+        xp = self.xp
+        y = xp.empty((*x.shape[:2], *size), dtype=x.dtype, device=x.device)
+        chosen = xp.empty(y.shape, dtype=xp.int64, device=x.device)
+        width = x.shape[3]
+        for p, q, rows, columns in adaptive_cells(x.shape, size):
+            best = x[:, :, rows.start, columns.start]
+            at = xp.full(
+                best.shape, rows.start * width + columns.start, dtype=xp.int64, device=x.device
+            )
+            for r in range(rows.start, rows.stop):
+                for c in range(columns.start, columns.stop):
+                    value = x[:, :, r, c]
+                    better = (value > best) | (xp.isnan(value) & ~xp.isnan(best))
+                    best = xp.where(better, value, best)
+                    at = xp.where(better, xp.full_like(at, r * width + c), at)
+            y[:, :, p, q] = best
+            chosen[:, :, p, q] = at
+        return y, chosen
+
+    def adaptive_max_pool2d_backward(
+        self, gy: Array, chosen: Array, shape: tuple[int, ...]
+    ) -> Array:
+        """Each window's gradient at the pixel it chose: (N, C, oh, ow) -> `shape`, (N, C, H, W)."""
+        xp = self.xp
+        gx = xp.zeros(shape, dtype=gy.dtype, device=gy.device)
+        every = xp.arange(shape[2] * shape[3], dtype=xp.int64, device=gy.device)
+        pixels = xp.reshape(every, (shape[2], shape[3]))
+        for p, q, rows, columns in adaptive_cells(shape, gy.shape[2:]):
+            hit = chosen[:, :, p : p + 1, q : q + 1] == pixels[rows, columns]
+            share = gy[:, :, p : p + 1, q : q + 1]
+            gx[:, :, rows, columns] += xp.where(hit, share, xp.zeros_like(share))
+        return gx
+
+    def adaptive_avg_pool2d(self, x: Array, size: Pair) -> Array:
+        """The mean of each window of `adaptive_cells`: (N, C, H, W) -> (N, C, *size)."""
+        xp = self.xp
+        y = xp.empty((*x.shape[:2], *size), dtype=x.dtype, device=x.device)
+        for p, q, rows, columns in adaptive_cells(x.shape, size):
+            y[:, :, p, q] = xp.mean(x[:, :, rows, columns], axis=(2, 3))
+        return y
+
+    def adaptive_avg_pool2d_backward(self, gy: Array, shape: tuple[int, ...]) -> Array:
+        """Each window's gradient, shared evenly by its pixels."""
+        gx = self.xp.zeros(shape, dtype=gy.dtype, device=gy.device)
+        for p, q, rows, columns in adaptive_cells(shape, gy.shape[2:]):
+            area = (rows.stop - rows.start) * (columns.stop - columns.start)
+            gx[:, :, rows, columns] += gy[:, :, p : p + 1, q : q + 1] / area
+        return gx
+
+
+def adaptive_cells(shape: tuple[int, ...], size: Pair) -> list[tuple[int, int, slice, slice]]:
+    """Every window of adaptive pooling: where it goes, and its rows and columns.
+
+    Window k of m along an axis of length L is floor(k L / m) .. ceil((k + 1) L / m).
+    """
+    rows, columns = (
+        [slice(k * length // m, -(-(k + 1) * length // m)) for k in range(m)]
+        for length, m in zip(shape[2:], size, strict=True)
+    )
+    return [(p, q, r, c) for p, r in enumerate(rows) for q, c in enumerate(columns)]
+
 
 def first_inside(window: Window, out: Pair) -> tuple[list[int], list[int]]:
     """Down and across, each window's first place that is not in the padding before the image."""

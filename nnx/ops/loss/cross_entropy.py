@@ -68,6 +68,25 @@ class CrossEntropy(Unary):
         return self.gradient * (g * self.scale)
 
 
+class MeanCrossEntropy(Unary):
+    """`CrossEntropy`'s mean on a device: what counts is decided there, and nothing is read back.
+
+    With n the number of rows that count, loss = (1/n) sum of theirs and dz = (p - onehot(t)) / n.
+    """
+
+    def __init__(self, targets: Array, ignore_index: int | None) -> None:
+        self.targets, self.ignore_index = targets, ignore_index
+
+    def forward(self, logits: Array) -> Array:
+        mean, self.gradient, self.scale = self.backend.cross_entropy_mean(
+            logits, self.targets, self.ignore_index
+        )
+        return mean
+
+    def backward(self, g: Array) -> Array:
+        return self.backend.scaled(self.gradient, g, self.scale)
+
+
 class NegativeLogLikelihood(Unary):
     """loss = -w x[t] for a row x of log-probabilities, its class t and the weight w of the row.
 
@@ -269,6 +288,9 @@ def cross_entropy(
         rows = _rows(input)
         shape = tuple(given.shape)
         targets = flat_targets(name, input, given)
+        plain = weights is None and not label_smoothing
+        if plain and reduction == "mean" and not home.checks_values:
+            return MeanCrossEntropy(home.positions(targets), ignore_index)(rows)
         targets, counted = home.class_indices(targets, rows.data.shape[1], ignore_index)
         per_row = None
         if weights is not None or label_smoothing:

@@ -102,6 +102,35 @@ def test_out_is_written_in_place(products):
     assert not wide[:, 1::2].any()
 
 
+def test_out_may_be_part_of_longer_rows(library, products):
+    """One direction's gates among both: nothing is copied."""
+    x, y, wide = numbers(4, 3), numbers(3, 2), np.zeros((4, 6), "float32")
+    out = wide[:, 2:4]
+    assert products.matmul(x, y, out=out) is out
+    np.testing.assert_array_equal(wide[:, 2:4], x @ y)
+    assert not wide[:, :2].any() and not wide[:, 4:].any()
+    assert out.ctypes.data in library.calls[-1][1]
+
+
+@pytest.mark.parametrize("part", [np.s_[:, :], np.s_[:, 1:3], np.s_[:, ::2], np.s_[::-1, :2]])
+def test_a_product_is_added(products, part):
+    x, y, out = numbers(4, 3), numbers(3, 4), numbers(4, 4) + 0
+    x, y = x, y[:, : out[part].shape[1]]
+    expected = out.copy()
+    expected[part] += x @ y
+    products.matmul(x, y, out=out[part], add=True)
+    np.testing.assert_array_equal(out, expected)
+    products.matmul(x[:, :0], y[:0], out=out[part], add=True)
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("out", [np.zeros((2, 4), "float32"), np.zeros((2, 5))])
+def test_an_out_that_does_not_fit_is_refused(library, products, out):
+    with pytest.raises(ValueError, match=r"has shape \(2, 5\) and dtype float32, but out has"):
+        products.matmul(numbers(2, 3), numbers(3, 5), out=out)
+    assert "cublasGemmStridedBatchedEx" not in library.names()
+
+
 def test_what_it_refuses(products):
     with pytest.raises(NotImplementedError, match="float16 and float16"):
         products.matmul(np.ones((2, 2), "float16"), np.ones((2, 2), "float16"))

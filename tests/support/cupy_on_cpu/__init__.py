@@ -31,4 +31,13 @@ from cupy_on_cpu.available import why_unavailable
 from cupy_on_cpu.install import installed
 from cupy_on_cpu.ledger import Ledger, counting
 
-__all__ = ["Ledger", "counting", "installed", "why_unavailable"]
+__all__ = ["Ledger", "asked_only", "counting", "installed", "why_unavailable"]
+
+
+def __getattr__(name: str) -> object:
+    """`asked_only`, which needs CuPy: it is imported with the first use."""
+    if name == "asked_only":
+        from cupy_on_cpu.memory import asked_only
+
+        return asked_only
+    raise AttributeError(name)
