@@ -8,10 +8,12 @@ from cuda_cpu import CpuFactory
 from cuda_cpu.under_test import CudaUnderTest
 
 from nnx.backends.cuda.sources import read_source
+from nnx.backends.portable.window import Window
 
 RNG = np.random.default_rng(0)
 NO_PAD = ((0, 0), (0, 0))
-WINDOW = ((3, 2), (2, 1), ((1, 1), (0, 1)), (1, 1))
+PAIRS = Window((2, 2), (2, 2), NO_PAD)
+WINDOW = Window((3, 2), (2, 1), ((1, 1), (0, 1)))
 
 
 def normal(real, *shape):
@@ -45,15 +47,15 @@ def test_group_norm(cuda, real):
 
 def test_pools_and_columns(cuda, real):
     def body(b, x):
-        y, place = b.max_pool2d(x, *WINDOW)
-        mean = b.avg_pool2d(x, (2, 2), (2, 2), NO_PAD, NO_PAD)
+        y, place = b.max_pool2d(x, WINDOW)
+        mean = b.avg_pool2d(x, PAIRS, NO_PAD)
         return (
             y,
-            b.max_pool2d_backward(y, place, x.shape, *WINDOW),
+            b.max_pool2d_backward(y, place, x.shape, WINDOW),
             mean,
-            b.avg_pool2d_backward(mean, x.shape, (2, 2), (2, 2), NO_PAD, NO_PAD),
-            b.im2col(x, *WINDOW),
-            b.col2im(b.im2col(x, *WINDOW), x.shape, *WINDOW),
+            b.avg_pool2d_backward(mean, x.shape, PAIRS, NO_PAD),
+            b.im2col(x, WINDOW),
+            b.col2im(b.im2col(x, WINDOW), x.shape, WINDOW),
         )
 
     cuda.rows_alone(body, normal(real, 3, 2, 7, 6))

@@ -26,6 +26,7 @@ from nnx.backends.cuda.launcher import (
     launch,
 )
 from nnx.backends.cuda.planes import by_plane
+from nnx.backends.portable.window import Window
 
 SIZES = (1, 2, 31, 32, 33, 255, 256, 257, 65535, 65536, 10**6, 2**24 + 1, 2**31 - 1)
 # More columns are summed by the portable twin.
@@ -102,6 +103,7 @@ def last_blocks():
 
 HUGE = 2**31 + 4096
 NO_PAD = ((0, 0), (0, 0))
+PAIRS = Window((2, 2), (2, 2), NO_PAD)
 RNG = np.random.default_rng(0)
 
 
@@ -134,22 +136,22 @@ IMAGES = (2**11 + 1, 1, 1024, 1024)
 
 def test_im2col_and_col2im(last_blocks):
     x, tail = with_tail(IMAGES, 256)
-    one = ((1, 1), (1, 1), NO_PAD, (1, 1))
-    np.testing.assert_array_equal(last_blocks.im2col(x, *one)[-1, 0, -256:], tail)
+    one = Window((1, 1), (1, 1), NO_PAD)
+    np.testing.assert_array_equal(last_blocks.im2col(x, one)[-1, 0, -256:], tail)
     cols = x.reshape(IMAGES[0], 1, -1)
-    np.testing.assert_array_equal(last_blocks.col2im(cols, IMAGES, *one)[-1, 0, -1, -256:], tail)
+    np.testing.assert_array_equal(last_blocks.col2im(cols, IMAGES, one)[-1, 0, -1, -256:], tail)
 
 
 def test_pools(last_blocks):
     x, _ = with_tail(IMAGES, 2048)
     pair = x[-1, 0, -2:].reshape(2, 512, 2)
-    y, place = last_blocks.max_pool2d(x, (2, 2), (2, 2), NO_PAD, (1, 1))
+    y, place = last_blocks.max_pool2d(x, PAIRS)
     np.testing.assert_array_equal(y[-1, 0, -1, -256:], pair.max(axis=(0, 2))[-256:])
-    mean = last_blocks.avg_pool2d(x, (2, 2), (2, 2), NO_PAD, NO_PAD)
+    mean = last_blocks.avg_pool2d(x, PAIRS, NO_PAD)
     np.testing.assert_allclose(
         mean[-1, 0, -1, -256:], pair.mean(axis=(0, 2))[-256:], rtol=1e-5, atol=1e-6
     )
-    gx = last_blocks.max_pool2d_backward(y, place, IMAGES, (2, 2), (2, 2), NO_PAD, (1, 1))
+    gx = last_blocks.max_pool2d_backward(y, place, IMAGES, PAIRS)
     np.testing.assert_array_equal(
         gx[-1, 0, -2:].reshape(2, 512, 2).sum(axis=(0, 2))[-256:], y[-1, 0, -1, -256:]
     )
