@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .autograd import Function, Node, backward, is_grad_enabled
-from .backends import Array, active_backend, backend_of, dtype_name, get_backend
+from .backends import Array, active_backend, backend_of, dtype_name, get_backend, native
 
 if TYPE_CHECKING:
     from . import ops
@@ -26,7 +26,8 @@ class Tensor(Node):
     """An array and its place on the tape.
 
     Args:
-        data: an array of any supported library; it is not copied.
+        data: an array of any supported library; it is not copied, unless it is a NumPy array in
+            the byte order of another machine (from a file): no kernel reads that.
         requires_grad: whether `backward` shall compute this tensor's gradient.
 
     Attributes:
@@ -39,7 +40,10 @@ class Tensor(Node):
     __array_priority__ = 1000  # np.float32(2) * tensor asks the tensor
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
-        if isinstance(data, Node):
+        if type(data) is np.ndarray:
+            if not data.dtype.isnative:
+                data = native(data)
+        elif isinstance(data, Node):
             data = data.data
         elif isinstance(data, np.generic):  # what NumPy makes of 0-d arrays
             data = np.asarray(data)
@@ -107,6 +111,17 @@ class Tensor(Node):
 
     def __int__(self) -> int:
         return int(self.data)
+
+    def __format__(self, spec: str) -> str:
+        """`f"{loss:.3f}"`: a tensor of one element is formatted as the number it holds."""
+        if not spec:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(
+                f"format {spec!r}: only a tensor of one element is formatted as a number; shape "
+                f"{self.shape}; take one, or use .tolist()"
+            )
+        return format(self.item(), spec)
 
     def __hash__(self) -> int:
         return id(self)

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import ARRAY_METHODS, Array, Backend, Residuals, dtype_name
+from .base import ARRAY_METHODS, Array, Backend, Residuals, dtype_name, native
 
 __all__ = [
     "Array",
@@ -36,6 +36,7 @@ __all__ = [
     "jit_enabled",
     "kernels",
     "mixed",
+    "native",
     "override",
     "set_backend",
     "unavailable",

@@ -105,7 +105,7 @@ class Backend(Indices, PortableKernels):
 
     def from_numpy(self, x: np.ndarray) -> Array:
         """A NumPy array's values as an array of this library, on this backend's device."""
-        return self.xp.asarray(np.asarray(x, order="C"), device=self.device)
+        return self.xp.asarray(np.asarray(native(x), order="C"), device=self.device)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         """An array's values in host memory; no copy where the library allows."""
@@ -129,6 +129,11 @@ class Backend(Indices, PortableKernels):
     def recorder(self) -> Any:
         """What runs and records steps for `nnx.capture`; None where a device cannot."""
         return None
+
+
+def native(x: np.ndarray) -> np.ndarray:
+    """A NumPy array in this machine's byte order; itself, where it is."""
+    return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
 _PYTHON_DTYPES = {float: "float32", int: "int64", bool: "bool"}

@@ -17,7 +17,7 @@ import array_api_compat.cupy as compat
 import cupy
 import numpy as np
 
-from .base import Array
+from .base import Array, native
 from .cuda import CudaBackend
 from .cuda.cublas import WORKSPACE_BYTES, Products, load_library
 from .cuda.launcher import Kernel, Modules
@@ -136,9 +136,9 @@ class CupyBackend(CudaBackend):
 
     def from_numpy(self, x: np.ndarray) -> Array:
         if self.device is None:
-            return cupy.asarray(x)
+            return cupy.asarray(native(x))
         with self.device:
-            return cupy.asarray(x)
+            return cupy.asarray(native(x))
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return cupy.asnumpy(x)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .base import Array, Backend
+from .base import Array, Backend, native
 from .cpu.activation import NumpyActivation
 from .cpu.conv_block import NumpyConvBlock
 from .cpu.embedding import NumpyEmbedding
@@ -46,7 +46,7 @@ class NumpyBackend(
         super().__init__(np, name)
 
     def from_numpy(self, x: np.ndarray) -> Array:
-        return np.array(x)  # a new array: what is made here is never shared with the caller
+        return np.array(native(x))  # a new array: what is made here is never shared with the caller
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)

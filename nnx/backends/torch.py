@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from .base import Array, Backend
+from .base import Array, Backend, native
 
 
 class TorchBackend(Backend):
     """For people whose data are torch tensors; nnx's own tape records, torch's does not."""
 
     def from_numpy(self, x: np.ndarray) -> Array:
-        return self.xp.asarray(np.array(x), device=self.device)
+        return self.xp.asarray(np.array(native(x)), device=self.device)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return x.detach().cpu().numpy()

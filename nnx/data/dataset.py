@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backends import Array, backend_of
+from ..backends import Array, backend_of, native
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 
@@ -172,6 +172,8 @@ def plain_array(values: Any) -> Array:
     """The array in a tensor; an array as it is; lists as a NumPy array, floats as float32."""
     if isinstance(values, Tensor):
         return values.data
+    if isinstance(values, np.ndarray):
+        return native(values)
     if hasattr(values, "shape") and hasattr(values, "dtype"):
         return values
     array = np.asarray(values)

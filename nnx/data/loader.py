@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array, Backend, active_backend, dtype_name
+from ..backends import Array, Backend, active_backend, backend_of, dtype_name
 from ..random import Generator
 from ..tensor import Tensor
 from .dataset import ArrayDataset, Dataset, Subset, chosen_generator, host_array
@@ -50,6 +50,9 @@ class DataLoader:
         collate: makes a tuple of arrays of a list of items, for items that cannot be stacked,
             such as sequences of different lengths.
         resident_bytes: the most memory that data moved to another library may take at once.
+        dtype: cast the floating-point arrays of each batch to this ("float32": data in float64,
+            which layers in float32 refuse); integers, such as labels, stay.  Or one for each array
+            of a batch, integers too, or None to leave it: ("float32", None).
 
     Raises:
         ValueError: lengths differ, the batch size is less than 1, there are no examples, or no
@@ -69,7 +72,9 @@ class DataLoader:
         generator: Generator | None = None,
         collate: Callable[[list[Any]], tuple[Any, ...]] | None = None,
         resident_bytes: int = 1 << 30,
+        dtype: Any = None,
     ) -> None:
+        self.dtype = dtype
         self.dataset = _as_dataset(data)
         self.batch_size = operator.index(batch_size)
         self.drop_last = drop_last
@@ -128,7 +133,7 @@ class DataLoader:
         ]
         for position, batch in enumerate(self._rows().batches(order, bounds), start=first + 1):
             self._epoch, self._position = epoch, position
-            yield batch
+            yield batch if self.dtype is None else cast(batch, self.dtype, "DataLoader")
         self._epoch, self._position = epoch + 1, 0
 
     # ---- resuming ----
@@ -182,6 +187,23 @@ class DataLoader:
             else:
                 self._source = _ItemRows(backend, self.dataset, self.collate)
         return self._source
+
+
+def cast(batch: Batch, dtype: Any, name: str) -> Batch:
+    """A batch in other dtypes: one for its floating-point tensors, or one, or None, for each.
+
+    Raises:
+        ValueError: there are several dtypes, but not one for each tensor.
+    """
+    if not isinstance(dtype, tuple | list):
+        floats = [backend_of(x.data).is_float(x.dtype) for x in batch]
+        dtype = [dtype if f else None for f in floats]
+    if len(dtype) != len(batch):
+        raise ValueError(
+            f"{name}: dtype must be one for all, or one for each of the {len(batch)} arrays of a "
+            f"batch; got {len(dtype)}"
+        )
+    return tuple([x if d is None else x.astype(d) for x, d in zip(batch, dtype, strict=True)])
 
 
 class _Rows:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from .. import ops
+from ..ops._operands import operands
 from ..tensor import Tensor
 from . import init
 from .module import Module, new_parameter
@@ -57,13 +60,15 @@ class PReLU(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         channels = self.num_parameters
+        x, weight, _ = operands("PReLU", x, self.weight)
         if channels > 1 and (x.ndim < 2 or x.shape[1] != channels):
             raise ValueError(
                 f"PReLU: axis 1 of x must have {channels} channels; x has shape {x.shape}"
             )
-        weight: Tensor = self.weight
         if x.ndim > 2:
             weight = weight.reshape((-1,) + (1,) * (x.ndim - 2))
+        elif x.ndim == 0:
+            weight = weight.reshape(())
         return ops.where(x > 0, x, weight * x)
 
     def extra_repr(self) -> str:
@@ -131,16 +136,20 @@ class Mish(Module):
 
 
 class Softplus(Module):
-    """log(1 + exp(beta x)) / beta, exact at any x: it needs no threshold beyond which it is x."""
+    """log(1 + exp(beta x)) / beta, exact at any x; x itself above `threshold`, if one is given.
 
-    def __init__(self, beta: float = 1.0) -> None:
-        self.beta = beta
+    PyTorch's threshold is 20: in float32 no difference can be seen.
+    """
+
+    def __init__(self, beta: float = 1.0, threshold: float = math.inf) -> None:
+        self.beta, self.threshold = beta, threshold
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.softplus(x, self.beta)
+        return ops.softplus(x, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
-        return f"beta={self.beta}"
+        threshold = "" if self.threshold == math.inf else f", threshold={self.threshold}"
+        return f"beta={self.beta}{threshold}"
 
 
 class Sigmoid(Module):

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..backends import backend_of
+from ..ops._operands import as_tensor, require_one_dtype
 from ..ops.recurrent.rnn import NONLINEARITIES
 from ..tensor import Tensor
 from . import init
@@ -41,7 +42,7 @@ class _Cell(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
-    def checked(self, x: Tensor, *states: Tensor | None) -> tuple[Tensor, ...]:
+    def checked(self, x: Tensor, *states: Any) -> tuple[Tensor, ...]:
         """x (N, D) and the states (N, H), zeros where there is none; one row where unbatched."""
         name = type(self).__name__
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
@@ -49,12 +50,15 @@ class _Cell(Module):
                 f"{name}: x must be (N, D), or (D,) for one row, with D = input_size = "
                 f"{self.input_size}; x has shape {x.shape}"
             )
+        require_one_dtype(name, x=x, weight_ih=self.weight_ih)
         want = (*x.shape[:-1], self.hidden_size)
         checked = []
         for state in states:
             if state is None:
                 xp = backend_of(x.data).xp
                 state = Tensor(xp.zeros(want, dtype=x.dtype, device=x.device))
+            state = as_tensor(name, state, x)
+            require_one_dtype(name, x=x, state=state)
             if state.shape != want:
                 raise ValueError(
                     f"{name}: a state must be {want} for x of shape {x.shape}; "
@@ -87,6 +91,7 @@ class RNNCell(_Cell):
         super().__init__(input_size, hidden_size, bias, dtype)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        x = as_tensor(type(self).__name__, x)
         one = x.ndim == 1
         x, h = self.checked(x, h)
         z = ops.linear(x, self.weight_ih, self.bias_ih) + ops.linear(
@@ -107,8 +112,12 @@ class LSTMCell(_Cell):
         super().__init__(input_size, hidden_size, bias, dtype)
 
     def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        x = as_tensor(type(self).__name__, x)
         one = x.ndim == 1
-        x, h, c = self.checked(x, *(hx or (None, None)))
+        states = (None, None) if hx is None else hx
+        if not isinstance(states, tuple | list) or len(states) != 2:
+            raise ValueError("LSTMCell: the state must be the pair (h, c)")
+        x, h, c = self.checked(x, *states)
         z = ops.linear(x, self.weight_ih, self.bias_ih) + ops.linear(
             h, self.weight_hh, self.bias_hh
         )
@@ -135,6 +144,7 @@ class GRUCell(_Cell):
             self.register_buffer("reset_before", mark_reset_before())
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
+        x = as_tensor(type(self).__name__, x)
         one = x.ndim == 1
         x, h = self.checked(x, h)
         gates = ops.linear(x, self.weight_ih, self.bias_ih)

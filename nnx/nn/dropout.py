@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .. import ops
 from ..backends import backend_of
+from ..ops._operands import as_tensor
 from ..tensor import Tensor
 from .module import Module
 
@@ -38,6 +39,7 @@ class Dropout2d(Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor("Dropout2d", x)
         if x.ndim != 4:
             raise ValueError(f"Dropout2d: the input must be (N, C, H, W); its shape is {x.shape}")
         if not self.training or self.p == 0.0:

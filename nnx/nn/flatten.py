@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .. import ops
+from ..ops._operands import as_tensor
 from ..tensor import Tensor
 from .module import Module
 
@@ -24,6 +25,7 @@ class Flatten(Module):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor("Flatten", x)
         shape = x.shape
         first = self.start_dim + len(shape) * (self.start_dim < 0)
         last = self.end_dim + len(shape) * (self.end_dim < 0)
@@ -46,6 +48,7 @@ class Unflatten(Module):
         self.dim, self.unflattened_size = dim, tuple(unflattened_size)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor("Unflatten", x)
         shape = x.shape
         axis = self.dim + len(shape) * (self.dim < 0)
         sizes = self.unflattened_size

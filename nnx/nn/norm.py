@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import ops
 from ..backends import Array, active_backend, backend_of
+from ..ops._operands import as_tensor, require_one_dtype
 from ..ops.norm import BatchSum, batch_norm_of_part
 from ..tensor import Tensor
 from .module import Module, Parameter, new_parameter
@@ -47,6 +48,7 @@ class _BatchNorm(Module):
         affine: bool = True,
         track_running_stats: bool = True,
         dtype: str = "float32",
+        bias: bool = True,
     ) -> None:
         if num_features < 1:
             raise ValueError(
@@ -54,8 +56,9 @@ class _BatchNorm(Module):
             )
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
+        has_bias = affine and bias
         self.register_parameter("weight", _ones(num_features, dtype) if affine else None)
-        self.register_parameter("bias", new_parameter((num_features,), dtype) if affine else None)
+        self.register_parameter("bias", new_parameter((num_features,), dtype) if has_bias else None)
         new = active_backend().from_numpy
         for name, start in (("running_mean", np.zeros), ("running_var", np.ones)):
             values = new(start(num_features, np.dtype(dtype))) if track_running_stats else None
@@ -64,11 +67,14 @@ class _BatchNorm(Module):
         self.register_buffer("num_batches_tracked", count)
 
     def forward(self, x: Tensor) -> Tensor:
+        name = type(self).__name__
+        x = as_tensor(name, x)
         if x.ndim not in self.ranks or x.shape[1] != self.num_features:
             raise ValueError(
-                f"{type(self).__name__}: x must be {self.shapes} with C = {self.num_features}; "
+                f"{name}: x must be {self.shapes} with C = {self.num_features}; "
                 f"x has shape {x.shape}"
             )
+        require_one_dtype(name, x=x, weight=self.weight, running_mean=self.running_mean)
         if self.running_mean is not None and not self.training:
             return ops.batch_norm_inference(
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
@@ -108,6 +114,7 @@ class _BatchNorm(Module):
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
             f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            + ("" if self.bias is not None or not self.affine else ", bias=False")
         )
 
 
@@ -128,6 +135,7 @@ class BatchNorm2d(_BatchNorm):
         momentum: how much a new batch weighs in the running statistics, as in PyTorch (the
             textbook's 0.95 is one minus this); None: all batches weigh the same.
         affine: learn a scale `weight` and a shift `bias` for every channel.
+        bias: False: learn the scale alone.
         track_running_stats: False: use the batch's statistics in evaluation too.
 
     Buffers: running_mean, running_var (unbiased), num_batches_tracked.
@@ -195,7 +203,8 @@ class LayerNorm(Module):
 class GroupNorm(Module):
     """Normalise each sample's channels in groups (Wu and He 2018).
 
-    `weight` and `bias` are (num_channels,), or None.
+    `weight` and `bias` are (num_channels,), or None: both with affine=False, the shift alone with
+    bias=False.
     """
 
     weight: Parameter | None
@@ -208,6 +217,7 @@ class GroupNorm(Module):
         eps: float = 1e-5,
         affine: bool = True,
         dtype: str = "float32",
+        bias: bool = True,
     ) -> None:
         if num_groups < 1 or num_channels < 1 or num_channels % num_groups:
             raise ValueError(
@@ -216,14 +226,16 @@ class GroupNorm(Module):
             )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.affine = affine
+        has_bias = affine and bias
         self.register_parameter("weight", _ones(num_channels, dtype) if affine else None)
-        self.register_parameter("bias", new_parameter((num_channels,), dtype) if affine else None)
+        self.register_parameter("bias", new_parameter((num_channels,), dtype) if has_bias else None)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        bias = "" if self.bias is not None or not self.affine else ", bias=False"
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}{bias}"
 
 
 def _ones(shape: int | tuple[int, ...], dtype: str) -> Parameter:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..backends import active_backend, backend_of, dtype_name
+from ..backends import active_backend, backend_of
+from ..ops._operands import as_tensor, require_one_dtype
 from ..ops.recurrent.gru import GRU as GRUFunction
 from ..ops.recurrent.layer import check_lengths
 from ..ops.recurrent.lstm import LSTM as LSTMFunction
@@ -107,6 +108,9 @@ class _Recurrent(Module):
 
     def run(self, x: Tensor, states: States, lengths: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
         """All layers: y, and each kind of last state (num_layers S, N, H)."""
+        name = type(self).__name__
+        x = as_tensor(name, x)
+        states = tuple([None if h is None else as_tensor(name, h, x) for h in states])
         counts = self._checked(x, states, lengths)
         batched = x.ndim == 3
         if not batched:
@@ -159,11 +163,8 @@ class _Recurrent(Module):
         if steps < 1:
             raise ValueError(f"{name}: there must be at least one time step; x has shape {x.shape}")
         weight = self.weight_ih_l0  # type: ignore[attr-defined]
-        if x.data.dtype != weight.data.dtype:
-            raise TypeError(
-                f"{name}: x and the weights must have one dtype; x is {dtype_name(x.dtype)}, the "
-                f"weights {dtype_name(weight.dtype)}; convert with x.astype or module.to(dtype=...)"
-            )
+        named = dict(zip(self.state_names, states, strict=True))
+        require_one_dtype(name, x=x, weight_ih_l0=weight, **named)
         for key, state in zip(self.state_names, states, strict=True):
             if state is None:
                 continue

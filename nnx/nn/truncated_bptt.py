@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ..ops._operands import as_tensor
 from ..tensor import Tensor
 from .recurrent import _Recurrent
 
@@ -28,6 +29,7 @@ def truncated(
     """
     if steps < 1:
         raise ValueError(f"truncated: steps must be positive, got {steps}")
+    x = as_tensor("truncated", x)
     axis = 1 if module.batch_first and x.ndim == 3 else 0
     for start in range(0, x.shape[axis], steps):
         piece = slice(start, min(start + steps, x.shape[axis]))

@@ -8,17 +8,23 @@ Where an operation or a layer wants a tensor, it takes
   beside the operand it is computed with, in its library and on its device.
 
 Anything else is a TypeError.  Numbers stand beside tensors in arithmetic only.
+
+Arithmetic takes operands of two dtypes and gives what the array API says.  An operation with
+weights (a dense layer, a convolution, a normalisation, a recurrent layer) takes one dtype: data in
+float64 beside weights in float32 would be computed, and silently, in float64, and integers not at
+all.  Losses cast the target to the input's dtype, and the input is floating-point.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import as_tensor
-from ..backends import Array, backend_of, mixed
+from ..autograd import Node, as_tensor
+from ..backends import backend_of, dtype_name, mixed
 from ..tensor import Tensor
+from ..typing import Array
 
-__all__ = ["as_array", "as_tensor"]
+__all__ = ["as_array", "as_tensor", "operands", "require_one_dtype"]
 
 
 def as_array(name: str, x: Any, like: Tensor) -> Array:
@@ -32,3 +38,55 @@ def as_array(name: str, x: Any, like: Tensor) -> Array:
     if other is not home:
         raise mixed(home, other)
     return array
+
+
+def operands(name: str, x: Any, weight: Any, bias: Any = None) -> tuple[Any, Any, Any]:
+    """x, weight and bias (None stays None) as tensors of one dtype.
+
+    Raises:
+        TypeError: one is no tensor, array or list, or the dtypes differ.
+    """
+    if weight is not None and not isinstance(weight, Node):
+        weight = as_tensor(name, weight, x if isinstance(x, Node) else None)
+    if not isinstance(x, Node):
+        x = as_tensor(name, x, weight)
+    if bias is not None and not isinstance(bias, Node):
+        bias = as_tensor(name, bias, x)
+    dtype = x.data.dtype
+    if (weight is not None and weight.data.dtype is not dtype) or (
+        bias is not None and bias.data.dtype is not dtype
+    ):
+        require_one_dtype(name, x=x, weight=weight, bias=bias)
+    return x, weight, bias
+
+
+def require_one_dtype(name: str, **named: Any) -> None:
+    """Raise TypeError unless the tensors or arrays named, None left out, are of one floating dtype.
+
+    The first of them is the data; the message says how to convert it.
+    """
+    there = {key: a for key, a in named.items() if a is not None}
+    (data, x), *others = there.items()
+    arrays = [a.data if isinstance(a, Node) else a for a in there.values()]
+    home = backend_of(*arrays)  # of one library, or an error that says so
+    if others and all(a.dtype == x.dtype for _, a in others):
+        return
+    floating = home.is_float(x.dtype)
+    if floating and not others:
+        return
+    given = dtype_name(x.dtype)
+    if not others:
+        raise TypeError(
+            f"{name}: {data} must be of a floating-point dtype, not {given}; use "
+            f'{data}.astype("float32")'
+        )
+    wanted = next(dtype_name(a.dtype) for _, a in others if a.dtype != x.dtype)
+    dtypes = "".join(f", {key} {dtype_name(a.dtype)}" for key, a in others)
+    remedy = f'use {data}.astype("{wanted}"), or dtype="{wanted}" in DataLoader or Trainer'
+    if floating:
+        remedy += f', or module.to(dtype="{given}")'
+    *most, last = there
+    raise TypeError(
+        f"{name}: {', '.join(most)} and {last} must have one dtype; {data} is {given}{dtypes}; "
+        f"{remedy}"
+    )

@@ -46,22 +46,33 @@ class Sigmoid(Unary):
 
 
 class Softplus(Unary):
-    """y = log(1 + e^(b x)) / b:  dx = g sigmoid(b x)."""
+    """y = log(1 + e^(b x)) / b:  dx = g sigmoid(b x).
+
+    Above a threshold of b x, if there is one, y = x and dx = g.
+    """
 
     floats_only = True
 
-    def __init__(self, beta: float) -> None:
-        self.beta = beta
+    def __init__(self, beta: float, threshold: float) -> None:
+        self.beta, self.threshold = beta, threshold
 
     def forward(self, x: Array) -> Array:
         z = x if self.beta == 1 else x * self.beta
         if self.needs_input_grad[0]:
             self.z = z
         y = self.backend.softplus(z)
-        return y if self.beta == 1 else y / self.beta
+        if self.beta != 1:
+            y = y / self.beta
+        return y if self.threshold == math.inf else self.backend.xp.where(self._above(z), x, y)
 
     def backward(self, g: Array) -> Array:
-        return g * self.backend.sigmoid(self.z)
+        gx = g * self.backend.sigmoid(self.z)
+        if self.threshold == math.inf:
+            return gx
+        return self.backend.xp.where(self._above(self.z), g, gx)
+
+    def _above(self, z: Array) -> Array:
+        return z > self.threshold
 
 
 class LogSigmoid(Unary):
@@ -221,9 +232,14 @@ def log_sigmoid(x: Tensor) -> Tensor:
     return LogSigmoid()(x)
 
 
-def softplus(x: Tensor, beta: float = 1.0) -> Tensor:
-    """log(1 + exp(beta x)) / beta, elementwise, without overflow at any x."""
-    return Softplus(beta)(x)
+def softplus(x: Tensor, beta: float = 1.0, threshold: float = math.inf) -> Tensor:
+    """log(1 + exp(beta x)) / beta, elementwise, without overflow at any x (Dugas et al. 2001).
+
+    Where beta x is above `threshold` it is x itself.  PyTorch needs that and has it at 20; here
+    nothing overflows, and there is none unless it is asked for.  In float32 the two are the same
+    number there, in float64 they differ by 2e-9.
+    """
+    return Softplus(beta, threshold)(x)
 
 
 def silu(x: Tensor) -> Tensor:

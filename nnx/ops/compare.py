@@ -15,10 +15,15 @@ from ._operands import as_tensor
 
 def _pair(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Tensor:
     """function(a, b), elementwise, where one of the two may be a number."""
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        raise TypeError(f"{name} needs at least one Tensor, got {a!r} and {b!r}")
+    if not isinstance(a, Node) and not isinstance(b, Node):
+        if isinstance(a, int | float):
+            b = as_tensor(name, b)
+        else:
+            a = as_tensor(name, a)
     x = a.data if isinstance(a, Node) else a
     y = b.data if isinstance(b, Node) else b
-    if not isinstance(a, Node) and not isinstance(b, Node):
-        raise TypeError(f"{name} needs at least one Tensor, got {a!r} and {b!r}")
     home = backend_of(x if isinstance(a, Node) else y)
     x, y = align(home, name, x, y)
     if hasattr(x, "shape") and hasattr(y, "shape") and x.shape != y.shape:
@@ -68,25 +73,30 @@ def logical_or(a: Any, b: Any) -> Tensor:
 
 def logical_not(x: Tensor) -> Tensor:
     """not x, for booleans, elementwise."""
+    x = as_tensor("logical_not", x)
     return Tensor(backend_of(x.data).xp.logical_not(x.data))
 
 
 def isnan(x: Tensor) -> Tensor:
     """Where x is not a number."""
+    x = as_tensor("isnan", x)
     return Tensor(backend_of(x.data).xp.isnan(x.data))
 
 
 def isinf(x: Tensor) -> Tensor:
     """Where x is infinite."""
+    x = as_tensor("isinf", x)
     return Tensor(backend_of(x.data).xp.isinf(x.data))
 
 
 def isfinite(x: Tensor) -> Tensor:
     """Where x is neither infinite nor NaN."""
+    x = as_tensor("isfinite", x)
     return Tensor(backend_of(x.data).xp.isfinite(x.data))
 
 
 def _reduced(name: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
+    x = as_tensor(name, x)
     xp = backend_of(x.data).xp
     axes = axes_of(name, axis, x.shape)
     return Tensor(xp.asarray(getattr(xp, name)(x.data, axis=axes, keepdims=keepdims)))
@@ -103,6 +113,7 @@ def all(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def _position(name: str, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
+    x = as_tensor(name, x)
     xp = backend_of(x.data).xp
     if axis is not None:
         (axis,) = axes_of(name, axis, x.shape)
@@ -121,6 +132,7 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
 
 def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     """The indices that sort x along `axis`; equal values keep their order."""
+    x = as_tensor("argsort", x)
     xp = backend_of(x.data).xp
     (k,) = axes_of("argsort", axis, x.shape)
     if not descending:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
+from ._operands import as_tensor
 
 if TYPE_CHECKING:
     from ..random import Generator
@@ -52,6 +53,7 @@ def dropout(
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: p must be between 0 and 1, got {p}")
+    x = as_tensor("dropout", x)
     if not training or p == 0.0:
         return x
     if generator is None:

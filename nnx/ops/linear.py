@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Binary, Function
+from ..autograd import Binary, Function, Node
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import broadcast_shape, same_dtype, sum_to
+from ._operands import as_tensor, operands
 from .array.shape import reshape
 
 Needs = tuple[bool, bool, bool]
@@ -117,8 +118,8 @@ def matmul(a: Any, b: Any) -> Tensor:
     Raises:
         ValueError: a scalar operand, or inner sizes that differ.
     """
-    if not hasattr(a, "shape") or not hasattr(b, "shape"):
-        raise TypeError(f"matmul: both operands must be tensors, got {a!r} and {b!r}")
+    a = as_tensor("matmul", a, b if isinstance(b, Node) else None)
+    b = as_tensor("matmul", b, a)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(
             "matmul: the last axis of a must equal the last but one of b; "
@@ -144,6 +145,7 @@ def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 def _by_rows(name: str, layer: Linear, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    x, weight, bias = operands(name, x, weight, bias)
     shape, w = x.data.shape, weight.data.shape
     if len(w) != 2 or not shape or shape[-1] != w[1]:
         raise ValueError(

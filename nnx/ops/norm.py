@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..autograd import Function
 from ..backends import Array, copy_beside
 from ..tensor import Tensor
+from ._operands import as_array, operands, require_one_dtype
 
 BatchSum = Callable[[np.ndarray], np.ndarray]  # a float64 vector of a part -> of the whole batch
 
@@ -202,7 +204,7 @@ def batch_norm(
             which have no variance.
         TypeError: dtypes that differ.
     """
-    _check("batch_norm", x, weight, bias)
+    x, weight, bias = _checked("batch_norm", x, weight, bias)
     values = x.size // max(1, x.shape[1])
     if values < 2:
         raise ValueError(
@@ -229,7 +231,7 @@ def batch_norm_of_part(
 
     Raises: as `batch_norm` does, of the whole batch.
     """
-    _check("batch_norm", x, weight, bias)
+    x, weight, bias = _checked("batch_norm", x, weight, bias)
     function = BatchNormOfPart(over_batch, eps)
     y = function(x, weight, bias)
     return y, function.mean, function.variance, function.values
@@ -247,13 +249,15 @@ def batch_norm_inference(
 
     x (N, C) or (N, C, ...) -> the same shape.  Raises as `batch_norm` does.
     """
-    _check("batch_norm_inference", x, weight, bias)
+    x, weight, bias = _checked("batch_norm_inference", x, weight, bias)
+    mean, variance = (as_array("batch_norm_inference", a, x) for a in (mean, variance))
     if tuple(mean.shape) != (x.shape[1],) or tuple(variance.shape) != (x.shape[1],):
         raise ValueError(
             f"batch_norm_inference: mean and variance must have shape ({x.shape[1]},), one per "
             f"channel; mean {tuple(mean.shape)}, variance {tuple(variance.shape)}, "
             f"x has shape {x.shape}"
         )
+    require_one_dtype("batch_norm_inference", x=x, mean=mean, variance=variance)
     return BatchNormInference(mean, variance, eps)(x, weight, bias)
 
 
@@ -270,7 +274,10 @@ def layer_norm(
 
     Raises:
         ValueError: shapes that do not fit.
+        TypeError: dtypes that differ, or are no floating-point ones.
     """
+    x, weight, bias = operands("layer_norm", x, weight, bias)
+    require_one_dtype("layer_norm", x=x)
     wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     features = math.prod(wanted)
     if features < 1 or not wanted or x.shape[-len(wanted) :] != wanted:
@@ -299,7 +306,7 @@ def group_norm(
     Raises:
         ValueError: channels that do not split into num_groups, shapes that do not fit.
     """
-    _check("group_norm", x, weight, bias)
+    x, weight, bias = _checked("group_norm", x, weight, bias)
     if num_groups < 1 or x.shape[1] % num_groups:
         raise ValueError(
             f"group_norm: the {x.shape[1]} channels must split into num_groups = {num_groups}; "
@@ -308,7 +315,10 @@ def group_norm(
     return GroupNorm(num_groups, eps)(x, weight, bias)
 
 
-def _check(name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
+def _checked(name: str, x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
+    """The three as tensors of one floating-point dtype, whose shapes fit."""
+    x, weight, bias = operands(name, x, weight, bias)
+    require_one_dtype(name, x=x)
     if x.ndim < 2:
         raise ValueError(f"{name}: x must be (N, C) or (N, C, ...); x has shape {x.shape}")
     for label, a in (("weight", weight), ("bias", bias)):
@@ -319,7 +329,4 @@ def _check(name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> 
                 f"{name}: {label} must have shape ({x.shape[1]},), one per channel; "
                 f"it has {a.shape}, x {x.shape}"
             )
-        if a.dtype != x.dtype:
-            raise TypeError(
-                f"{name}: x and {label} must have one dtype; x is {x.dtype}, {label} {a.dtype}"
-            )
+    return x, weight, bias

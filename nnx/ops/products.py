@@ -14,6 +14,7 @@ from ..autograd import Binary
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import axes_of, one_axis, same_dtype
+from ._operands import as_tensor
 from .array.shape import permute_dims, reshape
 from .reduce import sum as sum_over
 
@@ -125,6 +126,8 @@ def tensordot(
     Raises:
         ValueError: the axes to be summed over differ in number or length.
     """
+    a = as_tensor("tensordot", a)
+    b = as_tensor("tensordot", b)
     if isinstance(axes, int):
         if not 0 <= axes <= min(a.ndim, b.ndim):
             raise ValueError(
@@ -154,6 +157,8 @@ def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
     Raises:
         ValueError: the axis has another length in a than in b, or the rest cannot be broadcast.
     """
+    a = as_tensor("vecdot", a)
+    b = as_tensor("vecdot", b)
     if axis >= 0:
         raise ValueError(f"vecdot: axis must be negative, counted from the end; got {axis}")
     k, m = one_axis("vecdot", axis, a.shape), one_axis("vecdot", axis, b.shape)
@@ -179,6 +184,7 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
         ValueError: subscripts that cannot be read, or lengths that differ for one index; an index
             twice in one operand (a diagonal) is not supported.
     """
+    operands = tuple([as_tensor("einsum", x) for x in operands])
     inputs, out = _read(subscripts, operands)
     terms = list(zip(operands, inputs, strict=True))
     _check_lengths(f"einsum {subscripts!r}", terms, {k for k in out if isinstance(k, int)})

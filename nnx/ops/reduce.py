@@ -12,6 +12,7 @@ from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import Axis, axes_of
+from ._operands import as_tensor
 
 
 class Reduction(Unary):
@@ -296,6 +297,7 @@ def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def cumulative_sum(x: Tensor, axis: int | None = None, include_initial: bool = False) -> Tensor:
     """Running sums along `axis` (may be left out for one axis); `include_initial` starts with 0."""
+    x = as_tensor("cumulative_sum", x)
     if axis is None:
         if x.ndim != 1:
             raise ValueError(f"cumulative_sum: axis must be given for shape {x.shape}")

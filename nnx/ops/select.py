@@ -8,6 +8,8 @@ from ..autograd import Function, Node
 from ..backends import Array, backend_of, mixed
 from ..tensor import Tensor
 from ._broadcast import Broadcasting, broadcast_shape, fit_broadcast, plain_number
+from ._operands import as_tensor
+from .array.cast import astype
 
 
 class Where(Broadcasting):
@@ -40,12 +42,28 @@ class Clip(Function):
 
     def forward(self, x: Array, low: Any, high: Any) -> Array:
         xp = self.backend.xp
+        low, high = self._like(x, low), self._like(x, high)
         y = x if low is None else xp.maximum(x, low)
         if high is not None:
             y = xp.minimum(y, high)
         if True in self.needs_input_grad:
             self.x, self.low, self.high = x, low, high
         return y
+
+    def _like(self, x: Array, bound: Any) -> Any:
+        """A bound in x's dtype; of integers, one that it cannot hold as the nearest that it can."""
+        xp = self.backend.xp
+        if bound is None or (self.backend.is_float(x.dtype) and not hasattr(bound, "dtype")):
+            return bound
+        if self.backend.is_integer(x.dtype):
+            range_ = xp.iinfo(x.dtype)
+            if not hasattr(bound, "dtype"):
+                return min(max(bound, range_.min), range_.max)
+            if self.backend.is_integer(bound.dtype) and bound.dtype != x.dtype:
+                own = xp.iinfo(bound.dtype)
+                lowest = max(range_.min, own.min)
+                bound = xp.clip(bound, lowest, min(range_.max, own.max))
+        return xp.astype(bound, x.dtype, copy=False)
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         xp, x, low, high = self.backend.xp, self.x, self.low, self.high
@@ -73,9 +91,11 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     Both a and b are computed in full: an infinite gradient on the side that was not chosen is
     multiplied by 0 further back, which makes NaN; clip or replace such values before.
     """
-    if isinstance(condition, Node):
-        condition = condition.data
-    if not isinstance(a, Node) and not isinstance(b, Node):
+    beside = next((x for x in (a, b) if isinstance(x, Node)), None)
+    where = as_tensor("where", condition, beside)
+    a, b = (x if _is_number(x) else as_tensor("where", x, where) for x in (a, b))
+    condition = where.data
+    if _is_number(a) and _is_number(b):
         a = Tensor(_as_float(condition, a))
     home = backend_of(condition)
     for x in (a, b):
@@ -84,6 +104,10 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     if condition.dtype != home.xp.bool:
         raise TypeError(f"where: the condition must be of dtype bool, not {condition.dtype}")
     return Where(condition)(a, b)
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, int | float)
 
 
 def _as_float(condition: Array, x: Any) -> Array:
@@ -96,12 +120,23 @@ def _as_float(condition: Array, x: Any) -> Array:
 def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """x held between `min` and `max` (numbers or tensors; None: no bound), elementwise.
 
-    The gradient passes where min <= x <= max, the bounds included.
+    The gradient passes where min <= x <= max, the bounds included.  The result has x's dtype
+    whatever the bounds' is; only integers between bounds that are floats become floats, the
+    bounds' or float32 beside a number, as in arithmetic.
     """
+    x = as_tensor("clip", x)
     if min is None and max is None:
         return x
-    low, high = plain_number(min), plain_number(max)
-    bounds = [b for b in (low, high) if hasattr(b, "shape")]
+    low, high = (
+        b if b is None or _is_number(b) else as_tensor("clip", b, x)
+        for b in (plain_number(min), plain_number(max))
+    )
+    bounds = [b for b in (low, high) if isinstance(b, Node)]
     if bounds:
-        broadcast_shape("clip", x.shape, *[tuple(b.shape) for b in bounds])
+        broadcast_shape("clip", x.shape, *[tuple(b.data.shape) for b in bounds])
+    home = backend_of(x.data)
+    if not home.is_float(x.dtype):
+        floats = [b.data.dtype for b in bounds if home.is_float(b.data.dtype)]
+        if floats or isinstance(low, float) or isinstance(high, float):
+            x = astype(x, floats[0] if floats else "float32")
     return Clip()(x, low, high)

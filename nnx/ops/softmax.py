@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import one_axis
+from ._operands import as_tensor
+from .array.shape import reshape
 
 
 class Softmax(Unary):
@@ -53,10 +57,20 @@ class LogSoftmax(Unary):
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """exp(x) / sum of exp(x) along `axis`: probabilities that add up to 1 (Xu 2.17)."""
-    return Softmax(one_axis("softmax", axis, x.shape))(x)
+    """exp(x) / sum of exp(x) along `axis`: probabilities that add up to 1 (Xu 2.17).
+
+    A number, shape (), is as a vector of one.
+    """
+    return _along("softmax", Softmax, x, axis)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """log(softmax(x)) along `axis`, exact where softmax itself would round to 0."""
-    return LogSoftmax(one_axis("log_softmax", axis, x.shape))(x)
+    return _along("log_softmax", LogSoftmax, x, axis)
+
+
+def _along(name: str, function: type[Softmax] | type[LogSoftmax], x: Any, axis: int) -> Tensor:
+    x = as_tensor(name, x)
+    if x.data.ndim:
+        return function(one_axis(name, axis, x.shape))(x)
+    return reshape(function(one_axis(name, axis, (1,)))(reshape(x, (1,))), ())

@@ -18,6 +18,12 @@ def slices_of(arrays: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
     """
     if not isinstance(arrays, tuple | list):
         arrays = (arrays,)
+    if not arrays or any(not getattr(array, "shape", ()) for array in arrays):
+        raise TypeError(
+            "predict: the inputs must be an array of examples, or a tuple of such arrays, not "
+            f"{', '.join(type(array).__name__ for array in arrays) or 'nothing'}; lists become one "
+            "by nnx.tensor(...)"
+        )
     n = arrays[0].shape[0]
     if any(array.shape[0] != n for array in arrays):
         raise ValueError(

@@ -50,7 +50,7 @@ def evaluate(trainer: Trainer, model: DataParallel, batches: Iterable[Any]) -> t
     own: list[list[Any]] = []
     for k, batch in enumerate(batches):
         if k % ranks.size == ranks.rank:
-            tensors = tuple([trainer.tensor(x) for x in batch])
+            tensors = trainer.tensors(batch)
             with use_generator(base.fork("evaluate", trainer.step, k)):
                 loss, output, target = trainer.compute(tensors)
             size = len(tensors[-1])

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..backends import Array, Backend, active_backend, backend_of, use_backend
+from ..data.loader import cast
 from ..io import save_state
 from ..metrics import Mean, Metric
 from ..metrics import get as get_metric
@@ -59,6 +60,9 @@ class Trainer:
         graph: record forward and backward as a CUDA graph and replay it (`nnx.capture`, which says
             what can be recorded); the optimizer's step and a smaller last batch run as they are.
             Not yet run on a device.
+        dtype: cast the floating-point arrays of every batch, and what `predict` is given, to this,
+            as `DataLoader` does.  Nothing is cast without it: a layer in float32 refuses data in
+            float64.
 
     Attributes:
         epoch: how many epochs are complete.
@@ -86,7 +90,9 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
         graph: bool = False,
+        dtype: Any = None,
     ) -> None:
+        self.dtype = dtype
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = [get_metric(metric) for metric in metrics]
         self.callbacks = sorted(callbacks, key=lambda callback: callback.last)
@@ -185,7 +191,7 @@ class Trainer:
         self.model.train()
         for batch in self._batches():
             self._draws = draws.state()
-            self._train_step(self._on_backend(batch), on_gradients)
+            self._train_step(self.tensors(batch), on_gradients)
             self.batch += 1
             self.step += 1
             for heard in on_step_end:
@@ -349,7 +355,7 @@ class Trainer:
                 mean, metrics = parallel.evaluate(self, self.parallel, batches_of(data, batch_size))
                 return {"loss": mean.compute(), **{m.name: m.compute() for m in metrics}}
             for batch in batches_of(data, batch_size):
-                tensors = tuple([self.tensor(x) for x in batch])
+                tensors = self.tensors(batch)
                 loss, output, target = self.compute(tensors)
                 mean.take(loss.data, len(tensors[-1]))
                 for metric in metrics:
@@ -365,21 +371,24 @@ class Trainer:
         outputs: list[Array] = []
         with _evaluating(self.model), use_backend(self._backend()), self._threads():
             for batch in slices_of(inputs, batch_size):
-                outputs.append(self.model(*[self.tensor(x) for x in batch]).data)
+                outputs.append(self.model(*self.tensors(batch, target=False)).data)
         xp = backend_of(outputs[0]).xp
         return Tensor(outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=0))
 
-    def _on_backend(self, batch: Any) -> Batch:
-        tensors = [self.tensor(x) for x in batch]
-        if isinstance(batch, Shard):
-            return Shard(tensors, batch.first, batch.size)
-        return tuple(tensors)
+    def tensors(self, batch: Sequence[Any], target: bool = True) -> Batch:
+        """A batch, with or without its target, on the active backend and in the Trainer's dtype."""
+        tensors, dtype = tuple([self._tensor(x) for x in batch]), self.dtype
+        if not target and isinstance(dtype, tuple | list):
+            dtype = dtype[:-1]
+        if dtype is not None:
+            tensors = cast(tensors, dtype, "Trainer")
+        return Shard(tensors, batch.first, batch.size) if isinstance(batch, Shard) else tensors
 
     def _threads(self) -> AbstractContextManager[None]:
         """The threads that the bits depend on, where a result is promised."""
         return nullcontext() if self.parallel is None else fixed_threads(self.parallel.threads)
 
-    def tensor(self, x: Any) -> Tensor:
+    def _tensor(self, x: Any) -> Tensor:
         """A tensor as it is; an array as a tensor, moved to the active backend."""
         if isinstance(x, Tensor):
             return x

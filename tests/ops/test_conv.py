@@ -356,8 +356,10 @@ def t(*shape, dtype="float32"):
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda: ops.conv2d(t(3, 5, 5), t(4, 3, 3, 3)), ValueError,
-         r"conv2d: x must be \(N, C, H, W\); x has shape \(3, 5, 5\), weight \(4, 3, 3, 3\)"),
+        (lambda: ops.conv2d(t(5, 5), t(4, 3, 3, 3)), ValueError,
+         r"conv2d: x must be \(N, C, H, W\), or \(C, H, W\) for one; x has shape \(5, 5\)"),
+        (lambda: ops.conv2d(t(2, 5, 5), t(4, 3, 3, 3)), ValueError,
+         r"conv2d: x has 2 channels but weight expects 3; x has shape \(2, 5, 5\)"),
         (lambda: ops.conv2d(t(1, 3, 5, 5), t(4, 3, 3)), ValueError,
          r"weight must be \(O, C/groups, kh, kw\)"),
         (lambda: ops.conv2d(t(2, 3, 5, 5), t(4, 2, 3, 3)), ValueError,
@@ -403,7 +405,7 @@ def t(*shape, dtype="float32"):
         (lambda: ops.conv_transpose2d(t(2, 3, 5, 5), t(4, 3, 3, 3)), ValueError,
          r"conv_transpose2d: x has 3 channels but weight expects 4"),
         (lambda: ops.conv_transpose2d(t(2, 4, 5, 5), t(4, 3, 3, 3), output_padding=1), ValueError,
-         r"output_padding must be smaller than the stride; output_padding \(1, 1\), stride"),
+         r"output_padding must be smaller than the stride or the dilation; output_padding \(1"),
         (lambda: ops.conv_transpose2d(t(2, 4, 1, 1), t(4, 3, 3, 3), padding=2), ValueError,
          r"the result would be \(-1, -1\)"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from pathlib import Path
@@ -31,6 +32,7 @@ def index(values):
 
 def integers(values, like):
     """Indices as an array beside another tensor."""
+    like = nnx.ops.full_like(like, 0)
     xp = nnx.backends.backend_of(like.data).xp
     return xp.asarray(values, dtype=xp.int64, device=like.device)
 
@@ -211,6 +213,7 @@ WITHOUT_GRADIENT = {
     *["logical_and", "logical_not", "logical_or"],
     *["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"],
 }
+NO_OPERANDS = {"arange", "eye", "full", "linspace", "ones", "zeros", "einsum"}  # or not the first
 TABLE = [
     pytest.param(function, arrays, id=f"{name}-{k}")
     for name, cases in CASES.items()
@@ -234,6 +237,40 @@ def test_no_operation_is_missing():
 def test_gradient(backend, function, arrays):
     backend.skip_without_float64()
     check_gradients(function, *arrays, wrap=backend.asarray)
+
+
+@pytest.mark.parametrize(
+    "function, arrays", [case for case in TABLE if "ops" in case.values[0].__code__.co_names or
+                         case.values[0].__name__ != "<lambda>"]
+)  # fmt: skip
+def test_arrays_and_lists_are_tensors(function, arrays):
+    """Wherever a tensor is wanted, an array or nested lists of numbers are one."""
+    hosts = [np.asarray(a, "float32") for a in arrays]
+    expected = function(*[nnx.Tensor(a) for a in hosts])
+    for given in (hosts, [a.tolist() for a in hosts]):
+        try:
+            results = function(*given)
+        except TypeError as error:  # the case itself computes with its arguments, as x > 0 does
+            assert "list" in str(error) and given is not hosts, error
+            continue
+        several = isinstance(expected, tuple | list)
+        for y, e in zip(results, expected, strict=True) if several else [(results, expected)]:
+            assert isinstance(y, nnx.Tensor) and y.dtype == e.dtype and y.shape == e.shape
+            np.testing.assert_array_equal(y.numpy(), e.numpy())
+
+
+@pytest.mark.parametrize("name", sorted(set(ops.__all__) - NO_OPERANDS))
+def test_what_is_no_tensor(name):
+    """None, a text and a dict are refused at the door, in words that name the operation."""
+    function = getattr(ops, name)
+    others = [p for p in inspect.signature(function).parameters.values() if p.default is p.empty]
+    operand = nnx.tensor([[1.0, 2.0], [3.0, 4.0]])
+    rest = [3 if p.name in ("shape", "axis", "repeats", "sections", "num_classes") else operand
+            for p in others[1:]]  # fmt: skip
+    for wrong in (None, "text", {"a": 1}, object()):
+        with pytest.raises(TypeError) as error:
+            function([wrong], *rest) if name in ("concat", "stack") else function(wrong, *rest)
+        assert re.search("needs a|needs at least one|tensors or numbers", str(error.value))
 
 
 @pytest.mark.parametrize("function, arrays", TABLE)

@@ -29,6 +29,8 @@ def test_errors_name_the_rule_and_every_shape():
     bad = [(weights[0][0], weights[0][1], nnx.Tensor(np.zeros(5, "f4")), weights[0][3])]
     with pytest.raises(ValueError, match=r"direction 0 has .*\(5,\).*bias_ih differs"):
         ops.gru(x, bad)
+    with pytest.raises(ValueError, match="bias_ih and bias_hh stand together, or neither"):
+        ops.gru(x, [(*weights[0][:3], None)])
     x, weights, h0, c0 = small("lstm")
     with pytest.raises(ValueError, match=r"c0 must be \(1, 3, 4\).*c0 \(1, 3, 2\)"):
         ops.lstm(x, weights, h0, nnx.Tensor(c0.data[:, :, :2]))

@@ -7,6 +7,7 @@ from typing import Any
 from ...autograd import Unary
 from ...backends import Array, backend_of
 from ...tensor import Tensor
+from .._operands import as_tensor
 
 
 class AsType(Unary):
@@ -28,6 +29,7 @@ def astype(x: Tensor, dtype: Any) -> Tensor:
 
     Between floating-point dtypes gradients are cast back; other dtypes end the tape.
     """
+    x = as_tensor("astype", x)
     home = backend_of(x.data)
     wanted = home.dtype(dtype)
     if x.data.dtype == wanted:

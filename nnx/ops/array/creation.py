@@ -7,6 +7,7 @@ from typing import Any
 
 from ...backends import active_backend, backend_of, get_backend
 from ...tensor import Tensor
+from .._operands import as_tensor
 
 Shape = int | tuple[int, ...] | list[int]
 
@@ -72,6 +73,7 @@ def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
 
 def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
     """One value in x's shape, and its dtype unless another is given, in x's library."""
+    x = as_tensor("full_like", x)
     home = backend_of(x.data)
     wanted = x.data.dtype if dtype is None else home.dtype(dtype)
     return Tensor(home.xp.full(x.data.shape, fill_value, dtype=wanted, device=x.data.device))

@@ -10,6 +10,7 @@ import numpy as np
 from ...autograd import Function, Unary
 from ...backends import Array
 from ...tensor import Tensor
+from .._operands import as_tensor
 from ..windows.arguments import Pair
 
 MODES = ("reflect", "replicate", "circular")
@@ -96,6 +97,7 @@ def pad_border(x: Tensor, padding: tuple[Pair, ...], mode: str) -> Tensor:
         ValueError: an unknown mode; padding that reaches further than the image goes: at most
             length - 1 for "reflect", length for "circular".
     """
+    x = as_tensor("pad_border", x)
     if mode not in MODES:
         raise ValueError(f"pad_border: mode {mode!r} is not one of {', '.join(MODES)}")
     for length, pair in zip(x.shape[x.ndim - len(padding) :], padding, strict=True):
@@ -126,6 +128,7 @@ def pad(
         ValueError: widths that are negative or not one pair per axis, an unknown mode, or a
             border that reaches further than the mode can continue x.
     """
+    x = as_tensor("pad", x)
     widths: list[Any] = [pad_width] if isinstance(pad_width, int) else list(pad_width)
     if len(widths) == 1 and isinstance(widths[0], int):
         widths = widths * 2

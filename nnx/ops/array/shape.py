@@ -14,6 +14,7 @@ from ...autograd import Function, Unary
 from ...backends import Array
 from ...tensor import Tensor
 from .._broadcast import Axis, axes_of, broadcast_shape, one_axis, sum_to
+from .._operands import as_tensor
 
 
 def _along(axis: int, part: Any) -> tuple[Any, ...]:
@@ -201,6 +202,7 @@ def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
     Raises:
         ValueError: the shape holds another number of values.
     """
+    x = as_tensor("reshape", x)
     new = (shape,) if isinstance(shape, int) else tuple([operator.index(n) for n in shape])
     known = 1
     for n in new:
@@ -221,6 +223,7 @@ def permute_dims(x: Tensor, axes: Sequence[int]) -> Tensor:
     Raises:
         ValueError: `axes` does not name every axis once.
     """
+    x = as_tensor("permute_dims", x)
     order = axes_of("permute_dims", tuple(axes), x.shape)
     if len(order) != x.ndim:
         raise ValueError(
@@ -232,6 +235,7 @@ def permute_dims(x: Tensor, axes: Sequence[int]) -> Tensor:
 
 def matrix_transpose(x: Tensor) -> Tensor:
     """The last two axes exchanged: (..., I, J) -> (..., J, I)."""
+    x = as_tensor("matrix_transpose", x)
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: needs two axes or more; shape {x.shape}")
     axes = list(range(x.ndim))
@@ -241,6 +245,7 @@ def matrix_transpose(x: Tensor) -> Tensor:
 
 def moveaxis(x: Tensor, source: int, destination: int) -> Tensor:
     """x with the axis `source` moved to `destination`, the others in their order."""
+    x = as_tensor("moveaxis", x)
     start = one_axis("moveaxis", source, x.shape)
     axes = [k for k in range(x.ndim) if k != start]
     axes.insert(one_axis("moveaxis", destination, x.shape), start)
@@ -253,6 +258,7 @@ def squeeze(x: Tensor, axis: Axis = None) -> Tensor:
     Raises:
         ValueError: a named axis is longer than 1.
     """
+    x = as_tensor("squeeze", x)
     if axis is None:
         axes = tuple([k for k, n in enumerate(x.shape) if n == 1])
     else:
@@ -266,6 +272,7 @@ def squeeze(x: Tensor, axis: Axis = None) -> Tensor:
 
 def expand_dims(x: Tensor, axis: Axis = 0) -> Tensor:
     """x with a new axis of length 1 at the place (or places) `axis` of the result."""
+    x = as_tensor("expand_dims", x)
     where = axis if isinstance(axis, tuple) else (0 if axis is None else axis,)
     shape = (1,) * (x.ndim + len(where))
     places = axes_of("expand_dims", where, shape)
@@ -279,6 +286,7 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
     Raises:
         ValueError: x cannot be broadcast to this shape.
     """
+    x = as_tensor("broadcast_to", x)
     new = tuple(shape)
     if broadcast_shape("broadcast_to", x.shape, new) != new:
         raise ValueError(f"broadcast_to: shape {x.shape} cannot become {new}")
@@ -287,11 +295,13 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 def flip(x: Tensor, axis: Axis = None) -> Tensor:
     """x in reverse order along `axis` (None: along all)."""
+    x = as_tensor("flip", x)
     return Flip(axes_of("flip", axis, x.shape))(x)
 
 
 def roll(x: Tensor, shift: int | tuple[int, ...], axis: Axis = None) -> Tensor:
     """x moved on by `shift` along `axis`, what falls off the end coming in at the start."""
+    x = as_tensor("roll", x)
     if axis is not None:
         axes_of("roll", axis, x.shape)
     return Roll(shift, axis)(x)
@@ -303,7 +313,7 @@ def concat(xs: Sequence[Tensor], axis: int | None = 0) -> Tensor:
     Raises:
         ValueError: no tensors, or shapes that differ elsewhere than along `axis`.
     """
-    xs = list(xs)
+    xs = [as_tensor("concat", x) for x in xs]
     if not xs:
         raise ValueError("concat: no tensors were given")
     if axis is None:
@@ -324,7 +334,7 @@ def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
     Raises:
         ValueError: no tensors, or shapes that differ.
     """
-    xs = list(xs)
+    xs = [as_tensor("stack", x) for x in xs]
     if not xs:
         raise ValueError("stack: no tensors were given")
     if len({x.shape for x in xs}) > 1:
@@ -336,6 +346,7 @@ def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 def unstack(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
     """The slices of x along `axis`, without that axis."""
+    x = as_tensor("unstack", x)
     return Unstack(one_axis("unstack", axis, x.shape))(x)
 
 
@@ -345,6 +356,7 @@ def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> tuple[Tens
     Raises:
         ValueError: the axis cannot be cut into equal parts, or positions out of order.
     """
+    x = as_tensor("split", x)
     k = one_axis("split", axis, x.shape)
     length = x.shape[k]
     if isinstance(sections, int):
@@ -367,10 +379,12 @@ def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> tuple[Tens
 
 def repeat(x: Tensor, repeats: int, axis: int) -> Tensor:
     """Every slice along `axis` `repeats` times in a row: (a, b) -> (a, a, b, b)."""
+    x = as_tensor("repeat", x)
     return Repeat(repeats, one_axis("repeat", axis, x.shape))(x)
 
 
 def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
     """x laid side by side: repetitions[k] times along axis k, counted from the last."""
+    x = as_tensor("tile", x)
     times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
     return Tile(times)(x)

@@ -10,7 +10,8 @@ import numpy as np
 from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
-from .layer import Weights, by_direction, check_layer, device_lengths, time_major
+from .._operands import as_tensor, require_one_dtype
+from .layer import Weights, by_direction, check_layer, device_lengths, layer_operands, time_major
 
 
 class GRUCell(Function):
@@ -154,6 +155,7 @@ def gru_cell(x: Tensor, u: Tensor, h: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes do not fit.
     """
+    x, u, h = _cell_operands("gru_cell", x=x, u=u, h=h)
     _check_cell("gru_cell", x, u, h, 3)
     return GRUCell()(x, u, h)
 
@@ -166,6 +168,7 @@ def gru_reset(x: Tensor, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: the shapes do not fit.
     """
+    x, u, h = _cell_operands("gru_reset", x=x, u=u, h=h)
     _check_cell("gru_reset", x, u, h, 2)
     rh, z = GRUReset()(x, u, h)
     return rh, z
@@ -177,12 +180,20 @@ def gru_update(x: Tensor, u: Tensor, z: Tensor, h: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes do not fit.
     """
+    x, u, z, h = _cell_operands("gru_update", x=x, u=u, z=z, h=h)
     if h.ndim != 2 or not x.shape == u.shape == z.shape == h.shape:
         raise ValueError(
             f"gru_update: x, u, z and h must all be (N, H); x has shape {x.shape}, u {u.shape}, "
             f"z {z.shape}, h {h.shape}"
         )
     return GRUUpdate()(x, u, z, h)
+
+
+def _cell_operands(name: str, **named: Any) -> list[Tensor]:
+    """All of them as tensors of one dtype."""
+    tensors = {key: as_tensor(name, a) for key, a in named.items()}
+    require_one_dtype(name, **tensors)
+    return list(tensors.values())
 
 
 def _check_cell(name: str, x: Tensor, u: Tensor, h: Tensor, gates: int) -> None:
@@ -211,6 +222,7 @@ def gru(
     Raises:
         ValueError: shapes that do not fit, or a length outside 1..T.
     """
+    x, weights, (h0,) = layer_operands("gru", x, weights, h0)
     checked = check_layer("gru", 3, x, weights, {"h0": h0}, lengths)
     flat = [w for own in weights for w in own]
     y, h_n = GRU(len(weights), reset_after, checked, False)(x, h0, *flat)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...backends import Array, Backend, backend_of
 from ...tensor import Tensor
+from .._operands import as_tensor, require_one_dtype
 
 Weights = Sequence[Tensor | None]  # (weight_ih, weight_hh, bias_ih, bias_hh) of one direction
 
@@ -50,7 +51,7 @@ def check_layer(
     states: dict[str, Tensor | None],
     lengths: Any,
 ) -> np.ndarray | None:
-    """Raise unless x, weights and initial states fit one another; the checked lengths.
+    """Raise unless x, weights and initial states, all tensors, fit one another; the lengths.
 
     `gates` is how many pre-activations a hidden unit has: 1, 4 (LSTM) or 3 (GRU).
     """
@@ -83,13 +84,34 @@ def check_layer(
                     f"direction are {expected[: len(own)]}; direction {s} has "
                     f"{[None if w is None else w.shape for w in own]} ({key} differs)"
                 )
+        if (own[2] is None) != (own[3] is None):
+            raise ValueError(
+                f"{name}: bias_ih and bias_hh stand together, or neither; direction {s}"
+            )
         if any((a is None) != (b is None) for a, b in zip(own, first, strict=True)):
             raise ValueError(f"{name}: either all directions have a bias, or none; direction {s}")
     for key, state in states.items():
         want = (len(weights), x.shape[1], hidden if key == "c0" else out)
         if state is not None and state.shape != want:
             raise ValueError(f"{name}: {key} must be {want} (directions, batch, hidden); {shapes}")
+    for s, own in enumerate(weights):
+        named = dict(
+            zip(("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"), own, strict=False)
+        )
+        require_one_dtype(name if s == 0 else f"{name}: direction {s}", x=x, **named, **states)
     return None if lengths is None else check_lengths(name, lengths, x.shape[0], x.shape[1])
+
+
+def layer_operands(
+    name: str, x: Any, weights: Sequence[Sequence[Any]], *states: Any
+) -> tuple[Tensor, list[Weights], tuple[Tensor | None, ...]]:
+    """x, the weights of each direction and the states as tensors; None stays None."""
+    x = as_tensor(name, x)
+
+    def beside(a: Any) -> Tensor | None:
+        return None if a is None else as_tensor(name, a, x)
+
+    return x, [tuple([beside(w) for w in own]) for own in weights], tuple(map(beside, states))
 
 
 def by_direction(flat: Sequence[Any], size: int) -> list[tuple[Any, ...]]:

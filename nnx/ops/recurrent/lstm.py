@@ -10,7 +10,8 @@ import numpy as np
 from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
-from .layer import Weights, by_direction, check_layer, device_lengths, time_major
+from .._operands import as_tensor, require_one_dtype
+from .layer import Weights, by_direction, check_layer, device_lengths, layer_operands, time_major
 
 
 class LSTMCell(Function):
@@ -108,6 +109,8 @@ def lstm_cell(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: the shapes do not fit.
     """
+    z, c = as_tensor("lstm_cell", z), as_tensor("lstm_cell", c)
+    require_one_dtype("lstm_cell", z=z, c=c)
     if z.ndim != 2 or c.ndim != 2 or z.shape != (c.shape[0], 4 * c.shape[1]):
         raise ValueError(
             f"lstm_cell: z must be (N, 4H) where c is (N, H); z has shape {z.shape}, c {c.shape}"
@@ -134,6 +137,7 @@ def lstm(
     Raises:
         ValueError: shapes that do not fit, or a length outside 1..T.
     """
+    x, weights, (h0, c0) = layer_operands("lstm", x, weights, h0, c0)
     checked = check_layer("lstm", 4, x, weights, {"h0": h0, "c0": c0}, lengths)
     projected = len(weights[0]) == 5
     flat = [w for own in weights for w in own]

@@ -10,7 +10,7 @@ import numpy as np
 from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
-from .layer import Weights, by_direction, check_layer, device_lengths, time_major
+from .layer import Weights, by_direction, check_layer, device_lengths, layer_operands, time_major
 
 NONLINEARITIES = ("tanh", "relu")
 
@@ -93,6 +93,7 @@ def rnn(
     """
     if nonlinearity not in NONLINEARITIES:
         raise ValueError(f"rnn: nonlinearity must be tanh or relu, got {nonlinearity!r}")
+    x, weights, (h0,) = layer_operands("rnn", x, weights, h0)
     checked = check_layer("rnn", 1, x, weights, {"h0": h0}, lengths)
     flat = [w for own in weights for w in own]
     y, h_n = RNN(len(weights), nonlinearity, checked, False)(x, h0, *flat)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...autograd import Unary
 from ...backends import Array
 from ...tensor import Tensor
-from .arguments import Pair, Size, sizes
+from .._operands import as_tensor, require_one_dtype
+from .arguments import Pair, Size, batch_of, one_of, sizes
 from .pool import avg_pool2d, max_pool2d, require_images
 
 
@@ -45,32 +46,42 @@ class AdaptiveMaxPool2d(Unary):
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
-    """The means of windows that cut the image into output_size: (N, C, H, W) -> (N, C, oh, ow).
+    """The means of windows that cut the image into output_size: (N, C, H, W) -> (N, C, oh, ow),
+    or without N for one image.
 
     Window (p, q) is rows floor(p H/oh) to ceil((p+1) H/oh), columns likewise: they may overlap by
     a pixel and differ in size by one.
 
     Raises:
-        ValueError: x is not (N, C, H, W), or empty; output_size is not positive.
+        ValueError: x is not (N, C, H, W) or (C, H, W), or empty; output_size is not positive.
     """
+    x = as_tensor("adaptive_avg_pool2d", x)
+    require_one_dtype("adaptive_avg_pool2d", x=x)
     size = _adaptive_size("adaptive_avg_pool2d", x, output_size)
+    x, alone = batch_of(x, 2)
     if x.shape[2] % size[0] == 0 and x.shape[3] % size[1] == 0:
         kernel = (x.shape[2] // size[0], x.shape[3] // size[1])
-        return avg_pool2d(x, kernel)
-    return AdaptiveAvgPool2d(size)(x)
+        return one_of(avg_pool2d(x, kernel), alone)
+    return one_of(AdaptiveAvgPool2d(size)(x), alone)
 
 
 def adaptive_max_pool2d(
     x: Tensor, output_size: Size, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
     """The largest values of the windows of `adaptive_avg_pool2d`; see there and `max_pool2d`."""
+    x = as_tensor("adaptive_max_pool2d", x)
     size = _adaptive_size("adaptive_max_pool2d", x, output_size)
+    x, alone = batch_of(x, 2)
     if x.shape[2] % size[0] == 0 and x.shape[3] % size[1] == 0:
         kernel = (x.shape[2] // size[0], x.shape[3] // size[1])
-        return max_pool2d(x, kernel, return_indices=return_indices)
-    function = AdaptiveMaxPool2d(size)
-    y = function(x)
-    return (y, Tensor(function.indices())) if return_indices else y
+        found = max_pool2d(x, kernel, return_indices=return_indices)
+    else:
+        function = AdaptiveMaxPool2d(size)
+        y = function(x)
+        found = (y, Tensor(function.indices())) if return_indices else y
+    if isinstance(found, tuple):
+        return one_of(found[0], alone), one_of(found[1], alone)
+    return one_of(found, alone)
 
 
 def global_avg_pool2d(x: Tensor) -> Tensor:
@@ -88,6 +99,6 @@ def global_max_pool2d(x: Tensor) -> Tensor:
 def _adaptive_size(name: str, x: Tensor, output_size: Size) -> Pair:
     require_images(name, x, 2)
     rows, columns = sizes(name, "output_size", output_size, 2)
-    if 0 in x.shape[2:]:
+    if 0 in x.shape[-2:]:
         raise ValueError(f"{name}: the image must not be empty; x has shape {x.shape}")
     return rows, columns

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...backends.portable.window import Padding, Pair, Window
+from ...tensor import Tensor
+from ..array.shape import reshape
 
-__all__ = ["InOneDimension", "Padding", "PaddingLike", "Pair", "Size", "check_fit"]
-__all__ += ["Window", "padding_pairs", "sizes"]
+__all__ = ["InOneDimension", "Padding", "PaddingLike", "Pair", "Size", "Window", "batch_of"]
+__all__ += ["check_fit", "one_of", "padding_pairs", "sizes"]
 
 Size = int | Sequence[int]
 PaddingLike = int | str | Sequence[int] | Sequence[Sequence[int]]
@@ -97,6 +99,18 @@ def check_fit(
                 f"fit into the padded image of {around}; x has shape {tuple(shape)}, "
                 f"padding {padding}{more()}"
             )
+
+
+def batch_of(x: Tensor, axes: int) -> tuple[Tensor, bool]:
+    """(C, ...) with so many axes after it as a batch of one, (1, C, ...), and whether it was."""
+    if x.ndim != axes + 1:
+        return x, False
+    return reshape(x, (1, *x.shape)), True
+
+
+def one_of(y: Tensor, alone: bool) -> Tensor:
+    """What was computed of a batch, without its first axis where that was added by `batch_of`."""
+    return reshape(y, y.shape[1:]) if alone else y
 
 
 class InOneDimension:

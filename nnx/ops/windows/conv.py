@@ -5,14 +5,19 @@ from __future__ import annotations
 from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
-from ..array.padding import MODES, pad_border
+from .._operands import operands
+from ..arithmetic import add
+from ..array.padding import MODES, pad, pad_border
+from ..array.shape import reshape
 from .arguments import (
     InOneDimension,
     PaddingLike,
     Pair,
     Size,
     Window,
+    batch_of,
     check_fit,
+    one_of,
     padding_pairs,
     sizes,
 )
@@ -122,7 +127,8 @@ def conv2d(
 ) -> Tensor:
     """Convolution of images with a kernel (LeCun et al. 1989; Xu 4.2).
 
-    x (N, C, H, W), weight (O, C/groups, kh, kw), bias (O,) or None -> (N, O, oh, ow) with
+    x (N, C, H, W), or (C, H, W) for one image, weight (O, C/groups, kh, kw), bias (O,) or None
+    -> (N, O, oh, ow), or (O, oh, ow), with
     oh = floor((H + padding - dilation (kh - 1) - 1) / stride) + 1.  All of one dtype.
 
     Args:
@@ -153,7 +159,7 @@ def conv1d(
     groups: int = 1,
     padding_mode: str = "zeros",
 ) -> Tensor:
-    """Convolution of sequences: x (N, C, L), weight (O, C/groups, k) -> (N, O, ol).
+    """Convolution of sequences: x (N, C, L) or (C, L), weight (O, C/groups, k) -> (N, O, ol).
 
     Arguments and errors are those of `conv2d`, with one axis; asymmetric padding is
     ((before, after),).
@@ -177,9 +183,11 @@ def _convolve(
 ) -> Tensor:
     """Check everything once, make it uniform, and convolve."""
     axes = 1 if function is Conv1d else 2
+    x, weight, bias = operands(name, x, weight, bias)
     strides, pads, dilations = checked(
         name, x, weight, bias, stride, padding, dilation, groups, axes
     )
+    x, alone = batch_of(x, axes)
     if padding_mode != "zeros":
         if padding_mode not in MODES:
             raise ValueError(
@@ -191,7 +199,7 @@ def _convolve(
         strides, dilations, pads = (1, *strides), (1, *dilations), ((0, 0), *pads)
     kernel = (1,) * (2 - axes) + tuple(weight.data.shape[2:])
     window = Window(kernel, strides, pads, dilations)  # type: ignore[arg-type]
-    return function(window, groups)(x, weight, bias)
+    return one_of(function(window, groups)(x, weight, bias), alone)
 
 
 def checked(
@@ -227,27 +235,32 @@ def conv_transpose2d(
 ) -> Tensor:
     """The transpose of a convolution, for making images larger (Zeiler et al. 2010).
 
-    x (N, C, H, W), weight (C, O/groups, kh, kw), bias (O,) or None -> (N, O, oh, ow) with
+    x (N, C, H, W), or (C, H, W) for one image, weight (C, O/groups, kh, kw), bias (O,) or None
+    -> (N, O, oh, ow), or (O, oh, ow), with
     oh = (H - 1) stride - padding + dilation (kh - 1) + output_padding + 1.
 
     Args:
         padding: what is cut off around the result, as in `conv2d`.
         output_padding: rows and columns added at the bottom and right: which of the sizes that
-            `conv2d` with this stride turns into (H, W) the result has.
+            `conv2d` with this stride turns into (H, W) the result has.  Rows that no window
+            reaches, where it is larger than that, hold the bias alone.
 
     Raises:
-        ValueError, TypeError: as `conv2d`; also an output_padding that is not below the stride.
+        ValueError, TypeError: as `conv2d`; also an output_padding that is below neither the stride
+            nor the dilation.
     """
     name = "conv_transpose2d"
+    x, weight, bias = operands(name, x, weight, bias)
     _check_operands(name, x, weight, bias, groups, 2, transposed=True)
+    x, alone = batch_of(x, 2)
     kernel = tuple(weight.data.shape[2:])
     strides = sizes(name, "stride", stride, 2)
     dilations = sizes(name, "dilation", dilation, 2)
     extra = sizes(name, "output_padding", output_padding, 2, least=0)
-    if extra[0] >= strides[0] or extra[1] >= strides[1]:
+    if any(e >= max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
         raise ValueError(
-            f"{name}: output_padding must be smaller than the stride; "
-            f"output_padding {extra}, stride {strides}"
+            f"{name}: output_padding must be smaller than the stride or the dilation; "
+            f"output_padding {extra}, stride {strides}, dilation {dilations}"
         )
     pads = padding_pairs(name, padding, kernel, strides, dilations)
     size = tuple(
@@ -261,8 +274,34 @@ def conv_transpose2d(
             f"{name}: the result would be {size}: padding {pads} cuts off all of it; "
             f"x has shape {x.shape}, weight {weight.shape}"
         )
+    size, pads, beyond = _within_reach(size, strides, pads, extra)
     window = Window(kernel, strides, pads, dilations)  # type: ignore[arg-type]
-    return ConvTranspose2d(size, window, groups)(x, weight, bias)
+    transpose = ConvTranspose2d(size, window, groups)  # type: ignore[arg-type]
+    if not any(beyond):
+        return one_of(transpose(x, weight, bias), alone)
+    y = pad(transpose(x, weight, None), ((0, 0), (0, 0), *[(0, n) for n in beyond]))
+    return one_of(y if bias is None else add(y, reshape(bias, (-1, 1, 1))), alone)
+
+
+def _within_reach(
+    size: tuple[int, ...],
+    strides: tuple[int, ...],
+    pads: tuple[Pair, ...],
+    extra: tuple[int, ...],
+) -> tuple[tuple[int, ...], tuple[Pair, ...], list[int]]:
+    """Size and padding of the part of the result that windows reach, and the rows of zeros after.
+
+    Of the output_padding, what is a stride or more first takes back what `padding` cut off at the
+    end, which leaves the size as it is; what is then left over lies behind the last window.
+    """
+    inner, kept, beyond = [], [], []
+    for length, s, (before, after), more in zip(size, strides, pads, extra, strict=True):
+        over = max(0, more - (s - 1))
+        taken = min(after, over)
+        kept.append((before, after - taken))
+        beyond.append(over - taken)
+        inner.append(length - beyond[-1])
+    return tuple(inner), tuple(kept), beyond
 
 
 def _check_operands(
@@ -274,12 +313,12 @@ def _check_operands(
     axes: int,
     transposed: bool,
 ) -> None:
-    """Ranks, channels, groups, bias and dtypes; the message gives every shape."""
+    """Ranks, channels, groups and bias; the message gives every shape."""
     xs, ws = tuple(x.data.shape), tuple(weight.data.shape)
     rule = None
     image, kernel = ("H, W", "kh, kw") if axes == 2 else ("L", "k")
-    if len(xs) != axes + 2:
-        rule = f"x must be (N, C, {image})"
+    if len(xs) not in (axes + 1, axes + 2):
+        rule = f"x must be (N, C, {image}), or (C, {image}) for one"
     elif len(ws) != axes + 2 or min(ws[2:]) < 1:
         first = f"C, O/groups, {kernel}" if transposed else f"O, C/groups, {kernel}"
         rule = f"weight must be ({first})"
@@ -288,9 +327,9 @@ def _check_operands(
     else:
         channels = ws[0] if transposed else ws[1] * groups
         outputs = ws[1] * groups if transposed else ws[0]
-        if xs[1] != channels:
+        if xs[-axes - 1] != channels:
             per_group = "" if groups == 1 else f" ({groups} groups of {channels // groups})"
-            rule = f"x has {xs[1]} channels but weight expects {channels}{per_group}"
+            rule = f"x has {xs[-axes - 1]} channels but weight expects {channels}{per_group}"
         elif ws[0] % groups:
             rule = f"the {ws[0]} channels of weight's first axis do not split into {groups} groups"
         elif bias is not None and tuple(bias.data.shape) != (outputs,):
@@ -298,9 +337,3 @@ def _check_operands(
     given = None if bias is None else bias.shape
     if rule is not None:
         raise ValueError(f"{name}: {rule}; x has shape {xs}, weight {ws}, bias {given}")
-    if x.dtype != weight.dtype or (bias is not None and bias.dtype != weight.dtype):
-        dtypes = f"x is {x.dtype}, weight {weight.dtype}"
-        raise TypeError(
-            f"{name}: x, weight and bias must have one dtype; {dtypes}"
-            + ("" if bias is None else f", bias {bias.dtype}")
-        )

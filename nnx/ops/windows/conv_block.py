@@ -5,7 +5,8 @@ from __future__ import annotations
 from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
-from .arguments import PaddingLike, Size, Window
+from .._operands import operands
+from .arguments import PaddingLike, Size, Window, batch_of, one_of
 from .conv import checked
 
 
@@ -76,10 +77,12 @@ def conv_block2d(
     Raises:
         As `conv2d`.
     """
+    x, weight, bias = operands("conv2d", x, weight, bias)
     strides, pads, dilations = checked(
         "conv2d", x, weight, bias, stride, padding, dilation, groups, 2
     )
+    x, alone = batch_of(x, 2)
     window = Window(weight.data.shape[2:], strides, pads, dilations)  # type: ignore[arg-type]
     block = ConvBlock(window, groups, eps, relu, pool)
-    y = block(x, weight, bias, gamma, beta)
+    y = one_of(block(x, weight, bias, gamma, beta), alone)
     return y, block.mean, block.variance

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
+from .._operands import as_tensor, require_one_dtype
 from .arguments import (
     InOneDimension,
     Padding,
@@ -12,7 +13,9 @@ from .arguments import (
     Pair,
     Size,
     Window,
+    batch_of,
     check_fit,
+    one_of,
     padding_pairs,
     sizes,
 )
@@ -97,7 +100,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The largest value of each window: x (N, C, H, W) -> (N, C, oh, ow).
+    """The largest value of each window: x (N, C, H, W) -> (N, C, oh, ow), or without N for one.
 
     oh = floor((H + padding - dilation (kh - 1) - 1) / stride) + 1, or the ceiling of the fraction
     with `ceil_mode`, where the last window may reach beyond the image but starts in it.
@@ -133,7 +136,7 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The largest value of each window: x (N, C, L) -> (N, C, ol); as `max_pool2d`."""
+    """The largest value of each window: x (N, C, L) or (C, L) -> (N, C, ol); as `max_pool2d`."""
     return _max_pool(
         "max_pool1d",
         MaxPool1d,
@@ -156,7 +159,9 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow), sizes as in `max_pool2d`.
+    """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow), or without N for one image.
+
+    Sizes as in `max_pool2d`.
 
     Args:
         count_include_pad: whether a pixel of the padding counts (as zero) in the mean.
@@ -186,7 +191,7 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window: x (N, C, L) -> (N, C, ol); as `avg_pool2d`."""
+    """The mean of each window: x (N, C, L) or (C, L) -> (N, C, ol); as `avg_pool2d`."""
     return _avg_pool(
         "avg_pool1d", AvgPool1d, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None
     )
@@ -207,6 +212,7 @@ def _max_pool(
     return_indices: bool,
 ) -> Tensor | tuple[Tensor, Tensor]:
     axes = 1 if function is MaxPool1d else 2
+    x = as_tensor(name, x)
     kernel, strides, pads, dilations, extra = _geometry(
         name, x, axes, kernel_size, stride, padding, dilation, ceil_mode
     )
@@ -215,8 +221,9 @@ def _max_pool(
         kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
         pads = ((0, 0), *pads)
     pool = function(Window(kernel, strides, pads, dilations))  # type: ignore[arg-type]
-    y = pool(x)
-    return (y, Tensor(pool.indices())) if return_indices else y
+    x, alone = batch_of(x, axes)
+    y = one_of(pool(x), alone)
+    return (y, one_of(Tensor(pool.indices()), alone)) if return_indices else y
 
 
 def _avg_pool(
@@ -231,6 +238,8 @@ def _avg_pool(
     divisor: int | None,
 ) -> Tensor:
     axes = 1 if function is AvgPool1d else 2
+    x = as_tensor(name, x)
+    require_one_dtype(name, x=x)
     kernel, strides, pads, _, extra = _geometry(
         name, x, axes, kernel_size, stride, padding, 1, ceil_mode
     )
@@ -244,7 +253,8 @@ def _avg_pool(
         kernel, strides = (1, *kernel), (1, *strides)
         pads, counted = ((0, 0), *pads), ((0, 0), *counted)
     window = Window(kernel, strides, pads)  # type: ignore[arg-type]
-    return function(window, counted, divisor)(x)  # type: ignore[arg-type]
+    x, alone = batch_of(x, axes)
+    return one_of(function(window, counted, divisor)(x), alone)  # type: ignore[arg-type]
 
 
 def _geometry(
@@ -266,7 +276,7 @@ def _geometry(
     check_fit(name, x.shape, kernel, pads, dilations)
     extra = []
     for length, k, s, (before, after), d in zip(
-        x.shape[2:], kernel, strides, pads, dilations, strict=True
+        x.shape[-axes:], kernel, strides, pads, dilations, strict=True
     ):
         if max(before, after) > k // 2:
             raise ValueError(
@@ -292,5 +302,7 @@ def _geometry(
 
 def require_images(name: str, x: Tensor, axes: int) -> None:
     image = "H, W" if axes == 2 else "L"
-    if x.ndim != axes + 2:
-        raise ValueError(f"{name}: x must be (N, C, {image}); x has shape {x.shape}")
+    if x.ndim not in (axes + 1, axes + 2):
+        raise ValueError(
+            f"{name}: x must be (N, C, {image}), or (C, {image}) for one; x has shape {x.shape}"
+        )
