@@ -162,18 +162,20 @@ class Lowered:
         return sorted(found, key=lambda operand: operand[1].start - operand[1].stop)
 
     def product(self, packed: Array, out: Array, scratch: Array) -> None:
-        """out = the convolution of the loaded images; both arrays have `result_shape`."""
+        """out = the convolution of the loaded images; both arrays have `result_shape`.
+
+        One product needs no scratch: then `scratch` may be `out`.
+        """
         covered = self.covered[0]
         out, scratch = (a.reshape(self.groups, covered, -1, self.outputs) for a in (out, scratch))
         operands = self.operands()
-        whole = bool(operands) and operands[0][1] == slice(0, covered)
-        if not whole:
-            out[...] = 0
+        if not operands or operands[0][1] != slice(0, covered):
+            out[...] = 0  # rows of windows that see nothing but padding
         for k, (i, rows, a) in enumerate(operands):
-            target = (out if k == 0 and whole else scratch)[:, rows]
+            target = (out if k == 0 else scratch)[:, rows]
             b = packed[i][:, None]
             np.matmul(a, b, out=_joined(target) if a.shape[1] == 1 else target)
-            if k > 0 or not whole:
+            if k > 0:
                 np.add(out[:, rows], target, out=out[:, rows])
 
     def add_weight_gradient(self, d: Array, total: Array) -> None:
