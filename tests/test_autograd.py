@@ -186,6 +186,16 @@ def test_gradients_of_scalars_are_arrays():
     assert type(x.grad) is np.ndarray and float(x.grad) == 8
 
 
+@pytest.mark.parametrize("function", [ops.add, ops.multiply, ops.divide, ops.maximum, ops.pow])
+def test_gradients_of_scalars_that_were_broadcast_are_arrays(function):
+    x, several = leaf(2.0), leaf([1.0, 2.0, 4.0])
+    function(several, x).sum().backward()
+    assert type(x.grad) is np.ndarray
+    x.zero_grad()
+    function(several, x * 1).sum().backward()  # and on the way through the tape
+    assert type(x.grad) is np.ndarray
+
+
 def test_adding_up_leaves_what_was_there():
     x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
     (x + y).sum().backward()

@@ -41,7 +41,7 @@ def clip_grad_norm_(
         raise FloatingPointError(f"clip_grad_norm_: the gradients' norm is {float(norm)}")
     scale = xp.clip(max_norm / (norm + 1e-6), None, 1.0)
     for p, g in zip(some, gradients, strict=True):
-        p.grad = g * xp.astype(scale, g.dtype)
+        p.grad = xp.asarray(g * xp.astype(scale, g.dtype))  # of 0-d arrays NumPy makes scalars
     return Tensor(norm)
 
 
@@ -65,7 +65,8 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     for p in _with_gradient(parameters):
-        p.grad = backend_of(p.grad).xp.clip(p.grad, -clip_value, clip_value)
+        xp = backend_of(p.grad).xp
+        p.grad = xp.asarray(xp.clip(p.grad, -clip_value, clip_value))
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:

@@ -25,7 +25,7 @@ def sum_to(xp: Any, g: Array, shape: tuple[int, ...]) -> Array:
     stretched = tuple(
         axis for axis in range(g.ndim) if axis < extra or shape[axis - extra] != g.shape[axis]
     )
-    return xp.reshape(xp.sum(g, axis=stretched), shape)
+    return xp.reshape(xp.asarray(xp.sum(g, axis=stretched)), shape)  # NumPy's may be a scalar
 
 
 def fit_broadcast(xp: Any, g: Array, shape: tuple[int, ...], dtype: Any) -> Array:

@@ -84,6 +84,14 @@ def test_clip_grad_value(backend):
         clip_grad_value_(ps, -1)
 
 
+def test_clipped_gradients_of_scalars_are_arrays():
+    p = nn.Parameter(np.asarray(1.5))
+    for clip in (nn.utils.clip_grad_norm_, nn.utils.clip_grad_value_):
+        p.grad = np.asarray(3.0)
+        clip([p], 0.5)
+        assert type(p.grad) is np.ndarray
+
+
 def test_norm_type_must_be_positive(backend):
     with pytest.raises(ValueError, match="norm_type must be positive, got 0"):
         clip_grad_norm_(parameters(backend, gradients()), 1.0, 0)
