@@ -15,6 +15,7 @@ from .. import __version__
 # name -> the file in this folder that defines `command`, and the line in `nnx --help`
 _COMMANDS = {
     "train": ("train", "Train a network: an experiment of the textbooks."),
+    "launch": ("launch", "Start a command in several processes that train one model."),
     "predict": ("predict", "Say what a trained run makes of images or text."),
     "plot": ("plot", "Draw pictures of trained runs."),
     "bench": ("bench", "Time one way to compute beside another."),
@@ -99,6 +100,10 @@ def _said(error: Exception) -> str:
 
 
 def _tell(line: str) -> None:
+    """Print the line; where several processes work together, one of them does, and all end."""
+    ranks = sys.modules.get("nnx.parallel.world")
+    if ranks is not None and ranks.world().size > 1:
+        ranks.world().abort(f"rank {ranks.world().rank} of {ranks.world().size} failed: {line}")
     click.echo(line, err=True)
 
 

@@ -109,6 +109,12 @@ def _common() -> list[click.Option]:
             "else numpy]",
         ),
         click.Option(
+            ["--parts"],
+            type=click.IntRange(min=1),
+            help="Compute each batch in so many parts, a power of two, on however many processes "
+            "`nnx launch` started.  [default: 8 where it did, else one piece]",
+        ),
+        click.Option(
             ["--out"],
             default="runs",
             type=click.Path(file_okay=False),
@@ -123,22 +129,29 @@ def _common() -> list[click.Option]:
     ]
 
 
-def _run(recipe: Recipe, backend: str | None, out: str, resume: str | None, **values: Any) -> int:
+def _run(
+    recipe: Recipe,
+    backend: str | None,
+    parts: int | None,
+    out: str,
+    resume: str | None,
+    **values: Any,
+) -> int:
     try:
         set_backend(backend) if backend else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--backend") from None
     try:
         if resume is not None:
-            run = _resumed(recipe, Path(resume), values)
+            run = _resumed(recipe, Path(resume), parts, values)
         else:
-            run = run_recipe(recipe, out=out, **values)
+            run = run_recipe(recipe, out=out, parts=parts, **values)
     except ValueError as error:
         raise told(error) from error
     return 0 if run.result is not None else 130
 
 
-def _resumed(recipe: Recipe, folder: Path, values: dict[str, Any]) -> Run:
+def _resumed(recipe: Recipe, folder: Path, parts: int | None, values: dict[str, Any]) -> Run:
     run = Run(folder)
     if run.recipe.name != recipe.name:
         raise click.UsageError(f"{folder} is a run of {run.recipe.name}, not of {recipe.name}")
@@ -150,6 +163,7 @@ def _resumed(recipe: Recipe, folder: Path, values: dict[str, Any]) -> Run:
     }
     epochs = given.pop("epochs", None)
     changed = [k for k, value in given.items() if value != getattr(run.options, k)]
+    changed += ["parts"] if parts not in (None, run.parts) else []
     if changed:
         raise click.UsageError(
             f"a resumed run keeps its options; only --epochs can be given, not "

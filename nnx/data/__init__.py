@@ -8,7 +8,7 @@ for images, labels in loader:
 
 from .dataset import ArrayDataset, Dataset, Subset, random_split, train_test_split
 from .encode import one_hot, pad_sequences
-from .loader import DataLoader
+from .loader import DataLoader, Shard
 from .sampler import RandomSampler, Sampler, SequentialSampler
 from .scaling import Scaling, minmax, standardize
 
@@ -20,6 +20,7 @@ __all__ = [
     "Sampler",
     "Scaling",
     "SequentialSampler",
+    "Shard",
     "Subset",
     "minmax",
     "one_hot",

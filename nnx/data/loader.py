@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,27 @@ from ..backends import Array, Backend, active_backend, backend_of, dtype_name
 from ..random import Generator
 from ..tensor import Tensor
 from .dataset import ArrayDataset, Dataset, Subset, chosen_generator, host_array
-from .sampler import RandomSampler, Sampler, SequentialSampler
+from .sampler import RandomSampler, RowSampler, Sampler, SequentialSampler
 
 Batch = tuple[Tensor, ...]
+
+
+class Shard(tuple[Any, ...]):
+    """The rows of a batch that are here, where others have the rest: see `ShardedSampler`.
+
+    Attributes:
+        first: which row of the whole batch is the first one here.
+        size: the number of rows of the whole batch.
+    """
+
+    first: int
+    size: int
+
+    def __new__(cls, arrays: Iterable[Any], first: int, size: int) -> Shard:
+        self = super().__new__(cls, arrays)
+        self.first, self.size = first, size
+        return self
+
 
 # Rows are gathered for several small batches at once, about this many bytes, and the batches are
 # slices of that: below it the calls cost more than the copying.
@@ -131,9 +149,17 @@ class DataLoader:
             (k * self.batch_size, min((k + 1) * self.batch_size, examples))
             for k in range(first, len(self))
         ]
-        for position, batch in enumerate(self._rows().batches(order, bounds), start=first + 1):
-            self._epoch, self._position = epoch, position
-            yield batch if self.dtype is None else cast(batch, self.dtype, "DataLoader")
+        wanted = bounds
+        if isinstance(self.sampler, RowSampler):
+            wanted = [self.sampler.rows(start, stop) for start, stop in bounds]
+        for k, batch in enumerate(self._rows().batches(order, wanted)):
+            self._epoch, self._position = epoch, first + k + 1
+            if self.dtype is not None:
+                batch = cast(batch, self.dtype, "DataLoader")
+            if wanted is not bounds:
+                start, stop = bounds[k]
+                batch = Shard(batch, wanted[k][0] - start, stop - start)
+            yield batch
         self._epoch, self._position = epoch + 1, 0
 
     # ---- resuming ----
@@ -249,14 +275,19 @@ class _ArrayRows(_Rows):
         xp = self.home.xp
         # Once an epoch, to the device where the rows are.
         index = order if xp is np else xp.asarray(np.array(order), device=self.arrays[0].device)
-        size = bounds[0][1] - bounds[0][0]
+        size = max(1, bounds[0][1] - bounds[0][0])
         at_once = max(1, _GATHER_BYTES // (self.row_bytes * size))
         for k in range(0, len(bounds), at_once):
             group = bounds[k : k + at_once]
             first, last = group[0][0], group[-1][1]
-            some = [xp.take(a, index[first:last], axis=0) for a in self.arrays]
+            wanted = index[first:last]
+            if last - first > sum(stop - start for start, stop in group):  # others have the rest
+                wanted = xp.concat([index[start:stop] for start, stop in group])
+            some = [xp.take(a, wanted, axis=0) for a in self.arrays]
+            end = 0
             for start, stop in group:
-                yield self._tensors(a[start - first : stop - first, ...] for a in some)
+                first, end = end, end + stop - start
+                yield self._tensors(a[first:end, ...] for a in some)
 
     def _tensors(self, arrays: Iterator[Array]) -> Batch:
         if self.there:
@@ -275,8 +306,10 @@ class _ItemRows(_Rows):
     def batches(self, order: np.ndarray | None, bounds: list[tuple[int, int]]) -> Iterator[Batch]:
         for start, stop in bounds:
             index = range(start, stop) if order is None else order[start:stop].tolist()
-            fields = self.collate([self.dataset[i] for i in index])
-            yield tuple(Tensor(self.backend.asarray(host_array(f))) for f in fields)
+            empty = start == stop  # what shape would the rows have? Ask for one, and drop it
+            fields = self.collate([self.dataset[i] for i in ([0] if empty else index)])
+            arrays = [host_array(f)[:0] if empty else host_array(f) for f in fields]
+            yield tuple(Tensor(self.backend.asarray(a)) for a in arrays)
 
 
 def _as_dataset(data: Any) -> Dataset:

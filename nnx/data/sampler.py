@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -23,6 +23,15 @@ class Sampler(Protocol):
         `generator` is made for this epoch alone; what it draws is the same whenever the epoch is
         begun again.
         """
+        ...
+
+
+@runtime_checkable
+class RowSampler(Sampler, Protocol):
+    """Chooses, of every batch too, the rows that are loaded here."""
+
+    def rows(self, start: int, stop: int) -> tuple[int, int]:
+        """Of the batch start..stop-1 of an epoch's order, the run of places to be loaded."""
         ...
 
 

@@ -8,7 +8,8 @@
 
 from .communicator import Communicator, RankFailed
 from .local import Link, LocalWorld
-from .model import DataParallel, Shard
+from .model import DataParallel
+from .sampler import ShardedSampler
 from .world import launched, world
 
 __all__ = [
@@ -17,7 +18,7 @@ __all__ = [
     "Link",
     "LocalWorld",
     "RankFailed",
-    "Shard",
+    "ShardedSampler",
     "launched",
     "world",
 ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd import backward, leaf_uses
 from ..backends import backend_of, dtype_name
+from ..data import Shard
 from ..nn import Module, SyncBatchNorm
 from ..random import default_generator, use_generator
 from ..tensor import Tensor
@@ -21,7 +22,7 @@ from .buckets import Gradients, Sender, pack
 from .communicator import Array, Communicator
 from .lockstep import Lockstep
 from .threads import fixed_threads
-from .tree import Nodes, rows_of_part, share
+from .tree import Nodes, rows_of_part, rows_of_parts, share
 from .world import world
 
 Batch = tuple[Tensor, ...]
@@ -30,23 +31,6 @@ Compute = Callable[[Batch], tuple[Tensor, Any, Any]]
 # In a part that computes on a copy of the model: whose model, and the copy.
 _replica: ContextVar[tuple[Any, Any]] = ContextVar("_replica", default=(None, None))
 BUCKET = 1 << 20  # bytes: below, the messages' latency counts for more than their length
-
-
-class Shard(tuple[Any, ...]):
-    """The rows of a batch that one rank computes, and where in the whole batch they stand.
-
-    Attributes:
-        first: the whole batch's row that is the first one here.
-        size: the number of rows of the whole batch.
-    """
-
-    first: int
-    size: int
-
-    def __new__(cls, arrays: Any, first: int, size: int) -> Shard:
-        self = super().__new__(cls, arrays)
-        self.first, self.size = first, size
-        return self
 
 
 @dataclass
@@ -198,11 +182,7 @@ class DataParallel(Module):
 
     def own_rows(self, examples: int) -> tuple[int, int]:
         """Which rows of a batch of so many examples this rank computes."""
-        first, end = self.own_parts()
-        return (
-            rows_of_part(examples, self.parts, first)[0],
-            rows_of_part(examples, self.parts, end - 1)[1],
-        )
+        return rows_of_parts(examples, self.parts, *self.own_parts())
 
     def rank_of(self, part: int) -> int:
         """Which rank computes a part."""

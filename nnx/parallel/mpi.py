@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -48,6 +49,9 @@ class MPIRank(Communicator):
         self.watch = Watch(self, self.comms[2]) if self.size > 1 else None
         if self.watch is not None:
             self.watch.start()
+        if "NNX_LAUNCH_ID" in os.environ and hasattr(signal, "SIGUSR1"):
+            # `nnx launch` passes Ctrl-C on as this: the starter would end everything at once.
+            signal.signal(signal.SIGUSR1, lambda *_: signal.raise_signal(signal.SIGINT))
 
     def exchange(
         self,

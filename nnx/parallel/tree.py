@@ -33,6 +33,11 @@ def rows_of_part(examples: int, parts: int, part: int) -> Span:
     return first, first + least + (part < more)
 
 
+def rows_of_parts(examples: int, parts: int, first: int, end: int) -> Span:
+    """Which rows of a batch are the parts first..end-1."""
+    return rows_of_part(examples, parts, first)[0], rows_of_part(examples, parts, end - 1)[1]
+
+
 def spans(first: int, end: int) -> list[Span]:
     """The largest whole subtrees of the leaves first..end-1, from left to right."""
     found: list[Span] = []

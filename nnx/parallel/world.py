@@ -9,7 +9,7 @@ from .communicator import Communicator
 from .local import this_rank
 
 # What starters of MPI processes put into the environment: Open MPI, MPICH and Intel, Slurm's PMIx.
-_SIGNS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
+SIGNS = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK")
 
 _world: Communicator | None = None
 _alone = Communicator()
@@ -17,7 +17,7 @@ _alone = Communicator()
 
 def launched() -> bool:
     """Whether an MPI starter (mpiexec, srun) started this process."""
-    return any(sign in os.environ for sign in _SIGNS)
+    return any(sign in os.environ for sign in SIGNS)
 
 
 def world() -> Communicator:

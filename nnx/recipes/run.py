@@ -16,6 +16,8 @@ from ..train.history import read_csv
 from .recipe import Options, Recipe
 from .registry import find
 
+LAUNCH = ".launch"  # notes which `nnx launch` began a run, so that a restart finds it
+
 
 class Run:
     """A folder with all that a trained model needs: `Run("runs/digits-1").model()`.
@@ -51,7 +53,13 @@ class Run:
         self.options.assets = self._json("assets.json") if self._has("assets.json") else {}
 
     @classmethod
-    def create(cls, out: str | os.PathLike[str], recipe: Recipe, options: Options) -> Run:
+    def create(
+        cls,
+        out: str | os.PathLike[str],
+        recipe: Recipe,
+        options: Options,
+        parts: int | None = None,
+    ) -> Run:
         """A new folder OUT/NAME-N, with the smallest N that is above all there are."""
         out = Path(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -74,7 +82,10 @@ class Run:
             "options": plain,
             "backend": active_backend().name,
             "nnx": __version__,
+            **({"parts": parts} if parts else {}),
         }
+        if mark := os.environ.get("NNX_LAUNCH_ID"):
+            write_text(folder / LAUNCH, mark)
         _write_json(folder / "config.json", config)
         if assets:
             _write_json(folder / "assets.json", assets)
@@ -82,6 +93,11 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
+
+    @property
+    def parts(self) -> int | None:
+        """In how many parts each batch is computed; None: in one piece."""
+        return self.config.get("parts")
 
     @property
     def checkpoint(self) -> Path:

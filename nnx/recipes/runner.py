@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from ..backends import active_backend
 from ..io import load
 from ..metrics import get as get_metric
+from ..parallel import Communicator, DataParallel, launched, world
 from ..plots import available as can_draw
 from ..random import manual_seed
-from ..train import Checkpoint, CSVLog, LearningCurve
-from .recipe import Data, Recipe
+from ..train import Checkpoint, CSVLog, LearningCurve, Trainer
+from .recipe import Data, Options, Recipe
 from .registry import find
-from .run import Run
+from .run import LAUNCH, Run
+
+PARTS = 8  # of a batch, where several processes train
 
 
 def train(
     recipe: str | Recipe,
     out: str | os.PathLike[str] = "runs",
     progress: bool = True,
+    parts: int | None = None,
     **options: Any,
 ) -> Run:
     """Run an experiment, in a new run folder.
+
+    Where an MPI starter began several processes, all of them train one model together, and one of
+    them prints and writes.
 
     Args:
         recipe: its name, or a Recipe.
         out: the folder of the run folders.
         progress: whether to tell how it goes.
+        parts: compute each batch in so many parts (`parallel.DataParallel`), on however many ranks
+            there are; if not given, in PARTS where an MPI starter began this process, else in one
+            piece.
         options: in place of the recipe's defaults: epochs, batch_size, lr, seed, ...
 
     Returns:
@@ -35,9 +46,16 @@ def train(
     """
     recipe = find(recipe) if isinstance(recipe, str) else recipe
     o = recipe.make_options(**options)
-    data = recipe.data(o)
+    ranks = world()
+    if parts is None and (launched() or ranks.size > 1):
+        parts = max(PARTS, 1 << (ranks.size - 1).bit_length())
+    data = _data(recipe, o, ranks)
     o.assets = data.assets
-    return _train(Run.create(out, recipe, o), data, progress)
+    folder = None
+    if ranks.rank == 0:
+        run = _begun_before(Path(out)) or Run.create(out, recipe, o, parts)
+        folder = str(run.folder)
+    return _train(Run(ranks.broadcast_value(folder)), data, progress, ranks)
 
 
 def resume(run: Run, epochs: int | None = None, progress: bool = True) -> Run:
@@ -55,23 +73,50 @@ def resume(run: Run, epochs: int | None = None, progress: bool = True) -> Run:
         raise FileNotFoundError(f"{run.folder} cannot be resumed: it has no {run.checkpoint.name}")
     if epochs is not None:
         run.extend(epochs)
-    data = run.recipe.data(run.options)
+    ranks = world()
+    if ranks.size > 1 and run.parts is None:
+        raise ValueError(
+            f"{run.folder} was begun with each batch in one piece, which one process computes; "
+            f"it cannot be resumed by {ranks.size} ranks. Begin with --parts {PARTS} for that"
+        )
+    data = _data(run.recipe, run.options, ranks)
     if data.assets != run.options.assets:
         raise ValueError(
             f"{run.folder} cannot be resumed: its training data are not what they were"
         )
-    return _train(run, data, progress)
+    return _train(run, data, progress, ranks)
 
 
-def _train(run: Run, data: Data, progress: bool) -> Run:
+def _data(recipe: Recipe, o: Options, ranks: Communicator) -> Data:
+    """The data, on every rank; one of them goes before, so that what is downloaded is so once."""
+    if ranks.rank == 0:
+        data = recipe.data(o)
+        ranks.barrier()
+        return data
+    ranks.barrier()
+    return recipe.data(o)
+
+
+def _begun_before(out: Path) -> Run | None:
+    """The run that this launch began, before `nnx launch` started its ranks again."""
+    mark = os.environ.get("NNX_LAUNCH_ID")
+    for note in out.glob(f"*/{LAUNCH}") if mark else ():
+        if note.read_text(encoding="utf-8") == mark:
+            return Run(note.parent)
+    return None
+
+
+def _train(run: Run, data: Data, progress: bool, ranks: Communicator) -> Run:
     recipe, o = run.recipe, run.options
-    tell = print if progress else _silent
+    first = ranks.rank == 0
+    tell = print if progress and first else _silent
     manual_seed(o.seed)
     model = recipe.model(o)
     optimizer = recipe.optimizer(model, o)
+    trained = model if run.parts is None else DataParallel(model, ranks, run.parts)
     checkpoint = Checkpoint(run.folder, config=run.config)
     trainer = recipe.trainer(
-        model,
+        trained,
         recipe.loss(o),
         optimizer,
         [get_metric(metric) for metric in recipe.metrics],
@@ -84,7 +129,8 @@ def _train(run: Run, data: Data, progress: bool) -> Run:
         progress,
     )
     parameters = sum(p.size for p in model.parameters())
-    tell(f"{recipe.name}: {recipe.about_data(data)}; {parameters:,} parameters; {_computing()}")
+    about = f"{recipe.name}: {recipe.about_data(data)}; {parameters:,} parameters"
+    tell(f"{about}; {_computing(trainer)}")
     if run.checkpoint.exists():
         trainer.load(run.checkpoint)
         tell(f"resumed {run.folder} after {trainer.epoch} epochs and {trainer.step} steps")
@@ -98,17 +144,24 @@ def _train(run: Run, data: Data, progress: bool) -> Run:
         return run
     if recipe.keep == "best":
         model.load_state_dict(load(checkpoint.best_path)[0])
-    if can_draw():
+    if first and can_draw():
         for path in recipe.draw(trainer, data, o, run.folder):
             tell(f"picture {path}")
     values, line = recipe.report(trainer, data, o)
-    run.finish(values, line)
+    if first:
+        run.finish(values, line)
+    else:
+        run.config |= {"result": values, "line": line}
     tell(line)
     return run
 
 
-def _computing() -> str:
-    return f"backend {active_backend().name}"
+def _computing(trainer: Trainer) -> str:
+    said = f"backend {active_backend().name}"
+    if trainer.parallel is not None:
+        ranks = trainer.parallel.communicator.size
+        said += f"; {trainer.parallel.parts} parts on {ranks} rank{'s' if ranks > 1 else ''}"
+    return said
 
 
 def _silent(line: str) -> None:

@@ -10,6 +10,7 @@ import ctypes
 import importlib.metadata as metadata
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import numpy as np
 
 from .. import nn
 from ..backends import active_backend, get_backend, unavailable
+from ..parallel import launch
 from ..tensor import Tensor
 from .parity import parity
 
@@ -46,7 +48,7 @@ def examine() -> list[Finding]:
             findings.extend(check())
         except Exception as error:
             findings.append(_broken(check, error))
-    for check in (_gradients, _parity):
+    for check in (_gradients, _parity, _mpi):
         started = time.perf_counter()
         try:
             for finding in check():
@@ -115,6 +117,31 @@ def _numba() -> Iterator[Finding]:
         yield Finding("numba", NOTE, "installed, but NNX_JIT=0 keeps it out", "unset NNX_JIT")
     else:
         yield Finding("numba", OK, f"{metadata.version('numba')}, in use")
+
+
+def _mpi() -> Iterator[Finding]:
+    """Whether several processes could train one model: is all there, and do two of them add up?"""
+    try:
+        sum_, size, library, starter = launch.two_ranks()
+    except launch.CannotLaunch as error:
+        what, _, remedy = str(error).partition(": ")
+        yield Finding("MPI", NOTE, f"{what}: training in one process only", remedy)
+        return
+    except (OSError, subprocess.SubprocessError) as error:
+        yield Finding("MPI", WRONG, f"two processes did not start: {error}")
+        return
+    detail = f"{library}, started by {starter}"
+    if size == 1:
+        yield Finding(
+            "MPI",
+            WRONG,
+            f"mpiexec and mpi4py do not match, each process believes that it is alone: {detail}",
+            "install the mpi4py that was built for this mpiexec",
+        )
+    elif sum_ != 3.0:
+        yield Finding("MPI", WRONG, f"two processes added 1 and 2 to {sum_}: {detail}")
+    else:
+        yield Finding("MPI", OK, f"two processes add up: {detail}")
 
 
 def _driver_cuda() -> int | None:

@@ -20,11 +20,17 @@ class Interrupts:
     others not, and a checkpoint of that could not be resumed exactly.  Where someone else already
     handles the signal, and outside the main thread, which alone receives it, nothing is changed.
 
+    Args:
+        tell: whether it is said what Ctrl-C does.
+
     Attributes:
         pending: whether Ctrl-C was pressed.
     """
 
     pending = False
+
+    def __init__(self, tell: bool = True) -> None:
+        self.tell = tell
 
     def check(self) -> None:
         """Raise Interrupted if Ctrl-C was pressed."""
@@ -35,7 +41,8 @@ class Interrupts:
         if self.pending:
             raise KeyboardInterrupt
         self.pending = True
-        print("\nCtrl-C: ending after this step (again: at once)", file=sys.stderr, flush=True)
+        if self.tell:
+            print("\nCtrl-C: ending after this step (again: at once)", file=sys.stderr, flush=True)
 
     def __enter__(self) -> Self:
         self.pending = False

@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..parallel import launched
 from .callbacks import Callback
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ class Progress(Callback):
         self.due = 0.0
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        live = sys.stdout.isatty() if self.live is None else self.live
+        # A starter of several processes gives each of them a terminal that nobody watches.
+        watched = sys.stdout.isatty() and not launched()
+        live = watched if self.live is None else self.live
         if live:
             from rich import progress
 

@@ -14,13 +14,14 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..backends import Array, Backend, active_backend, backend_of, use_backend
+from ..data import Shard
 from ..data.loader import cast
 from ..io import save_state
 from ..metrics import Mean, Metric
 from ..metrics import get as get_metric
 from ..nn import Module
 from ..optim import Optimizer
-from ..parallel import DataParallel, Shard
+from ..parallel import DataParallel
 from ..parallel.threads import fixed_threads
 from ..random import default_generator
 from ..tensor import Tensor
@@ -109,7 +110,7 @@ class Trainer:
             raise ValueError("Trainer: a DataParallel model's steps cannot be recorded as a graph")
         self._captured = self._capture() if graph else None
         self._all_stop = False  # some rank was asked to
-        self._interrupts = Interrupts()
+        self._interrupts = Interrupts(tell=self.writes)
         self._train: Batches = None
         self._resumed: dict[str, Any] | None = None  # to be restored before the next batch
         self._draws: Any = None  # the random generator before the current step

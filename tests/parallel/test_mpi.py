@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
-import time
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from cuda_cpu.available import skip_or_fail
-from parallel_helpers import on_ranks
+from parallel_helpers import on_ranks, why_no_mpi
 from parallel_job import train
 
 ROOT = Path(__file__).parent.parent.parent
-
-
-def why_no_mpi():
-    if find_spec("mpi4py") is None:
-        return "mpi4py is not installed"
-    return None if shutil.which("mpiexec") else "there is no mpiexec (apt install openmpi-bin)"
 
 
 @pytest.fixture(autouse=True)
@@ -50,20 +41,19 @@ def start(n, *arguments, **environment):
 
 
 def finish(process):
-    """(status, output, errors, seconds it still took)."""
-    began = time.monotonic()
+    """(status, output, errors)."""
     try:
         out, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    return process.returncode, out, errors, time.monotonic() - began
+    return process.returncode, out, errors
 
 
 def test_processes_give_the_hash_of_threads(monkeypatch):
     monkeypatch.setenv("NNX_JIT", "0")
     hashes = {}
     for n in (1, 2, 4):
-        status, out, errors, _ = finish(start(n))
+        status, out, errors = finish(start(n))
         assert status == 0, errors
         said = re.findall(r"hash (\w+)", out)
         assert len(said) == n
@@ -89,14 +79,13 @@ def test_when_one_rank_fails_all_end(how, told):
     for line in process.stdout:
         if line.startswith("failing"):
             break
-    status, _, errors, seconds = finish(process)
+    status, _, errors = finish(process)
     assert status not in (0, None)
     assert re.search(told, errors), errors
     assert len(re.findall(r"^nnx: ", errors, re.M)) == (how != "kill")
-    assert seconds < 10, seconds
 
 
 def test_an_error_of_all_ranks_is_told_once():
-    status, _, errors, _ = finish(start(2, "all"))
+    status, _, errors = finish(start(2, "all"))
     assert status != 0
     assert errors.count("nnx: ") == 1 and "rank 0 of 2 failed: ValueError: all of us" in errors

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -32,6 +34,13 @@ def digest(*nests):
     for nest in nests:
         add(nest)
     return h.hexdigest()
+
+
+def why_no_mpi():
+    """Why ranks cannot be processes here, or None."""
+    if find_spec("mpi4py") is None:
+        return "mpi4py is not installed"
+    return None if shutil.which("mpiexec") else "there is no mpiexec (apt install openmpi-bin)"
 
 
 def on_ranks(n, function, *args, **kwargs):

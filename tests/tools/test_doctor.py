@@ -1,9 +1,11 @@
 """`nnx doctor`: one verdict, from the examination that is made here and from made-up ones."""
 
 import importlib.metadata
+import subprocess
 
 import pytest
 
+from nnx.parallel.launch import CannotLaunch
 from nnx.tools import doctor
 from nnx.tools.doctor import NOTE, OK, WRONG, Finding
 
@@ -30,6 +32,27 @@ def test_a_check_that_breaks_is_a_finding(monkeypatch):
     monkeypatch.setattr(doctor, "_blas", _boom)
     broken = [f for f in doctor.examine() if f.state == WRONG]
     assert [(f.what, f.detail) for f in broken] == [("boom", "OSError: no such thing")]
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "words"),
+    [
+        ((3.0, 2, "Open MPI v4.1.4", "mpiexec 4.1.4"), OK, "two processes add up: Open MPI v4.1.4"),
+        ((1.0, 1, "MPICH 4.2", "mpiexec 4.1.4"), WRONG, "do not match"),
+        ((2.0, 2, "Open MPI v4.1.4", "mpiexec 4.1.4"), WRONG, "added 1 and 2 to 2.0"),
+        (CannotLaunch("there is no mpiexec: install it"), NOTE, "there is no mpiexec"),
+        (subprocess.TimeoutExpired("mpiexec", 30), WRONG, "did not start"),
+    ],
+)
+def test_mpi(monkeypatch, found, state, words):
+    def two_ranks():
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(doctor.launch, "two_ranks", two_ranks)
+    (finding,) = doctor._mpi()
+    assert finding.state == state and words in finding.detail
 
 
 def pretend(monkeypatch, wheels, cuda):
