@@ -90,22 +90,92 @@ def test_pytorchs_sequence(kind, name, options):
     assert len(np.unique(a[:, 0])) > 1
 
 
-@pytest.mark.parametrize("name, options", CASES, ids=IDS)
-def test_resumes_exactly(name, options):
+def linear_then_one_cycle(opt):
+    parts = [
+        lr_scheduler.LinearLR(opt, start_factor=0.1, total_iters=5),
+        lr_scheduler.OneCycleLR(opt, 0.5, total_steps=41),
+    ]
+    return [lr_scheduler.SequentialLR(opt, parts, milestones=[9])]
+
+
+BUILD = {
+    identity: lambda opt, name=name, options=options: [make(lr_scheduler, opt, name, options)]
+    for identity, (name, options) in zip(IDS, CASES, strict=True)
+} | {
+    "from zero": lambda opt: [lr_scheduler.LambdaLR(opt, lambda t: (t % 6) / 6)],
+    "cycle from zero": lambda opt: [lr_scheduler.CyclicLR(opt, 0.0, 0.3, step_size_up=3)],
+    "two at once": lambda opt: [
+        lr_scheduler.LinearLR(opt, total_iters=20),
+        lr_scheduler.StepLR(opt, 4),
+    ],
+    "one after another": linear_then_one_cycle,
+}
+
+
+@pytest.mark.parametrize("order", ["make optimizer schedules", "make schedules optimizer",
+                                   "optimizer make schedules"])  # fmt: skip
+@pytest.mark.parametrize("stop", [1, 6, 13, 24])  # "from zero" is there at 6 and 24
+@pytest.mark.parametrize("name", BUILD)
+def test_resumes_exactly(name, stop, order):
+    """In whatever order the schedule is made and the states are loaded."""
+    build = BUILD[name]
     whole_optimizer = optimizer()
-    whole = sequence(whole_optimizer, [make(lr_scheduler, whole_optimizer, name, options)])
+    whole = sequence(whole_optimizer, build(whole_optimizer))
 
     first = optimizer()
-    scheduler = make(lr_scheduler, first, name, options)
-    head = sequence(first, [scheduler], 13)
-    states = json.loads(json.dumps([scheduler.state_dict(), first.state_dict()]))
+    schedules = build(first)
+    head = sequence(first, schedules, stop)
+    saved = json.loads(json.dumps([[s.state_dict() for s in schedules], first.state_dict()]))
 
     second = optimizer()
-    scheduler = make(lr_scheduler, second, name, options)
-    scheduler.load_state_dict(states[0])
-    second.load_state_dict(states[1])
-    tail = sequence(second, [scheduler], STEPS - 13)
+    resumed = []
+    for what in order.split():
+        if what == "make":
+            resumed = build(second)
+        elif what == "optimizer":
+            second.load_state_dict(saved[1])
+        else:
+            for schedule, state in zip(resumed, saved[0], strict=True):
+                schedule.load_state_dict(state)
+    tail = sequence(second, resumed, STEPS - stop)
     assert (np.concatenate([head[:-1], tail]) == whole).all()  # every bit
+
+
+def test_a_changed_rate_is_resumed_too():
+    first = optimizer()
+    schedule = lr_scheduler.ExponentialLR(first, 0.9)
+    first.param_groups[0]["lr"] = 0.7
+    states = first.state_dict(), schedule.state_dict()
+    second = optimizer()
+    second.load_state_dict(states[0])
+    resumed = lr_scheduler.ExponentialLR(second, 0.9)
+    resumed.load_state_dict(states[1])
+    assert (sequence(second, [resumed], 5) == sequence(first, [schedule], 5)).all()
+
+
+def test_a_rate_that_meets_zero_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    for build in (
+        lambda module, opt: module.LambdaLR(opt, lambda t: (t % 6) / 6),
+        lambda module, opt: module.CyclicLR(opt, 0.0, 0.3, step_size_up=3),
+        lambda module, opt: module.CosineAnnealingLR(opt, 5),
+        lambda module, opt: module.PolynomialLR(opt, 7),
+    ):
+        ours, theirs = optimizer(), pytorchs_optimizer(torch)
+        a = sequence(ours, [build(lr_scheduler, ours)])
+        b = sequence(theirs, [build(torch.optim.lr_scheduler, theirs)])
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-16)
+        assert (a[:, 0] == 0).any()
+
+
+def test_a_rate_that_was_changed_at_zero_is_the_schedule_s_again():
+    """There is no factor to be kept."""
+    opt = optimizer()
+    schedule = lr_scheduler.LambdaLR(opt, lambda t: t % 3)
+    assert schedule.get_last_lr() == [0, 0]
+    opt.param_groups[0]["lr"] = 0.7
+    schedule.step()
+    assert schedule.get_last_lr() == [0.1, 0.02]
 
 
 @pytest.mark.parametrize("name, options", CASES, ids=IDS)
@@ -222,6 +292,31 @@ def test_plateau_is_pytorchs(options):
 def test_errors(name, options, message):
     with pytest.raises(ValueError, match=message):
         make(lr_scheduler, optimizer(), name, options)
+
+
+@pytest.mark.parametrize("name, options", CASES, ids=IDS)
+def test_a_schedule_is_of_an_optimizer(name, options):
+    for other in (3, None, [nn.Parameter(np.zeros(2, "f4"))]):
+        with pytest.raises(
+            TypeError, match=f"{name}: expected an Optimizer, got {type(other).__name__}"
+        ):
+            make(lr_scheduler, other, name, options)
+
+
+def test_the_others_too():
+    with pytest.raises(TypeError, match="ReduceLROnPlateau: expected an Optimizer, got int: 3"):
+        lr_scheduler.ReduceLROnPlateau(3)
+    with pytest.raises(TypeError, match="SequentialLR: expected an Optimizer, got int"):
+        lr_scheduler.SequentialLR(3, [lr_scheduler.StepLR(optimizer(), 3)], [])
+
+
+def test_momentum_cycles_in_a_sequence_too():
+    opt = optimizer()
+    rates = sequence(opt, linear_then_one_cycle(opt))
+    alone = optimizer()
+    cycle = sequence(alone, [lr_scheduler.OneCycleLR(alone, 0.5, total_steps=41)])
+    np.testing.assert_array_equal(rates[9:, 2:], cycle[: STEPS - 8, 2:])
+    assert len(np.unique(rates[:, 2])) > 9
 
 
 def test_an_optimizer_without_momentum_cannot_cycle_it():

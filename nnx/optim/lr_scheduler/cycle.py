@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..optimizer import Group, Optimizer
-from .scheduler import LRScheduler, require_positive
+from .scheduler import LRScheduler, require_optimizer, require_positive
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
@@ -72,12 +72,12 @@ class CyclicLR(LRScheduler):
         self.length = step_size_up + (step_size_up if step_size_down is None else step_size_down)
         self.mode, self.gamma, self.cycle_momentum = mode, gamma, cycle_momentum
         self.base_momentum, self.max_momentum = base_momentum, max_momentum
-        self.max_lrs = _per_group(optimizer, "max_lr", max_lr)
+        self.max_lrs = _per_group(self, optimizer, "max_lr", max_lr)
         if cycle_momentum:
             _require_momentum(self, optimizer)
         if last_epoch == -1:
             for group, low in zip(
-                optimizer.param_groups, _per_group(optimizer, "base_lr", base_lr), strict=True
+                optimizer.param_groups, _per_group(self, optimizer, "base_lr", base_lr), strict=True
             ):
                 group["lr"] = group["initial_lr"] = low
         super().__init__(optimizer, last_epoch)
@@ -96,12 +96,11 @@ class CyclicLR(LRScheduler):
             low + (high - low) * h for low, high in zip(self.base_lrs, self.max_lrs, strict=True)
         ]
 
-    def step(self) -> None:
-        super().step()
+    def cycle(self, t: int) -> None:
         if self.cycle_momentum:
             span = self.max_momentum - self.base_momentum
             for group in self.optimizer.param_groups:
-                _set_momentum(group, self.max_momentum - span * self.height(self.last_epoch))
+                _set_momentum(group, self.max_momentum - span * self.height(t))
 
 
 class OneCycleLR(LRScheduler):
@@ -148,7 +147,7 @@ class OneCycleLR(LRScheduler):
         self.total_steps, self.linear = total_steps, anneal_strategy == "linear"
         self.cycle_momentum = cycle_momentum
         self.momenta = max_momentum, base_momentum
-        self.max_lrs = _per_group(optimizer, "max_lr", max_lr)
+        self.max_lrs = _per_group(self, optimizer, "max_lr", max_lr)
         self.div_factor, self.final_div_factor = div_factor, final_div_factor
         # Where each phase ends, and at which of (first, highest, last rate) it begins and ends.
         peak, last = pct_start * total_steps - 1, total_steps - 1
@@ -188,17 +187,17 @@ class OneCycleLR(LRScheduler):
             rates.append(self.between(stations[first], stations[second], share))
         return rates
 
-    def step(self) -> None:
-        super().step()
+    def cycle(self, t: int) -> None:
         if self.cycle_momentum:
-            first, second, share = self.phase(self.last_epoch)
+            first, second, share = self.phase(t)
             high, low = self.momenta
             stations = high, low, high
             for group in self.optimizer.param_groups:
                 _set_momentum(group, self.between(stations[first], stations[second], share))
 
 
-def _per_group(optimizer: Optimizer, name: str, value: Any) -> list[float]:
+def _per_group(schedule: LRScheduler, optimizer: Optimizer, name: str, value: Any) -> list[float]:
+    require_optimizer(schedule, optimizer)
     groups = len(optimizer.param_groups)
     values = list(value) if isinstance(value, list | tuple) else [value] * groups
     if len(values) != groups:

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 
 from ..optimizer import Optimizer
-from .scheduler import LRScheduler, require_positive
+from .scheduler import LRScheduler, require_optimizer, require_positive
 
 Factor = Callable[[int], float]
 
@@ -18,6 +18,7 @@ class LambdaLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
     ) -> None:
+        require_optimizer(self, optimizer)
         groups = len(optimizer.param_groups)
         self.factors = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.factors) != groups:

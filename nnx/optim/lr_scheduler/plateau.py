@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..optimizer import Optimizer
+from .scheduler import require_optimizer
 
 
 class ReduceLROnPlateau:
@@ -45,6 +46,7 @@ class ReduceLROnPlateau:
                 'ReduceLROnPlateau: mode must be "min" or "max", threshold_mode "rel" or "abs"; '
                 f"got {mode!r} and {threshold_mode!r}"
             )
+        require_optimizer(self, optimizer)
         groups = len(optimizer.param_groups)
         self.min_lrs = list(min_lr) if isinstance(min_lr, list | tuple) else [min_lr] * groups
         if len(self.min_lrs) != groups:

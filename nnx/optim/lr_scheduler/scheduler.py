@@ -31,10 +31,7 @@ class LRScheduler:
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"{type(self).__name__}: expected an Optimizer, got {type(optimizer).__name__}"
-            )
+        require_optimizer(self, optimizer)
         self.optimizer = optimizer
         for k, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
@@ -67,6 +64,10 @@ class LRScheduler:
             now = group["lr"]
             group["lr"] = new if now == left or left == 0 else now * (new / left)
         self._left = rates
+        self.cycle(self.last_epoch)
+
+    def cycle(self, t: int) -> None:
+        """Set what else of the groups a schedule decides, as it is after t steps: a momentum."""
 
     def get_last_lr(self) -> list[float]:
         """The learning rate of each group."""
@@ -78,12 +79,14 @@ class LRScheduler:
             "last_epoch": self.last_epoch,
             "base_lrs": list(self.base_lrs),
             "rates": list(self._left),
+            "lr": self.get_last_lr(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `state_dict()` was taken.
+        """Go on from where `state_dict()` was taken, with the rates that were in use then.
 
-        The rates in use are in the optimizer's own state, which is to be loaded too.
+        The optimizer's own state is to be loaded too, before this or after, and before the
+        schedule is made or after: making it sets the rates of its t = 0, and this undoes that.
 
         Raises:
             ValueError: the state is of an optimizer with more or fewer groups.
@@ -96,10 +99,23 @@ class LRScheduler:
         self.last_epoch = state["last_epoch"]
         self.base_lrs = list(state["base_lrs"])
         self._left = list(state["rates"])
+        in_use = state.get("lr", self._left)  # older states have no other schedule beside them
+        for group, now in zip(self.optimizer.param_groups, in_use, strict=True):
+            group["lr"] = now
+        self.cycle(self.last_epoch)
 
     def __repr__(self) -> str:
         rates = ", ".join(f"{rate:g}" for rate in self.get_last_lr())
         return f"{type(self).__name__}(last_epoch={self.last_epoch}, lr={rates})"
+
+
+def require_optimizer(schedule: Any, optimizer: Any) -> None:
+    """Raise TypeError unless a schedule was given an optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            f"{type(schedule).__name__}: expected an Optimizer, got {type(optimizer).__name__}: "
+            f"{optimizer!r}"
+        )
 
 
 def require_positive(schedule: LRScheduler, **values: float) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..optimizer import Optimizer
-from .scheduler import LRScheduler
+from .scheduler import LRScheduler, require_optimizer
 
 
 class SequentialLR(LRScheduler):
@@ -23,6 +24,7 @@ class SequentialLR(LRScheduler):
         milestones: Sequence[int],
         last_epoch: int = -1,
     ) -> None:
+        require_optimizer(self, optimizer)
         if not schedulers or len(milestones) != len(schedulers) - 1:
             raise ValueError(
                 "SequentialLR: milestones must be one fewer than schedulers; got "
@@ -35,6 +37,25 @@ class SequentialLR(LRScheduler):
             group["lr"] = group["initial_lr"]  # what making the schedules did to it is undone
         super().__init__(optimizer, last_epoch)
 
-    def rates(self, t: int) -> list[float]:
+    def at(self, t: int) -> tuple[LRScheduler, int]:
+        """Which schedule it is after t steps, and how many of its own that is."""
         k = bisect_right(self.milestones, t)
-        return self.schedulers[k].rates(t - (self.milestones[k - 1] if k else 0))
+        return self.schedulers[k], t - (self.milestones[k - 1] if k else 0)
+
+    def rates(self, t: int) -> list[float]:
+        schedule, own = self.at(t)
+        return schedule.rates(own)
+
+    def cycle(self, t: int) -> None:
+        schedule, own = self.at(t)
+        schedule.cycle(own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """As every schedule's, and those of the schedules in it."""
+        return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        for schedule, own in zip(self.schedulers, state.get("schedulers", ()), strict=False):
+            schedule.load_state_dict(own)
+        self.cycle(self.last_epoch)
