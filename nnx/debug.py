@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import Lock
 from typing import Any
 
 import numpy as np
 
 from .backends import Backend, active_backend
+from .backends.portable.indices import values_unseen
 from .tensor import Tensor
 
 # What makes the host wait for the device: reading values out of an array.
@@ -51,7 +52,7 @@ def no_transfers(backend: str | Backend | None = None) -> Iterator[None]:
     in range, is left out inside the block, as on a GPU.
 
     Tensors are watched on every backend, plain arrays where their class can be (CuPy and
-    array_api_strict; NumPy's is sealed); what other threads read meanwhile is their own business.
+    array_api_strict; NumPy's is sealed).  Other threads may read meanwhile.
 
     Args:
         backend: whose arrays to watch; the active one by default.
@@ -60,10 +61,8 @@ def no_transfers(backend: str | Backend | None = None) -> Iterator[None]:
 
     home = get_backend(backend) if isinstance(backend, str) else backend or active_backend()
     array_class = type(home.from_numpy(np.zeros(1, np.float32)))
-    checked = home.checks_values
     with ExitStack() as stack:
-        stack.callback(setattr, home, "checks_values", checked)
-        home.checks_values = False
+        stack.enter_context(values_unseen(True))
         for owner, names in ((Tensor, _TENSOR_READING), (array_class, _READING)):
             for name in names:
                 if hasattr(owner, name):
@@ -71,33 +70,44 @@ def no_transfers(backend: str | Backend | None = None) -> Iterator[None]:
         yield
 
 
+_lock = Lock()
+_replaced: dict[tuple[type, str], tuple[int, Any]] = {}  # how many blocks forbid it; what it was
+
+
 @contextmanager
 def _forbidden(owner: type, name: str) -> Iterator[None]:
-    """Replace a method by one that raises; a sealed class is left as it is."""
-    own = vars(owner).get(name)
-    try:
-        setattr(owner, name, _raiser(owner, name, getattr(owner, name)))
-    except TypeError:  # a built-in class
-        yield
-        return
+    """Replace a method by one that raises in `no_transfers`; a sealed class is left as it is."""
+    key: tuple[type, str] | None = (owner, name)
+    with _lock:
+        blocks, own = _replaced.get((owner, name), (0, vars(owner).get(name)))
+        if not blocks:
+            try:
+                setattr(owner, name, _guarded(owner, name, getattr(owner, name)))
+            except TypeError:  # a built-in class
+                key = None
+        if key is not None:
+            _replaced[key] = blocks + 1, own
     try:
         yield
     finally:
-        if own is None:
-            delattr(owner, name)
-        else:
-            setattr(owner, name, own)
+        if key is not None:
+            with _lock:
+                blocks, own = _replaced.pop(key)
+                if blocks > 1:
+                    _replaced[key] = blocks - 1, own
+                elif own is None:
+                    delattr(owner, name)
+                else:
+                    setattr(owner, name, own)
 
 
-def _raiser(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    thread = threading.get_ident()
-
-    def forbidden(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() != thread:
+def _guarded(owner: type, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not values_unseen.get():
             return method(self, *args, **kwargs)
         raise HiddenTransfer(
             f"{owner.__name__}.{name} reads values from the device and makes the host wait for it "
             f"(array of shape {tuple(self.shape)}); inside no_transfers() nothing may"
         )
 
-    return forbidden
+    return guarded

@@ -10,17 +10,8 @@ somebody holds its tensor or some backward keeps it.
 """
 
 from .backward import backward, leaf_uses
-from .function import (
-    Binary,
-    Function,
-    Node,
-    Unary,
-    as_tensor,
-    calls_made,
-    enable_grad,
-    is_grad_enabled,
-    no_grad,
-)
+from .function import Binary, Function, Node, Unary, as_tensor, calls_made
+from .mode import enable_grad, is_grad_enabled, no_grad
 from .writes import wrote
 
 __all__ = [

@@ -7,10 +7,8 @@ in the walk back; hence the few plain loops here where two shorter functions wou
 from __future__ import annotations
 
 import itertools
-import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,55 +22,16 @@ from ..backends import (
     dtype_name,
     mixed,
 )
+from .mode import blocks, is_grad_enabled
 
 _calls = itertools.count(1)
 next_call = _calls.__next__
 _new = object.__new__
 
 
-class _Mode(threading.local):
-    recording = True
-
-
-_mode = _Mode()
-_pauses = 0  # blocks of no_grad open in all threads: where there is none, `_mode` need not be asked
-_lock = threading.Lock()
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Compute without recording a tape (in this thread)."""
-    global _pauses
-    before = _mode.recording
-    with _lock:
-        _pauses += 1
-    _mode.recording = False
-    try:
-        yield
-    finally:
-        _mode.recording = before
-        with _lock:
-            _pauses -= 1
-
-
-@contextmanager
-def enable_grad() -> Iterator[None]:
-    """Record again, inside `no_grad`."""
-    before, _mode.recording = _mode.recording, True
-    try:
-        yield
-    finally:
-        _mode.recording = before
-
-
 def calls_made() -> int:
     """How many calls were recorded since the process began, all threads together."""
     return int(repr(_calls).removeprefix("count(").removesuffix(")")) - 1
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations record themselves on the tape."""
-    return _mode.recording
 
 
 class Node:
@@ -151,7 +110,7 @@ class Function:
                     elif home is not backend:
                         raise mixed(backend, home)
                 arrays.append(data)
-                if x.requires_grad and (on_tape or not _pauses or _mode.recording):
+                if x.requires_grad and (on_tape or not blocks or is_grad_enabled()):
                     on_tape = True
                     needs.append(True)
                     sources.append(x.creator or x)
@@ -248,7 +207,7 @@ class Unary(Function):
         data = x.data
         kind = type(data)
         self.backend = backend = _by_type.get(kind) or backend_of(data)
-        on_tape = x.requires_grad and (not _pauses or _mode.recording)
+        on_tape = x.requires_grad and (not blocks or is_grad_enabled())
         if self.floats_only and not on_tape and not backend.is_float(data.dtype):
             name = type(self).__name__.lower()
             raise TypeError(
@@ -304,7 +263,7 @@ class Binary(Function):
             return self._of_arrays(a, b)
         kind = type(first)
         self.backend = backend = _by_type.get(kind) or backend_of(first)
-        if _pauses and not _mode.recording:
+        if blocks and (need_a or need_b) and not is_grad_enabled():
             need_a = need_b = False
         self.needs_input_grad = (need_a, need_b)
         if not alike:

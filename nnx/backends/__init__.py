@@ -18,10 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..scoped import Scoped
 from .base import ARRAY_METHODS, Array, Backend, Residuals, dtype_name, native
 
 __all__ = [
@@ -46,10 +48,25 @@ __all__ = [
 MODES = ("fast", "portable", "check")
 OLD_MODES = {"raw": "fast", "xp": "portable"}  # what they were called before
 
-_by_type: dict[type, Backend] = {}  # array type -> the backend that computes on it
 _by_name: dict[tuple[str, str], Backend] = {}  # (mode, name) -> backend
-_active: Backend | None = None
-_mode: str | None = None
+_default: Backend | None = None
+_active: Scoped[Backend] = Scoped("nnx backend")
+_mode: str | None = None  # of whoever is in no block
+_types: dict[type, Backend] = {}  # array type -> the backend that computes on it, likewise
+
+
+class _Kernels(NamedTuple):
+    """What `kernels` and `override` choose for a block."""
+
+    mode: str
+    types: dict[type, Backend]
+
+
+_chosen: Scoped[_Kernels] = Scoped("nnx kernels")
+# What `_types` has, for whoever looks up an array's type once per operation; empty while a block
+# of `_chosen` is open in any thread.
+_by_type: dict[type, Backend] = {}
+_lock = Lock()
 
 
 def backend_of(first: Array, *others: Array) -> Backend:
@@ -83,7 +100,19 @@ def mixed(a: Backend, b: Backend) -> TypeError:
 
 
 def _find(array: Array) -> Backend:
-    """First sight of an array type: find its library, and remember."""
+    """The backend of an array whose type is not in `_by_type`."""
+    here = _chosen.get()
+    types = _types if here is None else here.types
+    backend = types.get(type(array)) or _first_sight(array, types)
+    if here is None and not _chosen.open:
+        with _lock:
+            if not _chosen.open:
+                _by_type[type(array)] = backend
+    return backend
+
+
+def _first_sight(array: Array, types: dict[type, Backend]) -> Backend:
+    """Find the library of an array's type, and remember its backend."""
     kind = type(array)
     library = kind.__module__.partition(".")[0]
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):
@@ -92,7 +121,7 @@ def _find(array: Array) -> Backend:
         library = "numpy"
     elif library not in ("cupy", "torch") and hasattr(array, "__array_namespace__"):
         library = array.__array_namespace__().__name__
-    backend = _by_type[kind] = get_backend(library)
+    backend = types[kind] = get_backend(library)
     return backend
 
 
@@ -191,35 +220,39 @@ def jit_enabled() -> bool:
 
 def active_backend() -> Backend:
     """The backend that new arrays are made on."""
-    global _active
-    if _active is None:
+    return _active.get() or _default_backend()
+
+
+def _default_backend() -> Backend:
+    """The backend of whoever is in no block that names one."""
+    if _default is None:
         set_backend(os.environ.get("NNX_BACKEND") or "numpy")
-        assert _active is not None
-    return _active
+        assert _default is not None
+    return _default
 
 
 def set_backend(name: str) -> None:
     """Make new arrays on this backend from now on; see `get_backend` for names and errors.
 
     A device in the name, as in "cupy:1", becomes the library's current one: kernels run there.
+    Inside a `with` block that names a backend, or the kernels, it holds until the block ends.
     """
-    global _active
+    global _default
     backend = get_backend(name)
     backend.use_device()
-    _active = backend
+    if not _active.replace(backend):
+        _default = backend
 
 
 @contextmanager
 def use_backend(name: str | Backend) -> Iterator[Backend]:
-    """Make new arrays on this backend inside a `with` block."""
-    global _active
+    """Make new arrays on this backend inside a `with` block, in this thread or task."""
     backend = get_backend(name) if isinstance(name, str) else name
     leave_device = backend.use_device()
-    before, _active = _active, backend
     try:
-        yield backend
+        with _active(backend):
+            yield backend
     finally:
-        _active = before
         leave_device()
 
 
@@ -227,6 +260,12 @@ def use_backend(name: str | Backend) -> Iterator[Backend]:
 
 
 def kernel_mode() -> str:
+    """ "fast", "portable" or "check"."""
+    here = _chosen.get()
+    return _default_mode() if here is None else here.mode
+
+
+def _default_mode() -> str:
     global _mode
     if _mode is None:
         _mode = _known_mode(os.environ.get("NNX_KERNELS") or "fast", "NNX_KERNELS={!r}")
@@ -246,20 +285,14 @@ def _known_mode(mode: str, said: str) -> str:
 
 @contextmanager
 def kernels(mode: str) -> Iterator[None]:
-    """Compute with the `fast`, `portable` or `check` kernels inside a `with` block."""
-    global _mode, _active
+    """Compute with the `fast`, `portable` or `check` kernels inside a `with` block.
+
+    In this thread or task, as with `use_backend`.
+    """
     mode = _known_mode(mode, "kernels({!r})")
-    before, types, active = kernel_mode(), dict(_by_type), _active
-    _mode = mode
-    _by_type.clear()
-    if active is not None:
-        _active = get_backend(active.name)
-    try:
+    active = active_backend()
+    with _choose(_Kernels(mode, {})), _active(get_backend(active.name)):
         yield
-    finally:
-        _mode, _active = before, active
-        _by_type.clear()
-        _by_type.update(types)
 
 
 @contextmanager
@@ -268,12 +301,14 @@ def override(kind: type, backend: Backend) -> Iterator[Backend]:
 
     For tests, and for trying a kernel: `with override(np.ndarray, MyBackend()): ...`
     """
-    before = _by_type.get(kind)
-    _by_type[kind] = backend
-    try:
-        with use_backend(backend):
-            yield backend
-    finally:
-        del _by_type[kind]
-        if before is not None:
-            _by_type[kind] = before
+    here = _chosen.get() or _Kernels(_default_mode(), {})
+    with _choose(here._replace(types={**here.types, kind: backend})), use_backend(backend):
+        yield backend
+
+
+@contextmanager
+def _choose(choice: _Kernels) -> Iterator[None]:
+    with _chosen(choice):
+        with _lock:
+            _by_type.clear()  # while a block is open anywhere, everybody asks `_find`
+        yield

@@ -38,7 +38,7 @@ ARRAY_METHODS = (
     "use_device",
     "synchronize",
     "dtype",
-    "checks_values",
+    "values_at_hand",
 )
 
 

@@ -112,7 +112,7 @@ def compile_kernel(kernel: Kernel, options: tuple[str, ...]) -> Any:
 class CupyBackend(CudaBackend):
     """CuPy arrays on one CUDA device."""
 
-    checks_values = False  # whether an index is in range cannot be seen without waiting
+    values_at_hand = False  # whether an index is in range cannot be seen without waiting
 
     def __init__(self, device: int | None = None) -> None:
         name = "cupy" if device is None else f"cupy:{device}"

@@ -22,7 +22,7 @@ from ..tensor import Tensor
 from .activation import ReLU
 from .conv import Conv2d
 from .linear import Linear
-from .module import Module
+from .module import Module, is_watched
 from .norm import BatchNorm2d
 from .pool import MaxPool2d
 
@@ -62,7 +62,7 @@ def _convolution(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int
 
 def _alone(module: Module) -> bool:
     """Nobody looks at what this layer computes, or has changed how it does."""
-    return not (module._before or module._after or "forward" in vars(module))
+    return not (is_watched(module) or "forward" in vars(module))
 
 
 def _compute(

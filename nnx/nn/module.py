@@ -17,6 +17,7 @@ from ..backends import (
     dtype_name,
     get_backend,
 )
+from ..scoped import Block, Scoped
 from ..tensor import Tensor
 
 
@@ -45,7 +46,7 @@ class Module:
     the attributes' names joined by dots, as in PyTorch, in the order the attributes were made.
     """
 
-    training = True
+    _training = True  # outside of `temporary_modes`
     _buffers: Mapping[str, bool] = MappingProxyType({})  # name -> whether state_dict holds it
     _vacant: Mapping[str, type] = MappingProxyType({})  # name -> what belongs there, but is None
     _before: tuple[Callable[..., Any], ...] = ()  # hooks
@@ -55,7 +56,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._before or self._after):
+        if not (self._before or self._after or _watchers.open):
             return self.forward(*args, **kwargs)
         for hook in self._before:
             changed = hook(self, args)
@@ -65,6 +66,9 @@ class Module:
         for hook in self._after:
             changed = hook(self, args, y)
             y = y if changed is None else changed
+        watch = _watchers.get()
+        if watch is not None:
+            watch(self, args, y)
         return y
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:
@@ -78,6 +82,23 @@ class Module:
         return Hook(self, "_after", hook)
 
     # ---- attributes ----
+
+    @property
+    def training(self) -> bool:
+        """Whether the module trains; `train()` and `eval()` set it, for the modules inside too."""
+        if _modes.open:
+            modes = _modes.get()
+            if modes is not None and id(self) in modes:
+                return modes[id(self)]
+        return self._training
+
+    @training.setter
+    def training(self, training: bool) -> None:
+        modes = _modes.get()
+        if modes is not None and id(self) in modes:
+            modes[id(self)] = training
+        else:
+            self._training = training
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; the name of a parameter, a module or a buffer takes its like or None.
@@ -373,6 +394,36 @@ class Module:
         if lines:
             body = "\n" + "\n".join(([f"  {body}"] if body else []) + lines) + "\n"
         return f"{type(self).__name__}({body})"
+
+
+_modes: Scoped[dict[int, bool]] = Scoped("nnx modes")  # id of a module -> whether it trains
+
+
+def temporary_modes(model: Module) -> Block[dict[int, bool]]:
+    """A `with` block in which `train()` and `eval()` of a model hold for the block alone.
+
+    The model itself is not touched: another thread may train it at the same time, and nothing is
+    left to put back when the block ends.
+    """
+    here = {id(module): module.training for module in model.modules()}
+    return _modes({**(_modes.get() or {}), **here})
+
+
+Watch = Callable[["Module", tuple[Any, ...], Any], None]
+_watchers: Scoped[Watch] = Scoped("nnx watch")
+
+
+def watching(watch: Watch) -> Block[Watch]:
+    """A `with` block in which `watch(module, inputs, output)` follows every module's forward.
+
+    Unlike a hook it leaves nothing behind, and hears nothing of what other threads compute.
+    """
+    return _watchers(watch)
+
+
+def is_watched(module: Module) -> bool:
+    """Whether somebody wants to see, or to change, what goes in and out of this module."""
+    return bool(module._before or module._after) or _watchers.get() is not None
 
 
 class Hook:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..autograd import no_grad
 from ..backends import backend_of, dtype_name
 from ..tensor import Tensor, tensor
-from .module import Module
+from .module import Module, temporary_modes, watching
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -87,12 +87,13 @@ def summary(model: Module, input_shape: Any, dtype: str = "float32") -> Summary:
     """
     inputs = _inputs(input_shape, dtype, model)
     names = {id(module): name for name, module in model.named_modules()}
-    modes = [(module, module.training) for module in model.modules()]
     rows: list[Row] = []
     counted: set[int] = set()
     sizes: list[int] = []
 
     def record(module: Module, _: Any, output: Any) -> None:
+        if id(module) not in listed:
+            return
         fresh = [p for p in module.parameters(recurse=False) if id(p) not in counted]
         counted.update(id(p) for p in fresh)
         tensors = _tensors(output)
@@ -107,20 +108,15 @@ def summary(model: Module, input_shape: Any, dtype: str = "float32") -> Summary:
             )
         )
 
-    hooks = []
-    try:
-        for module in model.modules():
-            inner = any(True for _ in module.children())
-            if not inner or any(True for _ in module.parameters(recurse=False)):
-                hooks.append(module.register_forward_hook(record))
+    listed = {
+        id(module)
+        for module in model.modules()
+        if not any(True for _ in module.children())
+        or any(True for _ in module.parameters(recurse=False))
+    }
+    with watching(record), temporary_modes(model), no_grad():
         model.eval()
-        with no_grad():
-            model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, training in modes:
-            module.training = training
+        model(*inputs)
 
     parameters = list(model.parameters())
     buffers = list(model.buffers())

@@ -6,10 +6,10 @@ ask for one than a GPU to do it.  A graph asks for all of them at once.
 
 from __future__ import annotations
 
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import RLock
 from typing import Any
 
 from ..autograd import Function, wrote
@@ -18,6 +18,7 @@ from ..debug import HiddenTransfer, no_transfers
 from ..nn import Module
 from ..optim import Optimizer
 from ..random import default_generator
+from ..scoped import Scoped
 from ..tensor import Tensor
 
 Owner = Module | Optimizer
@@ -303,15 +304,20 @@ def _restore(counted: Any) -> None:
     default_generator().set_state(draws)
 
 
+_recording: Scoped[bool] = Scoped("nnx recording a step")
+_one_at_a_time = RLock()
+
+
 @contextmanager
 def _guarded(backend: Backend, owners: tuple[Owner, ...]) -> Iterator[None]:
-    """While a step is recorded: nothing is read or sent, and nobody else's state is changed."""
+    """While a step is recorded: nothing is read or sent, and nobody else's state is changed.
 
-    thread = threading.get_ident()
+    What other threads do meanwhile is their own affair.
+    """
     send = backend.from_numpy
 
     def refuse(x: Any) -> Any:
-        if threading.get_ident() != thread:  # a loader's, sending the next batch
+        if not _recording.get():  # a loader's, sending the next batch
             return send(x)
         raise CaptureError(
             f"capture: the step sends an array of shape {tuple(x.shape)} from host memory to the "
@@ -324,6 +330,8 @@ def _guarded(backend: Backend, owners: tuple[Owner, ...]) -> Iterator[None]:
         if isinstance(owner, Module):
             known |= {id(module) for module in owner.modules()}
     with ExitStack() as stack:
+        stack.enter_context(_one_at_a_time)
+        stack.enter_context(_recording(True))
         stack.enter_context(no_transfers(backend))
         stack.enter_context(_attribute(backend, "from_numpy", refuse))
         stack.enter_context(
@@ -382,10 +390,10 @@ def _attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 def _checked(kind: type, name: str, known: Callable[[Any], bool]) -> Any:
     """A method that works for known objects, and is refused to others, inside a `with` block."""
-    method, thread = getattr(kind, name), threading.get_ident()
+    method = getattr(kind, name)
 
     def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if threading.get_ident() == thread and not known(self):
+        if _recording.get() and not known(self):
             raise CaptureError(
                 f"capture: the step uses a {type(self).__name__} that capture(...) was not told "
                 "of: name every module and optimizer whose state the step may change"

@@ -8,6 +8,7 @@ from typing import Any
 from ..autograd import no_grad
 from ..backends import Array, backend_of, dtype_name
 from ..nn import Module
+from ..nn.module import watching
 from ..tensor import Tensor
 
 
@@ -92,35 +93,32 @@ def _watched(
     model: Module, batch: tuple[Tensor, ...], compute: Callable[[tuple[Tensor, ...]], Any]
 ) -> tuple[str, str] | None:
     found: list[tuple[str, str]] = []
+    names = {id(module): name for name, module in model.named_modules()}
 
-    def watch(name: str, module: Module) -> Callable[[], None]:
-        def hook(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
-            for x in _tensors(output):
-                what = told(x.data)
-                if what:
-                    kind = type(module).__name__
-                    where = f"layer {name!r} ({kind})" if name else f"the model ({kind})"
-                    largest = max([_largest(t) for t in _tensors(inputs)], default=0.0)
-                    found.append(
-                        (
-                            f"first in the output of {where}: {what}; its input, at most "
-                            f"{largest:.3g}, and the parameters were finite",
-                            name,
-                        )
+    def watch(module: Module, inputs: tuple[Any, ...], output: Any) -> None:
+        name = names.get(id(module))
+        if name is None:
+            return
+        for x in _tensors(output):
+            what = told(x.data)
+            if what:
+                kind = type(module).__name__
+                where = f"layer {name!r} ({kind})" if name else f"the model ({kind})"
+                largest = max([_largest(t) for t in _tensors(inputs)], default=0.0)
+                found.append(
+                    (
+                        f"first in the output of {where}: {what}; its input, at most "
+                        f"{largest:.3g}, and the parameters were finite",
+                        name,
                     )
-                    raise _Found
+                )
+                raise _Found
 
-        return module.register_forward_hook(hook)
-
-    removers = [watch(name, module) for name, module in model.named_modules()]
     try:
-        with no_grad():
+        with watching(watch), no_grad():
             compute(batch)
     except _Found:
         return found[0]
-    finally:
-        for remove in removers:
-            remove()
     return None
 
 

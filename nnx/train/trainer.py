@@ -7,7 +7,8 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ..io import save_state
 from ..metrics import Mean, Metric
 from ..metrics import get as get_metric
 from ..nn import Module
+from ..nn.module import temporary_modes
 from ..optim import Optimizer
 from ..parallel import DataParallel
 from ..parallel.threads import fixed_threads
@@ -142,6 +144,10 @@ class Trainer:
         Raises:
             NonFinite: the loss or a parameter became NaN or infinite; in which step, and where.
         """
+        # Of a copy of the context nothing is left, however it ends: backend, modes, np.errstate.
+        return copy_context().run(self._fit, train, validation, epochs)
+
+    def _fit(self, train: Batches, validation: Batches | None, epochs: int) -> History:
         self.epochs = self.epoch + epochs
         self._train = train
         self.batches = len(train) if hasattr(train, "__len__") else None
@@ -153,7 +159,7 @@ class Trainer:
         on_step_end = _heard(listeners, "on_step_end")
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # NonFinite says more
         self._all_stop = False
-        with self._interrupts, quiet, use_backend(self._backend()), self._threads():
+        with self._interrupts.heard(), quiet, use_backend(self._backend()), self._threads():
             try:
                 for listener in listeners:
                     listener.on_fit_start(self)
@@ -348,10 +354,13 @@ class Trainer:
             data: a DataLoader or another iterable of batches, or arrays (x, target).
             batch_size: for arrays.
         """
+        return copy_context().run(self._evaluate, data, batch_size)
+
+    def _evaluate(self, data: Batches, batch_size: int) -> dict[str, float]:
         mean, metrics = Mean(), copy.deepcopy(self.metrics)
         for metric in metrics:
             metric.reset()
-        with _evaluating(self.model), use_backend(self._backend()), self._threads():
+        with self._evaluating(), use_backend(self._backend()), self._threads():
             if self.parallel is not None:
                 mean, metrics = parallel.evaluate(self, self.parallel, batches_of(data, batch_size))
                 return {"loss": mean.compute(), **{m.name: m.compute() for m in metrics}}
@@ -369,12 +378,22 @@ class Trainer:
 
         In evaluation mode, off the tape, `batch_size` examples at a time.
         """
+        return copy_context().run(self._predict, inputs, batch_size)
+
+    def _predict(self, inputs: Any, batch_size: int) -> Tensor:
         outputs: list[Array] = []
-        with _evaluating(self.model), use_backend(self._backend()), self._threads():
+        with self._evaluating(), use_backend(self._backend()), self._threads():
             for batch in slices_of(inputs, batch_size):
                 outputs.append(self.model(*self.tensors(batch, target=False)).data)
         xp = backend_of(outputs[0]).xp
         return Tensor(outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=0))
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """Evaluation mode and no tape, for this thread and a `with` block."""
+        with temporary_modes(self.model), no_grad():
+            self.model.eval()
+            yield
 
     def tensors(self, batch: Sequence[Any], target: bool = True) -> Batch:
         """A batch, with or without its target, on the active backend and in the Trainer's dtype."""
@@ -462,23 +481,6 @@ class Trainer:
             ValueError: it belongs to another model, optimizer or set of callbacks.
         """
         self._resumed = restore(self, path)
-
-
-class _evaluating:
-    """Evaluation mode and no tape in a `with` block; afterwards every module is as it was."""
-
-    def __init__(self, model: Module) -> None:
-        self.modes = [(module, module.training) for module in model.modules()]
-        self.model, self.tape = model, no_grad()
-
-    def __enter__(self) -> None:
-        self.model.eval()
-        self.tape.__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self.tape.__exit__(*error)
-        for module, training in self.modes:
-            module.training = training
 
 
 def _heard(listeners: Iterable[Callback], name: str) -> list[Callable[[Trainer], None]]:

@@ -115,7 +115,7 @@ def test_set_backend_and_use_backend():
             raise ZeroDivisionError
         assert nnx.active_backend().name == "array_api_strict"
     finally:
-        backends._active = before
+        backends._default = before
 
 
 def test_a_device_after_the_name():
@@ -198,7 +198,7 @@ class OnDevice(NumpyBackend):
 @pytest.mark.parametrize("mode", ["fast", "portable", "check"])
 def test_a_device_in_the_name_becomes_current(monkeypatch, mode):
     monkeypatch.setattr(OnDevice, "current", current := ["device 0"])
-    monkeypatch.setattr(backends, "_active", backends.active_backend())
+    monkeypatch.setattr(backends, "_default", backends.active_backend())
     monkeypatch.setattr("nnx.backends.numpy.NumpyBackend", OnDevice)
     monkeypatch.setattr(backends, "jit_enabled", lambda: False)
     monkeypatch.setattr(backends, "_by_name", {})

@@ -221,7 +221,7 @@ def unreadable(result):
 def unreadable_backend():
     skip_or_fail(why_unavailable(), "NNX_REQUIRE_HARNESS")
     backend = CudaBackend(Namespace(), "unreadable", Modules(CpuFactory("fast"), Unreadable))
-    backend.checks_values = False
+    backend.values_at_hand = False
     with override(Unreadable, backend):
         yield backend
     Unreadable.watched = False

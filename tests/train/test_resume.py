@@ -322,7 +322,7 @@ def test_another_batch_size_is_refused(task, tmp_path):
 
 def test_ctrl_c_lets_the_step_finish_and_a_second_one_does_not(capsys):
     before = signal.getsignal(signal.SIGINT)
-    with Interrupts() as interrupts:
+    with Interrupts().heard() as interrupts:
         interrupts.check()
         os.kill(os.getpid(), signal.SIGINT)
         assert interrupts.pending
@@ -338,7 +338,7 @@ def test_somebody_else_s_handler_is_left_alone():
 
     before = signal.signal(signal.SIGINT, theirs)
     try:
-        with Interrupts():
+        with Interrupts().heard():
             assert signal.getsignal(signal.SIGINT) is theirs
     finally:
         signal.signal(signal.SIGINT, before)
@@ -367,3 +367,15 @@ def test_clipping_is_part_of_the_resumed_run(task, tmp_path):
     run(2)
     (tmp_path / "latest").rename(tmp_path / "half")
     assert run(2, tmp_path / "half") == whole
+
+
+def test_the_handler_goes_with_its_block():
+    """As where the second Ctrl-C strikes in `__exit__`, before it has done anything."""
+    before, interrupts = signal.getsignal(signal.SIGINT), Interrupts()
+    block = interrupts.heard()
+    block.__enter__()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert interrupts.pending and signal.getsignal(signal.SIGINT) is not before
+    del block
+    assert signal.getsignal(signal.SIGINT) is before and not interrupts.pending
+    interrupts.check()  # whoever asks later is not stopped by it

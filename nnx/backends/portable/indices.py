@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...scoped import Scoped
 from ...typing import Array
+
+values_unseen: Scoped[bool] = Scoped("nnx values unseen")  # blocks that may look at no value
 
 
 class Indices:
     """Part of `Backend`; no kernels, so `NNX_KERNELS` does not concern them."""
 
     xp: Any
-    checks_values = True  # False on a GPU: looking at a value would wait for the device
+    values_at_hand = True  # False on a GPU: looking at a value would wait for the device
+
+    @property
+    def checks_values(self) -> bool:
+        """Whether integers are checked by looking at them."""
+        return self.values_at_hand and not values_unseen.get()
 
     def positions(self, integers: Array) -> Array:
         """Integers of any dtype as int64: sums and products of positions overflow in fewer bits.
