@@ -68,7 +68,10 @@ class Backend(Indices, PortableKernels):
                 name = _PYTHON_DTYPES[name]
             else:
                 name = dtype_name(name)
-        return getattr(self.xp, name)
+        dtype = getattr(self.xp, name, None) if name in DTYPES else None
+        if dtype is None:
+            raise TypeError(f"{self.name} has no dtype {name!r}; there are {', '.join(DTYPES)}")
+        return dtype
 
     def is_float(self, dtype: Any) -> bool:
         """Whether a dtype of this library is a floating-point one."""
@@ -136,6 +139,10 @@ def native(x: np.ndarray) -> np.ndarray:
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
+DTYPES = (
+    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+)
 _PYTHON_DTYPES = {float: "float32", int: "int64", bool: "bool"}
 
 

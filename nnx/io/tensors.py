@@ -13,6 +13,7 @@ import numpy as np
 from ..backends import Array, backend_of
 from ..tensor import Tensor
 from .atomic import replacing
+from .kinds import other_kind
 from .limits import CorruptFile, hold
 from .nest import checksum, pack, unpack
 from .reading import hold_json, open_file, parse_json
@@ -23,7 +24,7 @@ CHECKSUM = "$sha256"  # the entry of our JSON that holds the checksum of all els
 
 
 class UnknownDtype(CorruptFile, TypeError):
-    """An array of a safetensors file has a dtype that NumPy lacks (bfloat16, float8)."""
+    """An array of a safetensors file has a dtype that NumPy lacks (float8)."""
 
 
 def save(
@@ -90,11 +91,13 @@ def write(path: str | os.PathLike[str], host: dict[str, np.ndarray], plain: Any)
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays of a safetensors file, as NumPy arrays by name, and its metadata.
 
-    A file of another program gives its own metadata, texts by name.
+    A file of another program gives its own metadata, texts by name.  Arrays in bfloat16, which
+    NumPy lacks, come as float32 of the same values.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CorruptFile: it is cut off, damaged, or no safetensors file.
+        CorruptFile: it is cut off, damaged, or no safetensors file; of the kinds that people have
+            weights in (.pt, .npz, HDF5) the message says how to get at them.
         TypeError: an array's dtype is none of NumPy's.
     """
     tensors, metadata = read(path)
@@ -112,10 +115,14 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     tensors = {}
     with safe_open(path, framework="numpy") as file:
         for name, (kind, shape) in found.items():
-            if kind not in _DTYPES:
-                raise UnknownDtype(f"{path}: {name} is {kind}, a dtype NumPy lacks")
+            if kind not in _DTYPES and kind != "BF16":
+                raise UnknownDtype(
+                    f"{path}: {name} is {kind}, a dtype NumPy lacks; write it as float32 where it "
+                    "comes from"
+                )
             try:
-                tensors[name] = file.get_tensor(name)
+                halved = kind == "BF16"
+                tensors[name] = _bfloat16(path, name, shape) if halved else file.get_tensor(name)
             except MemoryError as error:
                 raise MemoryError(f"{path}: not enough memory for {printable(name, 80)}") from error
             except (SafetensorError, TypeError, ValueError, OverflowError) as error:
@@ -135,6 +142,16 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     if noted is not None and noted != checksum([metadata, tensors]):
         raise CorruptFile(f"{path} is damaged: its contents do not have the checksum it notes")
     return tensors, metadata
+
+
+def _bfloat16(path: str | os.PathLike[str], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An array in bfloat16, which NumPy lacks, as float32, whose upper 16 bits it is."""
+    with open_file(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+        start, end = json.loads(file.read(length))[name]["data_offsets"]
+        file.seek(8 + length + start)
+        upper = np.frombuffer(file.read(end - start), "<u2")
+    return (upper.astype(np.uint32) << 16).view(np.float32).reshape(shape)
 
 
 def _header(
@@ -158,6 +175,9 @@ def _header(
                 kind = part.get_dtype()
                 found[name] = (_NAMES.get(kind, kind), tuple(part.get_shape()))
     except (SafetensorError, UnicodeError, OverflowError) as error:
+        kind = other_kind(path)
+        if kind is not None:
+            raise CorruptFile(f"{Path(path)} is no safetensors file: {kind}") from error
         raise CorruptFile(
             f"{Path(path)} is not a whole safetensors file: {error}; it is damaged, was cut off "
             "on the way, or is a file of another kind"

@@ -84,13 +84,13 @@ def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = 
 
     U(-b, b) has variance b²/3, so σ² = gain² 2 / (fan_in + fan_out).
     """
-    bound = gain * math.sqrt(6.0 / sum(fans(tensor)))
+    bound = gain * math.sqrt(6.0 / max(1, sum(fans(tensor))))
     return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
     """N(0, σ²) with σ = gain √(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / sum(fans(tensor))), generator)
+    return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))), generator)
 
 
 def kaiming_uniform_(
@@ -178,7 +178,7 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 def _fan(tensor: Tensor, mode: str) -> int:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f'the mode must be "fan_in" or "fan_out", got {mode!r}')
-    return fans(tensor)[mode == "fan_out"]
+    return max(1, fans(tensor)[mode == "fan_out"])  # 0 where there is nothing to draw
 
 
 def _fill(tensor: T, values: Any) -> T:

@@ -63,18 +63,35 @@ def greater_equal(a: Any, b: Any) -> Tensor:
 
 def logical_and(a: Any, b: Any) -> Tensor:
     """a and b, for booleans, elementwise, broadcast."""
-    return _pair("logical_and", operator.and_, a, b)
+    return _logical("logical_and", operator.and_, a, b)
 
 
 def logical_or(a: Any, b: Any) -> Tensor:
     """a or b, for booleans, elementwise, broadcast."""
-    return _pair("logical_or", operator.or_, a, b)
+    return _logical("logical_or", operator.or_, a, b)
 
 
 def logical_not(x: Tensor) -> Tensor:
     """not x, for booleans, elementwise."""
     x = as_tensor("logical_not", x)
+    _require_booleans("logical_not", x)
     return Tensor(backend_of(x.data).xp.logical_not(x.data))
+
+
+def _logical(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Tensor:
+    a, b = (x if isinstance(x, bool) else as_tensor(name, x) for x in (a, b))
+    _require_booleans(name, a, b)
+    return _pair(name, function, a, b)
+
+
+def _require_booleans(name: str, *operands: Any) -> None:
+    """Raise TypeError unless all are: `and` of two integers would be that of their bits."""
+    for x in operands:
+        if not isinstance(x, bool) and x.dtype != backend_of(x.data).xp.bool:
+            raise TypeError(
+                f"{name}: the operands must be of dtype bool, not {dtype_name(x.dtype)}; compare "
+                "first, as in x != 0"
+            )
 
 
 def isnan(x: Tensor) -> Tensor:
@@ -117,6 +134,8 @@ def _position(name: str, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
     xp = backend_of(x.data).xp
     if axis is not None:
         (axis,) = axes_of(name, axis, x.shape)
+    if (x.size if axis is None else x.shape[axis]) == 0:
+        raise ValueError(f"{name}: there is none of no values; axis {axis} of shape {x.shape}")
     return Tensor(xp.asarray(getattr(xp, name)(x.data, axis=axis, keepdims=keepdims)))
 
 

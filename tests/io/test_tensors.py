@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -60,10 +61,10 @@ def test_the_file_of_another_program_is_read(tmp_path):
 
 
 def test_a_dtype_that_numpy_lacks_is_named(tmp_path):
-    header = b'{"w":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]}}'
+    header = b'{"w":{"dtype":"F8_E4M3","shape":[4],"data_offsets":[0,4]}}'
     path = tmp_path / "a.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(TypeError, match=r"a\.safetensors: w is BF16, a dtype NumPy lacks"):
+    with pytest.raises(TypeError, match=r"a\.safetensors: w is F8_E4M3, a dtype NumPy lacks"):
         load(path)
 
 
@@ -223,3 +224,60 @@ def test_the_metadata_is_plain_json_in_the_header(tmp_path):
     ours = json.loads(header["__metadata__"]["nnx"])
     assert len(ours.pop("$sha256")) == 64
     assert ours == {"model": "mlp"}
+
+
+def test_bfloat16_is_read_as_float32(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    values = torch.tensor([[1.0, -2.5, 3.140625], [float("inf"), 1e-40, 0.0]])
+    file = tmp_path / "bf16.safetensors"
+    save_file(
+        {
+            "first": torch.ones(3),
+            "w": values.to(torch.bfloat16),
+            "empty": torch.zeros(0, 2).to(torch.bfloat16),
+            "last": torch.arange(5),
+        },
+        file,
+    )
+    tensors, _ = nnx.io.load(file)
+    assert tensors["w"].dtype == tensors["empty"].dtype == np.float32
+    np.testing.assert_array_equal(tensors["w"], values.to(torch.bfloat16).float().numpy())
+    assert tensors["empty"].shape == (0, 2) and tensors["last"].tolist() == [0, 1, 2, 3, 4]
+    layer = nnx.nn.Linear(3, 2, bias=False)
+    layer.load_state_dict({"weight": tensors["w"]})
+    save_file({"f8": torch.ones(2).to(torch.float8_e4m3fn)}, file)
+    with pytest.raises(TypeError, match=r"f8 is F8_E4M3, .*; write it as float32"):
+        nnx.io.load(file)
+
+
+@pytest.mark.parametrize(
+    "kind, message",
+    [
+        ("pt", r"a PyTorch file \(\.pt\).*weights_only=True.*save_file"),
+        ("old.pt", r"a pickle \(old PyTorch files are\).*weights_only=True"),
+        ("npz", r"a NumPy archive \(\.npz\): np\.load\(path\).*load_state_dict"),
+        ("npy", r"a NumPy file \(\.npy\): np\.load"),
+        ("h5", "an HDF5 file .*h5py"),
+        ("zip", "a zip archive"),
+    ],
+)
+def test_weights_in_other_kinds_of_files(tmp_path, kind, message):
+    file = tmp_path / f"weights.{kind}"
+    if kind.endswith("pt"):
+        torch = pytest.importorskip("torch")
+        new = kind == "pt"
+        torch.save({"w": torch.ones(2)}, file, _use_new_zipfile_serialization=new)
+    elif kind == "npz":
+        np.savez(file, w=np.ones(2))
+    elif kind == "npy":
+        np.save(file, np.ones(2))
+    elif kind == "h5":
+        file.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
+    else:
+        with zipfile.ZipFile(file, "w") as archive:
+            archive.writestr("readme.txt", "words")
+    for read in (load, nnx.io.load_state):
+        with pytest.raises(nnx.io.CorruptFile, match=f"no safetensors file: it is {message}"):
+            read(file)

@@ -254,6 +254,54 @@ def test_prelu_of_a_number(backend):
         assert float(layer.weight.grad[0]) == (0 if value > 0 else value)
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0), (2, 0, 3, 3)], ids=str)
+def test_initial_values_of_nothing(shape):
+    init = nn.init
+    for name in ("xavier_uniform_", "xavier_normal_", "orthogonal_", "uniform_", "trunc_normal_"):
+        assert getattr(init, name)(nnx.zeros(shape)).shape == shape
+    for mode in ("fan_in", "fan_out"):
+        assert init.kaiming_uniform_(nnx.zeros(shape), mode=mode).shape == shape
+        assert init.kaiming_normal_(nnx.zeros(shape), mode=mode).shape == shape
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (
+            lambda: ops.expand_dims(nnx.zeros((2, 3)), 5),
+            ValueError,
+            r"axis 5 is out .* 3 .* \(2, 3\)$",
+        ),
+        (lambda: ops.expand_dims(nnx.zeros((2, 3)), (0, -4)), ValueError, r"twice.* \(2, 3\)$"),
+        (lambda: ops.stack([nnx.zeros((2, 3))], 3), ValueError, r"stack: axis 3 .* \(2, 3\)$"),
+        (
+            lambda: ops.logical_or(nnx.zeros(2), nnx.zeros(2)),
+            TypeError,
+            "logical_or: .*not float32",
+        ),
+        (lambda: nnx.tensor([1, 2]) & nnx.tensor([3, 2]), TypeError, "logical_and: .* not int64"),
+        (lambda: ~nnx.zeros(2), TypeError, "logical_not: .* not float32; compare first"),
+        (lambda: ops.eye(-1), ValueError, r"eye: lengths must not be negative, got \(-1, -1\)"),
+        (lambda: ops.eye(2.5), TypeError, r"eye: lengths must be integers, got \(2.5, 2.5\)"),
+        (lambda: ops.zeros((2, -1)), ValueError, r"zeros: lengths .* \(2, -1\)"),
+        (lambda: ops.ones(-1), ValueError, "ones: lengths"),
+        (lambda: ops.linspace(0, 1, -1), ValueError, "linspace: lengths"),
+        (lambda: ops.arange(0, 3, 0), ValueError, "arange: the step must not be 0"),
+        (lambda: ops.repeat(nnx.zeros(2), -1, 0), ValueError, "repeat: .* got -1"),
+        (lambda: ops.tile(nnx.zeros(2), -1), ValueError, r"tile: .* got \(-1,\)"),
+        (lambda: ops.roll(nnx.zeros(3), (1, 2), 0), ValueError, "roll: .*one shift for each axis"),
+        (lambda: ops.roll(nnx.zeros(3), 1.5), TypeError, "integer"),
+        (lambda: ops.argmax(nnx.zeros((0, 3)), axis=0), ValueError, r"argmax: .* \(0, 3\)"),
+        (lambda: ops.argmin(nnx.zeros(0)), ValueError, "argmin: there is none"),
+        (lambda: nnx.zeros(3).astype("f4"), TypeError, "numpy has no dtype 'f4'; there are bool"),
+        (lambda: nnx.zeros(3, dtype="sum"), TypeError, "numpy has no dtype 'sum'"),
+    ],
+)
+def test_in_our_own_words(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
 def test_a_loss_in_a_text():
     assert f"{nnx.tensor(2.34567):.3f}" == "2.346" and f"{nnx.tensor([7]):03d}" == "007"
     assert f"{nnx.tensor(1.0, requires_grad=True) * 2:6.2f}" == "  2.00"

@@ -12,20 +12,25 @@ from .._operands import as_tensor
 Shape = int | tuple[int, ...] | list[int]
 
 
-def _shape(shape: Shape) -> tuple[int, ...]:
-    if isinstance(shape, tuple | list):
-        return tuple([operator.index(n) for n in shape])
-    return (operator.index(shape),)
+def _shape(name: str, shape: Shape) -> tuple[int, ...]:
+    lengths = shape if isinstance(shape, tuple | list) else (shape,)
+    try:
+        known = tuple([operator.index(n) for n in lengths])
+    except TypeError:
+        raise TypeError(f"{name}: lengths must be integers, got {shape!r}") from None
+    if known and min(known) < 0:
+        raise ValueError(f"{name}: lengths must not be negative, got {shape!r}")
+    return known
 
 
 def zeros(shape: Shape, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
     """A tensor of zeros."""
-    return full(shape, 0, dtype, requires_grad)
+    return full(_shape("zeros", shape), 0, dtype, requires_grad)
 
 
 def ones(shape: Shape, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
     """A tensor of ones."""
-    return full(shape, 1, dtype, requires_grad)
+    return full(_shape("ones", shape), 1, dtype, requires_grad)
 
 
 def full(
@@ -33,7 +38,8 @@ def full(
 ) -> Tensor:
     """A tensor that holds one value everywhere."""
     home = active_backend()
-    array = home.xp.full(_shape(shape), fill_value, dtype=home.dtype(dtype), device=home.device)
+    lengths = _shape("full", shape)
+    array = home.xp.full(lengths, fill_value, dtype=home.dtype(dtype), device=home.device)
     return Tensor(array, requires_grad)
 
 
@@ -43,6 +49,8 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Te
     Integers give int64 and floats float32, unless `dtype` says otherwise.
     """
     home = active_backend()
+    if step == 0:
+        raise ValueError(f"arange: the step must not be 0; start {start}, stop {stop}")
     if dtype is None:
         whole = all(isinstance(x, int) for x in (start, stop, step) if x is not None)
         dtype = "int64" if whole else "float32"
@@ -52,13 +60,15 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Te
 def linspace(start: float, stop: float, num: int, dtype: Any = "float32") -> Tensor:
     """`num` evenly spaced numbers from `start` to `stop`, both included."""
     home = active_backend()
+    (num,) = _shape("linspace", num)
     return Tensor(home.xp.linspace(start, stop, num, dtype=home.dtype(dtype), device=home.device))
 
 
 def eye(n_rows: int, n_cols: int | None = None, dtype: Any = "float32") -> Tensor:
     """A matrix with ones on its diagonal and zeros elsewhere."""
     home = active_backend()
-    return Tensor(home.xp.eye(n_rows, n_cols, dtype=home.dtype(dtype), device=home.device))
+    rows, columns = _shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
+    return Tensor(home.xp.eye(rows, columns, dtype=home.dtype(dtype), device=home.device))
 
 
 def zeros_like(x: Tensor, dtype: Any = None) -> Tensor:

@@ -274,10 +274,17 @@ def expand_dims(x: Tensor, axis: Axis = 0) -> Tensor:
     """x with a new axis of length 1 at the place (or places) `axis` of the result."""
     x = as_tensor("expand_dims", x)
     where = axis if isinstance(axis, tuple) else (0 if axis is None else axis,)
-    shape = (1,) * (x.ndim + len(where))
-    places = axes_of("expand_dims", where, shape)
+    ndim = x.ndim + len(where)
+    inside = all(-ndim <= k < ndim for k in where)
+    places = {k % ndim for k in where}
+    if not inside or len(places) < len(where):
+        fault = "names an axis twice" if inside else "is out of range"
+        raise ValueError(
+            f"expand_dims: axis {axis} {fault}, of the {ndim} axes that the result has; the tensor "
+            f"has shape {x.shape}"
+        )
     old = iter(x.shape)
-    return Reshape(tuple([1 if k in places else next(old) for k in range(len(shape))]))(x)
+    return Reshape(tuple([1 if k in places else next(old) for k in range(ndim)]))(x)
 
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
@@ -302,9 +309,17 @@ def flip(x: Tensor, axis: Axis = None) -> Tensor:
 def roll(x: Tensor, shift: int | tuple[int, ...], axis: Axis = None) -> Tensor:
     """x moved on by `shift` along `axis`, what falls off the end coming in at the start."""
     x = as_tensor("roll", x)
+    shifts = tuple([operator.index(n) for n in shift]) if isinstance(shift, tuple | list) else None
     if axis is not None:
-        axes_of("roll", axis, x.shape)
-    return Roll(shift, axis)(x)
+        axes = axes_of("roll", axis, x.shape)
+        if shifts is not None and len(shifts) != len(axes):
+            raise ValueError(
+                f"roll: there must be one shift for each axis; shift {shift}, axis {axis}, shape "
+                f"{x.shape}"
+            )
+    elif shifts is not None:
+        raise ValueError(f"roll: several shifts need the axes they are for; shift {shift}")
+    return Roll(operator.index(shift) if shifts is None else shifts, axis)(x)  # type: ignore[arg-type]
 
 
 def concat(xs: Sequence[Tensor], axis: int | None = 0) -> Tensor:
@@ -341,7 +356,14 @@ def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
         raise ValueError(
             f"stack: shapes must be the same; shapes {', '.join(str(x.shape) for x in xs)}"
         )
-    return Stack(one_axis("stack", axis, (*xs[0].shape, 1)))(*xs)
+    ndim = xs[0].ndim + 1
+    k = operator.index(axis)
+    if not -ndim <= k < ndim:
+        raise ValueError(
+            f"stack: axis {k} must be one of the {ndim} axes of the result; the tensors have "
+            f"shape {xs[0].shape}"
+        )
+    return Stack(k % ndim)(*xs)
 
 
 def unstack(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
@@ -380,6 +402,8 @@ def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> tuple[Tens
 def repeat(x: Tensor, repeats: int, axis: int) -> Tensor:
     """Every slice along `axis` `repeats` times in a row: (a, b) -> (a, a, b, b)."""
     x = as_tensor("repeat", x)
+    if repeats < 0:
+        raise ValueError(f"repeat: repeats must not be negative, got {repeats}; shape {x.shape}")
     return Repeat(repeats, one_axis("repeat", axis, x.shape))(x)
 
 
@@ -387,4 +411,6 @@ def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
     """x laid side by side: repetitions[k] times along axis k, counted from the last."""
     x = as_tensor("tile", x)
     times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
+    if min(times, default=0) < 0:
+        raise ValueError(f"tile: repetitions must not be negative, got {times}; shape {x.shape}")
     return Tile(times)(x)

@@ -1,0 +1,40 @@
+"""Files of other kinds that people have weights in: what they are, and how to get at the arrays."""
+
+from __future__ import annotations
+
+import os
+
+from .reading import open_file
+
+_NUMPY = (
+    "np.load(path) gives its arrays, and module.load_state_dict takes them by name "
+    "(a .npz is a dict of them)"
+)
+_PICKLE = (
+    "which is read by running what it says, so nnx does not read it. Where PyTorch is installed: "
+    'torch.load(path, weights_only=True), then safetensors.torch.save_file(state, "x.safetensors")'
+)
+
+
+def other_kind(path: str | os.PathLike[str]) -> str | None:
+    """A sentence about a file that is no safetensors file, from its first bytes; or None."""
+    with open_file(path) as file:
+        start = file.read(128)
+    if start.startswith(b"PK\x03\x04"):
+        length = int.from_bytes(start[26:28], "little")
+        first = start[30 : 30 + length]  # the name of the archive's first member
+        if first.endswith(b".npy"):
+            return f"it is a NumPy archive (.npz): {_NUMPY}"
+        if first.endswith((b"/data.pkl", b"/.format_version", b"/byteorder")):
+            return f"it is a PyTorch file (.pt): an archive with a pickle in it, {_PICKLE}"
+        return "it is a zip archive: nnx reads the safetensors files that may be in it"
+    if start.startswith(b"\x93NUMPY"):
+        return f"it is a NumPy file (.npy): {_NUMPY}"
+    if start.startswith(b"\x80") and start[1:2] in b"\x02\x03\x04\x05":
+        return f"it is a pickle (old PyTorch files are), {_PICKLE}"
+    if start.startswith(b"\x89HDF\r\n\x1a\n"):
+        return (
+            "it is an HDF5 file (Keras writes such): h5py reads its arrays, and "
+            "module.load_state_dict takes them by name"
+        )
+    return None
