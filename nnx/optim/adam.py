@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ..backends import Backend
 from ..backends.portable import optim_rules as rules
 from ..tensor import Tensor
-from .optimizer import Arrays, Group, Optimizer, State, zeros_like
+from .optimizer import Arrays, Group, Optimizer, State, in_float32, zeros_like
 
 
 class _Moments(Optimizer):
@@ -116,6 +116,10 @@ class NAdam(_Moments):
     μ(t) = β1 (1 - 0.96^(ψ t) / 2)             ψ: momentum_decay
     Π = μ(1) ... μ(t)
     p = p - lr ((1 - μ(t)) g / (1 - Π) + μ(t+1) m / (1 - Π μ(t+1))) / (√ŝ + ε)
+
+    Π is kept in float32 also where the parameters are float64, because PyTorch does (in its default
+    dtype): in float64 that moves the first steps by 1e-7 of their length, and a run can go on from
+    PyTorch's state.
     """
 
     def __init__(
@@ -158,7 +162,8 @@ class NAdam(_Moments):
     def advance(self, group: Group, states: list[State]) -> None:
         super().advance(group, states)
         for state in states:
-            state["mu_product"] *= self.momentum(group, state["step"])
+            factor = in_float32(self.momentum(group, state["step"]))
+            state["mu_product"] = in_float32(state["mu_product"] * factor)
 
     def update(
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any

@@ -120,6 +120,50 @@ class RMSprop(Optimizer):
         return backend.rmsprop_(params, grads, squares, averages, buffers, rules.RMSprop.of(group))
 
 
+class Rprop(Optimizer):
+    """Rprop (Riedmiller and Braun 1993): steps by the gradient's sign alone, as PyTorch has it.
+
+        s = s η⁺  where g has the sign that it had before       s: a size for each weight, from lr
+        s = s η⁻  where it has the other, and g = 0 there        at first
+        p = p - sign(g) s
+
+    s stays between the two `step_sizes`.  After a turn the weight stands still for one step.  For
+    gradients over all samples: those of a few turn by chance.
+    """
+
+    slots = ("prev", "step_size")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50.0),
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "etas": etas, "step_sizes": step_sizes, "maximize": maximize}
+        )
+
+    def check(self, group: Group) -> None:
+        self.require(group, "lr")
+        down, up = group["etas"]
+        if not 0 < down < 1 < up:
+            raise ValueError(f"Rprop: etas must be below and above 1, got {group['etas']}")
+
+    def start(self, p: Tensor, group: Group) -> State:
+        xp = backend_of(p.data).xp
+        sizes = xp.full_like(p.data, group["lr"])
+        return {"step": 0, "prev": zeros_like(p), "step_size": sizes}
+
+    def update(
+        self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
+    ) -> tuple[Any, ...]:
+        before, sizes = state
+        return backend.rprop_(params, grads, before, sizes, rules.Rprop.of(group))
+
+
 class Adadelta(Optimizer):
     """Adadelta (Zeiler 2012; Xu 5.13-5.17): steps measured by the steps before.
 

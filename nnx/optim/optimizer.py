@@ -14,10 +14,12 @@ The textbook penalises weights, not biases; give the biases a group of their own
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from ..autograd import wrote
+import numpy as np
+
+from ..autograd import enable_grad, wrote
 from ..backends import Array, Backend, backend_of, copy_beside
 from ..tensor import Tensor
 
@@ -91,8 +93,16 @@ class Optimizer:
             for p in group["params"]:
                 p.grad = None
 
-    def step(self) -> None:
-        """Update every parameter that has a gradient."""
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the gradients first and returns the loss, which `step` returns.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         for group in self.param_groups:
             for params, states in self._runs(group):
                 self.advance(group, states)
@@ -115,6 +125,7 @@ class Optimizer:
                     if kept is not None:
                         for state, array in zip(states, kept, strict=True):
                             state[slot] = array
+        return loss
 
     def _runs(self, group: Group) -> Iterable[tuple[list[Tensor], list[State]]]:
         """The parameters that have a gradient, in runs a kernel can update in one call: of one
@@ -245,6 +256,12 @@ def _beside(p: Tensor, value: Any, what: str) -> Any:
             return value.item()  # a step that was kept as an array
         raise ValueError(f"{what} has shape {tuple(value.shape)}, the parameter {p.shape}")
     return copy_beside(p.data, value)
+
+
+def in_float32(value: float) -> float:
+    """A number of the state, rounded as PyTorch keeps it: in its default dtype, float32, whatever
+    the parameters' is.  What it then becomes agrees in float64 too."""
+    return float(np.float32(value))
 
 
 def zeros_like(p: Tensor) -> Array:

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, with momentum."""
+"""Stochastic gradient descent, with momentum or averaged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 
 from ..backends import Backend
 from ..backends.portable import optim_rules as rules
-from .optimizer import Arrays, Group, Optimizer, State
+from ..tensor import Tensor
+from .optimizer import Arrays, Group, Optimizer, State, in_float32, zeros_like
 
 
 class SGD(Optimizer):
@@ -69,3 +70,72 @@ class SGD(Optimizer):
     ) -> tuple[Any, ...]:
         (buffers,) = state
         return backend.sgd_(params, grads, buffers, rules.SGD.of(group))
+
+
+class ASGD(Optimizer):
+    """Averaged SGD (Polyak and Juditsky 1992), as PyTorch defines it.
+
+        g = ∂L/∂p + λ p                     λ: weight_decay
+        p = (1 - l η) p - η g               l: lambd
+        a = a + μ (p - a)
+        η = lr / (1 + l lr t)^α             for the next step, with t the steps made
+        μ = 1 / max(1, t - t0)
+
+    The path of SGD wanders about the minimum; its mean a lies nearer.  The mean is taken from step
+    t0 on, before that a = p; it is in `opt.state[p]["ax"]`, and copying it into the parameters when
+    training is over is left to the caller.  η and μ are kept in float32 also where the parameters
+    are float64, because PyTorch does (in its default dtype).
+    """
+
+    slots = ("ax",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "lambd": lambd,
+                "alpha": alpha,
+                "t0": t0,
+                "weight_decay": weight_decay,
+                "maximize": maximize,
+            },
+        )
+
+    def check(self, group: Group) -> None:
+        for option in ("lr", "weight_decay"):
+            self.require(group, option)
+
+    def start(self, p: Tensor, group: Group) -> State:
+        return {"step": 0, "eta": in_float32(group["lr"]), "mu": 1.0, "ax": zeros_like(p)}
+
+    def progress(self, state: State) -> Any:
+        return state["step"], state["eta"], state["mu"]
+
+    def advance(self, group: Group, states: list[State]) -> None:
+        """Count a step and set η and μ for the next; those of this one go to `update`."""
+        self._eta, self._mu = states[0]["eta"], states[0]["mu"]
+        super().advance(group, states)
+        t, lr, lambd = states[0]["step"], group["lr"], group["lambd"]
+        for state in states:
+            state["eta"] = in_float32(lr / (1 + lambd * lr * t) ** group["alpha"])
+            state["mu"] = in_float32(1 / max(1, t - group["t0"]))
+
+    def update(
+        self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
+    ) -> tuple[Any, ...]:
+        (averages,) = state
+        rule = rules.ASGD.of(
+            group, lr=self._eta, shrink=1 - group["lambd"] * self._eta, share=self._mu
+        )
+        return backend.asgd_(params, grads, averages, rule)

@@ -69,6 +69,9 @@ CASES = [
         rules.RAdam(**ADAM, average_rate=0.1, adaptive_rate=0.2, maximize=True),
     ),
     ("adamax_", ["any", "positive"], rules.Adamax(**ADAM, maximize=True)),
+    ("asgd_", ["any"], rules.ASGD(lr=0.1, weight_decay=0.01, shrink=0.9, share=0.3)),
+    ("asgd_", ["any"], rules.ASGD(lr=0.1, shrink=1.0, share=1.0, maximize=True)),
+    ("rprop_", ["any", "positive"], rules.Rprop(lr=0.1, etas=(0.5, 1.2), step_sizes=(0.1, 1.5))),
 ]
 
 

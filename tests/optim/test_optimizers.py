@@ -41,6 +41,11 @@ CASES = [
     ("RAdam", {"maximize": True}),
     ("Adamax", {}),
     ("Adamax", {"betas": (0.8, 0.9), "weight_decay": 0.1, "eps": 1e-3, "maximize": True}),
+    ("ASGD", {}),
+    ("ASGD", {"lr": 0.1, "lambd": 0.1, "alpha": 0.6, "t0": 5, "weight_decay": 0.1}),
+    ("ASGD", {"t0": 2, "maximize": True}),
+    ("Rprop", {}),
+    ("Rprop", {"etas": (0.3, 1.5), "step_sizes": (1e-3, 0.05), "maximize": True}),
 ]
 IDS = [f"{name}-{'-'.join(options)}" for name, options in CASES]
 
@@ -76,22 +81,17 @@ def by_pytorch(case, dtype):
     """The parameters after FEW_STEPS and after STEPS."""
     torch = pytest.importorskip("torch")
     name, options = CASES[case]
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(getattr(torch, dtype))  # NAdam keeps a product of numbers in it
-    try:
-        ps = [torch.nn.Parameter(torch.tensor(p)) for p in parameters(dtype)]
-        opt = getattr(torch.optim, name)(ps, **options, foreach=False)
-        first = opt.param_groups[0]["lr"]
-        after = {}
-        for step in range(STEPS):
-            opt.param_groups[0]["lr"] = rate(first, step)
-            for p, g in zip(ps, gradients(dtype, step), strict=True):
-                p.grad = None if g is None else torch.tensor(g)
-            opt.step()
-            after[step + 1] = [p.detach().numpy().copy() for p in ps]
-        return after
-    finally:
-        torch.set_default_dtype(before)
+    ps = [torch.nn.Parameter(torch.tensor(p)) for p in parameters(dtype)]
+    opt = getattr(torch.optim, name)(ps, **options, foreach=False)
+    first = opt.param_groups[0]["lr"]
+    after = {}
+    for step in range(STEPS):
+        opt.param_groups[0]["lr"] = rate(first, step)
+        for p, g in zip(ps, gradients(dtype, step), strict=True):
+            p.grad = None if g is None else torch.tensor(g)
+        opt.step()
+        after[step + 1] = [p.detach().numpy().copy() for p in ps]
+    return after
 
 
 def by_nnx(case, dtype, steps, asarray, to_numpy):
@@ -146,6 +146,8 @@ KINDS = [
     ("NAdam", {}),
     ("RAdam", {}),
     ("Adamax", {}),
+    ("ASGD", {"t0": 2}),
+    ("Rprop", {}),
 ]
 
 
@@ -426,3 +428,123 @@ def test_steps_under_the_checking_backend():
                     opt.step()
             moved.append([p.data[0, 0], q.data[0]])
         np.testing.assert_allclose(moved[1], moved[0], rtol=1e-6, err_msg=name)
+
+
+# ---- a closure, and L-BFGS ----
+
+
+def least_squares(seed=0):
+    """A loss of two parameters with one minimum, and what computes it again."""
+    rng = np.random.default_rng(seed)
+    x, y = nnx.Tensor(rng.standard_normal((30, 4))), nnx.Tensor(rng.standard_normal((30, 3)))
+    w, b = nn.Parameter(np.zeros((4, 3))), nn.Parameter(np.zeros(3))
+
+    def loss():
+        return ((x @ w + b - y) ** 2).mean()
+
+    return (w, b), loss
+
+
+def closure_of(opt, loss):
+    def closure():
+        opt.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    return closure
+
+
+def test_a_closure_is_called_first_and_its_loss_returned():
+    params, loss = least_squares()
+    opt = optim.SGD(params, lr=0.1)
+    before = loss().item()
+    with nnx.no_grad():
+        assert opt.step(closure_of(opt, loss)).item() == before
+    assert loss().item() < before
+    assert opt.step() is None
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs_finds_the_minimum_on_every_backend(backend, search):
+    backend.skip_without_float64()
+    params, loss = least_squares()
+    opt = optim.LBFGS(params, line_search_fn=search, tolerance_grad=1e-10, tolerance_change=0.0)
+    for _ in range(5):
+        opt.step(closure_of(opt, loss))
+    loss().backward()
+    assert max(float(np.abs(p.grad).max()) for p in params) < 1e-8
+    exact = [p.data.copy() for p in params]
+
+    rng = np.random.default_rng(0)
+    x, y = (backend.tensor(rng.standard_normal(shape)) for shape in ((30, 4), (30, 3)))
+    w = nn.Parameter(backend.asarray(np.zeros((4, 3))))
+    b = nn.Parameter(backend.asarray(np.zeros(3)))
+    opt = optim.LBFGS([w, b], line_search_fn=search, tolerance_grad=1e-10, tolerance_change=0.0)
+    for _ in range(5):
+        opt.step(closure_of(opt, lambda: ((x @ w + b - y) ** 2).mean()))
+    for p, q in zip((w, b), exact, strict=True):
+        np.testing.assert_allclose(backend.to_numpy(p.data), q, atol=1e-8)
+
+
+def test_lbfgs_goes_on_from_its_state(tmp_path):
+    """Three steps equal one, a file, and two more in other objects."""
+    options = {"max_iter": 3, "line_search_fn": "strong_wolfe", "history_size": 4}
+    params, loss = least_squares()
+    whole = optim.LBFGS(params, **options)
+    for _ in range(3):
+        whole.step(closure_of(whole, loss))
+
+    first, loss = least_squares()
+    opt = optim.LBFGS(first, **options)
+    opt.step(closure_of(opt, loss))
+    nnx.io.save_state(tmp_path / "state", {"optimizer": opt.state_dict()})
+    state = nnx.io.load_state(tmp_path / "state")[0]["optimizer"]
+
+    second, loss = least_squares()
+    for p, q in zip(second, first, strict=True):
+        p.data = q.data.copy()
+    again = optim.LBFGS(second, **options)
+    again.load_state_dict(state)
+    for _ in range(2):
+        again.step(closure_of(again, loss))
+    for p, q in zip(second, params, strict=True):
+        np.testing.assert_array_equal(p.data, q.data)
+
+
+def test_lbfgs_says_what_it_needs():
+    params, _ = least_squares()
+    with pytest.raises(TypeError, match="needs a closure"):
+        optim.LBFGS(params).step()
+    with pytest.raises(ValueError, match="all parameters must be in one group"):
+        optim.LBFGS([{"params": [p]} for p in params])
+    with pytest.raises(ValueError, match='must be "strong_wolfe" or None'):
+        optim.LBFGS(params, line_search_fn="armijo")
+    opt = optim.LBFGS(params)
+    opt.step(closure_of(opt, lambda: (params[0] ** 2 + params[0]).sum()))
+    other = optim.LBFGS([nn.Parameter(np.zeros(2)), nn.Parameter(np.zeros(2))])
+    with pytest.raises(ValueError, match=r"d has the shape \(15,\), .* have 4 elements"):
+        other.load_state_dict(opt.state_dict())
+
+
+def test_the_average_of_asgd_lies_nearer_to_the_minimum():
+    """Noisy gradients of p²/2: p wanders by √η, its mean settles."""
+    rng = np.random.default_rng(0)
+    p = nn.Parameter(np.ones(50))
+    opt = optim.ASGD([p], lr=0.3, lambd=0.0, t0=100)
+    for _ in range(1000):
+        p.grad = p.data + rng.standard_normal(50)
+        opt.step()
+    mean = opt.state[p]["ax"]
+    assert np.mean(mean**2) < 0.05 * np.mean(p.data**2)
+
+
+def test_rprop_stands_still_for_a_step_after_a_turn():
+    p = nn.Parameter(np.asarray([1.0]))
+    opt = optim.Rprop([p], lr=0.4)
+    path = []
+    for _ in range(4):
+        p.grad = p.data.copy()
+        opt.step()
+        path.append(float(p.data[0]))
+    np.testing.assert_allclose(path, [0.6, 0.12, -0.456, -0.456], atol=1e-12)

@@ -44,6 +44,35 @@ class OptimKernels:
             new.append(p - rule.lr * g)
         return new, moved if rule.momentum else None
 
+    def asgd_(
+        self, params: Arrays, grads: Arrays, averages: Arrays, rule: rules.ASGD
+    ) -> tuple[Arrays, Arrays]:
+        """p = shrink p - η g;  a += share (p - a)."""
+        new, moved = [], []
+        for p, g, a in zip(params, grads, averages, strict=True):
+            g = self._descent(p, g, rule)
+            p = p * rule.shrink - rule.lr * g
+            new.append(p)
+            a = self.xp.asarray(p, copy=True) if rule.share == 1 else a + rule.share * (p - a)
+            moved.append(a)
+        return new, moved
+
+    def rprop_(
+        self, params: Arrays, grads: Arrays, before: Arrays, sizes: Arrays, rule: rules.Rprop
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        """s *= η⁺ where g has kept its sign, η⁻ where it has turned, and g = 0 there;
+        p -= sign(g) s."""
+        xp, (down, up), (least, most) = self.xp, rule.etas, rule.step_sizes
+        out: tuple[Arrays, Arrays, Arrays] = ([], [], [])
+        for p, g, last, s in zip(params, grads, before, sizes, strict=True):
+            g = self._descent(p, g, rule)
+            along = g * last
+            s = xp.clip(xp.where(along > 0, s * up, xp.where(along < 0, s * down, s)), least, most)
+            g = xp.where(along < 0, xp.zeros_like(g), g)
+            for place, array in zip(out, (p - xp.sign(g) * s, g, s), strict=True):
+                place.append(array)
+        return out
+
     def adagrad_(
         self, params: Arrays, grads: Arrays, sums: Arrays, rule: rules.Adagrad
     ) -> tuple[Arrays, Arrays]:

@@ -54,6 +54,23 @@ class SGD(Rule):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ASGD(Rule):
+    """`lr` is η; `shrink` multiplies p before the step; `share` is how much of the way to the new
+    p its average goes."""
+
+    shrink: float
+    share: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rprop(Rule):
+    """`etas` are η⁻ and η⁺, `step_sizes` the least and the largest step."""
+
+    etas: tuple[float, float]
+    step_sizes: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Adagrad(Rule):
     """`lr` is what has become of the rate by this step; `eps` is ε."""
 
