@@ -11,13 +11,17 @@ import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from nnx.backends import Backend
 from nnx.backends.portable import PortableKernels
+from nnx.backends.portable.residuals import Residuals
 
+# Kernels whose result may be a view of what they are given; it is never written into either.
+VIEWS = {"slice", "stretch"}
 KERNELS = [n for n, _ in inspect.getmembers(PortableKernels, inspect.isfunction) if n[0] != "_"]
 
 
@@ -33,9 +37,20 @@ def _watched(backend: Backend, name: str, locked: bool) -> Any:
     def kernel(*args: Any, **kwargs: Any) -> Any:
         given = args[1] if name.endswith("_") else (args, list(kwargs.values()))
         with untouched(name, given, locked):
-            return getattr(type(backend), name)(backend, *args, **kwargs)
+            result = getattr(type(backend), name)(backend, *args, **kwargs)
+        if name not in VIEWS:
+            for (path, a), (where, b) in product(arrays(given), results(result)):
+                shared = np.may_share_memory(a, b)
+                assert not shared, f"result {where} of {name} lies in its argument {path}"
+        return result
 
     return kernel
+
+
+def results(result: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """What a kernel hands out: not what it keeps."""
+    parts = result if type(result) is tuple else (result,)
+    return arrays([None if isinstance(part, Residuals) else part for part in parts])
 
 
 @contextmanager

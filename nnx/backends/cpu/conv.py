@@ -254,7 +254,9 @@ class NumpyConv(ConvKernels):
             (item, channel, row * dh, column * dw, row * sh, column * sw),
             writeable=False,
         )
-        return windows.reshape(n, c * kh * kw, oh * ow)
+        cols = np.empty((n, c * kh * kw, oh * ow), x.dtype)
+        cols.reshape(windows.shape)[...] = windows  # copied also where a window is one pixel
+        return cols
 
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int

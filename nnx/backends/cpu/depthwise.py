@@ -146,5 +146,7 @@ def _gradients(
                 np.multiply(d, p.kernels[part, k, None], out=term)
                 np.add(gradients[:m, here], term, out=gradients[:m, here])
         gx[part] = p.inside(gradients[:m])
-    gw = np.add.reduce(gw.reshape(shape[0], -1), axis=0).reshape(weight.shape)
-    return gx.reshape(shape) if needs_x else None, gw if needs_w else None
+    total = None
+    if needs_w:  # else its numbers are what stood there before
+        total = np.add.reduce(gw.reshape(shape[0], -1), axis=0).reshape(weight.shape)
+    return gx.reshape(shape) if needs_x else None, total

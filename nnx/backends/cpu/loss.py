@@ -17,7 +17,8 @@ class NumpyLoss(LossKernels):
             return super().softmax_cross_entropy(logits, targets)  # ignored rows
         targets = targets.astype(np.int64, copy=False)
         if classes > FEW:
-            z = logits - np.maximum.reduce(logits, axis=1, keepdims=True)  # (N, C)
+            largest = np.maximum.reduce(logits, axis=1, keepdims=True)
+            z = np.subtract(logits, largest, order="C")  # (N, C), however the logits lie
             hits = np.arange(0, n * classes, classes)  # where the right classes lie in memory
             hits += targets
             axis = 1

@@ -13,10 +13,10 @@ a register and a number; a product and a sum may be fused into one rounding.  Ho
 register holds is the processor's matter (`microkernel.py`); arrays are therefore made with a
 multiple of LANES units.
 
-The numbers below are of a rational function, tanh x = x P(x²) / Q(x²), the minimax fit of its kind
-on [0, 9] (relative error 2.1e-8), found by iteratively reweighted least squares.  Rounded in
-float32 it is within 5.2 units in the last place of tanh (5.7 without fused multiply-adds), and
-3.1e-7, everywhere; beyond LIMIT it stays what it is there, 1 or 1 - 1.2e-7.
+tanh and sigmoid are made of e^x = 2^n e^r with |r| at most half of log 2, as in `elementary.py`;
+e^r - 1 is r + r² times a polynomial, the minimax fit of its degree (relative error 1.4e-8), found
+by iteratively reweighted least squares.  Both are within 3 units in the last place of what they
+should be, and reach the numbers that float32 rounds them to: ±1, 0 and 1.
 """
 
 from __future__ import annotations
@@ -37,17 +37,22 @@ LANES = lanes(4)
 SIZE = 4  # bytes of a number
 _LLVM = ir.VectorType(ir.FloatType(), LANES)
 
-LIMIT = np.float32(8.2)
-P1 = np.float32(0.13381025195121765)
-P2 = np.float32(0.0034955882001668215)
-P3 = np.float32(2.0609082639566623e-05)
-P4 = np.float32(1.3354664041287378e-08)
-Q1 = np.float32(0.4671434164047241)
-Q2 = np.float32(0.025876982137560844)
-Q3 = np.float32(0.0003285635029897094)
-Q4 = np.float32(7.776558845762338e-07)
+# tanh rounds to ±1 from here on; e^-x is infinite down there, and up here nothing beside 1.
+TANH_END, INFINITE, NOTHING = np.float32(9.1), np.float32(-88.9), np.float32(80)
+
+LOG2_E, TWICE_LOG2_E = np.float32(1.4426950408889634), np.float32(2 * 1.4426950408889634)
+HALF_LOG_2 = np.float32(0.34657359027997264)
+# log 2 in two parts: a small integer times the first is exact.
+LOG_2, LOG_2_REST = np.float32(0.693359375), np.float32(-2.1219444005469057e-4)
+# Added to a small number, it leaves the number rounded to an integer, and 127, in the lowest bits.
+ROUNDER = np.float32(1.5 * 2**23 + 127)
+E2, E3, E4 = np.float32(0.5), np.float32(0.16666542), np.float32(0.04166628)
+E5, E6 = np.float32(0.00836678), np.float32(0.00139468)
+D1, D2, D3, D4, D5, D6 = (  # of e^2r - 1
+    np.float32(2**k * e) for k, e in enumerate((1, E2, E3, E4, E5, E6), 1)
+)
 ONE = np.float32(1)
-HALF = np.float32(0.5)
+TWO = np.float32(2)
 ZERO = np.float32(0)
 
 
@@ -135,17 +140,29 @@ def spread(typing, number):
 
 
 @intrinsic
-def within(typing, x, limit):
-    """x, or `limit` or -`limit` where it lies beyond; NaN stays NaN."""
+def between(typing, x, low, high):
+    """x, or `low` or `high` where it lies beyond; NaN stays NaN."""
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, limit = arguments
-        for sign, bound in ((">", limit), ("<", builder.fneg(limit))):
+        x, low, high = arguments
+        for sign, bound in (("<", low), (">", high)):
             far = _spread(builder, bound)
             x = builder.select(builder.fcmp_ordered(sign, x, far), far, x)
         return x
 
-    return REGISTER(REGISTER, types.float32), emit
+    return REGISTER(REGISTER, types.float32, types.float32), emit
+
+
+@intrinsic
+def power_of_two(typing, rounded):
+    """2^n, for n + 127 in the lowest bits: they are moved to where the exponent stands."""
+
+    def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        whole = ir.VectorType(ir.IntType(32), LANES)
+        bits = builder.bitcast(arguments[0], whole)
+        return builder.bitcast(builder.shl(bits, ir.Constant(whole, [23] * LANES)), _LLVM)
+
+    return REGISTER(REGISTER), emit
 
 
 @intrinsic
@@ -169,14 +186,26 @@ def relu(x):
 
 @register_jitable(inline="always")
 def tanh(x):
-    """Within 5.7 units in the last place; NaN stays NaN."""
-    x = within(x, LIMIT)
-    s = x * x
-    p = ONE + s * (P1 + s * (P2 + s * (P3 + s * P4)))
-    q = ONE + s * (Q1 + s * (Q2 + s * (Q3 + s * Q4)))
-    return x * p / q
+    """By t = e^2x - 1, which is 2^n (e^r - 1) + (2^n - 1), as t / (t + 2); NaN stays NaN.
+
+    Half of r is n half-logs from x, in one step: what that costs where n is large is lost beside
+    the 2.
+    """
+    x = between(x, -TANH_END, TANH_END)
+    n = x * TWICE_LOG2_E + ROUNDER
+    r = x - (n - ROUNDER) * HALF_LOG_2
+    less_one = r * (D1 + r * (D2 + r * (D3 + r * (D4 + r * (D5 + r * D6)))))
+    scale = power_of_two(n)
+    t = scale * less_one + (scale - ONE)
+    return t / (t + TWO)
 
 
 @register_jitable(inline="always")
 def sigmoid(x):
-    return HALF * tanh(HALF * x) + HALF
+    """1 / (1 + e^-x); NaN stays NaN."""
+    x = between(x, INFINITE, NOTHING)
+    n = x * -LOG2_E + ROUNDER
+    k = n - ROUNDER
+    r = (x + k * LOG_2) + k * LOG_2_REST  # -r, and so odd powers count as negative
+    one_or_so = ONE + r * (r * (E2 + r * (-E3 + r * (E4 + r * (-E5 + r * E6)))) - ONE)
+    return ONE / (ONE + power_of_two(n) * one_or_so)

@@ -26,7 +26,7 @@ from numba.extending import register_jitable
 from ....typing import Array
 from ..codegen.compiling import compiled
 from ..codegen.microkernel import ROWS, VECTORS, call
-from ..codegen.vectors import LANES, SIZE, ZERO, load, spread, store, tanh
+from ..codegen.vectors import LANES, SIZE, ZERO, load, spread, store
 
 WIDTH = VECTORS * LANES
 
@@ -121,10 +121,3 @@ def product(kernel, rows, inner, columns, a, a_row, w, c, c_row, onto):
             kernel, rows, width // LANES, inner, a, a_row, SIZE, panel, width * SIZE, to, c_row,
             onto,
         )  # fmt: skip
-
-
-@compiled
-def tanh_of(x, y):
-    """y = tanh x, for the test of it; as many numbers as registers hold."""
-    for j in range(0, x.size, LANES):
-        store(address(y), j, tanh(load(address(x), j)))

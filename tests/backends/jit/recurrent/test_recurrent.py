@@ -144,27 +144,6 @@ def test_what_does_not_suit_is_left_to_numpy(always):
     assert not isinstance(saved, recurrent.Rows) and results[0].dtype == np.float64
 
 
-def test_tanh():
-    """Within 5.7 units in the last place everywhere, never above 1; NaN, inf and -0 right."""
-    from nnx.backends.jit.recurrent import scan as scans
-
-    x = np.concatenate([np.linspace(-12, 12, 400_001), np.logspace(-30, 1, 20_015)])
-    x = x.astype("float32")  # as many as whole registers hold
-    assert x.size % 16 == 0
-    y = np.empty_like(x)
-    scans.tanh_of(x, y)
-    exact = np.tanh(x.astype("float64"))
-    ulp = np.spacing(np.abs(exact).astype("float32").clip(1e-38)).astype("float64")
-    assert (np.abs(y - exact) / ulp).max() <= 5.7
-    assert np.abs(y).max() <= 1
-    far = np.array([np.inf, -np.inf, np.nan, 1e30, -1e30, 0, -0.0], "float32")
-    out = np.empty(16, "float32")
-    scans.tanh_of(np.concatenate([far, np.zeros(9, "float32")]), out)
-    out = out[:7]
-    np.testing.assert_allclose(out, np.tanh(far), atol=1.3e-7, rtol=0)
-    np.testing.assert_array_equal(np.signbit(out[-2:]), [False, True])
-
-
 @pytest.mark.parametrize("kind", GATES)
 def test_nan_reaches_its_own_sequence_only(always, kind):
     arrays = example(kind, 1, None)
