@@ -14,8 +14,8 @@ from watched import KERNELS, arrays
 
 from nnx.backends import Backend
 from nnx.backends.portable import optim_rules as rules
+from nnx.backends.portable.window import Window
 
-NONE = ((0, 0), (0, 0))
 LAYOUTS = ("contiguous", "channels last", "strided")
 YES = (True, True, True)
 
@@ -86,13 +86,11 @@ def dense(relu):
 
 
 def convolution(name, c=4, o=8, groups=1, **options):
-    stride, padding = options.get("stride", (1, 1)), options.get("padding", NONE)
-    dilation = options.get("dilation", (1, 1))
+    geometry = (Window((3, 2), **options), groups)
 
     def run(k, a, n, large):
         size = (40, 40) if large else (6, 7)
         x, w, b = a(n, c, *size), a(o, c // groups, 3, 2), a(o)
-        geometry = (stride, padding, dilation, groups)
         if name == "conv2d":
             y, saved = k.conv2d(x, w, b, *geometry)
             return y, k.conv2d_backward(a.like(y), saved, YES)
@@ -102,7 +100,7 @@ def convolution(name, c=4, o=8, groups=1, **options):
         found = []
         gamma, beta = a(o), a(o)
         for norm in (None, (gamma, beta, 1e-3), (None, None, 1e-3)):
-            for pool in (None, ((2, 2), (2, 2), NONE, (1, 1))):
+            for pool in (None, Window((2, 2), (2, 2))):
                 y, mean, variance, saved = k.conv_block2d(x, w, b, *geometry, norm, True, pool)
                 affine = norm is not None and norm[0] is not None
                 # Batch norm takes the bias away: its gradient is nothing but rounding.
@@ -115,24 +113,24 @@ def convolution(name, c=4, o=8, groups=1, **options):
 
 def columns(k, a, n, large):
     x = a(n, 3, 6, 7)
-    geometry = ((3, 2), (1, 2), ((1, 0), (0, 1)), (1, 1))
     found = []
-    for args in (geometry, ((2, 2), (2, 2), NONE, (1, 1)), ((1, 1), (1, 1), NONE, (1, 1))):
-        cols = k.im2col(x, *args)
-        found += [cols, k.col2im(a.like(cols), tuple(x.shape), *args)]
+    for window in (Window((3, 2), (1, 2), ((1, 0), (0, 1))), Window((2, 2)), Window((1, 1))):
+        cols = k.im2col(x, window)
+        found += [cols, k.col2im(a.like(cols), tuple(x.shape), window)]
     return found
 
 
-def pooling(kind, kernel, stride, padding=NONE):
+def pooling(kind, *arguments):
+    window = Window(*arguments)
+
     def run(k, a, n, large):
         x = a(n, 4, 40, 40) if large else a(n, 4, 6, 7)
+        shape = tuple(x.shape)
         if kind == "max":
-            y, places = k.max_pool2d(x, kernel, stride, padding, (1, 1))
-            geometry = (tuple(x.shape), kernel, stride, padding, (1, 1))
-            return y, k.max_pool2d_backward(a.like(y), places, *geometry)
-        y = k.avg_pool2d(x, kernel, stride, padding, padding)
-        gx = k.avg_pool2d_backward(a.like(y), tuple(x.shape), kernel, stride, padding, padding)
-        return y, gx
+            y, places = k.max_pool2d(x, window)
+            return y, k.max_pool2d_backward(a.like(y), places, shape, window)
+        y = k.avg_pool2d(x, window, window.padding)
+        return y, k.avg_pool2d_backward(a.like(y), shape, window, window.padding)
 
     return run
 
