@@ -80,12 +80,21 @@ class _BatchNorm(Module):
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
             )
         y, mean, variance, values = self.normalize(x)
-        if self.training and self.running_mean is not None:
+        if self.training and self.running_mean is not None and values:
             self.track(mean, variance, values)
         return y
 
     def normalize(self, x: Tensor) -> tuple[Tensor, Array, Array, int]:
-        """y by the batch's statistics, and these: mean, biased variance, values per channel."""
+        """y by the batch's statistics, and these: mean, biased variance, values per channel.
+
+        An empty batch has none: its y is as empty, and `values` is 0.
+        """
+        if x.size == 0:
+            none = backend_of(x.data).xp.zeros(
+                (self.num_features,), dtype=x.data.dtype, device=x.data.device
+            )
+            y = ops.batch_norm_inference(x, none, none, self.weight, self.bias, self.eps)
+            return y, none, none, 0
         y, mean, variance = ops.batch_norm(x, self.weight, self.bias, self.eps)
         return y, mean, variance, x.size // self.num_features
 

@@ -207,7 +207,8 @@ class LogSumExp(Reduction):
 
     def forward(self, x: Array) -> Array:
         xp, axes = self.backend.xp, self.over(x)
-        m = xp.max(x, axis=axes, keepdims=True)
+        largest = xp.sum if 0 in x.shape else xp.max  # of nothing: 0, which will do
+        m = largest(x, axis=axes, keepdims=True)
         m = xp.where(xp.isfinite(m), m, xp.zeros_like(m))
         e = xp.exp(x - m)
         total = xp.sum(e, axis=axes, keepdims=True)

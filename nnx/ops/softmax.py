@@ -26,7 +26,7 @@ class Softmax(Unary):
         self.axis = axis
 
     def forward(self, x: Array) -> Array:
-        y = self.backend.softmax(x, self.axis)
+        y = x if 0 in x.shape else self.backend.softmax(x, self.axis)
         if self.needs_input_grad[0]:
             self.y = y
         return y
@@ -47,7 +47,7 @@ class LogSoftmax(Unary):
         self.axis = axis
 
     def forward(self, x: Array) -> Array:
-        y = self.backend.log_softmax(x, self.axis)
+        y = x if 0 in x.shape else self.backend.log_softmax(x, self.axis)
         if self.needs_input_grad[0]:
             self.y = y
         return y

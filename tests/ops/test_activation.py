@@ -103,6 +103,16 @@ def test_erf_is_accurate(backend, dtype, rtol):
     np.testing.assert_allclose(y, exact, rtol=rtol, atol=0)
 
 
+@pytest.mark.parametrize("operation", [ops.softmax, ops.log_softmax])
+def test_softmax_along_an_axis_of_nothing(backend, operation):
+    for shape, axis in (((2, 0), -1), ((0,), 0), ((2, 0, 3), 1), ((2, 0, 3), 0)):
+        x = backend.tensor(np.zeros(shape, "f4"), requires_grad=True)
+        y = operation(x, axis)
+        assert y.shape == shape
+        y.sum().backward()
+        assert tuple(x.grad.shape) == shape
+
+
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_softmax_equals_pytorch(backend, name):
     F = pytest.importorskip("torch").nn.functional

@@ -117,11 +117,19 @@ def test_the_place_is_kept_in_one_byte(backend):
     assert backend.to_numpy(y).item() == flat.max()
 
 
-@pytest.mark.parametrize("size", [(5, 6), (7, 7), (4, 9)])
-@pytest.mark.parametrize(
-    "k, s, p", [(2, 2, 0), (3, 2, 1), (2, 3, 1), (3, 1, 0), ((2, 3), (3, 2), (1, 0))]
-)
-def test_ceil_mode_equals_pytorch(backend, size, k, s, p):
+CEILED = [
+    *itertools.product(
+        [(5, 6), (7, 7), (4, 9)],
+        [(2, 2, 0), (3, 2, 1), (2, 3, 1), (3, 1, 0), ((2, 3), (3, 2), (1, 0))],
+    ),
+    # windows larger than the image
+    *[((2, 2), (3, 3, 0)), ((1, 5), (2, 2, 0)), ((2, 7), ((3, 4), 2, 0)), ((1, 1), (5, 5, 1))],
+]
+
+
+@pytest.mark.parametrize("size, ksp", CEILED)
+def test_ceil_mode_equals_pytorch(backend, size, ksp):
+    k, s, p = ksp
     torch = pytest.importorskip("torch")
     F = torch.nn.functional
     x = integers(0, 2, 2, *size)
@@ -140,6 +148,13 @@ def test_ceil_mode_equals_pytorch(backend, size, k, s, p):
         y.backward(backend.asarray(gy))
         expected.backward(torch.tensor(gy))
         np.testing.assert_allclose(backend.to_numpy(a.grad), e.grad.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def test_a_window_that_does_not_even_begin_in_the_image_is_refused():
+    for size, k, s in ((1, 3, 2), (2, 5, 1), (2, 4, 2)):
+        for pool in (ops.max_pool2d, ops.avg_pool2d):
+            with pytest.raises(ValueError, match="does not fit into the padded image"):
+                pool(nnx.tensor(np.zeros((1, 1, size, size), "f4")), k, s, ceil_mode=True)
 
 
 def test_finite_differences(backend):

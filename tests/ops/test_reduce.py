@@ -175,3 +175,13 @@ def test_errors():
         x.var(axis=0, correction=2)
     with pytest.raises(ValueError, match="axis must be given"):
         ops.cumulative_sum(x)
+
+
+def test_logsumexp_of_nothing(backend):
+    """log 0; and there is nothing to have a gradient."""
+    for shape, axis in (((2, 0), 1), ((0,), None), ((2, 0, 3), (0, 1)), ((0, 3), 1)):
+        x = backend.tensor(np.zeros(shape, "f4"), requires_grad=True)
+        y = ops.logsumexp(x, axis=axis)
+        assert (backend.to_numpy(y) == -math.inf).all()
+        y.sum().backward()
+        assert tuple(x.grad.shape) == shape

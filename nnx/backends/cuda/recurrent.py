@@ -89,6 +89,6 @@ def weight_gradient(xp: Any, g: Array, before: Array) -> Array:
     out = xp.empty((directions, gates, before.shape[3]), dtype=g.dtype)
     for s in range(directions):
         rows = xp.reshape(g[:, :, s, :], (steps * n, gates))
-        columns = xp.reshape(before[:, :, s, :], (steps * n, -1))
+        columns = xp.reshape(before[:, :, s, :], (steps * n, before.shape[3]))
         xp.matmul(xp.matrix_transpose(rows), columns, out=out[s, ...])
     return out

@@ -6,6 +6,7 @@ from typing import Any
 
 from .recurrent import (
     Array,
+    apart,
     final,
     input_product,
     input_product_backward,
@@ -14,6 +15,7 @@ from .recurrent import (
     recurrent_product_backward,
     running,
     scan,
+    side_by_side,
     sigmoid,
     stacked,
 )
@@ -172,7 +174,7 @@ class LSTMKernels:
         if c0 is None:
             c0 = xp.zeros((directions, n, hidden), dtype=x.dtype, device=x.device)
         states, c_n, swept = self.lstm_sequence(z, h0, c0, weight_hh, weight_hr, lengths)
-        y = only(xp, mask, xp.reshape(states, (steps, n, -1)))
+        y = only(xp, mask, side_by_side(xp, states))
         return y, final(xp, states), c_n, Residuals((x, weights, lengths, swept))
 
     def lstm_backward(
@@ -183,9 +185,8 @@ class LSTMKernels:
         """
         xp = self.xp
         x, weights, lengths, swept = residuals
-        steps, n, _ = x.shape
-        gy = only(xp, running(xp, lengths, steps), gy)
-        gy = xp.reshape(gy, (steps, n, len(weights), -1))
+        gy = only(xp, running(xp, lengths, x.shape[0]), gy)
+        gy = apart(xp, gy, len(weights))
         gz, gh0, gc0, gw_hh, gw_hr = self.lstm_sequence_backward(gy, gh_n, gc_n, swept)
         gx, gw_ih, gb = input_product_backward(xp, gz, x, weights, needs_x)
         biased = weights[0][2] is not None

@@ -76,6 +76,18 @@ def final(xp: Any, states: Array) -> Array:
     return xp.stack(ends, axis=0)
 
 
+def side_by_side(xp: Any, a: Array) -> Array:
+    """(T, N, S, H) -> (T, N, S H)."""
+    steps, n, directions, units = a.shape
+    return xp.reshape(a, (steps, n, directions * units))
+
+
+def apart(xp: Any, a: Array, directions: int) -> Array:
+    """(T, N, S H) -> (T, N, S, H)."""
+    steps, n, units = a.shape
+    return xp.reshape(a, (steps, n, directions, units // directions))
+
+
 def input_product(xp: Any, x: Array, weights: list[Any], both_biases: bool) -> Array:
     """z = x W_ih^T + b for all times and directions at once: (T, N, D) -> (T, N, S, G)."""
     steps, n, features = x.shape
@@ -83,7 +95,7 @@ def input_product(xp: Any, x: Array, weights: list[Any], both_biases: bool) -> A
     z = xp.reshape(x, (steps * n, features)) @ xp.matrix_transpose(weight)
     if weights[0][2] is not None:
         z = z + xp.concat([w[2] + w[3] if both_biases else w[2] for w in weights], axis=0)
-    return xp.reshape(z, (steps, n, len(weights), -1))
+    return apart(xp, xp.reshape(z, (steps, n, weight.shape[0])), len(weights))
 
 
 def input_product_backward(
@@ -110,11 +122,11 @@ def recurrent_product_backward(xp: Any, gu: Array, before: Array) -> Array:
 
     gu (T, N, S, G); before (T, N, S, H), what the recurrent weights were applied to.
     """
-    steps, n = gu.shape[:2]
+    steps, n, directions, gates = gu.shape
     parts = [
-        xp.matrix_transpose(xp.reshape(gu[:, :, s, :], (steps * n, -1)))
-        @ xp.reshape(before[:, :, s, :], (steps * n, -1))
-        for s in range(gu.shape[2])
+        xp.matrix_transpose(xp.reshape(gu[:, :, s, :], (steps * n, gates)))
+        @ xp.reshape(before[:, :, s, :], (steps * n, before.shape[3]))
+        for s in range(directions)
     ]
     return xp.stack(parts, axis=0)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from .recurrent import (
     Array,
+    apart,
     final,
     input_product,
     input_product_backward,
@@ -14,6 +15,7 @@ from .recurrent import (
     recurrent_product_backward,
     running,
     scan,
+    side_by_side,
     stacked,
 )
 from .residuals import Residuals
@@ -96,7 +98,7 @@ class RNNKernels:
         if h0 is None:
             h0 = xp.zeros((z.shape[2], n, z.shape[3]), dtype=x.dtype, device=x.device)
         states, swept = self.rnn_sequence(z, h0, weight_hh, lengths, nonlinearity)
-        y = only(xp, mask, xp.reshape(states, (steps, n, -1)))
+        y = only(xp, mask, side_by_side(xp, states))
         return y, final(xp, states), Residuals((x, weights, lengths, swept))
 
     def rnn_backward(
@@ -105,9 +107,8 @@ class RNNKernels:
         """gx (None unless needed), gh0, and per direction (gW_ih, gW_hh, gb_ih, gb_hh)."""
         xp = self.xp
         x, weights, lengths, swept = residuals
-        steps, n, _ = x.shape
-        gy = only(xp, running(xp, lengths, steps), gy)
-        gy = xp.reshape(gy, (steps, n, len(weights), -1))
+        gy = only(xp, running(xp, lengths, x.shape[0]), gy)
+        gy = apart(xp, gy, len(weights))
         gz, gh0, gw_hh = self.rnn_sequence_backward(gy, gh_n, swept)
         gx, gw_ih, gb = input_product_backward(xp, gz, x, weights, needs_x)
         biased = weights[0][2] is not None

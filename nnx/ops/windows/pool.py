@@ -273,7 +273,6 @@ def _geometry(
     strides = kernel if stride is None else sizes(name, "stride", stride, axes)
     dilations = sizes(name, "dilation", dilation, axes)
     pads = padding_pairs(name, padding, kernel, strides, dilations)
-    check_fit(name, x.shape, kernel, pads, dilations)
     extra = []
     for length, k, s, (before, after), d in zip(
         x.shape[-axes:], kernel, strides, pads, dilations, strict=True
@@ -289,6 +288,8 @@ def _geometry(
             windows = -(-room // s) + 1
             if (windows - 1) * s >= length + before:
                 windows -= 1
+        if windows < 1:
+            check_fit(name, x.shape, kernel, pads, dilations)
         extra.append(max(0, (windows - 1) * s - room))
         if d > 1 and (before or after or extra[-1]):
             starts = range(-before, windows * s - before, s)

@@ -175,4 +175,4 @@ def _suits(x: Array, weights: list[Any], *others: Array | None) -> bool:
 
 
 def _compiles(x: Array, weights: list[Any], *others: Array | None) -> bool:
-    return x.dtype == np.float32 and alike(x, weights, *others)
+    return x.dtype == np.float32 and x.size > 0 and alike(x, weights, *others)

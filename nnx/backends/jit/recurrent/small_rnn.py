@@ -39,7 +39,7 @@ def forward(
             np.add(b_ih, b_hh, out=bias[s, :hidden])
     first = _state(h0, directions, n, hidden, units)
     h_n = first.copy()
-    rows = rows.reshape(steps * n, -1)
+    rows = rows.reshape(steps * n, columns)
     z = np.empty((steps * n, units), np.float32)
     y = np.empty((steps, n, directions * hidden), np.float32)
     loops.forward(loops.kernel_address(4), rows, w_ih, w_hh, bias, lengths, rectified, z, h_n, y)
