@@ -110,8 +110,9 @@ class Optimizer:
                     [state[slot] for state in states] if slot in states[0] else None
                     for slot in self.slots
                 ]
+                backend = backend_of(params[0].data)
                 new, *moved = self.update(
-                    backend_of(params[0].data),
+                    backend,
                     group,
                     states[0],
                     [p.data for p in params],
@@ -119,11 +120,14 @@ class Optimizer:
                     *arrays,
                 )
                 wrote([p for p, array in zip(params, new, strict=True) if p.data is array])
+                kind = type(params[0].data)
                 for p, array in zip(params, new, strict=True):
-                    p.data = array
+                    p.data = array if type(array) is kind else backend.xp.asarray(array)
                 for slot, kept in zip(self.slots, moved, strict=True):
                     if kept is not None:
                         for state, array in zip(states, kept, strict=True):
+                            if type(array) is not kind:  # NumPy's arithmetic on 0-d arrays
+                                array = backend.xp.asarray(array)
                             state[slot] = array
         return loss
 
@@ -223,7 +227,10 @@ class Optimizer:
         by_number = {int(number): values for number, values in state["state"].items()}
         numbers = [number for group in groups for number in group["params"]]
         loaded = {
-            p: {key: _beside(p, v, f"{where}: {key} of parameter {n}") for key, v in kept.items()}
+            p: {
+                key: _beside(p, v, f"{where}: {key} of parameter {n}", key in self.slots)
+                for key, v in kept.items()
+            }
             for p, n in zip(self._parameters(), numbers, strict=True)
             if (kept := by_number.get(int(n)))
         }
@@ -245,15 +252,15 @@ class Optimizer:
         return f"{type(self).__name__}(\n{''.join(lines)})"
 
 
-def _beside(p: Tensor, value: Any, what: str) -> Any:
+def _beside(p: Tensor, value: Any, what: str, is_array: bool) -> Any:
     """An array of the state in the library, device and dtype of p; a number as it is."""
     if isinstance(value, Tensor):
         value = value.data
     if not hasattr(value, "shape"):
         return value
+    if not is_array and tuple(value.shape) == ():
+        return value.item()  # a step that was kept as an array
     if tuple(value.shape) != p.shape:
-        if tuple(value.shape) == ():
-            return value.item()  # a step that was kept as an array
         raise ValueError(f"{what} has shape {tuple(value.shape)}, the parameter {p.shape}")
     return copy_beside(p.data, value)
 

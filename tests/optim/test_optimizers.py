@@ -192,6 +192,53 @@ def test_resumes_to_the_last_bit(name, options):
     assert list(again.state_dict()["state"]) == list(state["state"])
 
 
+@pytest.mark.parametrize("name, options", CASES, ids=IDS)
+def test_a_scalar_stays_an_array_and_resumes_to_the_last_bit(backend, name, options):
+    """NumPy's arithmetic on arrays of shape () gives scalars, which other kernels then update."""
+
+    def start(values):
+        ps = [nn.Parameter(backend.asarray(np.asarray(v, "f4"))) for v in values]
+        return ps, getattr(optim, name)(ps, **options)
+
+    def step(ps, opt, k):
+        rng = np.random.default_rng(k)
+        for p in ps:
+            p.grad = backend.asarray(np.asarray(rng.standard_normal(p.shape), "f4"))
+        opt.step()
+
+    kind = type(backend.asarray(np.ones(2, "f4")))
+    values = 0.7, np.ones(3)
+    ps, opt = start(values)
+    others, other = start(values)
+    for k in range(6):
+        if k in (1, 3):
+            state = copy.deepcopy(other.state_dict())
+            weights = [backend.to_numpy(p) for p in others]
+            others, other = start(values)
+            for p, w in zip(others, weights, strict=True):
+                p.data = nnx.backends.copy_beside(p.data, w)  # as load_state_dict does
+            other.load_state_dict(state)
+        step(ps, opt, k)
+        step(others, other, k)
+        for p, q in zip(ps, others, strict=True):
+            assert backend.to_numpy(p).tobytes() == backend.to_numpy(q).tobytes()
+            for array in (p.data, *opt.state[p].values()):
+                assert isinstance(array, kind | int | float), type(array)
+
+
+def test_pytorchs_step_of_a_scalar_is_a_number():
+    p = nn.Parameter(np.asarray(0.7, "f4"))
+    opt = optim.Adam([p])
+    p.grad = np.asarray(1.0, "f4")
+    opt.step()
+    state = opt.state_dict()
+    state["state"][0]["step"] = np.asarray(1.0, "f4")  # as PyTorch keeps it
+    opt.load_state_dict(state)
+    assert opt.state[p]["step"] == 1 and not hasattr(opt.state[p]["step"], "shape")
+    opt.step()
+    assert isinstance(p.data, np.ndarray) and opt.state[p]["step"] == 2
+
+
 @pytest.mark.parametrize("name, options", KINDS)
 def test_learns_and_keeps_float32(name, options):
     model = network()
