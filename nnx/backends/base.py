@@ -121,6 +121,10 @@ class Backend(Indices, PortableKernels):
         """1 in the dtype and shape () of `like`, where a walk back begins; not to be written."""
         return self.xp.ones_like(like)
 
+    def nccl_device(self) -> Any:
+        """How NCCL sends this backend's arrays from device to device; None where it does not."""
+        return None
+
     def use_device(self) -> Callable[[], None]:
         """Make this backend's device the library's current one, for libraries that have such;
         returns what makes the one before current again."""

@@ -150,11 +150,40 @@ class CupyBackend(CudaBackend):
         self.device.use()
         return before.use
 
+    def nccl_device(self) -> NcclDevice | None:
+        from cupy.cuda import nccl
+
+        return NcclDevice(nccl) if nccl.available else None
+
     def synchronize(self) -> None:
         cupy.cuda.get_current_stream().synchronize()
 
     def recorder(self) -> CupyRecorder:
         return CupyRecorder()
+
+
+class NcclDevice:
+    """The current device as `nnx.parallel.nccl` wants it: a stream for what is sent, beside the
+    computing, that begins when what was computed so far is there.  Not yet run on devices."""
+
+    def __init__(self, nccl: Any) -> None:
+        self.nccl = nccl
+        self.device = cupy.cuda.Device()
+        self.stream = cupy.cuda.Stream(non_blocking=True)
+
+    def owns(self, array: Array) -> bool:
+        return isinstance(array, cupy.ndarray)
+
+    def pointer(self, array: Array) -> int:
+        return array.data.ptr
+
+    def begin(self) -> int:
+        self.device.use()  # the current device is each thread's own
+        self.stream.wait_event(cupy.cuda.get_current_stream().record())
+        return self.stream.ptr
+
+    def finish(self) -> None:
+        self.stream.synchronize()
 
 
 class CupyRecorder:

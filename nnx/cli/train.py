@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ..backends import set_backend
+from ..parallel import launched, local_rank
 from ..recipes import DEFAULT, NAMES, Option, Recipe, Run, find
 from ..recipes.runner import resume
 from ..recipes.runner import train as run_recipe
@@ -138,6 +140,9 @@ def _run(
     **values: Any,
 ) -> int:
     try:
+        backend = backend or os.environ.get("NNX_BACKEND")
+        if backend == "cupy" and launched():
+            backend = f"cupy:{local_rank()}"  # each process a GPU of its own
         set_backend(backend) if backend else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--backend") from None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
 from ..backends import Array, Backend, active_backend, backend_of, dtype_name
-from ..random import Generator
+from ..random import Generator, use_generator
 from ..tensor import Tensor
 from .dataset import ArrayDataset, Dataset, Subset, chosen_generator, host_array
 from .sampler import RandomSampler, RowSampler, Sampler, SequentialSampler
@@ -149,10 +150,12 @@ class DataLoader:
             (k * self.batch_size, min((k + 1) * self.batch_size, examples))
             for k in range(first, len(self))
         ]
-        wanted = bounds
+        wanted, draws = bounds, None
         if isinstance(self.sampler, RowSampler):
             wanted = [self.sampler.rows(start, stop) for start, stop in bounds]
-        for k, batch in enumerate(self._rows().batches(order, wanted)):
+            draws = self._generator.fork("items", epoch)  # not from the shared generator, of which
+            # a rank that loads fewer items would draw less
+        for k, batch in enumerate(self._rows().batches(order, wanted, draws)):
             self._epoch, self._position = epoch, first + k + 1
             if self.dtype is not None:
                 batch = cast(batch, self.dtype, "DataLoader")
@@ -237,8 +240,16 @@ class _Rows:
 
     backend: Backend
 
-    def batches(self, order: np.ndarray | None, bounds: list[tuple[int, int]]) -> Iterator[Batch]:
-        """A batch for each (start, stop) in `order`."""
+    def batches(
+        self,
+        order: np.ndarray | None,
+        bounds: list[tuple[int, int]],
+        draws: Generator | None = None,
+    ) -> Iterator[Batch]:
+        """A batch for each (start, stop) in `order`.
+
+        With `draws`, what an item draws while it is loaded depends on its place in the order.
+        """
         raise NotImplementedError
 
 
@@ -263,7 +274,12 @@ class _ArrayRows(_Rows):
             self.arrays = tuple(backend.from_numpy(self.home.to_numpy(a)) for a in self.arrays)
             self.home, self.there = backend, True
 
-    def batches(self, order: np.ndarray | None, bounds: list[tuple[int, int]]) -> Iterator[Batch]:
+    def batches(
+        self,
+        order: np.ndarray | None,
+        bounds: list[tuple[int, int]],
+        draws: Generator | None = None,
+    ) -> Iterator[Batch]:
         if self.chosen is not None:
             order = self.chosen if order is None else self.chosen[order]
         if order is None:
@@ -303,11 +319,20 @@ class _ItemRows(_Rows):
     ) -> None:
         self.backend, self.dataset, self.collate = backend, dataset, collate or stack_items
 
-    def batches(self, order: np.ndarray | None, bounds: list[tuple[int, int]]) -> Iterator[Batch]:
+    def batches(
+        self,
+        order: np.ndarray | None,
+        bounds: list[tuple[int, int]],
+        draws: Generator | None = None,
+    ) -> Iterator[Batch]:
         for start, stop in bounds:
             index = range(start, stop) if order is None else order[start:stop].tolist()
             empty = start == stop  # what shape would the rows have? Ask for one, and drop it
-            fields = self.collate([self.dataset[i] for i in ([0] if empty else index)])
+            items = []
+            for place, i in [(0, 0)] if empty else enumerate(index, start):
+                with nullcontext() if draws is None else use_generator(draws.fork(place)):
+                    items.append(self.dataset[i])
+            fields = self.collate(items)
             arrays = [host_array(f)[:0] if empty else host_array(f) for f in fields]
             yield tuple(Tensor(self.backend.asarray(a)) for a in arrays)
 

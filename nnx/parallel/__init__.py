@@ -10,7 +10,7 @@ from .communicator import Communicator, RankFailed
 from .local import Link, LocalWorld
 from .model import DataParallel
 from .sampler import ShardedSampler
-from .world import launched, world
+from .world import launched, local_rank, world
 
 __all__ = [
     "Communicator",
@@ -20,5 +20,6 @@ __all__ = [
     "RankFailed",
     "ShardedSampler",
     "launched",
+    "local_rank",
     "world",
 ]

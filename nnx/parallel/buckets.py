@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 
 import numpy as np
@@ -19,12 +19,14 @@ from .tree import Nodes, Span
 class Bucket:
     """Some parameters of one dtype, one after the other in a vector.
 
+    The vector lies in host memory, or beside the parameters where the communicator takes it there.
+
     Behind their gradients stands a number for each: in how many parts it had one.  A parameter
     that had none in any part gets none, and its optimizer leaves it alone.
     """
 
-    def __init__(self, parameters: Sequence[Node]) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: Sequence[Node], beside: bool = False) -> None:
+        self.parameters, self.beside = parameters, beside
         self.dtype = np.dtype(dtype_name(parameters[0].data.dtype))
         self.places: dict[Node, Span] = {}
         end = 0
@@ -41,14 +43,18 @@ class Bucket:
 
     def vector(self, gradients: dict[Node, Array]) -> Array:
         """The gradients of a part that are there, and zeros."""
-        v = empty((self.length,), self.dtype)
+        if self.beside:
+            v = np.empty_like(self.parameters[0].data, shape=(self.length,))
+        else:
+            v = empty((self.length,), self.dtype)
         for p, (first, end) in self.places.items():
             g = gradients.pop(p, None)
             v[self.flags[p]] = g is not None
             if g is None:
                 v[first:end] = 0
             else:
-                v[first:end].reshape(g.shape)[...] = backend_of(g).to_numpy(g)
+                g = g if self.beside else backend_of(g).to_numpy(g)
+                v[first:end].reshape(g.shape)[...] = g
         return v
 
     def assign(self, total: Array, divisor: float) -> None:
@@ -56,7 +62,7 @@ class Bucket:
         end = self.length - len(self.parameters)
         counts = total[end:].tolist()
         if divisor != 1:
-            np.divide(total[:end], self.dtype.type(divisor), out=total[:end])
+            total[:end] /= self.dtype.type(divisor)
         for (p, (first, end)), count in zip(self.places.items(), counts, strict=True):
             data = p.data
             if not count:
@@ -64,12 +70,14 @@ class Bucket:
                 continue
             g = total[first:end].reshape(tuple(data.shape))
             home = backend_of(data)
-            p.grad = g if home.xp is np else home.xp.asarray(home.from_numpy(g), device=data.device)
+            if not (self.beside or home.xp is np):
+                g = home.xp.asarray(home.from_numpy(g), device=data.device)
+            p.grad = g
 
 
-def pack(parameters: Iterable[Node], nbytes: int) -> list[Bucket]:
+def pack(parameters: Iterable[Node], nbytes: int, takes: Callable[[Array], bool]) -> list[Bucket]:
     """Buckets of about `nbytes`, in the order in which the walk back completes the parameters of a
-    usual network: the last layer first."""
+    usual network: the last layer first.  `takes` is the communicator's."""
     groups: list[list[Node]] = []
     open_: dict[str, tuple[list[Node], int]] = {}
     for p in reversed(list(parameters)):
@@ -82,7 +90,10 @@ def pack(parameters: Iterable[Node], nbytes: int) -> list[Bucket]:
         open_[dtype] = (group, size)
         if size >= nbytes:
             del open_[dtype]
-    return [Bucket(group) for group in groups]
+    return [
+        Bucket(group, type(group[0].data) is not np.ndarray and takes(group[0].data))
+        for group in groups
+    ]
 
 
 class Sender:

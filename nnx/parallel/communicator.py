@@ -50,6 +50,10 @@ class Communicator:
 
     # ---- what a library gives ----
 
+    def takes(self, array: Array) -> bool:
+        """Whether arrays such as this one are sent from where they lie; others from host memory."""
+        return isinstance(array, np.ndarray)
+
     def exchange(
         self,
         sends: Sequence[tuple[int, Array]],

@@ -21,6 +21,7 @@ from ..tensor import Tensor
 from .buckets import Gradients, Sender, pack
 from .communicator import Array, Communicator
 from .lockstep import Lockstep
+from .nccl import NcclRank
 from .threads import fixed_threads
 from .tree import Nodes, rows_of_part, rows_of_parts, share
 from .world import world
@@ -108,7 +109,7 @@ class DataParallel(Module):
         bucket_bytes: int = BUCKET,
     ) -> None:
         self.module = module
-        self.communicator = c = communicator or world()
+        self.communicator = c = on_devices(communicator or world(), module)
         if exact and (parts < 1 or parts & (parts - 1)):
             raise ValueError(f"DataParallel: parts must be a power of two, got {parts}")
         if exact and c.size > parts:
@@ -233,7 +234,7 @@ class DataParallel(Module):
         busy = [(first + k, low, high) for k, (low, high) in enumerate(rows) if high > low]
         if self._sender is None and self.communicator.size > 1:
             self._sender = Sender(self.communicator)
-        self._buckets = pack(self.module.parameters(), self.bucket_bytes)
+        self._buckets = pack(self.module.parameters(), self.bucket_bytes, self.communicator.takes)
         gradients = Gradients(
             self._buckets,
             self.communicator,
@@ -399,6 +400,15 @@ class DataParallel(Module):
                 self.communicator.broadcast(new)
                 new = new.reshape(host.shape)
             setattr(owner, name, home.xp.asarray(home.from_numpy(new), device=before.device))
+
+
+def on_devices(ranks: Communicator, module: Module) -> Communicator:
+    """The ranks; where the model lies on a GPU that each of them has for its own, by NCCL."""
+    some = next(iter(module.parameters()), None)
+    if some is None or ranks.size == 1 or isinstance(ranks, NcclRank):
+        return ranks
+    device = backend_of(some.data).nccl_device()
+    return ranks if device is None else NcclRank(ranks, device)
 
 
 def _seed(loss: Tensor, weight: float) -> Array:

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 Array = Any
 Span = tuple[int, int]  # the leaves low..high-1 of a whole subtree
 
@@ -86,10 +84,9 @@ class Nodes:
 
 
 def plus(left: Array, right: Array) -> Array:
-    """left + right, in the memory of `left` where it is NumPy's."""
-    if isinstance(left, np.ndarray) and left.ndim:
-        return np.add(left, right, out=left)
-    return left + right
+    """left + right, vectors of NumPy or CuPy, in the memory of `left`."""
+    left += right
+    return left
 
 
 def _siblings(left: Span, right: Span) -> bool:

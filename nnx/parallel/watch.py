@@ -35,8 +35,14 @@ EVERY = 0.1  # seconds between two looks of the watch
 PATIENCE = 0.5  # seconds of waiting before the first question
 
 _ROOT = str(Path(__file__).parent.parent) + os.sep
-_BUSY = ("numba", "llvmlite", "<frozen importlib")  # at work, though nothing of nnx is called
-_THROUGH = ("numpy", "contextlib", "threadpoolctl")  # who called these decides
+_BUSY = ("numba", "llvmlite", "importlib")  # at work, whoever called them
+# Who called these, and the standard library, decides whether that is work or a hang.
+_THROUGH = frozenset(
+    (
+        "array_api_compat click contextlib cupy matplotlib numpy PIL pooch requests rich "
+        "safetensors threadpoolctl urllib3"
+    ).split()
+) | frozenset(sys.stdlib_module_names - {"importlib"})
 
 
 def timeout() -> float:
@@ -49,6 +55,23 @@ def timeout() -> float:
     if not seconds > 0:
         raise ValueError(f"NNX_PARALLEL_TIMEOUT must be a number of seconds above 0, got {text!r}")
     return seconds
+
+
+def place_of(frame: FrameType | None) -> tuple[str, bool]:
+    """Where a thread is, and whether it is at work there: in nnx, or what nnx has called.
+
+    Where the parts of a batch run in threads of their own, the main thread only waits for them.
+    """
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        room = name.partition(".")[0]
+        if room not in _THROUGH:
+            file = frame.f_code.co_filename
+            ours = file.startswith(_ROOT) and not file.endswith("lockstep.py")
+            busy = ours or room in _BUSY or file.startswith("<frozen importlib")
+            return f"{file}, line {frame.f_lineno}, in {frame.f_code.co_name}", busy
+        frame = frame.f_back
+    return "", False
 
 
 class Watch:
@@ -145,17 +168,7 @@ class Watch:
 
     def _where(self) -> tuple[str, bool]:
         """Where the main thread is, and whether that is a place where it is at work."""
-        frame: FrameType | None = sys._current_frames().get(self.main or 0)
-        while frame is not None:
-            name = frame.f_globals.get("__name__", "")
-            if name.partition(".")[0] not in _THROUGH:
-                break
-            frame = frame.f_back
-        if frame is None:
-            return "", False
-        file = frame.f_code.co_filename
-        busy = file.startswith(_ROOT) or name.startswith(_BUSY) or file.startswith(_BUSY)
-        return f"{file}, line {frame.f_lineno}, in {frame.f_code.co_name}", busy
+        return place_of(sys._current_frames().get(self.main or 0))
 
     def _ask(self) -> None:
         now = time.monotonic()

@@ -20,6 +20,14 @@ def launched() -> bool:
     return any(sign in os.environ for sign in SIGNS)
 
 
+def local_rank() -> int:
+    """This process's number among those on its machine: which of its GPUs to take."""
+    for name in ("OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"):
+        if name in os.environ:
+            return int(os.environ[name])
+    return 0
+
+
 def world() -> Communicator:
     """All ranks that were started together: of the LocalWorld this thread belongs to, else of the
     MPI job, else this process alone.

@@ -99,6 +99,27 @@ def test_only_own_rows_are_loaded():
     assert by_rank[0][1] == [(4, 3)] * 3 + [(2, 3)]
 
 
+class Noisy(Items):
+    """Draws while an item is loaded."""
+
+    def __getitem__(self, k):
+        return X[k] + nnx.random.uniform((3,)), T[k]
+
+
+def test_what_items_draw_does_not_depend_on_the_ranks():
+    def load():
+        sampler = ShardedSampler(model(), N)
+        return [b[0].tolist() for b in DataLoader(Noisy(), batch_size=9, sampler=sampler, seed=2)]
+
+    def together(n):
+        by_rank = LocalWorld(n).run(load)
+        return [[row for rows in batch for row in rows] for batch in zip(*by_rank, strict=True)]
+
+    one = together(1)
+    assert len({tuple(map(tuple, batch)) for batch in one}) == len(one)
+    assert together(4) == one and together(3) == one
+
+
 def test_a_rank_without_rows_has_a_batch_of_none():
     def load():
         sampler = ShardedSampler(model(), 3, shuffle=False)
