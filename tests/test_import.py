@@ -40,7 +40,16 @@ def test_import_brings_in_nothing_heavy():
     assert "numpy" in loaded and "nnx.tensor" in loaded
     assert not loaded & set(HEAVY)
     rooms = {name.split(".")[1] for name in loaded if name.startswith("nnx.")}
-    assert rooms == {"autograd", "backends", "derivatives", "gradcheck", "ops", "tensor", "typing"}
+    assert rooms == {
+        "autograd",
+        "backends",
+        "derivatives",
+        "gradcheck",
+        "ops",
+        "scoped",
+        "tensor",
+        "typing",
+    }
 
 
 def test_import_adds_few_modules_to_numpy_s():

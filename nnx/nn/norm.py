@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-
 import numpy as np
 
 from .. import ops
 from ..backends import Array, active_backend, backend_of
 from ..ops._operands import as_tensor, require_one_dtype
 from ..ops.norm import BatchSum, batch_norm_of_part
+from ..scoped import Block, Scoped
 from ..tensor import Tensor
 from .module import Module, Parameter, new_parameter
 
-_batch_sum: ContextVar[BatchSum | None] = ContextVar("_batch_sum", default=None)
+_batch_sum: Scoped[BatchSum] = Scoped("batch sum")
 
 
-@contextmanager
-def summing(over_batch: BatchSum) -> Iterator[None]:
+def summing(over_batch: BatchSum) -> Block[BatchSum]:
     """Inside a `with` block, in this thread, a `SyncBatchNorm` sees one part of a batch, and
     `over_batch` adds up a float64 vector over all of its parts."""
-    token = _batch_sum.set(over_batch)
-    try:
-        yield
-    finally:
-        _batch_sum.reset(token)
+    return _batch_sum(over_batch)
 
 
 class _BatchNorm(Module):

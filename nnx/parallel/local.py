@@ -11,16 +11,16 @@ import contextvars
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
 from ..random import Generator, default_generator, use_generator
+from ..scoped import Block, Scoped
 from .communicator import CONTROL, Array, Communicator, RankFailed
 
-_rank: contextvars.ContextVar[Communicator | None] = contextvars.ContextVar("_rank", default=None)
+_rank: Scoped[Communicator] = Scoped("rank")
 
 
 def this_rank() -> Communicator | None:
@@ -28,14 +28,9 @@ def this_rank() -> Communicator | None:
     return _rank.get()
 
 
-@contextmanager
-def as_rank(communicator: Communicator) -> Iterator[None]:
+def as_rank(communicator: Communicator) -> Block[Communicator]:
     """Inside a `with` block `parallel.world()` is this communicator, in this thread."""
-    token = _rank.set(communicator)
-    try:
-        yield
-    finally:
-        _rank.reset(token)
+    return _rank(communicator)
 
 
 @dataclass(frozen=True)

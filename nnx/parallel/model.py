@@ -6,7 +6,6 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..backends import backend_of, dtype_name
 from ..data import Shard
 from ..nn import Module, SyncBatchNorm
 from ..random import default_generator, use_generator
+from ..scoped import Scoped
 from ..tensor import Tensor
 from .buckets import Gradients, Sender, pack
 from .communicator import Array, Communicator
@@ -30,7 +30,7 @@ Batch = tuple[Tensor, ...]
 Compute = Callable[[Batch], tuple[Tensor, Any, Any]]
 
 # In a part that computes on a copy of the model: whose model, and the copy.
-_replica: ContextVar[tuple[Any, Any]] = ContextVar("_replica", default=(None, None))
+_replica: Scoped[tuple[Any, Module]] = Scoped("replica")
 BUCKET = 1 << 20  # bytes: below, the messages' latency counts for more than their length
 
 
@@ -148,7 +148,7 @@ class DataParallel(Module):
     # ---- a module like the one inside ----
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        whose, module = _replica.get()
+        whose, module = _replica.get() or (None, self.module)
         return (module if whose is self else self.module)(*args, **kwargs)
 
     def named_modules(
@@ -288,11 +288,8 @@ class DataParallel(Module):
         replicas = [copy.deepcopy(self.module, dict(memo)) for _ in busy]
 
         def whole(k: int) -> tuple[PartDone, dict[Any, int], list[tuple[Any, Array]]]:
-            token = _replica.set((self, replicas[k]))
-            try:
+            with _replica((self, replicas[k])):
                 done, loss = forward(*busy[k])
-            finally:
-                _replica.reset(token)
             done.buffers = [a for _, _, a in self._buffers_of(replicas[k])]
             uses = leaf_uses(loss)
             got: list[tuple[Any, Array]] = []

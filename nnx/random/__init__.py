@@ -13,12 +13,11 @@ another takes its place, for this thread alone.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
+from ..scoped import Block, Scoped
 from .generator import Generator, Shape
 
 __all__ = [
@@ -41,7 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _default = Generator(0)
-_in_place: ContextVar[Generator | None] = ContextVar("_in_place", default=None)
+_in_place: Scoped[Generator] = Scoped("generator")
 
 
 def default_generator() -> Generator:
@@ -49,14 +48,9 @@ def default_generator() -> Generator:
     return _in_place.get() or _default
 
 
-@contextmanager
-def use_generator(generator: Generator) -> Iterator[Generator]:
+def use_generator(generator: Generator) -> Block[Generator]:
     """Draw from `generator` in place of the shared one inside a `with` block, in this thread."""
-    token = _in_place.set(generator)
-    try:
-        yield generator
-    finally:
-        _in_place.reset(token)
+    return _in_place(generator)
 
 
 def manual_seed(seed: int) -> Generator:
