@@ -8,8 +8,12 @@
 // Portable twins: Backend.gru_sequence and gru_sequence_backward in nnx/backends/portable/gru.py;
 // the derivation is in nnx/ops/gru.py.  REAL is float or double.
 //
-//   x, gates (T, N, S, 3H), states and u_n (T, N, S, H), h0 (S, N, H), weight (S, 3H, H),
-//   across (S, H, 3H), the same transposed, bias (S, 3H) or null
+//   x, gates (T, N, S, 3H), states and u_n (T, N, S, H), h0 (S, N, H); for each direction weight
+//   (3H, H), or `across`, (H, 3H), the same transposed, and bias (3H,) of the input and of the
+//   state, or null
+//
+// totals (N, S, 6H): the sums over time of the gradients of x and of u, 3H each: from them, the
+// gradients of the biases.  h0 and the gradient gh_n may be null for zeros.
 //
 // One block for one sequence and direction, blockIdx = (sequence, s).  UNITS >= H is how many
 // units there is room for; 3 * UNITS threads.
@@ -30,11 +34,17 @@
 
 __device__ __forceinline__ REAL sigmoid(REAL x) { return REAL(1) / (REAL(1) + exp(-x)); }
 
+// One array for each direction, or two: the biases of the input and of the state.  As the launcher
+// passes a list; null where there is none.
+struct Arrays {
+    const REAL* at[64];
+};
+
 __device__ __forceinline__ int time_of(int k, int s, int steps) {
     return s == 0 ? k : steps - 1 - k;
 }
 
-constexpr int MOST_HELD = sizeof(REAL) == 4 ? 96 : 48;  // of 128 units, 170 registers a thread
+constexpr int MOST_HELD = sizeof(REAL) == 4 ? 96 : 40;  // of 128 units, 170 registers a thread
 
 // The weights of a thread: `first` is its first weight, the next one `step` elements on.
 template <int HELD>
@@ -84,10 +94,10 @@ __device__ __forceinline__ Place place_of_thread(const long long* lengths, int s
 
 // The threads of gate n keep the state: by the time that they have u_n, r and z are known too.
 template <int UNITS, int HELD, bool AFTER>
-__device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const REAL* across,
-                                      const REAL* bias, const long long* lengths, REAL* states,
-                                      REAL* gates, REAL* u_n, int steps, int n, int directions,
-                                      int hidden) {
+__device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const Arrays& weight,
+                                      const Arrays& bias, const long long* lengths, REAL* states,
+                                      REAL* gates, REAL* u_n, REAL* h_n, int across, int steps,
+                                      int n, int directions, int hidden) {
     alignas(16) __shared__ REAL h[UNITS], rh[UNITS];
     __shared__ REAL active[2 * UNITS];  // r, z
     const Place p = place_of_thread<UNITS>(lengths, steps, n, directions, hidden);
@@ -95,11 +105,14 @@ __device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const REAL* 
 
     const int count = p.used ? hidden : 0;
     REAL w[HELD];
-    const REAL* weights = across + (long long)p.s * hidden * 3 * hidden + column;
-    hold(w, weights, 3 * hidden, count);
-    const REAL b = p.used && bias ? bias[p.s * 3 * hidden + column] : REAL(0);
+    const REAL* weights = weight.at[p.s] + (across ? column : (long long)column * hidden);
+    const int step = across ? 3 * hidden : 1;
+    hold(w, weights, step, count);
+    const REAL *of_x = bias.at[2 * p.s], *of_h = bias.at[2 * p.s + 1];
+    const REAL b_x = p.used && of_x ? of_x[column] : REAL(0);
+    const REAL b = p.used && of_h ? of_h[column] : REAL(0);
 
-    REAL own_h = p.used ? h0[p.state] : REAL(0);
+    REAL own_h = p.used && h0 ? h0[p.state] : REAL(0);
     if (p.gate == 2) h[p.unit] = own_h;
     __syncthreads();
 
@@ -108,14 +121,14 @@ __device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const REAL* 
     for (int k = 0; k < steps; ++k) {
         const int t = time_of(k, p.s, steps);
         const long long now = p.first + t * p.stride;
-        const REAL here = ahead;
+        const REAL here = ahead + b_x;
         if (p.used && k + 1 < steps)
             ahead = x[(p.first + time_of(k + 1, p.s, steps) * p.stride) * 3 * hidden + column];
 
         REAL value = 0, last = 0;  // of this thread's gate; its u
         if (t < p.length) {     // the same for the whole block
             REAL u = 0;
-            if (AFTER || p.gate < 2) u = product<UNITS>(w, weights, 3 * hidden, count, h) + b;
+            if (AFTER || p.gate < 2) u = product<UNITS>(w, weights, step, count, h) + b;
             last = u;
             if (p.gate < 2) {
                 value = sigmoid(here + u);
@@ -127,7 +140,7 @@ __device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const REAL* 
                 if (AFTER)
                     u *= active[p.unit];
                 else
-                    u = product<UNITS>(w, weights, 3 * hidden, count, rh) + b;
+                    u = product<UNITS>(w, weights, step, count, rh) + b;
                 value = tanh(here + u);
                 const REAL z = active[UNITS + p.unit];
                 own_h = (REAL(1) - z) * value + z * own_h;
@@ -141,6 +154,7 @@ __device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const REAL* 
             if (p.gate == 2 && AFTER) u_n[now * hidden + p.unit] = last;
         }
     }
+    if (p.used && p.gate == 2) h_n[p.state] = own_h;
 }
 
 // What one step of the way back reads.
@@ -155,30 +169,32 @@ __device__ __forceinline__ Step read_step(const REAL* gy, const REAL* gates, con
     const long long earlier = p.first + time_of(k - 1, p.s, steps) * p.stride;
     const REAL* a = gates + now * 3 * hidden + p.unit;
     return Step{a[0], a[hidden], a[2 * hidden], u_n ? u_n[now * hidden + p.unit] : REAL(0),
-                k == 0 ? h0[p.state] : states[earlier * hidden + p.unit],
+                k ? states[earlier * hidden + p.unit] : h0 ? h0[p.state] : REAL(0),
                 gy[now * hidden + p.unit]};
 }
 
 template <int UNITS, int HELD, bool AFTER>
 __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, const REAL* gates,
                                                const REAL* u_n, const REAL* states,
-                                               const REAL* h0, const REAL* weight,
+                                               const REAL* h0, const Arrays& weight,
                                                const long long* lengths, REAL* gx, REAL* gu,
-                                               REAL* gh0, int steps, int n, int directions,
+                                               REAL* gh0, REAL* totals, int steps, int n, int directions,
                                                int hidden) {
     alignas(16) __shared__ REAL gradient[3 * UNITS];  // of u: r, z, n
     __shared__ REAL part[3 * UNITS];
+    __shared__ REAL total[4 * UNITS];  // over time, of r, z, n and n's share of u
     const Place p = place_of_thread<UNITS>(lengths, steps, n, directions, hidden);
 
     const int count = p.used ? hidden : 0;
     REAL w[HELD];
-    const REAL* weights = weight + (long long)(p.s * 3 + p.gate) * hidden * hidden + p.unit;
+    const REAL* weights = weight.at[p.s] + (long long)p.gate * hidden * hidden + p.unit;
     hold(w, weights, hidden, count);
 
     REAL gh = 0;
     Step ahead = {0, 0, 0, 0, 0, 0};
     if (p.leads) {
-        gh = gh_n[p.state];
+        for (int g = 0; g < 4; ++g) total[g * UNITS + p.unit] = 0;
+        if (gh_n) gh = gh_n[p.state];
         ahead = read_step(gy, gates, u_n, states, h0, p, steps - 1, steps, hidden);
     }
     if (!p.used) gradient[threadIdx.x] = 0;  // units that are not there stay 0
@@ -243,133 +259,150 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
                 through[hidden] = g_z;
                 through[2 * hidden] = g_a * here.r;
             }
+            total[p.unit] += g_r;
+            total[UNITS + p.unit] += g_z;
+            total[2 * UNITS + p.unit] += g_a;
+            total[3 * UNITS + p.unit] += AFTER ? g_a * here.r : g_a;
         }
     }
-    if (p.leads) gh0[p.state] = gh;
+    if (p.leads) {
+        gh0[p.state] = gh;
+        REAL* out = totals + p.first * 6 * hidden + p.unit;
+        for (int g = 0; g < 3; ++g) {
+            out[g * hidden] = total[g * UNITS + p.unit];
+            out[(3 + g) * hidden] = total[(g < 2 ? g : 3) * UNITS + p.unit];
+        }
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(96)
 gru_sequence_after_32(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
-    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
-    REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
-    int directions, int hidden) {
-    scan<32, 32, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n, directions,
-                        hidden);
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
+    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
+    REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_n, int across,
+    int steps, int n, int directions, int hidden) {
+    scan<32, 32, true>(x, h0, weight, bias, lengths, states, gates, u_n, h_n, across, steps, n,
+                        directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(192)
 gru_sequence_after_64(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
-    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
-    REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
-    int directions, int hidden) {
-    scan<64, 64, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n, directions,
-                        hidden);
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
+    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
+    REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_n, int across,
+    int steps, int n, int directions, int hidden) {
+    scan<64, 64, true>(x, h0, weight, bias, lengths, states, gates, u_n, h_n, across, steps, n,
+                        directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(384)
 gru_sequence_after_128(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
-    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
-    REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ u_n, int steps, int n,
-    int directions, int hidden) {
-    scan<128, MOST_HELD, true>(x, h0, across, bias, lengths, states, gates, u_n, steps, n,
-                                directions, hidden);
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
+    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
+    REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_n, int across,
+    int steps, int n, int directions, int hidden) {
+    scan<128, MOST_HELD, true>(x, h0, weight, bias, lengths, states, gates, u_n, h_n, across, steps, n,
+                        directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(96)
 gru_sequence_backward_after_32(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
     const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
-    int directions, int hidden) {
+    const Arrays weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0,
+    REAL* __restrict__ totals, int steps, int n, int directions, int hidden) {
     scan_backward<32, 32, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
-                                 gu, gh0, steps, n, directions, hidden);
+                                 gu, gh0, totals, steps, n, directions,
+                                 hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(192)
 gru_sequence_backward_after_64(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
     const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
-    int directions, int hidden) {
+    const Arrays weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0,
+    REAL* __restrict__ totals, int steps, int n, int directions, int hidden) {
     scan_backward<64, 64, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
-                                 gu, gh0, steps, n, directions, hidden);
+                                 gu, gh0, totals, steps, n, directions,
+                                 hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(384)
 gru_sequence_backward_after_128(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
     const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0, int steps, int n,
-    int directions, int hidden) {
+    const Arrays weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0,
+    REAL* __restrict__ totals, int steps, int n, int directions, int hidden) {
     scan_backward<128, MOST_HELD, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
-                                         gu, gh0, steps, n, directions, hidden);
+                                         gu, gh0, totals, steps, n, directions,
+                                 hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(96)
 gru_sequence_before_32(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
-    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
-    REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
+    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
+    REAL* __restrict__ gates, REAL* __restrict__ h_n, int across, int steps, int n,
     int directions, int hidden) {
-    scan<32, 32, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n, directions,
-                         hidden);
+    scan<32, 32, false>(x, h0, weight, bias, lengths, states, gates, 0, h_n, across, steps, n,
+                        directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(192)
 gru_sequence_before_64(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
-    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
-    REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
+    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
+    REAL* __restrict__ gates, REAL* __restrict__ h_n, int across, int steps, int n,
     int directions, int hidden) {
-    scan<64, 64, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n, directions,
-                         hidden);
+    scan<64, 64, false>(x, h0, weight, bias, lengths, states, gates, 0, h_n, across, steps, n,
+                        directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(384)
 gru_sequence_before_128(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const REAL* __restrict__ across,
-    const REAL* __restrict__ bias, const long long* __restrict__ lengths,
-    REAL* __restrict__ states, REAL* __restrict__ gates, int steps, int n,
+    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
+    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
+    REAL* __restrict__ gates, REAL* __restrict__ h_n, int across, int steps, int n,
     int directions, int hidden) {
-    scan<128, MOST_HELD, false>(x, h0, across, bias, lengths, states, gates, 0, steps, n,
-                                 directions, hidden);
+    scan<128, MOST_HELD, false>(x, h0, weight, bias, lengths, states, gates, 0, h_n, across, steps, n,
+                        directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(96)
 gru_sequence_backward_before_32(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
     const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
+    const Arrays weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gh0, REAL* __restrict__ totals, int steps, int n,
     int directions, int hidden) {
     scan_backward<32, 32, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
-                                  0, gh0, steps, n, directions, hidden);
+                                  0, gh0, totals, steps, n, directions,
+                                 hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(192)
 gru_sequence_backward_before_64(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
     const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
+    const Arrays weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gh0, REAL* __restrict__ totals, int steps, int n,
     int directions, int hidden) {
     scan_backward<64, 64, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
-                                  0, gh0, steps, n, directions, hidden);
+                                  0, gh0, totals, steps, n, directions,
+                                 hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(384)
 gru_sequence_backward_before_128(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
     const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gh0, int steps, int n,
+    const Arrays weight, const long long* __restrict__ lengths,
+    REAL* __restrict__ gx, REAL* __restrict__ gh0, REAL* __restrict__ totals, int steps, int n,
     int directions, int hidden) {
     scan_backward<128, MOST_HELD, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
-                                          0, gh0, steps, n, directions, hidden);
+                                          0, gh0, totals, steps, n, directions,
+                                 hidden);
 }

@@ -5,6 +5,7 @@
 //   relu:           y = max(x, 0); NaN stays NaN
 //   relu_backward:  gx = gy where y > 0, else 0
 //   relu_backward_sums:  the same, and the sum of each column of gx: a dense layer's bias gradient
+//   column_sums:    sums of columns, into several arrays: the biases of a recurrent layer
 //
 // One thread an element, neighbouring threads on neighbouring addresses.
 //
@@ -71,5 +72,33 @@ relu_backward_sums(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL
         const int c = threadIdx.x;
         sums[column] = ((p[0][c] + p[1][c]) + (p[2][c] + p[3][c])) +
                        ((p[4][c] + p[5][c]) + (p[6][c] + p[7][c]));
+    }
+}
+
+// Output k gets the sums of the columns starts[k] ... starts[k] + width - 1 of x (rows, columns).
+// blockIdx.y counts outputs; within one the work is shared as above.
+struct Outputs {
+    REAL* at[64];
+};
+struct Starts {
+    int at[64];
+};
+
+extern "C" __global__ void __launch_bounds__(256)
+column_sums(const REAL* __restrict__ x, const Outputs sums, const Starts starts, int count,
+            int width, int rows, int columns) {
+    __shared__ REAL part[8][33];
+    const int k = blockIdx.y, column = blockIdx.x * 32 + threadIdx.x;
+    REAL sum = 0;
+    if (column < width)
+        for (int row = threadIdx.y; row < rows; row += 8)
+            sum += x[(long long)row * columns + starts.at[k] + column];
+    part[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    if (threadIdx.y == 0 && column < width) {
+        REAL (*p)[33] = part;
+        const int c = threadIdx.x;
+        sums.at[k][column] = ((p[0][c] + p[1][c]) + (p[2][c] + p[3][c])) +
+                             ((p[4][c] + p[5][c]) + (p[6][c] + p[7][c]));
     }
 }

@@ -17,7 +17,12 @@
 //   z, gates          (T, N, S, 4H)   pre-activations but for u; i, f, g, o
 //   states, cells     (T, N, S, H)    h and c after each step, at the step's own time
 //   h, c, u           (S, N, H), (S, N, H), (S, N, 4H)   of one step
-//   weight            (S, 4H, H); across (S, H, 4H), the same transposed
+//   weight            (4H, H) for each direction; or `across`, (H, 4H), the same transposed
+//   bias              (4H,) for each direction, of the input and of the state, or null
+//
+// totals (N, S, 4H) are the sums of gz over time: from them, the gradients of the biases.
+//
+// h0, c0 and the gradients gh_n, gc_n may be null for zeros.
 //
 // Direction 0 scans from time 0 on, direction 1 from time T-1 back: step k is time k or T-1-k.
 // A sequence that has ended (t >= lengths[n]) keeps its state, whichever way the scan goes.
@@ -42,6 +47,12 @@ __device__ __forceinline__ UnitGradients unit_backward(REAL gh, REAL gc, REAL i,
     return UnitGradients{gc * g * i * (REAL(1) - i), gc * before * f * (REAL(1) - f),
                          gc * i * (REAL(1) - g * g), gh * tanh_c * o * (REAL(1) - o), gc * f};
 }
+
+// One array for each direction, or two: the biases of the input and of the state.  As the launcher
+// passes a list; null where there is none.
+struct Arrays {
+    const REAL* at[64];
+};
 
 __device__ __forceinline__ int time_of(int k, int s, int steps) {
     return s == 0 ? k : steps - 1 - k;
@@ -138,14 +149,14 @@ lstm_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
 //
 // A thread keeps the first HELD weights of its row or column in registers.  With 32 or 64 units
 // these are all; 128 units have 512 threads, and 256 KB of weights, as much as all registers of a
-// multiprocessor: so half of them (doubles: three quarters) are read again at each step,
+// multiprocessor: so half of them (doubles: four fifths) are read again at each step,
 // neighbouring threads from neighbouring addresses.
 //
 // A step is a product of the weights with a vector in shared memory (h, or the gradients of the
 // gates), a barrier, the elementwise part by the first UNITS threads, a barrier.  What the next
 // step reads from memory is asked for before the product, so that it is there in time.
 
-constexpr int HALF_HELD = sizeof(REAL) == 4 ? 64 : 32;  // of 128 units, with 128 registers a thread
+constexpr int HALF_HELD = sizeof(REAL) == 4 ? 64 : 24;  // of 128 units, with 128 registers a thread
 
 // The weights of a thread: `first` is its first weight, the next one `step` elements on.
 template <int HELD>
@@ -169,9 +180,10 @@ __device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first
 
 template <int UNITS, int HELD>
 __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* c0,
-                                      const REAL* across, const long long* lengths, REAL* states,
-                                      REAL* gates, REAL* cells, int steps, int n, int directions,
-                                      int hidden) {
+                                      const Arrays& weight, const Arrays& bias,
+                                      const long long* lengths, REAL* states, REAL* gates,
+                                      REAL* cells, REAL* h_n, REAL* c_n, int across, int steps,
+                                      int n, int directions, int hidden) {
     alignas(16) __shared__ REAL h[UNITS];
     __shared__ REAL active[4 * UNITS];
     const int sequence = blockIdx.x, s = blockIdx.y;
@@ -181,11 +193,14 @@ __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* 
 
     const int column = gate * hidden + unit, count = used ? hidden : 0;
     REAL w[HELD];
-    const REAL* weights = across + (long long)s * hidden * 4 * hidden + column;
-    hold(w, weights, 4 * hidden, count);
+    const REAL* weights = weight.at[s] + (across ? column : (long long)column * hidden);
+    const int step = across ? 4 * hidden : 1;
+    hold(w, weights, step, count);
+    REAL b = used && bias.at[2 * s] ? bias.at[2 * s][column] : REAL(0);
+    if (used && bias.at[2 * s + 1]) b += bias.at[2 * s + 1][column];
 
     const long long start = ((long long)s * n + sequence) * hidden + unit;
-    REAL own_h = used ? h0[start] : REAL(0), own_c = used ? c0[start] : REAL(0);
+    REAL own_h = used && h0 ? h0[start] : REAL(0), own_c = used && c0 ? c0[start] : REAL(0);
     if (gate == 0) h[unit] = own_h;
     __syncthreads();
 
@@ -201,7 +216,7 @@ __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* 
 
         REAL value = 0;
         if (t < length) {  // the same for the whole block
-            value = here + product<UNITS>(w, weights, 4 * hidden, count, h);
+            value = here + b + product<UNITS>(w, weights, step, count, h);
             value = gate == 2 ? tanh(value) : sigmoid(value);
             active[threadIdx.x] = value;
             __syncthreads();
@@ -220,6 +235,10 @@ __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* 
             }
         }
     }
+    if (used && gate == 0) {
+        h_n[start] = own_h;
+        c_n[start] = own_c;
+    }
 }
 
 // What one step of the way back reads.
@@ -235,18 +254,19 @@ __device__ __forceinline__ Step read_step(const REAL* gates, const REAL* cells, 
     const long long earlier = first + time_of(k - 1, s, steps) * stride;
     const REAL* a = gates + now * 4 * hidden + unit;
     return Step{a[0], a[hidden], a[2 * hidden], a[3 * hidden],
-                k == 0 ? c0[start] : cells[earlier * hidden + unit], gy[now * hidden + unit]};
+                k ? cells[earlier * hidden + unit] : c0 ? c0[start] : REAL(0), gy[now * hidden + unit]};
 }
 
 template <int UNITS, int HELD>
 __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, const REAL* gc_n,
                                                const REAL* gates, const REAL* cells,
-                                               const REAL* c0, const REAL* weight,
+                                               const REAL* c0, const Arrays& weight,
                                                const long long* lengths, REAL* gz, REAL* gh0,
-                                               REAL* gc0, int steps, int n, int directions,
+                                               REAL* gc0, REAL* totals, int steps, int n, int directions,
                                                int hidden) {
     alignas(16) __shared__ REAL gradient[4 * UNITS];
     __shared__ REAL part[4 * UNITS];
+    __shared__ REAL total[4 * UNITS];  // of gz over time: each unit's by the thread that leads it
     const int sequence = blockIdx.x, s = blockIdx.y;
     const int gate = threadIdx.x / UNITS, unit = threadIdx.x % UNITS;
     const bool used = unit < hidden, leads = used && gate == 0;
@@ -254,7 +274,7 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
 
     const int count = used ? hidden : 0;
     REAL w[HELD];
-    const REAL* weights = weight + (long long)(s * 4 + gate) * hidden * hidden + unit;
+    const REAL* weights = weight.at[s] + (long long)gate * hidden * hidden + unit;
     hold(w, weights, hidden, count);
 
     const long long start = ((long long)s * n + sequence) * hidden + unit;
@@ -263,8 +283,9 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
     REAL gh = 0, gc = 0, after = 0;
     Step ahead = {0, 0, 0, 0, 0, 0};
     if (leads) {
-        gh = gh_n[start];
-        gc = gc_n[start];
+        for (int g = 0; g < 4; ++g) total[g * UNITS + unit] = 0;
+        if (gh_n) gh = gh_n[start];
+        if (gc_n) gc = gc_n[start];
         after = cells[(first + time_of(steps - 1, s, steps) * stride) * hidden + unit];
         ahead = read_step(gates, cells, c0, gy, start, first, stride, steps - 1, s, steps, hidden,
                           unit);
@@ -289,6 +310,10 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
                 gradient[2 * UNITS + unit] = out[2 * hidden] = g.g;
                 gradient[3 * UNITS + unit] = out[3 * hidden] = g.o;
                 gc = g.c;
+                total[unit] += g.i;
+                total[UNITS + unit] += g.f;
+                total[2 * UNITS + unit] += g.g;
+                total[3 * UNITS + unit] += g.o;
             }
             __syncthreads();
             part[threadIdx.x] =
@@ -303,65 +328,70 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
     if (leads) {
         gh0[start] = gh;
         gc0[start] = gc;
+        for (int g = 0; g < 4; ++g)
+            totals[(first * 4 + g) * hidden + unit] = total[g * UNITS + unit];
     }
 }
 
 extern "C" __global__ void __launch_bounds__(128)
 lstm_sequence_32(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                 const REAL* __restrict__ c0, const REAL* __restrict__ across,
+                 const REAL* __restrict__ c0, const Arrays weight, const Arrays bias,
                  const long long* __restrict__ lengths, REAL* __restrict__ states,
-                 REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
-                 int directions, int hidden) {
-    scan<32, 32>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
-                  hidden);
+                 REAL* __restrict__ gates, REAL* __restrict__ cells, REAL* __restrict__ h_n,
+                 REAL* __restrict__ c_n, int across, int steps, int n, int directions, int hidden) {
+    scan<32, 32>(z, h0, c0, weight, bias, lengths, states, gates, cells, h_n, c_n, across, steps,
+                  n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 lstm_sequence_64(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                 const REAL* __restrict__ c0, const REAL* __restrict__ across,
+                 const REAL* __restrict__ c0, const Arrays weight, const Arrays bias,
                  const long long* __restrict__ lengths, REAL* __restrict__ states,
-                 REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
-                 int directions, int hidden) {
-    scan<64, 64>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
-                  hidden);
+                 REAL* __restrict__ gates, REAL* __restrict__ cells, REAL* __restrict__ h_n,
+                 REAL* __restrict__ c_n, int across, int steps, int n, int directions, int hidden) {
+    scan<64, 64>(z, h0, c0, weight, bias, lengths, states, gates, cells, h_n, c_n, across, steps,
+                  n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(512)
 lstm_sequence_128(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                  const REAL* __restrict__ c0, const REAL* __restrict__ across,
+                  const REAL* __restrict__ c0, const Arrays weight, const Arrays bias,
                   const long long* __restrict__ lengths, REAL* __restrict__ states,
-                  REAL* __restrict__ gates, REAL* __restrict__ cells, int steps, int n,
-                  int directions, int hidden) {
-    scan<128, HALF_HELD>(z, h0, c0, across, lengths, states, gates, cells, steps, n, directions,
-                          hidden);
+                  REAL* __restrict__ gates, REAL* __restrict__ cells, REAL* __restrict__ h_n,
+                  REAL* __restrict__ c_n, int across, int steps, int n, int directions, int hidden) {
+    scan<128, HALF_HELD>(z, h0, c0, weight, bias, lengths, states, gates, cells, h_n, c_n, across, steps,
+                  n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
 lstm_sequence_backward_32(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
     const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
-    REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
+    const Arrays weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
+    REAL* __restrict__ gh0, REAL* __restrict__ gc0, REAL* __restrict__ totals, int steps, int n,
+    int directions, int hidden) {
     scan_backward<32, 32>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
-                           steps, n, directions, hidden);
+                           totals, steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
 lstm_sequence_backward_64(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
     const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
-    REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
+    const Arrays weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
+    REAL* __restrict__ gh0, REAL* __restrict__ gc0, REAL* __restrict__ totals, int steps, int n,
+    int directions, int hidden) {
     scan_backward<64, 64>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
-                           steps, n, directions, hidden);
+                           totals, steps, n, directions, hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(512)
 lstm_sequence_backward_128(
     const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
     const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
-    const REAL* __restrict__ weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
-    REAL* __restrict__ gh0, REAL* __restrict__ gc0, int steps, int n, int directions, int hidden) {
+    const Arrays weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
+    REAL* __restrict__ gh0, REAL* __restrict__ gc0, REAL* __restrict__ totals, int steps, int n,
+    int directions, int hidden) {
     scan_backward<128, HALF_HELD>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
-                                   steps, n, directions, hidden);
+                           totals, steps, n, directions, hidden);
 }

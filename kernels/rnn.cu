@@ -15,7 +15,11 @@
 //
 //   z, states, gy, gz   (T, N, S, H)   at the step's own time
 //   h, u                (S, N, H)      of one step
-//   weight              (S, H, H); across (S, H, H), the same transposed
+//   weight              (H, H) for each direction; or `across`, the same transposed
+//   bias                (H,) for each direction, of the input and of the state, or null
+//   totals              (N, S, H), the sums of gz over time: from them, the biases' gradients
+//
+// h0 and the gradient gh_n may be null for zeros.
 //
 // Direction 0 scans from time 0 on, direction 1 from time T-1 back: step k is time k or T-1-k.
 // A sequence that has ended (t >= lengths[n]) keeps its state, whichever way the scan goes.
@@ -24,6 +28,12 @@
 // 16; backward reads gy, back, h and writes gz and its copy, 20.  Sequence: forward reads z and
 // writes h, 8; backward reads gy and h and writes gz, 12; the state never leaves the chip, and the
 // weights are read once, but for those beyond HELD columns, which are read at each step.
+
+// One array for each direction, or two: the biases of the input and of the state.  As the launcher
+// passes a list; null where there is none.
+struct Arrays {
+    const REAL* at[64];
+};
 
 __device__ __forceinline__ int time_of(int k, int s, int steps) {
     return s == 0 ? k : steps - 1 - k;
@@ -92,15 +102,15 @@ rnn_step_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
 
 constexpr int MOST_HELD = sizeof(REAL) == 4 ? 128 : 64;  // of 128 units: 128 registers a thread
 
-// The weights of a thread: `first` is its first weight, the next one `hidden` elements on.
+// The weights of a thread: `first` is its first weight, the next one `step` elements on.
 template <int HELD>
-__device__ __forceinline__ void hold(REAL (&w)[HELD], const REAL* first, int hidden, int count) {
+__device__ __forceinline__ void hold(REAL (&w)[HELD], const REAL* first, int step, int count) {
 #pragma unroll
-    for (int i = 0; i < HELD; ++i) w[i] = i < count ? first[(long long)i * hidden] : REAL(0);
+    for (int i = 0; i < HELD; ++i) w[i] = i < count ? first[(long long)i * step] : REAL(0);
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first, int hidden,
+__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first, int step,
                                         int count, const REAL* vector) {
     REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
 #pragma unroll
@@ -108,14 +118,15 @@ __device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first
     REAL rest = 0;
     if (UNITS > HELD)
 #pragma unroll 8
-        for (int i = HELD; i < count; ++i) rest += first[(long long)i * hidden] * vector[i];
+        for (int i = HELD; i < count; ++i) rest += first[(long long)i * step] * vector[i];
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + rest;
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* across,
-                                      const long long* lengths, REAL* states, int relu, int steps,
-                                      int n, int directions, int hidden) {
+__device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const Arrays& weight,
+                                      const Arrays& bias, const long long* lengths, REAL* states,
+                                      REAL* h_n, int relu, int across, int steps, int n,
+                                      int directions, int hidden) {
     alignas(16) __shared__ REAL h[2][UNITS];
     const int sequence = blockIdx.x, s = blockIdx.y, unit = threadIdx.x;
     const bool used = unit < hidden;
@@ -123,10 +134,14 @@ __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* 
     const long long length = lengths ? lengths[sequence] : steps;
 
     REAL w[HELD];
-    const REAL* weights = across + (long long)s * hidden * hidden + unit;
-    hold(w, weights, hidden, count);
+    const REAL* weights = weight.at[s] + (across ? unit : (long long)unit * hidden);
+    const int step = across ? hidden : 1;
+    hold(w, weights, step, count);
+    REAL b = used && bias.at[2 * s] ? bias.at[2 * s][unit] : REAL(0);
+    if (used && bias.at[2 * s + 1]) b += bias.at[2 * s + 1][unit];
 
-    REAL own = used ? h0[((long long)s * n + sequence) * hidden + unit] : REAL(0);
+    const long long start = ((long long)s * n + sequence) * hidden + unit;
+    REAL own = used && h0 ? h0[start] : REAL(0);
     h[0][unit] = own;
     h[1][unit] = 0;
     __syncthreads();
@@ -140,20 +155,21 @@ __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* 
         const REAL here = ahead;
         if (used && k + 1 < steps) ahead = z[first + time_of(k + 1, s, steps) * stride];
         if (t < length) {  // the same for the whole block
-            const REAL a = here + product<UNITS>(w, weights, hidden, count, h[side]);
+            const REAL a = here + b + product<UNITS>(w, weights, step, count, h[side]);
             side = 1 - side;
             if (used) h[side][unit] = own = activated(a, relu);
             __syncthreads();
         }
         if (used) states[first + t * stride] = own;
     }
+    if (used) h_n[start] = own;
 }
 
 template <int UNITS, int HELD>
 __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n,
-                                               const REAL* states, const REAL* weight,
+                                               const REAL* states, const Arrays& weight,
                                                const long long* lengths, REAL* gz, REAL* gh0,
-                                               int relu, int steps, int n, int directions,
+                                               REAL* totals, int relu, int steps, int n, int directions,
                                                int hidden) {
     alignas(16) __shared__ REAL gradient[2][UNITS];
     const int sequence = blockIdx.x, s = blockIdx.y, unit = threadIdx.x;
@@ -162,20 +178,21 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n,
     const long long length = lengths ? lengths[sequence] : steps;
 
     REAL w[HELD];
-    const REAL* weights = weight + (long long)s * hidden * hidden + unit;
+    const REAL* weights = weight.at[s] + unit;
     hold(w, weights, hidden, count);
     gradient[0][unit] = gradient[1][unit] = 0;  // units that are not there stay 0
 
     const long long start = ((long long)s * n + sequence) * hidden + unit;
     const long long first = ((long long)sequence * directions + s) * hidden + unit;
     const long long stride = (long long)n * directions * hidden;
-    REAL gh = used ? gh_n[start] : REAL(0), ahead_gy = 0, ahead_h = 0;
+    REAL gh = used && gh_n ? gh_n[start] : REAL(0), ahead_gy = 0, ahead_h = 0;
     if (used) {
         const long long last = first + time_of(steps - 1, s, steps) * stride;
         ahead_gy = gy[last];
         ahead_h = states[last];
     }
     int side = 0;
+    REAL total = 0;  // of gz over time
     for (int k = steps - 1; k >= 0; --k) {
         const int t = time_of(k, s, steps);
         const REAL here_gy = ahead_gy, here_h = ahead_h;
@@ -187,67 +204,78 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n,
         if (t >= length) {  // the whole block: the gradient of the state passes unchanged
             if (used) gz[first + t * stride] = 0;
         } else {
-            if (used)
-                gz[first + t * stride] = gradient[side][unit] =
-                    (gh + here_gy) * slope(here_h, relu);
+            if (used) {
+                const REAL g = (gh + here_gy) * slope(here_h, relu);
+                gz[first + t * stride] = gradient[side][unit] = g;
+                total += g;
+            }
             __syncthreads();
             gh = product<UNITS>(w, weights, hidden, count, gradient[side]);
             side = 1 - side;
         }
     }
-    if (used) gh0[start] = gh;
+    if (used) {
+        gh0[start] = gh;
+        totals[first] = total;
+    }
 }
 
 extern "C" __global__ void __launch_bounds__(32)
 rnn_sequence_32(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                const REAL* __restrict__ across, const long long* __restrict__ lengths,
-                REAL* __restrict__ states, int relu, int steps, int n, int directions,
+                const Arrays weight, const Arrays bias,
+                const long long* __restrict__ lengths, REAL* __restrict__ states,
+                REAL* __restrict__ h_n, int relu, int across, int steps, int n, int directions,
                 int hidden) {
-    scan<32, 32>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+    scan<32, 32>(z, h0, weight, bias, lengths, states, h_n, relu, across, steps, n, directions,
+                 hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(64)
 rnn_sequence_64(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                const REAL* __restrict__ across, const long long* __restrict__ lengths,
-                REAL* __restrict__ states, int relu, int steps, int n, int directions,
+                const Arrays weight, const Arrays bias,
+                const long long* __restrict__ lengths, REAL* __restrict__ states,
+                REAL* __restrict__ h_n, int relu, int across, int steps, int n, int directions,
                 int hidden) {
-    scan<64, 64>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+    scan<64, 64>(z, h0, weight, bias, lengths, states, h_n, relu, across, steps, n, directions,
+                 hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
 rnn_sequence_128(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                 const REAL* __restrict__ across, const long long* __restrict__ lengths,
-                 REAL* __restrict__ states, int relu, int steps, int n, int directions,
+                 const Arrays weight, const Arrays bias,
+                 const long long* __restrict__ lengths, REAL* __restrict__ states,
+                 REAL* __restrict__ h_n, int relu, int across, int steps, int n, int directions,
                  int hidden) {
-    scan<128, MOST_HELD>(z, h0, across, lengths, states, relu, steps, n, directions, hidden);
+    scan<128, MOST_HELD>(z, h0, weight, bias, lengths, states, h_n, relu, across, steps, n, directions,
+                 hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(32)
 rnn_sequence_backward_32(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
-                         const REAL* __restrict__ states, const REAL* __restrict__ weight,
+                         const REAL* __restrict__ states, const Arrays weight,
                          const long long* __restrict__ lengths, REAL* __restrict__ gz,
-                         REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
-                         int hidden) {
-    scan_backward<32, 32>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n, directions,
+                         REAL* __restrict__ gh0, REAL* __restrict__ totals, int relu, int steps, int n,
+                         int directions, int hidden) {
+    scan_backward<32, 32>(gy, gh_n, states, weight, lengths, gz, gh0, totals, relu, steps, n, directions,
                            hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(64)
 rnn_sequence_backward_64(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
-                         const REAL* __restrict__ states, const REAL* __restrict__ weight,
+                         const REAL* __restrict__ states, const Arrays weight,
                          const long long* __restrict__ lengths, REAL* __restrict__ gz,
-                         REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
-                         int hidden) {
-    scan_backward<64, 64>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n, directions,
+                         REAL* __restrict__ gh0, REAL* __restrict__ totals, int relu, int steps, int n,
+                         int directions, int hidden) {
+    scan_backward<64, 64>(gy, gh_n, states, weight, lengths, gz, gh0, totals, relu, steps, n, directions,
                            hidden);
 }
 
 extern "C" __global__ void __launch_bounds__(128)
 rnn_sequence_backward_128(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
-                          const REAL* __restrict__ states, const REAL* __restrict__ weight,
+                          const REAL* __restrict__ states, const Arrays weight,
                           const long long* __restrict__ lengths, REAL* __restrict__ gz,
-                          REAL* __restrict__ gh0, int relu, int steps, int n, int directions,
-                          int hidden) {
-    scan_backward<128, MOST_HELD>(gy, gh_n, states, weight, lengths, gz, gh0, relu, steps, n,
+                          REAL* __restrict__ gh0, REAL* __restrict__ totals, int relu, int steps, int n,
+                          int directions, int hidden) {
+    scan_backward<128, MOST_HELD>(gy, gh_n, states, weight, lengths, gz, gh0, totals, relu, steps, n,
                                    directions, hidden);
 }

@@ -92,7 +92,7 @@ def backward(
         if order > never:  # recorded before some array was last written in place
             changed = changed or writes.changed()
             changed.refuse(function)
-        if len(got) > 1:
+        if len(got) > 1 and not (function.takes_none and not function.retained):
             _fill(got, function)
         if function.retained:
             _show(got, function)

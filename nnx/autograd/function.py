@@ -83,6 +83,7 @@ class Function:
     outputs: tuple[tuple[Any, Any], ...]  # per output: (shape, dtype)
 
     retained: tuple[weakref.ref[Node], ...] = ()  # outputs whose gradient somebody wants to see
+    takes_none = False  # whether `backward` takes None, not zeros, for outputs that nobody used
 
     tensor_type: type[Node] = Node  # what outputs are wrapped in: `nnx.tensor` sets it to Tensor
 

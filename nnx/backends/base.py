@@ -51,6 +51,8 @@ class Backend(Indices, PortableKernels):
         device: where new arrays are made; None is the library's default.
     """
 
+    takes_none = False  # whether a recurrent layer's kernels take None for a state's gradient of 0
+
     def __init__(self, xp: Any, name: str, device: Any = None) -> None:
         self.xp = xp
         self.name = name

@@ -71,6 +71,28 @@ def test_linear_relu_backward(cuda, real, shape):
     cuda.agree(lambda b, *given: b.linear_backward(*given, all_three), gy, x, weight)
 
 
+@pytest.mark.kernels("column_sums")
+@pytest.mark.parametrize("rows, hidden, both", [(1, 1, False), (9, 11, True), (40, 33, True)])
+def test_biases_of_a_recurrent_layer(cuda, real, rows, hidden, both):
+    """Through the layer, whose twin adds up over time and batch at once."""
+    rng = np.random.default_rng(0)
+    directions = 1 + both
+    x = rng.standard_normal((3, rows, 2)).astype(real)
+    parts = [
+        rng.standard_normal(s).astype(real)
+        for _ in range(directions)
+        for s in ((hidden, 2), (hidden, hidden), (hidden,), (hidden,))
+    ]
+
+    def body(b, x, *parts):
+        weights = [parts[4 * s : 4 * s + 4] for s in range(directions)]
+        y, h_n, saved = b.rnn(x, None, weights, None, "tanh")
+        return y, h_n, b.rnn_backward(y, h_n, saved, True)
+
+    rtol = {"float32": 1e-5, "float64": 1e-13}[real]
+    cuda.agree(body, x, *parts, rtol=rtol, layouts=("contiguous",))  # products are the library's
+
+
 def test_nothing_to_do(cuda, real):
     empty = np.empty((0, 3), real)
     cuda.agree(lambda b, x: (b.relu(x), b.relu_backward(x, x)), empty)

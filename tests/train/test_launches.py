@@ -37,6 +37,15 @@ LAYERS = {
     "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d(3), (4, 3, 8, 8), 3),
     "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(3), (4, 3, 8, 8), 3),
 }
+RECURRENT = {
+    "LSTM 3 x 128": (lambda: nn.LSTM(128, 128, num_layers=3), (64, 32, 128), 29),
+    "BiGRU 3 x 32": (
+        lambda: nn.GRU(32, 32, num_layers=3, bidirectional=True),
+        (400, 16, 32),
+        34,
+    ),
+    "BiRNN 32": (lambda: nn.RNN(32, 32, bidirectional=True), (20, 16, 32), 9),
+}
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -69,6 +78,21 @@ def test_a_layer_there_and_back(on_cupy, name):
             x.grad = None
             with cupy_on_cpu.counting() as asked:
                 y = layer(x)
+                y.backward(y.data)
+    assert asked.total <= most, str(asked)
+    assert not asked.waits and not asked.sent, str(asked)
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_recurrent_layer_there_and_back(on_cupy, name):
+    make, shape, most = RECURRENT[name]
+    layer = make()
+    x = on_cupy.tensor(np.ones(shape, "float32"))
+    with cupy_on_cpu.asked_only():
+        for _ in range(2):
+            layer.zero_grad()
+            with cupy_on_cpu.counting() as asked:
+                y = layer(x)[0]
                 y.backward(y.data)
     assert asked.total <= most, str(asked)
     assert not asked.waits and not asked.sent, str(asked)

@@ -41,6 +41,8 @@ class CudaBackend(
 ):
     """Arrays of the namespace `xp`, and the CUDA kernels of `modules` that run on them."""
 
+    takes_none = True
+
     def __init__(self, xp: Any, name: str, modules: Modules, device: Any = None) -> None:
         super().__init__(xp, name, device)
         self.modules = modules

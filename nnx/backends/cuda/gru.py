@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...typing import Array
 from ..portable.gru import GRUKernels
-from ..portable.recurrent import previous
+from ..portable.recurrent import only, previous
 from ..portable.residuals import Residuals
 from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
@@ -12,13 +14,20 @@ from .recurrent import (
     SCAN,
     STEP,
     UNITS,
+    CudaLayers,
     Product,
+    as_read,
+    biases,
+    column,
     launch_alone,
     on_device,
     one_block_each,
     one_thread_each,
     room,
+    scanned_whole,
     sizes,
+    split,
+    stack,
     suits,
     weight_gradient,
 )
@@ -72,24 +81,62 @@ GRU_RESET_BACKWARD = _cell(
 )
 SCAN_AFTER = _scans(
     "gru_sequence_after",
-    "x:in h0:in across:in bias:in? lengths:in?:i64 states:out gates:out u_n:out",
+    "x:in h0:in? weight:in* bias:in*? lengths:in?:i64 states:out gates:out u_n:out h_n:out "
+    "across:i32",
 )
 SCAN_BEFORE = _scans(
     "gru_sequence_before",
-    "x:in h0:in across:in bias:in? lengths:in?:i64 states:out gates:out",
+    "x:in h0:in? weight:in* bias:in*? lengths:in?:i64 states:out gates:out h_n:out across:i32",
 )
 SCAN_BACKWARD_AFTER = _scans(
     "gru_sequence_backward_after",
-    "gy:in gh_n:in gates:in u_n:in states:in h0:in weight:in lengths:in?:i64 gx:out gu:out gh0:out",
+    "gy:in gh_n:in? gates:in u_n:in states:in h0:in? weight:in* lengths:in?:i64 "
+    "gx:out gu:out gh0:out totals:out",
 )
 SCAN_BACKWARD_BEFORE = _scans(
     "gru_sequence_backward_before",
-    "gy:in gh_n:in gates:in states:in h0:in weight:in lengths:in?:i64 gx:out gh0:out",
+    "gy:in gh_n:in? gates:in states:in h0:in? weight:in* lengths:in?:i64 gx:out gh0:out totals:out",
 )
 
 
-class CudaGRU(GRUKernels):
+class CudaGRU(CudaLayers, GRUKernels):
     modules: Modules
+
+    # ---- the whole layer ----
+
+    def gru(
+        self,
+        x: Array,
+        h0: Array | None,
+        weights: list[Any],
+        lengths: Array | None,
+        reset_after: bool,
+    ) -> tuple[Array, Array, Residuals]:
+        if not reset_after or not scanned_whole(x, weights, h0):
+            return super().gru(x, h0, weights, lengths, reset_after)
+        z, mask, lengths = self.begin(x, weights, lengths)
+        states, gates, u_n, h_n = self._gru_scan(
+            z, h0, column(weights, 1), biases(weights), lengths, reset_after
+        )
+        y = only(self.xp, mask, self.joined(states))
+        return y, h_n, Residuals((x, weights, mask, lengths, gates, u_n, states, h0))
+
+    def gru_backward(
+        self, gy: Array, gh_n: Array | None, residuals: Residuals, needs_x: bool
+    ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
+        if len(residuals) != 8:  # of the portable layer
+            x, weights = residuals[:2]
+            (gh_n,) = self.zeros_for((gh_n,), x, weights)
+            return super().gru_backward(gy, gh_n, residuals, needs_x)
+        x, weights, mask, lengths, gates, u_n, states, h0 = residuals
+        gy = self.apart(only(self.xp, mask, gy), len(weights))
+        gz, gu, gh0, totals = self._gru_scan_backward(
+            gy, gh_n, column(weights, 1), gates, u_n, states, h0, lengths
+        )
+        gx, gw_ih = self.end(gz, x, weights, mask, needs_x)
+        gw_hh = self.recurrent_gradients(gu, states, h0)
+        gb = self.bias_gradients(totals, weights)
+        return gx, gh0, [(gw_ih[s], gw_hh[s], *gb[s]) for s in range(len(weights))]
 
     # ---- one step's elementwise parts ----
 
@@ -206,22 +253,94 @@ class CudaGRU(GRUKernels):
             return super().gru_sequence(z, h0, weight_hh, bias_hh, lengths, reset_after)
         lengths = on_device(self.xp, lengths)
         shape = (*z.shape[:3], h0.shape[2])
+        if shape[3] <= MOST_UNITS:
+            bias = None
+            if bias_hh is not None:
+                bias = [b for own in split(bias_hh) for b in (None, own)]
+            states, gates, u_n, _ = self._gru_scan(
+                z, h0, split(weight_hh), bias, lengths, reset_after
+            )
+            return states, Residuals((gates, u_n, states, h0, weight_hh, lengths))
         arrays = {"x": z, "bias": bias_hh, "lengths": lengths}
         arrays["gates"], arrays["states"] = self._empty(z.shape, z), self._empty(shape, z)
         u_n = self._empty(shape, z) if reset_after else None
-        if shape[3] <= MOST_UNITS:
-            scans = SCAN_AFTER if reset_after else SCAN_BEFORE
-            if reset_after:
-                arrays["u_n"] = u_n
-            kernel = scans[room(shape[3])]
-            across = self.xp.matrix_transpose(weight_hh)
-            launch(kernel, self.modules, h0=h0, across=across, **arrays, **sizes(*shape))
-        elif reset_after:
+        if reset_after:
             self._steps_after(h0, weight_hh, u_n, arrays)
         else:
             self._steps_before(h0, weight_hh, arrays)
         states = arrays["states"]
         return states, Residuals((arrays["gates"], u_n, states, h0, weight_hh, lengths))
+
+    def _gru_scan(
+        self,
+        z: Array,
+        h0: Array | None,
+        weights: list[Array],
+        bias: list[Array | None] | None,
+        lengths: Array | None,
+        reset_after: bool,
+    ) -> tuple[Array, Array, Array | None, Array]:
+        """All steps in one launch: states, gates, u_n (with the reset after), the last state."""
+        steps, n, directions, _ = z.shape
+        hidden = z.shape[3] // 3
+        shape = (steps, n, directions, hidden)
+        gates, states = self._empty(z.shape, z), self._empty(shape, z)
+        h_n = self._empty((directions, n, hidden), z)
+        u_n = self._empty(shape, z) if reset_after else None
+        launch(
+            (SCAN_AFTER if reset_after else SCAN_BEFORE)[room(hidden)],
+            self.modules,
+            x=z,
+            h0=h0,
+            bias=bias,
+            lengths=lengths,
+            states=states,
+            gates=gates,
+            h_n=h_n,
+            **({"u_n": u_n} if reset_after else {}),
+            **as_read(self.xp, weights),
+            **sizes(*shape),
+        )
+        return states, gates, u_n, h_n
+
+    def _gru_scan_backward(
+        self,
+        gy: Array,
+        gh_n: Array | None,
+        weights: list[Array],
+        gates: Array,
+        u_n: Array | None,
+        states: Array,
+        h0: Array | None,
+        lengths: Array | None,
+    ) -> tuple[Array, Array, Array, Array]:
+        """gz, gu (with the reset before, the same), gh0, and the sums of the first two over time:
+        (N, S, 6H)."""
+        _, n, directions, hidden = states.shape
+        gz = gu = self._empty(gates.shape, gates)
+        gh0 = self._empty((directions, n, hidden), gates)
+        totals = self._empty((n, directions, 6 * hidden), gates)
+        more = {}
+        if u_n is not None:
+            gu = self._empty(gates.shape, gates)
+            more = {"u_n": u_n, "gu": gu}
+        launch(
+            (SCAN_BACKWARD_BEFORE if u_n is None else SCAN_BACKWARD_AFTER)[room(hidden)],
+            self.modules,
+            gy=gy,
+            gh_n=gh_n,
+            gates=gates,
+            states=states,
+            h0=h0,
+            weight=weights,
+            lengths=lengths,
+            gx=gz,
+            gh0=gh0,
+            totals=totals,
+            **more,
+            **sizes(*states.shape),
+        )
+        return gz, gu, gh0, totals
 
     def _steps_after(self, h: Array, weight: Array, u_n: Array, arrays: dict[str, Array]) -> None:
         """A product and a cell for each step, both directions together."""
@@ -287,37 +406,28 @@ class CudaGRU(GRUKernels):
         if not suits(gy, gh_n, gates, h0, weight_hh):
             return super().gru_sequence_backward(gy, gh_n, residuals)
         xp = self.xp
-        shape = states.shape
-        two = 2 * shape[3]
-        arrays = {"gy": gy, "gates": gates, "states": states, "h0": h0, "lengths": lengths}
-        arrays["gx"] = gu = self._empty(gates.shape, gates)
-        if u_n is not None:
-            arrays["gu"] = gu = self._empty(gates.shape, gates)
-            arrays["u_n"] = u_n
-        if shape[3] <= MOST_UNITS:
-            scans = SCAN_BACKWARD_BEFORE if u_n is None else SCAN_BACKWARD_AFTER
-            gh0 = self._like(h0)
-            launch(
-                scans[room(shape[3])],
-                self.modules,
-                gh_n=gh_n,
-                weight=weight_hh,
-                gh0=gh0,
-                **arrays,
-                **sizes(*shape),
+        hidden = states.shape[3]
+        if hidden <= MOST_UNITS:
+            gz, gu, gh0, _ = self._gru_scan_backward(
+                gy, gh_n, split(weight_hh), gates, u_n, states, h0, lengths
             )
-        elif u_n is not None:
-            gh0 = self._steps_after_backward(gh_n, weight_hh, arrays)
         else:
-            gh0 = self._steps_before_backward(gh_n, weight_hh, arrays)
-        before = previous(xp, states, h0)
+            arrays = {"gy": gy, "gates": gates, "states": states, "h0": h0, "lengths": lengths}
+            arrays["gx"] = gz = gu = self._empty(gates.shape, gates)
+            if u_n is not None:
+                arrays["gu"] = gu = self._empty(gates.shape, gates)
+                arrays["u_n"] = u_n
+                gh0 = self._steps_after_backward(gh_n, weight_hh, arrays)
+            else:
+                gh0 = self._steps_before_backward(gh_n, weight_hh, arrays)
         if u_n is not None:
-            gw = weight_gradient(xp, gu, before)
+            gw = stack(xp, self.recurrent_gradients(gu, states, h0))
         else:
-            rh = gates[..., : shape[3]] * before  # what W_hn was applied to
-            by_rz = weight_gradient(xp, gu[..., :two], before)
-            gw = xp.concat([by_rz, weight_gradient(xp, gu[..., two:], rh)], axis=1)
-        return arrays["gx"], gh0, gw, xp.sum(gu, axis=(0, 1))
+            before = previous(xp, states, h0)
+            rh = gates[..., :hidden] * before  # what W_hn was applied to
+            by_rz = weight_gradient(xp, gu[..., : 2 * hidden], before)
+            gw = xp.concat([by_rz, weight_gradient(xp, gu[..., 2 * hidden :], rh)], axis=1)
+        return gz, gh0, gw, xp.sum(gu, axis=(0, 1))
 
     def _steps_after_backward(self, gh_n: Array, weight: Array, arrays: dict[str, Array]) -> Array:
         """A cell and a product for each step, last to first; gh0."""

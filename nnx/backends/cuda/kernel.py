@@ -22,7 +22,7 @@ The arguments stand in the order of the C function:
 | `scale:real` | `REAL` | a number, as wide as the arrays |
 | `K:const` | none: `-DK=3` | a number fixed when the kernel is compiled |
 | `rows:plan` | none | a number for the plan alone |
-| `params:inout*` | `struct {REAL* at[64];}` | a list of up to 64 arrays (`*?`: or None) |
+| `params:inout*` | `struct {REAL* at[64];}` | a list of up to 64 arrays (`*?`: some may be None) |
 | `sizes:i64*` | `struct {long long at[64];}` | a list of up to 64 numbers |
 
 Kernels are plain `extern "C"` functions in which `REAL` is a macro: a file is compiled once as

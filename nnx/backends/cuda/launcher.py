@@ -221,7 +221,9 @@ def _list(
     passed = np.ndarray.__new__(PassedList, (1,), structure)
     passed.items = items
     slots = passed["at"][0]
-    slots[: len(items)] = [address(item) for item in items] if argument.is_array else items
+    slots[: len(items)] = (
+        [0 if item is None else address(item) for item in items] if argument.is_array else items
+    )
     slots[len(items) :] = 0
     return passed
 

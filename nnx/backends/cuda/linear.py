@@ -34,6 +34,14 @@ RELU_BACKWARD_SUMS = register(
         lambda columns: Plan((ceil_div(columns, 32),), (32, 8)),
     )
 )
+COLUMN_SUMS = register(
+    Kernel(
+        "linear.cu",
+        "column_sums",
+        "x:in sums:out* starts:i32* count:i32 width:i32 rows:i32 columns:i32",
+        lambda count, width: Plan((ceil_div(width, 32), count), (32, 8)),
+    )
+)
 FEW_ROWS = 2048  # up to here one block may walk down all rows of its columns
 
 

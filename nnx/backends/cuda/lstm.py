@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...typing import Array
 from ..portable.lstm import LSTMKernels
-from ..portable.recurrent import final, previous
+from ..portable.recurrent import final, only
 from ..portable.residuals import Residuals
 from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
@@ -12,15 +14,21 @@ from .recurrent import (
     SCAN,
     STEP,
     UNITS,
+    CudaLayers,
     Product,
+    as_read,
+    biases,
+    column,
     launch_alone,
     on_device,
     one_block_each,
     one_thread_each,
     room,
+    scanned_whole,
     sizes,
+    split,
+    stack,
     suits,
-    weight_gradient,
 )
 
 LSTM_CELL = register(
@@ -46,7 +54,8 @@ LSTM_SEQUENCE = {
         Kernel(
             "lstm.cu",
             f"lstm_sequence_{units}",
-            f"z:in h0:in c0:in across:in lengths:in?:i64 states:out gates:out cells:out {SCAN}",
+            "z:in h0:in? c0:in? weight:in* bias:in*? lengths:in?:i64 states:out gates:out "
+            f"cells:out h_n:out c_n:out across:i32 {SCAN}",
             one_block_each(4 * units),
         )
     )
@@ -57,8 +66,8 @@ LSTM_SEQUENCE_BACKWARD = {
         Kernel(
             "lstm.cu",
             f"lstm_sequence_backward_{units}",
-            "gy:in gh_n:in gc_n:in gates:in cells:in c0:in weight:in lengths:in?:i64 "
-            f"gz:out gh0:out gc0:out {SCAN}",
+            "gy:in gh_n:in? gc_n:in? gates:in cells:in c0:in? weight:in* lengths:in?:i64 "
+            f"gz:out gh0:out gc0:out totals:out {SCAN}",
             one_block_each(4 * units),
         )
     )
@@ -66,8 +75,50 @@ LSTM_SEQUENCE_BACKWARD = {
 }
 
 
-class CudaLSTM(LSTMKernels):
+class CudaLSTM(CudaLayers, LSTMKernels):
     modules: Modules
+
+    # ---- the whole layer ----
+
+    def lstm(
+        self,
+        x: Array,
+        h0: Array | None,
+        c0: Array | None,
+        weights: list[Any],
+        lengths: Array | None,
+    ) -> tuple[Array, Array, Array, Residuals]:
+        if weights[0][4] is not None or not scanned_whole(x, weights, h0, c0):
+            return super().lstm(x, h0, c0, weights, lengths)
+        z, mask, lengths = self.begin(x, weights, lengths)
+        scanned = self._lstm_scan(z, h0, c0, column(weights, 1), biases(weights), lengths)
+        states, gates, cells, h_n, c_n = scanned
+        y = only(self.xp, mask, self.joined(states))
+        kept = x, weights, mask, lengths, gates, cells, states, h0, c0
+        return y, h_n, c_n, Residuals(kept)
+
+    def lstm_backward(
+        self,
+        gy: Array,
+        gh_n: Array | None,
+        gc_n: Array | None,
+        residuals: Residuals,
+        needs_x: bool,
+    ) -> tuple[Array | None, Array, Array, list[tuple[Any, ...]]]:
+        if len(residuals) != 9:  # of the portable layer
+            x, weights = residuals[:2]
+            gh_n, gc_n = self.zeros_for((gh_n, gc_n), x, weights)
+            return super().lstm_backward(gy, gh_n, gc_n, residuals, needs_x)
+        x, weights, mask, lengths, gates, cells, states, h0, c0 = residuals
+        gy = self.apart(only(self.xp, mask, gy), len(weights))
+        gz, gh0, gc0, totals = self._lstm_scan_backward(
+            gy, gh_n, gc_n, column(weights, 1), gates, cells, c0, lengths
+        )
+        gx, gw_ih = self.end(gz, x, weights, mask, needs_x)
+        gw_hh = self.recurrent_gradients(gz, states, h0)
+        gb = self.bias_gradients(totals, weights)
+        own = [(gw_ih[s], gw_hh[s], *gb[s], None) for s in range(len(weights))]
+        return gx, gh0, gc0, own
 
     # ---- one step's elementwise half ----
 
@@ -123,20 +174,86 @@ class CudaLSTM(LSTMKernels):
     ) -> tuple[Array, Array, Residuals]:
         if weight_hr is not None or not suits(z, h0, c0, weight_hh):
             return super().lstm_sequence(z, h0, c0, weight_hh, weight_hr, lengths)
-        xp = self.xp
-        lengths = on_device(xp, lengths)
-        shape = (*z.shape[:3], h0.shape[2])
-        gates = xp.empty(z.shape, dtype=z.dtype)
-        states, cells = (xp.empty(shape, dtype=z.dtype) for _ in range(2))
-        arrays = {"z": z, "lengths": lengths, "states": states, "gates": gates, "cells": cells}
-        if shape[3] <= MOST_UNITS:
-            kernel = LSTM_SEQUENCE[room(shape[3])]
-            across = xp.matrix_transpose(weight_hh)
-            launch(kernel, self.modules, h0=h0, c0=c0, across=across, **arrays, **sizes(*shape))
+        lengths = on_device(self.xp, lengths)
+        if h0.shape[2] <= MOST_UNITS:
+            weights = split(weight_hh)
+            states, gates, cells, _, c_n = self._lstm_scan(z, h0, c0, weights, None, lengths)
         else:
-            self._lstm_steps(h0, c0, weight_hh, arrays)
-        residuals = Residuals((gates, cells, states, h0, c0, weight_hh, None, lengths))
-        return states, final(xp, cells), residuals
+            arrays = self._lstm_arrays(z)
+            states, gates, cells = (arrays[k] for k in ("states", "gates", "cells"))
+            self._lstm_steps(h0, c0, weight_hh, {"z": z, "lengths": lengths, **arrays})
+            c_n = final(self.xp, cells)
+        return states, c_n, Residuals((gates, cells, states, h0, c0, weight_hh, None, lengths))
+
+    def _lstm_arrays(self, z: Array) -> dict[str, Array]:
+        """What a scan keeps."""
+        shape = (*z.shape[:3], z.shape[3] // 4)
+        shapes = {"gates": z.shape, "states": shape, "cells": shape}
+        return {name: self.xp.empty(s, dtype=z.dtype) for name, s in shapes.items()}
+
+    def _lstm_scan(
+        self,
+        z: Array,
+        h0: Array | None,
+        c0: Array | None,
+        weights: list[Array],
+        bias: list[Array | None] | None,
+        lengths: Array | None,
+    ) -> tuple[Array, Array, Array, Array, Array]:
+        """All steps in one launch: states, gates and cells, and the last h and c."""
+        arrays = self._lstm_arrays(z)
+        steps, n, directions, hidden = arrays["states"].shape
+        h_n, c_n = (self.xp.empty((directions, n, hidden), dtype=z.dtype) for _ in range(2))
+        launch(
+            LSTM_SEQUENCE[room(hidden)],
+            self.modules,
+            z=z,
+            h0=h0,
+            c0=c0,
+            bias=bias,
+            lengths=lengths,
+            h_n=h_n,
+            c_n=c_n,
+            **arrays,
+            **as_read(self.xp, weights),
+            **sizes(steps, n, directions, hidden),
+        )
+        return arrays["states"], arrays["gates"], arrays["cells"], h_n, c_n
+
+    def _lstm_scan_backward(
+        self,
+        gy: Array,
+        gh_n: Array | None,
+        gc_n: Array | None,
+        weights: list[Array],
+        gates: Array,
+        cells: Array,
+        c0: Array | None,
+        lengths: Array | None,
+    ) -> tuple[Array, Array, Array, Array]:
+        """gz, gh0, gc0, and the sums of gz over time (N, S, 4H)."""
+        steps, n, directions, hidden = cells.shape
+        gz = self.xp.empty(gates.shape, dtype=gates.dtype)
+        gh0, gc0 = (self.xp.empty((directions, n, hidden), dtype=gates.dtype) for _ in range(2))
+        totals = self.xp.empty((n, directions, 4 * hidden), dtype=gates.dtype)
+        launch(
+            LSTM_SEQUENCE_BACKWARD[room(hidden)],
+            self.modules,
+            gy=gy,
+            gh_n=gh_n,
+            gc_n=gc_n,
+            gates=gates,
+            cells=cells,
+            c0=c0,
+            weight=weights,
+            lengths=lengths,
+            gz=gz,
+            gh0=gh0,
+            gc0=gc0,
+            totals=totals,
+            **sizes(steps, n, directions, hidden),
+        )
+        return gz, gh0, gc0, totals
 
     def _lstm_steps(
         self, h0: Array, c0: Array, weight: Array, arrays: dict[str, Array | None]
@@ -169,26 +286,17 @@ class CudaLSTM(LSTMKernels):
         gates, cells, states, h0, c0, weight_hh, weight_hr, lengths = residuals
         if weight_hr is not None or not suits(gy, gh_n, gc_n, gates, h0, c0, weight_hh):
             return super().lstm_sequence_backward(gy, gh_n, gc_n, residuals)
-        xp = self.xp
-        shape = states.shape
-        gz = xp.empty(gates.shape, dtype=gates.dtype)
-        arrays = {"gy": gy, "gates": gates, "cells": cells, "c0": c0, "lengths": lengths, "gz": gz}
-        if shape[3] <= MOST_UNITS:
-            gh0, gc0 = (xp.empty(h0.shape, dtype=gates.dtype) for _ in range(2))
-            launch(
-                LSTM_SEQUENCE_BACKWARD[room(shape[3])],
-                self.modules,
-                gh_n=gh_n,
-                gc_n=gc_n,
-                weight=weight_hh,
-                gh0=gh0,
-                gc0=gc0,
-                **arrays,
-                **sizes(*shape),
+        if h0.shape[2] <= MOST_UNITS:
+            gz, gh0, gc0, _ = self._lstm_scan_backward(
+                gy, gh_n, gc_n, split(weight_hh), gates, cells, c0, lengths
             )
         else:
+            gz = self.xp.empty(gates.shape, dtype=gates.dtype)
+            arrays = {"gy": gy, "gates": gates, "cells": cells, "c0": c0}
+            arrays |= {"lengths": lengths, "gz": gz}
             gh0, gc0 = self._lstm_steps_backward(gh_n, gc_n, weight_hh, arrays)
-        return gz, gh0, gc0, weight_gradient(xp, gz, previous(xp, states, h0)), None
+        gw = stack(self.xp, self.recurrent_gradients(gz, states, h0))
+        return gz, gh0, gc0, gw, None
 
     def _lstm_steps_backward(
         self, gh_n: Array, gc_n: Array, weight: Array, arrays: dict[str, Array | None]

@@ -12,10 +12,13 @@ few and large.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...typing import Array
+from ..portable.recurrent import only, running
 from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch
+from .linear import COLUMN_SUMS
 
 UNITS = (32, 64, 128)  # the sizes that the scan kernels are compiled for
 MOST_UNITS = UNITS[-1]
@@ -78,6 +81,172 @@ class Product:
     def __call__(self, a: Array) -> Array:
         self.xp.matmul(a[0, ...] if self.alone else a, self.weight, out=self.out)
         return self.result
+
+
+HELD_WHOLE = 64  # units up to which the scans keep all weights in registers
+
+
+def split(weight: Array) -> list[Array]:
+    """(S, ...) as one array for each direction; nothing is copied."""
+    return [weight[s, ...] for s in range(weight.shape[0])]
+
+
+def stack(xp: Any, weights: list[Array]) -> Array:
+    """The other way round; one direction's is a view."""
+    return xp.expand_dims(weights[0], axis=0) if len(weights) == 1 else xp.stack(weights, axis=0)
+
+
+def as_read(xp: Any, weights: list[Array]) -> dict[str, Any]:
+    """The recurrent weights as a scan reads them: as they lie where it keeps them in registers;
+    transposed, and so copied, where it reads some again at each step."""
+    across = weights[0].shape[1] > HELD_WHOLE
+    return {
+        "weight": [xp.matrix_transpose(w) for w in weights] if across else weights,
+        "across": int(across),
+    }
+
+
+def column(weights: list[Any], k: int) -> list[Array]:
+    """Entry k of every direction's weights."""
+    return [own[k] for own in weights]
+
+
+def biases(weights: list[Any]) -> list[Array | None] | None:
+    """b_ih and b_hh of each direction, as the scans take them."""
+    return None if weights[0][2] is None else [b for own in weights for b in own[2:4]]
+
+
+def scanned_whole(x: Array, weights: list[Any], *states: Array | None) -> bool:
+    """Whether a layer's whole scan is one launch."""
+    hidden = weights[0][1].shape[1]
+    return hidden <= MOST_UNITS and suits(x, *states, *(w for own in weights for w in own))
+
+
+class CudaLayers:
+    """What surrounds a scan: the products over all time steps, without a copy of any operand.
+
+    The views of one direction's gates, (T N, G) with rows S G apart, are read and written by
+    cuBLAS as they lie.
+    """
+
+    xp: Any
+    modules: Modules
+    product: Callable[..., Array]  # of `CudaBackend`
+
+    def begin(
+        self, x: Array, weights: list[Any], lengths: Array | None
+    ) -> tuple[Array, Array | None, Array | None]:
+        """The input's share z of all pre-activations, the mask of unequal lengths, and these."""
+        lengths = on_device(self.xp, lengths)
+        mask = running(self.xp, lengths, x.shape[0])
+        return self.input_product(only(self.xp, mask, x), column(weights, 0)), mask, lengths
+
+    def end(
+        self, gz: Array, x: Array, weights: list[Any], mask: Array | None, needs_x: bool
+    ) -> tuple[Array | None, list[Array]]:
+        """The gradients of x and of W_ih."""
+        x = only(self.xp, mask, x)
+        return self.input_product_backward(gz, x, column(weights, 0), needs_x)
+
+    def joined(self, states: Array) -> Array:
+        """(T, N, S, H) -> (T, N, S H)."""
+        return self.xp.reshape(states, (*states.shape[:2], -1))
+
+    def apart(self, gy: Array, directions: int) -> Array:
+        """(T, N, S H) -> (T, N, S, H)."""
+        return self.xp.reshape(gy, (*gy.shape[:2], directions, -1))
+
+    def zeros_for(
+        self, gradients: tuple[Array | None, ...], x: Array, weights: list[Any]
+    ) -> list[Array]:
+        """Zeros, which the other ways through a sequence want, for last states nobody used.
+
+        (S, N, H) each; of an LSTM with a projection the first is (S, N, P).
+        """
+        out, hidden = weights[0][1].shape[1], weights[0][1].shape[1]
+        if len(gradients) == 2 and weights[0][4] is not None:
+            hidden = weights[0][4].shape[1]
+        return [
+            self.xp.zeros((len(weights), x.shape[1], size), dtype=x.dtype) if g is None else g
+            for g, size in zip(gradients, (out, hidden), strict=False)
+        ]
+
+    def input_product(self, x: Array, weights: list[Array]) -> Array:
+        """x (T, N, D), W_ih (G, D) for each direction -> z (T, N, S, G), without the bias."""
+        steps, n, features = x.shape
+        gates = weights[0].shape[0]
+        z = self.xp.empty((steps, n, len(weights), gates), dtype=x.dtype)
+        flat, rows = self.xp.reshape(x, (steps * n, features)), self._flat_rows(z)
+        for s, w in enumerate(weights):
+            out = rows[:, s * gates : (s + 1) * gates]
+            self.product(flat, self.xp.matrix_transpose(w), out=out)
+        return z
+
+    def input_product_backward(
+        self, gz: Array, x: Array, weights: list[Array], needs_x: bool
+    ) -> tuple[Array | None, list[Array]]:
+        """From gz (T, N, S, G): gx (T, N, D), both directions' shares added; gW_ih for each."""
+        xp = self.xp
+        flat = xp.reshape(x, (-1, x.shape[2]))
+        gx = xp.empty(flat.shape, dtype=x.dtype) if needs_x else None
+        gw = []
+        for s, w in enumerate(weights):
+            rows = self._direction(gz, s)
+            gw.append(self.product(xp.matrix_transpose(rows), flat))
+            if gx is not None:
+                self.product(rows, w, out=gx, add=s > 0)
+        return None if gx is None else xp.reshape(gx, x.shape), gw
+
+    def recurrent_gradients(self, gu: Array, states: Array, h0: Array | None) -> list[Array]:
+        """gW_hh (G, H) for each direction: the sum over t and n of gu[t, n]^T h[t-1, n].
+
+        gu (T, N, S, G), states (T, N, S, H).  h[t-1] are the states themselves, a step further;
+        before the first step stands h0 (S, N, H), or zeros.
+        """
+        xp, found = self.xp, []
+        for s in range(gu.shape[2]):
+            after, before = (gu[1:], states[:-1]) if s == 0 else (gu[:-1], states[1:])
+            g = self.product(
+                xp.matrix_transpose(self._direction(after, s)), self._direction(before, s)
+            )
+            if h0 is not None:
+                first = gu[0, :, s, :] if s == 0 else gu[-1, :, s, :]
+                self.product(xp.matrix_transpose(first), h0[s, ...], out=g, add=True)
+            found.append(g)
+        return found
+
+    def bias_gradients(
+        self, totals: Array, weights: list[Any]
+    ) -> list[tuple[Array | None, Array | None]]:
+        """gb_ih and gb_hh (G,) for each direction, from the sums over time, in one launch.
+
+        totals (N, S, G), the same for both biases, or (N, S, 2 G), one after the other.
+        """
+        if weights[0][2] is None:
+            return [(None, None) for _ in weights]
+        n, directions, width = totals.shape
+        gates = weights[0][2].shape[0]
+        sums = [self.xp.empty((gates,), dtype=totals.dtype) for _ in range(2 * directions)]
+        launch(
+            COLUMN_SUMS,
+            self.modules,
+            x=totals,
+            sums=sums,
+            starts=[s * width + second for s in range(directions) for second in (0, width - gates)],
+            count=len(sums),
+            width=gates,
+            rows=n,
+            columns=directions * width,
+        )
+        return list(zip(sums[::2], sums[1::2], strict=True))
+
+    def _flat_rows(self, z: Array) -> Array:
+        return self.xp.reshape(z, (z.shape[0] * z.shape[1], z.shape[2] * z.shape[3]))
+
+    def _direction(self, z: Array, s: int) -> Array:
+        """(T, N, S, G) -> (T N, G): a view with rows S G apart."""
+        steps, n, directions, gates = z.shape
+        return self.xp.reshape(z, (steps * n, directions * gates))[:, s * gates : (s + 1) * gates]
 
 
 def weight_gradient(xp: Any, g: Array, before: Array) -> Array:

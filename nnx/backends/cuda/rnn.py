@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...typing import Array
-from ..portable.recurrent import previous
+from ..portable.recurrent import only
 from ..portable.residuals import Residuals
 from ..portable.rnn import RNNKernels
 from .launcher import Kernel, Modules, launch, register
@@ -14,14 +14,20 @@ from .recurrent import (
     SCAN,
     STEP,
     UNITS,
+    CudaLayers,
     Product,
+    as_read,
+    biases,
+    column,
     on_device,
     one_block_each,
     one_thread_each,
     room,
+    scanned_whole,
     sizes,
+    split,
+    stack,
     suits,
-    weight_gradient,
 )
 
 RNN_STEP = register(
@@ -46,7 +52,8 @@ RNN_SEQUENCE = {
         Kernel(
             "rnn.cu",
             f"rnn_sequence_{units}",
-            f"z:in h0:in across:in lengths:in?:i64 states:out relu:i32 {SCAN}",
+            "z:in h0:in? weight:in* bias:in*? lengths:in?:i64 states:out h_n:out "
+            f"relu:i32 across:i32 {SCAN}",
             one_block_each(units),
         )
     )
@@ -57,7 +64,8 @@ RNN_SEQUENCE_BACKWARD = {
         Kernel(
             "rnn.cu",
             f"rnn_sequence_backward_{units}",
-            "gy:in gh_n:in states:in weight:in lengths:in?:i64 gz:out gh0:out relu:i32 " + SCAN,
+            "gy:in gh_n:in? states:in weight:in* lengths:in?:i64 gz:out gh0:out totals:out "
+            f"relu:i32 {SCAN}",
             one_block_each(units),
         )
     )
@@ -65,34 +73,58 @@ RNN_SEQUENCE_BACKWARD = {
 }
 
 
-class CudaRNN(RNNKernels):
+class CudaRNN(CudaLayers, RNNKernels):
     modules: Modules
+
+    # ---- the whole layer ----
+
+    def rnn(
+        self,
+        x: Array,
+        h0: Array | None,
+        weights: list[Any],
+        lengths: Array | None,
+        nonlinearity: str,
+    ) -> tuple[Array, Array, Residuals]:
+        if not scanned_whole(x, weights, h0):
+            return super().rnn(x, h0, weights, lengths, nonlinearity)
+        z, mask, lengths = self.begin(x, weights, lengths)
+        states, h_n = self._rnn_scan(
+            z, h0, column(weights, 1), biases(weights), lengths, nonlinearity
+        )
+        y = only(self.xp, mask, self.joined(states))
+        kept = x, weights, mask, lengths, states, h0, nonlinearity
+        return y, h_n, Residuals(kept)
+
+    def rnn_backward(
+        self, gy: Array, gh_n: Array | None, residuals: Residuals, needs_x: bool
+    ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
+        if len(residuals) != 7:  # of the portable layer
+            x, weights = residuals[:2]
+            (gh_n,) = self.zeros_for((gh_n,), x, weights)
+            return super().rnn_backward(gy, gh_n, residuals, needs_x)
+        x, weights, mask, lengths, states, h0, nonlinearity = residuals
+        gy = self.apart(only(self.xp, mask, gy), len(weights))
+        gz, gh0, totals = self._rnn_scan_backward(
+            gy, gh_n, column(weights, 1), states, h0, lengths, nonlinearity
+        )
+        gx, gw_ih = self.end(gz, x, weights, mask, needs_x)
+        gw_hh = self.recurrent_gradients(gz, states, h0)
+        gb = self.bias_gradients(totals, weights)
+        return gx, gh0, [(gw_ih[s], gw_hh[s], *gb[s]) for s in range(len(weights))]
+
+    # ---- the scan over time ----
 
     def rnn_sequence(
         self, z: Array, h0: Array, weight_hh: Array, lengths: Array | None, nonlinearity: str
     ) -> tuple[Array, Residuals]:
         if not suits(z, h0, weight_hh):
             return super().rnn_sequence(z, h0, weight_hh, lengths, nonlinearity)
-        xp = self.xp
-        lengths = on_device(xp, lengths)
-        across = xp.matrix_transpose(weight_hh)
-        states = xp.empty(z.shape, dtype=z.dtype)
-        values = {
-            "z": z,
-            "lengths": lengths,
-            "states": states,
-            "relu": int(nonlinearity == "relu"),
-            **sizes(*z.shape),
-        }
+        lengths = on_device(self.xp, lengths)
         if z.shape[3] <= MOST_UNITS:
-            launch(RNN_SEQUENCE[room(z.shape[3])], self.modules, h0=h0, across=across, **values)
+            states, _ = self._rnn_scan(z, h0, split(weight_hh), None, lengths, nonlinearity)
         else:
-            product = Product(xp, across, z.shape[1])
-            h, both = h0, [xp.empty(h0.shape, dtype=h0.dtype) for _ in range(2)]
-            for k in range(z.shape[0]):
-                h_next = both[k % 2]
-                launch(RNN_STEP, self.modules, u=product(h), h=h, h_next=h_next, k=k, **values)
-                h = h_next
+            states = self._rnn_steps(z, h0, weight_hh, lengths, nonlinearity)
         return states, Residuals((states, h0, weight_hh, lengths, nonlinearity))
 
     def rnn_sequence_backward(
@@ -101,23 +133,89 @@ class CudaRNN(RNNKernels):
         states, h0, weight_hh, lengths, nonlinearity = residuals
         if not suits(gy, gh_n, states, h0, weight_hh):
             return super().rnn_sequence_backward(gy, gh_n, residuals)
-        xp = self.xp
-        gz = xp.empty(states.shape, dtype=states.dtype)
-        values = {
-            "gy": gy,
-            "states": states,
-            "lengths": lengths,
-            "gz": gz,
-            "relu": int(nonlinearity == "relu"),
-            **sizes(*states.shape),
-        }
         if states.shape[3] <= MOST_UNITS:
-            gh0 = xp.empty(h0.shape, dtype=h0.dtype)
-            kernel = RNN_SEQUENCE_BACKWARD[room(states.shape[3])]
-            launch(kernel, self.modules, gh_n=gh_n, weight=weight_hh, gh0=gh0, **values)
+            gz, gh0, _ = self._rnn_scan_backward(
+                gy, gh_n, split(weight_hh), states, h0, lengths, nonlinearity
+            )
         else:
-            gh0 = self._rnn_steps_backward(gh_n, weight_hh, values)
-        return gz, gh0, weight_gradient(xp, gz, previous(xp, states, h0))
+            gz = self.xp.empty(states.shape, dtype=states.dtype)
+            values = self._rnn_values(states, lengths, nonlinearity)
+            gh0 = self._rnn_steps_backward(gh_n, weight_hh, {"gy": gy, "gz": gz, **values})
+        return gz, gh0, stack(self.xp, self.recurrent_gradients(gz, states, h0))
+
+    def _rnn_scan(
+        self,
+        z: Array,
+        h0: Array | None,
+        weights: list[Array],
+        bias: list[Array | None] | None,
+        lengths: Array | None,
+        nonlinearity: str,
+    ) -> tuple[Array, Array]:
+        """All steps in one launch: the states, and the last of them."""
+        states = self.xp.empty(z.shape, dtype=z.dtype)
+        _, n, directions, hidden = z.shape
+        h_n = self.xp.empty((directions, n, hidden), dtype=z.dtype)
+        launch(
+            RNN_SEQUENCE[room(hidden)],
+            self.modules,
+            z=z,
+            h0=h0,
+            bias=bias,
+            h_n=h_n,
+            **as_read(self.xp, weights),
+            **self._rnn_values(states, lengths, nonlinearity),
+        )
+        return states, h_n
+
+    def _rnn_scan_backward(
+        self,
+        gy: Array,
+        gh_n: Array | None,
+        weights: list[Array],
+        states: Array,
+        h0: Array | None,
+        lengths: Array | None,
+        nonlinearity: str,
+    ) -> tuple[Array, Array, Array]:
+        """gz, gh0, and the sums of gz over time (N, S, H)."""
+        gz = self.xp.empty(states.shape, dtype=states.dtype)
+        _, n, directions, hidden = states.shape
+        gh0 = self.xp.empty((directions, n, hidden), dtype=states.dtype)
+        totals = self.xp.empty((n, directions, hidden), dtype=states.dtype)
+        launch(
+            RNN_SEQUENCE_BACKWARD[room(hidden)],
+            self.modules,
+            gy=gy,
+            gh_n=gh_n,
+            weight=weights,
+            gz=gz,
+            gh0=gh0,
+            totals=totals,
+            **self._rnn_values(states, lengths, nonlinearity),
+        )
+        return gz, gh0, totals
+
+    def _rnn_values(
+        self, states: Array, lengths: Array | None, nonlinearity: str
+    ) -> dict[str, Any]:
+        relu = int(nonlinearity == "relu")
+        return {"states": states, "lengths": lengths, "relu": relu, **sizes(*states.shape)}
+
+    def _rnn_steps(
+        self, z: Array, h0: Array, weight: Array, lengths: Array | None, nonlinearity: str
+    ) -> Array:
+        """A product and the elementwise half for each step, both directions together."""
+        xp = self.xp
+        states = xp.empty(z.shape, dtype=z.dtype)
+        values = self._rnn_values(states, lengths, nonlinearity)
+        product = Product(xp, xp.matrix_transpose(weight), z.shape[1])
+        h, both = h0, [xp.empty(h0.shape, dtype=h0.dtype) for _ in range(2)]
+        for k in range(z.shape[0]):
+            h_next = both[k % 2]
+            launch(RNN_STEP, self.modules, z=z, u=product(h), h=h, h_next=h_next, k=k, **values)
+            h = h_next
+        return states
 
     def _rnn_steps_backward(self, gh_n: Array, weight: Array, values: dict[str, Any]) -> Array:
         """The elementwise half and a product for each step, last to first; gh0."""

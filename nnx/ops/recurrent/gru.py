@@ -11,7 +11,15 @@ from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
 from .._operands import as_tensor, require_one_dtype
-from .layer import Weights, by_direction, check_layer, device_lengths, layer_operands, time_major
+from .layer import (
+    RecurrentLayer,
+    Weights,
+    by_direction,
+    check_layer,
+    device_lengths,
+    layer_operands,
+    time_major,
+)
 
 
 class GRUCell(Function):
@@ -83,7 +91,7 @@ class GRUUpdate(Function):
         return ga, ga, gz, gh
 
 
-class GRU(Function):
+class GRU(RecurrentLayer):
     """The chosen variant of the cell for all T steps, in one or both directions.
 
     x (T, N, D) -> y (T, N, S H), h_n (S, N, H).
@@ -136,8 +144,9 @@ class GRU(Function):
         )
         return time_major(xp, y, self.batch_first), h_n
 
-    def backward(self, gy: Array, gh_n: Array) -> tuple[Array | None, ...]:
+    def backward(self, gy: Array | None, gh_n: Array | None) -> tuple[Array | None, ...]:
         xp = self.backend.xp
+        gy, gh_n = self.filled(gy, gh_n)
         gy = time_major(xp, gy, self.batch_first)
         gx, gh0, weights = self.backend.gru_backward(
             gy, gh_n, self.residuals, self.needs_input_grad[0]

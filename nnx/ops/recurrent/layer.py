@@ -7,11 +7,29 @@ from typing import Any
 
 import numpy as np
 
+from ...autograd import Function
 from ...backends import Array, Backend, backend_of
 from ...tensor import Tensor
 from .._operands import as_tensor, require_one_dtype
 
 Weights = Sequence[Tensor | None]  # (weight_ih, weight_hh, bias_ih, bias_hh) of one direction
+
+
+class RecurrentLayer(Function):
+    """What the three layers share: how the gradients of outputs that nobody used arrive."""
+
+    takes_none = True
+
+    def filled(self, *gradients: Array | None) -> list[Array | None]:
+        """Zeros in the place of None for y, and for last states where the kernels want them."""
+        some = next(g for g in gradients if g is not None)
+        zeros = self.backend.xp.zeros
+        return [
+            zeros(shape, dtype=dtype, device=some.device)
+            if g is None and (k == 0 or not self.backend.takes_none)
+            else g
+            for k, (g, (shape, dtype)) in enumerate(zip(gradients, self.outputs, strict=True))
+        ]
 
 
 def check_lengths(name: str, lengths: Any, steps: int, n: int) -> np.ndarray:

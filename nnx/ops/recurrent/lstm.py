@@ -11,7 +11,15 @@ from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
 from .._operands import as_tensor, require_one_dtype
-from .layer import Weights, by_direction, check_layer, device_lengths, layer_operands, time_major
+from .layer import (
+    RecurrentLayer,
+    Weights,
+    by_direction,
+    check_layer,
+    device_lengths,
+    layer_operands,
+    time_major,
+)
 
 
 class LSTMCell(Function):
@@ -43,7 +51,7 @@ class LSTMCell(Function):
         return self.backend.lstm_cell_backward(gh, gc, *self.kept)
 
 
-class LSTM(Function):
+class LSTM(RecurrentLayer):
     """`LSTMCell` on z[t] = W_ih x[t] + b_ih + W_hh h[t-1] + b_hh, for all T steps at once (8.1).
 
     x (T, N, D) -> y (T, N, S P), h_n (S, N, P), c_n (S, N, H), in one or both directions.  P = H,
@@ -89,8 +97,11 @@ class LSTM(Function):
         y, h_n, c_n, self.residuals = self.backend.lstm(x, h0, c0, weights, lengths)
         return time_major(xp, y, self.batch_first), h_n, c_n
 
-    def backward(self, gy: Array, gh_n: Array, gc_n: Array) -> tuple[Array | None, ...]:
+    def backward(
+        self, gy: Array | None, gh_n: Array | None, gc_n: Array | None
+    ) -> tuple[Array | None, ...]:
         xp = self.backend.xp
+        gy, gh_n, gc_n = self.filled(gy, gh_n, gc_n)
         gy = time_major(xp, gy, self.batch_first)
         gx, gh0, gc0, weights = self.backend.lstm_backward(
             gy, gh_n, gc_n, self.residuals, self.needs_input_grad[0]

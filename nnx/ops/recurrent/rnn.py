@@ -7,15 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
-from .layer import Weights, by_direction, check_layer, device_lengths, layer_operands, time_major
+from .layer import (
+    RecurrentLayer,
+    Weights,
+    by_direction,
+    check_layer,
+    device_lengths,
+    layer_operands,
+    time_major,
+)
 
 NONLINEARITIES = ("tanh", "relu")
 
 
-class RNN(Function):
+class RNN(RecurrentLayer):
     """h[t] = f(z[t]),  z[t] = W_ih x[t] + b_ih + W_hh h[t-1] + b_hh,  f = tanh or relu.
 
     (Xu 7.1-7.3.)  One layer, all T steps, one or both directions: direction 1 reads x from the
@@ -63,8 +70,9 @@ class RNN(Function):
         )
         return time_major(xp, y, self.batch_first), h_n
 
-    def backward(self, gy: Array, gh_n: Array) -> tuple[Array | None, ...]:
+    def backward(self, gy: Array | None, gh_n: Array | None) -> tuple[Array | None, ...]:
         xp = self.backend.xp
+        gy, gh_n = self.filled(gy, gh_n)
         gy = time_major(xp, gy, self.batch_first)
         gx, gh0, weights = self.backend.rnn_backward(
             gy, gh_n, self.residuals, self.needs_input_grad[0]

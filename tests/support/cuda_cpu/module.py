@@ -168,4 +168,5 @@ def _named(argument: Argument, value: Any) -> list[tuple[str, np.ndarray]]:
     """The arrays of an argument, which may be a list, with a name for messages."""
     if not argument.many:
         return [(argument.name, value)]
-    return [(f"{argument.name}[{k}]", array) for k, array in enumerate(value.items)]
+    named = [(f"{argument.name}[{k}]", array) for k, array in enumerate(value.items)]
+    return [(name, array) for name, array in named if array is not None]
