@@ -118,7 +118,10 @@ class AvgPool1d(_AvgPool):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means of windows that cut an image of any size into `output_size`; 1: global pooling."""
+    """Means of windows that cut an image of any size into `output_size`; 1: global pooling.
+
+    In a pair, None keeps the image's own length.
+    """
 
     def __init__(self, output_size: Size) -> None:
         self.output_size = output_size

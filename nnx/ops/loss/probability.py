@@ -187,4 +187,4 @@ def kl_div(input: Tensor, target: Any, reduction: str = "mean", log_target: bool
     check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
     input, target = matching("kl_div", input, target)
     y = KLDivergence(reduction, log_target)(input, target)
-    return y / input.shape[0] if reduction == "batchmean" else y
+    return y / input.shape[0] if reduction == "batchmean" and input.ndim else y

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...autograd import Unary
 from ...backends import Array
 from ...tensor import Tensor
@@ -48,6 +50,8 @@ class AdaptiveMaxPool2d(Unary):
 def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
     """The means of windows that cut the image into output_size: (N, C, H, W) -> (N, C, oh, ow),
     or without N for one image.
+
+    In a pair, None keeps the image's own length.
 
     Window (p, q) is rows floor(p H/oh) to ceil((p+1) H/oh), columns likewise: they may overlap by
     a pixel and differ in size by one.
@@ -98,7 +102,10 @@ def global_max_pool2d(x: Tensor) -> Tensor:
 
 def _adaptive_size(name: str, x: Tensor, output_size: Size) -> Pair:
     require_images(name, x, 2)
-    rows, columns = sizes(name, "output_size", output_size, 2)
+    given = output_size
+    if isinstance(given, Sequence) and len(given) == 2:  # None: as large as the image
+        given = tuple([n if m is None else m for m, n in zip(given, x.shape[-2:], strict=True)])
+    rows, columns = sizes(name, "output_size", given, 2)
     if 0 in x.shape[-2:]:
         raise ValueError(f"{name}: the image must not be empty; x has shape {x.shape}")
     return rows, columns

@@ -1,0 +1,143 @@
+"""PyTorch's own samples of its modules, run through the layers here of the same name.
+
+Every sample that PyTorch itself computes must give the same outputs, gradients of inputs and of
+parameters, and buffers, in training and in evaluation, in float64 and in float32.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import nnx
+from nnx import nn
+
+torch = pytest.importorskip("torch")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from torch.testing._internal.common_modules import module_db
+
+BY_NAME = {info.module_cls.__name__: info for info in module_db}
+SHARED = sorted(set(BY_NAME) & set(nn.__all__))
+TOLERANCE = {"float64": 1e-7, "float32": 3e-5}  # PyTorch's softplus is 2e-9 off above 20
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def host(a):
+    return a.detach().numpy()
+
+
+def given(value, made):
+    """A sample's arguments with tensors of ours; those that want a gradient are noted in `made`."""
+    if isinstance(value, torch.Tensor):
+        made.append((value, nnx.Tensor(host(value).copy(), value.requires_grad)))
+        return made[-1][1]
+    if isinstance(value, tuple | list):
+        return type(value)(given(v, made) for v in value)
+    return value
+
+
+def flat(value):
+    if isinstance(value, tuple | list):
+        return [part for v in value for part in flat(v)]
+    return [value]
+
+
+def samples(info, dtype, training):
+    torch.manual_seed(0)
+    kind = getattr(torch, dtype)
+    return info.module_inputs_func(
+        info, device="cpu", dtype=kind, requires_grad=True, training=training
+    )
+
+
+def theirs_of(info, sample, kind, training):
+    """PyTorch's module and its outputs, with gradients of a random cotangent; None: it refuses."""
+    arguments = sample.constructor_input
+    try:
+        module = info.module_cls(*arguments.args, **arguments.kwargs).to(kind).train(training)
+        state = {key: host(value).copy() for key, value in module.state_dict().items()}
+        outputs = flat(module(*sample.forward_input.args, **sample.forward_input.kwargs))
+    except (RuntimeError, ValueError, TypeError):
+        return None
+    return module, state, outputs
+
+
+def compare(name, sample, dtype, training):
+    """Assert that ours and theirs agree; False where PyTorch refuses the sample."""
+    info, kind = BY_NAME[name], getattr(torch, dtype)
+    found = theirs_of(info, sample, kind, training)
+    if found is None:
+        return False
+    theirs, state, expected = found
+    arrays = [host(a) if isinstance(a, torch.Tensor) else a for a in sample.constructor_input.args]
+    options = {
+        key: host(a) if isinstance(a, torch.Tensor) else a
+        for key, a in sample.constructor_input.kwargs.items()
+        if key not in ("device", "dtype")
+    }
+    ours = getattr(nn, name)(*arrays, **options).to(dtype=dtype).train(training)
+    ours.load_state_dict(state)
+    made = []
+    forward = dict(sample.forward_input.kwargs)
+    first = [forward.pop("input")] if "input" in forward else []  # its name here is x
+    keywords = {key: given(value, made) for key, value in forward.items()}
+    outputs = flat(
+        ours(*[given(a, made) for a in (*first, *sample.forward_input.args)], **keywords)
+    )
+    assert [tuple(u.shape) for u in expected] == [y.shape for y in outputs]
+    if name.startswith("Dropout") and training:
+        return True  # other random numbers
+
+    def close(actual, wanted):
+        limit = TOLERANCE[dtype]
+        scale = float(np.abs(wanted[np.isfinite(wanted)]).max(initial=0))
+        np.testing.assert_allclose(actual, wanted, rtol=limit, atol=limit * scale)
+
+    total_y = total_u = None
+    rng = np.random.default_rng(0)
+    for y, u in zip(outputs, expected, strict=True):
+        close(y.detach().numpy(), host(u))
+        if not u.requires_grad:
+            continue
+        g = rng.uniform(0.5, 1.5, y.shape).astype(dtype)
+        part_y, part_u = (y * nnx.Tensor(g)).sum(), (u * torch.tensor(g)).sum()
+        total_y = part_y if total_y is None else total_y + part_y
+        total_u = part_u if total_u is None else total_u + part_u
+    if total_u is not None:
+        total_y.backward()
+        total_u.backward()
+    for u, y in made:
+        if u.requires_grad and u.is_leaf and u.grad is not None:
+            close(y.grad, u.grad.numpy())
+    mine = dict(ours.named_parameters())
+    for key, parameter in theirs.named_parameters():
+        if parameter.grad is not None:
+            close(mine[key].grad, parameter.grad.numpy())
+    after = ours.state_dict()
+    for key, buffer in theirs.named_buffers():
+        if "num_batches" not in key or outputs[0].size:  # an empty batch is counted there
+            close(after[key], buffer.numpy())
+    return True
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SHARED)
+def test_every_sample(name, dtype):
+    info = BY_NAME[name]
+    compared = 0
+    for training in (True, False) if info.train_and_eval_differ else (True,):
+        for sample in samples(info, dtype, training):
+            try:
+                compared += compare(name, sample, dtype, training)
+            except Exception as error:
+                raise AssertionError(
+                    f"{name}: {sample.desc!r}, {sample.constructor_input}, {sample.forward_input}"
+                ) from error
+    assert compared
+
+
+def test_most_layers_are_compared():
+    assert len(SHARED) > 45
