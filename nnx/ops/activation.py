@@ -119,9 +119,10 @@ class LeakyReLU(_BySlope):
 
 
 class ELU(_BySlope):
-    """y = s x where x > 0, else s a (e^(x/b) - 1):  dy/dx = s, or s a e^(x/b) / b = (y + s a) / b.
+    """y = s x where x > 0, else s a (e^(x/b) - 1):  dy/dx = s, or s a e^(x/b) / b.
 
-    b = 1 but for CELU, s = 1 but for SELU.
+    The latter is (y + s a) / b too, but a sum that cancels where x is far below 0.  b = 1 but for
+    CELU, s = 1 but for SELU.
     """
 
     def __init__(self, alpha: float, scale: float = 1.0, width: float = 1.0) -> None:

@@ -91,6 +91,19 @@ def test_sigmoid_keeps_its_digits_far_out(backend):
     np.testing.assert_allclose(y, [1 / (1 + math.exp(-v)) for v in x], rtol=2e-6)
 
 
+@pytest.mark.parametrize("size", [1, 5000])
+@pytest.mark.parametrize("name, width", [("elu", 1.0), ("celu", 0.5), ("selu", 1.0)])
+def test_the_gradient_of_elu_keeps_its_digits_far_below(backend, name, width, size):
+    """e^(x / width) in units in the last place, where y itself has become -1."""
+    host = np.linspace(-18, -6, size).astype("f4")
+    x = nnx.Tensor(backend.asarray(host), requires_grad=True)
+    y = ops.celu(x, 0.5) if name == "celu" else getattr(ops, name)(x)
+    y.sum().backward()
+    factor = 1.6732632423543772 * 1.0507009873554805 if name == "selu" else 1.0
+    exact = factor * np.exp(host.astype("f8") / width)
+    np.testing.assert_allclose(backend.to_numpy(x.grad), exact, rtol=5e-6)
+
+
 @pytest.mark.parametrize("dtype, rtol", [("float64", 1e-15), ("float32", 6e-7)])
 def test_erf_is_accurate(backend, dtype, rtol):
     if dtype == "float64":

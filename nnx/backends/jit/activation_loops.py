@@ -90,9 +90,9 @@ def elu(x, alpha, scale, width, y, slope):
     else:
         for i in range(x.size):
             v = x[i]
-            below = alpha * e.expm1_below((ZERO if v > ZERO else v) * width)
-            y[i] = scale * v if v > ZERO else below
-            slope[i] = scale if v > ZERO else (below + alpha) * width
+            below = (ZERO if v > ZERO else v) * width
+            y[i] = scale * v if v > ZERO else alpha * e.expm1_below(below)
+            slope[i] = scale if v > ZERO else alpha * width * e.exp_below(below)
 
 
 @fused

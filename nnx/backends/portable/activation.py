@@ -85,11 +85,12 @@ class ActivationKernels:
         """s x where x > 0, else s a (e^(x/b) - 1), and its derivative if `slope`."""
         xp = self.xp
         positive = x > 0
-        below = xp.expm1(xp.where(positive, xp.zeros_like(x), x) / width) * (scale * alpha)
-        y = xp.where(positive, x * scale, below)
+        below = xp.where(positive, xp.zeros_like(x), x) / width
+        y = xp.where(positive, x * scale, xp.expm1(below) * (scale * alpha))
         if not slope:
             return y, None
-        return y, xp.where(positive, xp.full_like(x, scale), (below + scale * alpha) * (1 / width))
+        falling = xp.exp(below) * (scale * alpha / width)
+        return y, xp.where(positive, xp.full_like(x, scale), falling)
 
     def softplus(self, x: Array) -> Array:
         """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))."""

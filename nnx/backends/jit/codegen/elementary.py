@@ -69,6 +69,14 @@ def expm1_below(x):
 
 
 @inlined
+def exp_below(x):
+    """e^x for x <= 0, with what `expm1_below` computes too; 2e-35 where it is less."""
+    x = np.float32(-80) if x < np.float32(-80) else x
+    n, less_one = reduced(x)
+    return power_of_two(n) * (less_one + ONE)
+
+
+@inlined
 def tanh(x):
     """By t = e^(-2|x|) - 1, which is -tanh |x| (t + 2)."""
     t = expm1_below(TWO * (x if x < ZERO else -x))
