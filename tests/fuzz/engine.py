@@ -254,7 +254,11 @@ class AnswerKey:
                 part = (y * t.tensor(g).to(y.dtype)).sum()
                 total = part if total is None else total + part
         if total is not None and total.requires_grad:
-            total.backward()
+            try:
+                total.backward()
+            except RuntimeError as e:  # of what the forward accepts
+                result.refusal = e
+                return result
         result.gradients = [None if x.grad is None else x.grad.numpy().copy() for x in given]
         return result
 

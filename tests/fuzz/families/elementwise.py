@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from nnx import ops
 
 from ..case import Case, Input
@@ -85,6 +87,7 @@ def _activation(draw: Draw) -> Case:
     options = {k: f(draw) for k, f in ACTIVATIONS[name].items() if draw.chance(0.6)}
     kind = _kind(draw, draw.choice(["wide", "normal"]))
     x = draw.values(_shape(draw), draw.dtype(), kind)
+    x = np.where(np.isnan(x), np.asarray(1, x.dtype), x)  # there a slope is nobody's promise
 
     def theirs(x: Any) -> Any:
         if name == "softplus":  # PyTorch's own goes over to the identity at 20, before it is one

@@ -100,7 +100,7 @@ def training(draw: Draw) -> Case:
 
     says = f"{steps} steps of {name}({options}), {schedule.__doc__ if schedule else 'no schedule'}"
     says += f", clip {clip}, groups {1 + two_groups}, saved at {saved_at}"
-    return Case(says, inputs, ours, theirs, slack=16)
+    return Case(says, inputs, ours, theirs, slack=16, cancels=True)
 
 
 def _advance(plan: Any, k: int) -> None:
