@@ -30,7 +30,8 @@ class Embedding(Function):
     def backward(self, g: Array) -> Array:
         xp = self.backend.xp
         flat = xp.reshape(self.indices, (-1,))
-        gw = self.backend.index_add(xp.reshape(g, (-1, g.shape[-1])), flat, self.rows)
+        rows = xp.reshape(g, (flat.shape[0], g.shape[-1]))
+        gw = self.backend.index_add(rows, flat, self.rows)
         if self.padding_idx is not None:
             gw[self.padding_idx, :] = 0
         return gw

@@ -251,6 +251,24 @@ def test_lengths_of_sequences(backend, dtype):
     )
 
 
+@pytest.mark.parametrize(
+    "shape, read, indices",
+    [
+        ((2, 3), ops.take, np.zeros(0)),
+        ((0, 3), ops.take, np.asarray([0, 2, 0])),
+        ((0, 3), ops.take_along_axis, np.zeros((0, 2))),
+        ((2, 0), ops.take_along_axis, np.zeros((2, 0))),
+        ((3, 0), ops.embedding, np.asarray([1, 1])),
+        ((3, 2), ops.embedding, np.zeros((0, 4))),
+    ],
+)
+def test_the_gradient_of_reading_nothing(backend, shape, read, indices):
+    x = backend.tensor(np.ones(shape, "f4"), requires_grad=True)
+    axis = () if read is ops.embedding else (1,)
+    read(x, backend.tensor(indices.astype("i8")), *axis).sum().backward()
+    np.testing.assert_array_equal(backend.to_numpy(x.grad), np.zeros(shape))
+
+
 def test_a_mask_is_not_a_list_of_indices():
     for function in (ops.take, ops.take_along_axis):
         with pytest.raises(IndexError, match="indices must be integers, not bool"):

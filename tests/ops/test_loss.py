@@ -41,6 +41,7 @@ CASES = {
     "multi_margin_loss": [
         (X, CLASSES, {}),
         (X, CLASSES, {"p": 2, "margin": 0.7, "weight": WEIGHT}),
+        (X[0], CLASSES[0], {"weight": WEIGHT}),
     ],
     "nll_loss": [
         (np.log(SHARES), CLASSES, {}),

@@ -171,6 +171,11 @@ def test_errors():
         x.mean(axis=(0, -3))
     with pytest.raises(ValueError, match=r"max: there is none of no values.*\(0, 2\)"):
         nnx.zeros((0, 2)).max(axis=0)
+    with pytest.raises(ValueError, match=r"argmin: there is none of no values.*\(0, 2\)"):
+        nnx.zeros((0, 2)).argmin(axis=0)
+    with pytest.raises(ValueError, match=r"argmax: there is none of no values.*\(0, 2\)"):
+        nnx.zeros((0, 2)).argmax()
+    assert nnx.zeros((0, 2)).argmax(axis=1).shape == (0,)
     with pytest.raises(ValueError, match=r"var: needs more than correction=2 values, got 2"):
         x.var(axis=0, correction=2)
     with pytest.raises(ValueError, match="axis must be given"):

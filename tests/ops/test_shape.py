@@ -182,6 +182,16 @@ def test_take(backend):
     np.testing.assert_allclose(backend.to_numpy(y), -np.sort(-X, axis=1), rtol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_an_empty_axis_that_is_not_padded(backend, mode):
+    x = backend.tensor(np.zeros((0, 3), "f4"), requires_grad=True)
+    y = ops.pad(x, ((0, 0), (1, 2)), mode)
+    y.sum().backward()
+    assert y.shape == (0, 6) and x.grad.shape == (0, 3)
+    with pytest.raises(ValueError, match="can add at most 0 to an axis of 0"):
+        ops.pad(x, ((1, 0), (0, 0)), mode)
+
+
 @pytest.mark.parametrize(
     "call, message",
     [

@@ -53,7 +53,8 @@ class Take(Unary):
             return xp.reshape(self.backend.index_add(rows, indices, shape[0]), shape)
         before, after = shape[:axis], shape[axis + 1 :]
         g = xp.reshape(g, (math.prod(before), indices.shape[0], math.prod(after)))
-        rows = xp.reshape(xp.permute_dims(g, (1, 0, 2)), (indices.shape[0], -1))
+        width = g.shape[0] * g.shape[2]
+        rows = xp.reshape(xp.permute_dims(g, (1, 0, 2)), (indices.shape[0], width))
         rows = self.backend.index_add(rows, indices, shape[axis])  # (n, before after)
         back = xp.reshape(rows, (shape[axis], math.prod(before), math.prod(after)))
         return xp.reshape(xp.permute_dims(back, (1, 0, 2)), shape)
@@ -79,7 +80,7 @@ class TakeAlongAxis(Unary):
         last = (*[k for k in range(ndim) if k != axis], axis)
         lines = math.prod(shape) // n if n else 0
         values = xp.reshape(xp.permute_dims(g, last), (-1,))
-        indices = xp.reshape(xp.permute_dims(self.indices, last), (lines, -1))
+        indices = xp.reshape(xp.permute_dims(self.indices, last), (lines, self.indices.shape[axis]))
         start = xp.arange(lines, dtype=indices.dtype, device=g.device) * n
         flat = xp.reshape(indices + xp.reshape(start, (-1, 1)), (-1,))
         out = self.backend.index_add(values, flat, lines * n)

@@ -52,21 +52,22 @@ class PadBorder(Function):
 
     def forward(self, x: Array) -> Array:
         xp = self.backend.xp
-        self.lines = []
+        self.lines: list[tuple[int, int, int, list[int]]] = []
         for k, pair in enumerate(self.padding):
+            if pair == (0, 0):
+                continue
             axis = x.ndim - len(self.padding) + k
             length = x.shape[axis]
             places = xp.arange(-pair[0], length + pair[1], dtype=xp.int64, device=x.device)
             x = xp.take(x, source(xp, places, length, self.mode), axis=axis)
             host = np.arange(-pair[0], length + pair[1])
-            self.lines.append((axis, length, source(np, host, length, self.mode).tolist()))
+            lines = source(np, host, length, self.mode).tolist()
+            self.lines.append((axis, length, pair[0], lines))
         return x
 
     def backward(self, g: Array) -> Array:
         xp = self.backend.xp
-        for (axis, length, lines), (before, _) in zip(
-            reversed(self.lines), reversed(self.padding), strict=True
-        ):
+        for axis, length, before, lines in reversed(self.lines):
             g = xp.moveaxis(g, axis, 0)
             gx = xp.asarray(g[before : before + length, ...], copy=True)
             for p, line in enumerate(lines):
@@ -102,12 +103,13 @@ def pad_border(x: Tensor, padding: tuple[Pair, ...], mode: str) -> Tensor:
         raise ValueError(f"pad_border: mode {mode!r} is not one of {', '.join(MODES)}")
     for length, pair in zip(x.shape[x.ndim - len(padding) :], padding, strict=True):
         most = {"reflect": length - 1, "circular": length, "replicate": max(pair)}[mode]
-        if max(pair) > most or length == 0:
+        most = max(0, most) if length else 0
+        if max(pair) > most:
             raise ValueError(
                 f"pad_border: mode {mode!r} can add at most {most} to an axis of {length}; "
                 f"padding {padding}, x has shape {x.shape}"
             )
-    return PadBorder(tuple(padding), mode)(x)
+    return PadBorder(tuple([(a, b) for a, b in padding]), mode)(x)
 
 
 def pad(

@@ -191,7 +191,7 @@ def _one_hot(xp: Any, targets: Array, classes: int) -> Array:
     return xp.expand_dims(targets, axis=1) == every
 
 
-def _rows(x: Tensor) -> Tensor:
+def as_rows(x: Tensor) -> Tensor:
     """(C,), (N, C) or (N, C, d1, ...) -> (M, C)."""
     if x.ndim == 2:
         return x
@@ -281,11 +281,11 @@ def cross_entropy(
     target = as_tensor(name, target, input)
     given = target.data
     if home.is_float(given.dtype):
-        q = _rows(matching(name, input, target)[1])
-        y = SoftCrossEntropy(reduction, label_smoothing, weights, None, None)(_rows(input), q)
+        q = as_rows(matching(name, input, target)[1])
+        y = SoftCrossEntropy(reduction, label_smoothing, weights, None, None)(as_rows(input), q)
         shape = (*input.shape[: 1 if input.ndim > 1 else 0], *input.shape[2:])
     else:
-        rows = _rows(input)
+        rows = as_rows(input)
         shape = tuple(given.shape)
         targets = flat_targets(name, input, given)
         plain = weights is None and not label_smoothing
@@ -322,7 +322,7 @@ def nll_loss(
     require_float(name, input)
     if input.data.ndim == 0:
         raise ValueError(f"{name}: the input must have an axis of classes; its shape is ()")
-    home, rows = backend_of(input.data), _rows(input)
+    home, rows = backend_of(input.data), as_rows(input)
     weights = class_weight(name, weight, input)
     target = as_tensor(name, target, input)
     targets = flat_targets(name, input, target)

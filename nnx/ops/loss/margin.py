@@ -7,7 +7,8 @@ from typing import Any
 from ...backends import Array, backend_of
 from ...tensor import Tensor
 from .._operands import as_tensor
-from .cross_entropy import class_weight, flat_targets
+from ..array.shape import reshape
+from .cross_entropy import as_rows, class_weight, flat_targets
 from .reduction import Elementwise, check_reduction, matching, require_float
 
 
@@ -162,7 +163,7 @@ def multi_margin_loss(
     """The hinge loss for C classes: every wrong class whose score comes closer than `margin` to
     the right one's costs the shortfall to the power p (1 or 2), divided by C.
 
-    input (N, C), target (N,) integers, weight (C,) or None.
+    input (N, C), target (N,) integers, weight (C,) or None; or (C,) and () for one sample.
 
     Raises:
         ValueError: shapes that do not fit, p neither 1 nor 2, or an unknown reduction.
@@ -174,9 +175,10 @@ def multi_margin_loss(
     require_float(name, input)
     if p not in (1, 2):
         raise ValueError(f"{name}: p must be 1 or 2, got {p}")
-    if input.ndim != 2:
-        raise ValueError(f"{name}: the input must be (N, C); its shape is {input.shape}")
+    if input.ndim not in (1, 2):
+        raise ValueError(f"{name}: the input must be (N, C) or (C,); its shape is {input.shape}")
     targets = flat_targets(name, input, target)
-    targets, _ = backend_of(targets).class_indices(targets, input.shape[1], None)
+    targets, _ = backend_of(targets).class_indices(targets, input.shape[-1], None)
     weights = class_weight(name, weight, input)
-    return MultiMargin(reduction, p, margin, weights)(input, Tensor(targets))
+    loss = MultiMargin(reduction, p, margin, weights)(as_rows(input), Tensor(targets))
+    return loss if input.ndim == 2 or reduction != "none" else reshape(loss, ())

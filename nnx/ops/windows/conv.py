@@ -330,6 +330,8 @@ def _check_operands(
         if xs[-axes - 1] != channels:
             per_group = "" if groups == 1 else f" ({groups} groups of {channels // groups})"
             rule = f"x has {xs[-axes - 1]} channels but weight expects {channels}{per_group}"
+        elif min(channels, outputs) < 1:
+            rule = "there must be at least one channel, in and out"
         elif ws[0] % groups:
             rule = f"the {ws[0]} channels of weight's first axis do not split into {groups} groups"
         elif bias is not None and tuple(bias.data.shape) != (outputs,):
