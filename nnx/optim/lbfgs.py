@@ -212,7 +212,7 @@ class LBFGS(Optimizer):
         at = 0
         for p, start in zip(self._parameters(), before, strict=True):
             part = d[at : at + p.size]
-            p.data = start + t * xp.reshape(part, p.shape)
+            p.data = xp.asarray(start + t * xp.reshape(part, p.shape))
             at += p.size
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..autograd import enable_grad, wrote
-from ..backends import Array, Backend, backend_of, copy_beside
+from ..backends import Array, Backend, backend_of, copy_beside, dtype_name, mixed
 from ..tensor import Tensor
 
 Arrays = list[Array]
@@ -140,7 +140,9 @@ class Optimizer:
                 state = self.state.get(p)
                 if state is None:
                     state = self.state[p] = self.start(p, group)
-                data = p.data
+                data, g = p.data, p.grad
+                if type(g) is not type(data) or g.shape != data.shape or g.dtype != data.dtype:
+                    p.grad = self._checked_gradient(p)
                 kept = state.get(self.slots[0])
                 if kept is not None and (
                     type(kept) is not type(data) or kept.dtype != data.dtype
@@ -155,6 +157,28 @@ class Optimizer:
                 run[0].append(p)
                 run[1].append(state)
         return runs.values()
+
+    def _checked_gradient(self, p: Tensor) -> Array:
+        """What somebody put into `p.grad` by hand, as kernels take it: an array like p's.
+
+        Raises:
+            TypeError: it is no array of p's library and dtype.
+            ValueError: it has another shape.
+        """
+        g: Any = p.grad.data if isinstance(p.grad, Tensor) else p.grad
+        what = f"{type(self).__name__}.step: the gradient of a parameter of shape {p.shape}"
+        home = backend_of(p.data)
+        if not (hasattr(g, "shape") and hasattr(g, "dtype")):
+            raise TypeError(f"{what} must be an array like it, not {type(g).__name__}")
+        if backend_of(g) is not home:
+            raise mixed(home, backend_of(g))
+        if tuple(g.shape) != p.shape:
+            raise ValueError(f"{what} has shape {tuple(g.shape)}")
+        if g.dtype != p.dtype:
+            raise TypeError(
+                f"{what} is of {dtype_name(g.dtype)}, the parameter of {dtype_name(p.dtype)}"
+            )
+        return home.xp.asarray(g)
 
     # ---- what a subclass says ----
 

@@ -6,6 +6,7 @@ import copy
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import copy_context
@@ -283,6 +284,7 @@ class Trainer:
             raise ValueError("fit: the training data gave no batch; an iterator can be walked once")
         losses = self._check_losses()
         self._check_parameters()
+        self._check_optimizer()
         row: Row = {"epoch": self.epoch + 1, "loss": self.running_loss.compute()}
         row |= {metric.name: metric.compute() for metric in self.metrics}
         if validation is not None:
@@ -343,6 +345,22 @@ class Trainer:
                 f"a parameter is not finite after step {self.step} (epoch {self.epoch + 1}): "
                 f"{spoiled}",
                 self.step,
+            )
+
+    def _check_optimizer(self) -> None:
+        """Warn of parameters that the optimizer holds and nothing else knows."""
+        owners = [m for m in (self.model, self.loss) if isinstance(m, Module)]
+        known = {id(p) for owner in owners for p in owner.parameters()}
+        held = [p for group in self.optimizer.param_groups for p in group["params"]]
+        lost = [p for p in held if p.grad is None and id(p) not in known]
+        if lost:
+            name = getattr(lost[0], "name", None) or "one"
+            warnings.warn(
+                f"fit: the optimizer holds {len(lost)} parameters that are not the model's and got "
+                f"no gradient ({name} of shape {lost[0].shape}): was a layer or a parameter "
+                "replaced after the optimizer was made? The new one is not trained then; make the "
+                "optimizer last",
+                stacklevel=2,
             )
 
     # ---- evaluating and predicting ----

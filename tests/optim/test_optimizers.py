@@ -226,6 +226,41 @@ def test_a_scalar_stays_an_array_and_resumes_to_the_last_bit(backend, name, opti
                 assert isinstance(array, kind | int | float), type(array)
 
 
+@pytest.mark.parametrize("size", [3, 3000])  # NumPy's loops, and the compiled ones
+@pytest.mark.parametrize("name, options", KINDS)
+def test_a_gradient_that_somebody_put_there_is_looked_at(name, options, size):
+    """A shorter one was read past its end, a float64 one made the parameter float64."""
+    ones = np.ones(size, "f4")
+    for gradient, error, message in [
+        (ones[:1], ValueError, rf"{name}\.step: the gradient.*shape \({size},\) has shape \(1,\)"),
+        (np.ones((1, size), "f4"), ValueError, r"has shape \(1, "),
+        (np.ones(2 * size, "f4"), ValueError, "has shape"),
+        (np.float32(1), ValueError, r"has shape \(\)"),
+        (np.ones(size), TypeError, "is of float64, the parameter of float32"),
+        (np.ones(size, int), TypeError, "is of int64"),
+        ([1.0] * size, TypeError, "must be an array like it, not list"),
+    ]:
+        p = nn.Parameter(ones.copy())
+        opt = getattr(optim, name)([p], **options)
+        p.grad = gradient
+        with pytest.raises(error, match=message):
+            opt.step()
+        np.testing.assert_array_equal(p.data, ones)
+    p, q = nn.Parameter(ones.copy()), nn.Parameter(ones.copy())
+    p.grad, q.grad = nnx.tensor(ones), ones
+    getattr(optim, name)([p, q], **options).step()
+    np.testing.assert_array_equal(p.data, q.data)
+    assert p.data.dtype == np.float32 and (p.data != 1).all()
+
+
+def test_a_gradient_of_another_library_is_refused():
+    strict = pytest.importorskip("array_api_strict")
+    p = nn.Parameter(np.ones(3, "f4"))
+    p.grad = strict.ones(3, dtype=strict.float32)
+    with pytest.raises(TypeError, match="arrays of two libraries"):
+        optim.SGD([p]).step()
+
+
 def test_pytorchs_step_of_a_scalar_is_a_number():
     p = nn.Parameter(np.asarray(0.7, "f4"))
     opt = optim.Adam([p])
@@ -595,3 +630,17 @@ def test_rprop_stands_still_for_a_step_after_a_turn():
         opt.step()
         path.append(float(p.data[0]))
     np.testing.assert_allclose(path, [0.6, 0.12, -0.456, -0.456], atol=1e-12)
+
+
+def test_lbfgs_keeps_a_scalar_an_array():
+    p = nn.Parameter(np.asarray(0.7, "f4"))
+    opt = optim.LBFGS([p])
+
+    def closure():
+        opt.zero_grad()
+        loss = (p - 2.0) ** 2
+        loss.backward()
+        return loss
+
+    opt.step(closure)
+    assert type(p.data) is np.ndarray and abs(float(p.data) - 2) < 1e-3

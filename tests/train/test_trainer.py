@@ -55,6 +55,14 @@ def test_fit_is_the_loop_by_hand(task_on):
     assert (trainer.epoch, trainer.batch, trainer.step) == (2, 0, 14)
 
 
+def test_a_parameter_that_was_replaced_is_told(task):
+    trainer, loader = task.trainer()
+    layer = next(m for m in trainer.model.modules() if isinstance(m, nn.Linear))
+    layer.weight = nn.Parameter(np.array(layer.weight.data))
+    with pytest.warns(UserWarning, match=r"holds 1 parameters that are not the model's.*weight of"):
+        trainer.fit(loader, epochs=1)
+
+
 def test_it_learns(task):
     trainer, loader = task.trainer()
     history = trainer.fit(loader, task.arrays(), epochs=30)
