@@ -100,7 +100,9 @@ class Var(Reduction):
             )
         if self.needs_input_grad[0]:
             self.centred = centred
-        return xp.sum(centred * centred, axis=axes, keepdims=self.keepdims) / self.n
+        over = {"axis": axes, "keepdims": self.keepdims}
+        rest = xp.sum(centred, **over)  # 0, but for what the mean of large numbers has lost
+        return (xp.sum(centred * centred, **over) - rest * rest / self.count()) / self.n
 
     def backward(self, g: Array) -> Array:
         return self.full(g * (2 / self.n)) * self.centred

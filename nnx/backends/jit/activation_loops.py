@@ -17,6 +17,7 @@ ZERO, HALF, ONE = e.ZERO, e.HALF, e.ONE
 ROOT_HALF = np.float32(math.sqrt(0.5))
 DENSITY = np.float32(1 / math.sqrt(2 * math.pi))
 INNER, CUBIC, THREE = np.float32(math.sqrt(2 / math.pi)), np.float32(0.044715), np.float32(3)
+TWO = np.float32(2)
 STRANDS = 64  # in which a row's maximum is looked for, joined at the end: four registers or more
 
 
@@ -113,15 +114,14 @@ def gelu_by_tanh(x, y, slope):
     if slope.size == 0:
         for i in range(x.size):
             v = x[i]
-            y[i] = v * (HALF + HALF * e.tanh(INNER * (v + CUBIC * v * v * v)))
+            y[i] = v * e.sigmoid(TWO * INNER * (v + CUBIC * v * v * v))
     else:
         for i in range(x.size):
             v = x[i]
-            t = e.tanh(INNER * (v + CUBIC * v * v * v))
-            phi = HALF + HALF * t
+            phi = e.sigmoid(TWO * INNER * (v + CUBIC * v * v * v))
             y[i] = v * phi
             inner = INNER * (ONE + THREE * CUBIC * v * v)
-            slope[i] = phi + HALF * v * (ONE - t * t) * inner
+            slope[i] = phi + TWO * v * phi * (ONE - phi) * inner
 
 
 @fused

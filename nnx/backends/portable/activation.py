@@ -125,12 +125,12 @@ class ActivationKernels:
         xp = self.xp
         if approximate == "tanh":
             scale, cubic = math.sqrt(2 / math.pi), 0.044715
-            t = xp.tanh(scale * (x + cubic * x * x * x))
-            phi = 0.5 * (1 + t)
+            # (1 + tanh u) / 2 = sigmoid(2u), which does not round to 0 where tanh u nears -1
+            phi = self.sigmoid(2 * scale * (x + cubic * x * x * x))
             if not slope:
                 return x * phi, None
             inner = scale * (1 + 3 * cubic * x * x)
-            return x * phi, phi + 0.5 * x * (1 - t * t) * inner
+            return x * phi, phi + 2 * x * phi * (1 - phi) * inner
         phi = 0.5 * (1 + self.erf(x * math.sqrt(0.5)))  # Φ(x)
         if not slope:
             return x * phi, None
