@@ -17,7 +17,8 @@ from .. import ops
 from ..autograd import is_grad_enabled
 from ..backends import backend_of
 from ..backends.portable.window import Window
-from ..ops.windows.arguments import padding_pairs, sizes
+from ..ops.windows.arguments import remembered, sizes
+from ..ops.windows.conv import conv_window
 from ..tensor import Tensor
 from .activation import ReLU
 from .conv import Conv2d
@@ -68,14 +69,16 @@ def _alone(module: Module) -> bool:
 def _compute(
     conv: Conv2d, norm: BatchNorm2d | None, relu: ReLU | None, pool: MaxPool2d | None, x: Tensor
 ) -> tuple[Any, int] | None:
-    n, oh, ow = _result_size(conv, x)
-    values = n * oh * ow
+    weight: Tensor = conv.weight
+    bias: Tensor | None = conv.bias
+    shapes = x.shape, weight.shape, None if bias is None else bias.shape
+    arguments = conv.stride, conv.padding, conv.dilation, conv.groups
+    oh, ow = conv_window("conv2d", *shapes, *arguments, 2).counts((x.shape[2], x.shape[3]))
+    values = x.shape[0] * oh * ow
     if values < 2:  # the layers themselves say what is wrong
         return None
     window = _pool_geometry(pool, (oh, ow))
     count = 1 + sum(m is not None for m in (norm, relu, window))
-    weight: Tensor = conv.weight
-    bias: Tensor | None = conv.bias
     gamma = beta = eps = None
     if norm is not None:
         gamma, beta, eps = norm.weight, norm.bias, norm.eps
@@ -89,7 +92,7 @@ def _compute(
             weight, bias = _folded(conv, norm)
             norm = gamma = beta = eps = None
     y, mean, variance = ops.conv_block2d(
-        x, weight, bias, conv.stride, conv.padding, conv.dilation, conv.groups,
+        x, weight, bias, *arguments,
         gamma, beta, eps, relu is not None, window,
     )  # fmt: skip
     if norm is not None and norm.training and norm.running_mean is not None:
@@ -101,29 +104,26 @@ def _learning(*modules: Module) -> bool:
     return any(p.requires_grad for module in modules for p in module.parameters())
 
 
-def _result_size(conv: Conv2d, x: Tensor) -> tuple[int, int, int]:
-    """(N, oh, ow) of the convolution; zeros where its window does not fit."""
-    pads = padding_pairs("conv2d", conv.padding, conv.kernel_size, conv.stride, conv.dilation)
-    window = Window(conv.kernel_size, conv.stride, pads, conv.dilation)  # type: ignore[arg-type]
-    h, w = window.counts((x.shape[2], x.shape[3]))
-    return x.shape[0], max(h, 0), max(w, 0)
-
-
 def _pool_geometry(pool: MaxPool2d | None, size: tuple[int, int]) -> Window | None:
     """The pooling's window; None where it cannot be part of the block."""
     if pool is None or pool.return_indices or pool.ceil_mode or pool.padding != 0:
         return None
-    kernel, stride, dilation = (
-        sizes("max_pool2d", name, value, 2)
-        for name, value in (
-            ("kernel_size", pool.kernel_size),
-            ("stride", pool.stride),
-            ("dilation", pool.dilation),
-        )
-    )
-    if kernel != stride or dilation != (1, 1) or kernel[0] > size[0] or kernel[1] > size[1]:
+    return _tiling(pool.kernel_size, pool.stride, pool.dilation, size)
+
+
+@remembered
+def _tiling(kernel_size: Any, stride: Any, dilation: Any, size: tuple[int, int]) -> Window | None:
+    """A pooling's window if windows lie side by side, without gaps, and one at least fits."""
+    kernel = sizes("max_pool2d", "kernel_size", kernel_size, 2)
+    if (
+        sizes("max_pool2d", "stride", stride, 2) != kernel
+        or kernel[0] > size[0]
+        or kernel[1] > size[1]
+    ):
         return None
-    return Window(kernel, stride)  # type: ignore[arg-type]
+    if sizes("max_pool2d", "dilation", dilation, 2) != (1, 1):
+        return None
+    return Window(kernel, kernel)  # type: ignore[arg-type]
 
 
 def _folded(conv: Conv2d, norm: BatchNorm2d) -> tuple[Tensor, Tensor]:

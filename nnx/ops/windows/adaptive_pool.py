@@ -101,7 +101,7 @@ def global_max_pool2d(x: Tensor) -> Tensor:
 
 
 def _adaptive_size(name: str, x: Tensor, output_size: Size) -> Pair:
-    require_images(name, x, 2)
+    require_images(name, x.shape, 2)
     given = output_size
     if isinstance(given, Sequence) and len(given) == 2:  # None: as large as the image
         given = tuple([n if m is None else m for m, n in zip(given, x.shape[-2:], strict=True)])

@@ -3,17 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from ...backends.portable.window import Padding, Pair, Window
+from ...backends.portable.window import NO_PADDING, Padding, Pair, Window
 from ...tensor import Tensor
 from ..array.shape import reshape
 
-__all__ = ["InOneDimension", "Padding", "PaddingLike", "Pair", "Size", "Window", "batch_of"]
-__all__ += ["check_fit", "one_of", "padding_pairs", "sizes"]
+__all__ = ["NO_PADDING", "InOneDimension", "Padding", "PaddingLike", "Pair", "Size", "Window"]
+__all__ += ["batch_of", "check_fit", "in_two_dimensions", "one_of", "padding_pairs", "remembered"]
+__all__ += ["sizes"]
 
 Size = int | Sequence[int]
 PaddingLike = int | str | Sequence[int] | Sequence[Sequence[int]]
+Checked = TypeVar("Checked")
+
+
+def remembered(check: Callable[..., Checked]) -> Callable[..., Checked]:
+    """`check`, which sees shapes and arguments only, with its answers kept.
+
+    A layer is called with the same arguments and shapes again and again; checking them takes
+    longer than computing with a small image.  What cannot be a key (a list) is checked anew, and so
+    is what was wrong.
+    """
+    known = lru_cache(maxsize=1024, typed=True)(check)
+
+    def answer(*arguments: Any) -> Checked:
+        try:
+            return known(*arguments)
+        except TypeError:  # a list among them; or an error of the check itself, which comes again
+            return check(*arguments)
+
+    return answer
+
+
+def in_two_dimensions(
+    kernel: tuple[int, ...],
+    stride: tuple[int, ...],
+    padding: tuple[Pair, ...],
+    dilation: tuple[int, ...],
+) -> Window:
+    """The window of a sequence as that of an image of height 1; an image's as it is."""
+    if len(kernel) == 2:
+        return Window(kernel, stride, padding, dilation)  # type: ignore[arg-type]
+    return Window((1, *kernel), (1, *stride), ((0, 0), *padding), (1, *dilation))  # type: ignore[arg-type]
 
 
 def sizes(operation: str, name: str, value: Size, axes: int, least: int = 1) -> tuple[int, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
@@ -10,6 +12,7 @@ from ..arithmetic import add
 from ..array.padding import MODES, pad, pad_border
 from ..array.shape import reshape
 from .arguments import (
+    NO_PADDING,
     InOneDimension,
     PaddingLike,
     Pair,
@@ -17,8 +20,10 @@ from .arguments import (
     Window,
     batch_of,
     check_fit,
+    in_two_dimensions,
     one_of,
     padding_pairs,
+    remembered,
     sizes,
 )
 
@@ -184,43 +189,39 @@ def _convolve(
     """Check everything once, make it uniform, and convolve."""
     axes = 1 if function is Conv1d else 2
     x, weight, bias = operands(name, x, weight, bias)
-    strides, pads, dilations = checked(
-        name, x, weight, bias, stride, padding, dilation, groups, axes
-    )
+    shapes = x.shape, weight.shape, None if bias is None else bias.shape
+    window = conv_window(name, *shapes, stride, padding, dilation, groups, axes)
     x, alone = batch_of(x, axes)
     if padding_mode != "zeros":
         if padding_mode not in MODES:
             raise ValueError(
                 f"{name}: padding_mode {padding_mode!r} is not one of zeros, {', '.join(MODES)}"
             )
-        x = pad_border(x, pads, padding_mode)
-        pads = ((0, 0),) * axes
-    if axes == 1:
-        strides, dilations, pads = (1, *strides), (1, *dilations), ((0, 0), *pads)
-    kernel = (1,) * (2 - axes) + tuple(weight.data.shape[2:])
-    window = Window(kernel, strides, pads, dilations)  # type: ignore[arg-type]
+        x = pad_border(x, window.padding[-axes:], padding_mode)
+        window = window._replace(padding=NO_PADDING)
     return one_of(function(window, groups)(x, weight, bias), alone)
 
 
-def checked(
+@remembered
+def conv_window(
     name: str,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    bias: tuple[int, ...] | None,
     stride: Size,
     padding: PaddingLike,
     dilation: Size,
     groups: int,
     axes: int,
-) -> tuple[tuple[int, ...], tuple[Pair, ...], tuple[int, ...]]:
-    """Stride, padding and dilation, made uniform; everything checked, as `conv2d` says."""
+) -> Window:
+    """The window of a convolution of these shapes; everything checked, as `conv2d` says."""
     _check_operands(name, x, weight, bias, groups, axes, transposed=False)
-    kernel = tuple(weight.data.shape[2:])
+    kernel = weight[2:]
     strides = sizes(name, "stride", stride, axes)
     dilations = sizes(name, "dilation", dilation, axes)
     pads = padding_pairs(name, padding, kernel, strides, dilations)
-    check_fit(name, x.shape, kernel, pads, dilations, lambda: f", weight {weight.shape}")
-    return strides, pads, dilations
+    check_fit(name, x, kernel, pads, dilations, lambda: f", weight {weight}")
+    return in_two_dimensions(kernel, strides, pads, dilations)
 
 
 def conv_transpose2d(
@@ -251,9 +252,36 @@ def conv_transpose2d(
     """
     name = "conv_transpose2d"
     x, weight, bias = operands(name, x, weight, bias)
-    _check_operands(name, x, weight, bias, groups, 2, transposed=True)
+    shapes = x.shape, weight.shape, None if bias is None else bias.shape
+    size, window, beyond = _transposed_window(
+        name, *shapes, stride, padding, output_padding, groups, dilation
+    )
     x, alone = batch_of(x, 2)
-    kernel = tuple(weight.data.shape[2:])
+    transpose = ConvTranspose2d(size, window, groups)
+    if not any(beyond):
+        return one_of(transpose(x, weight, bias), alone)
+    y = pad(transpose(x, weight, None), ((0, 0), (0, 0), *[(0, n) for n in beyond]))
+    return one_of(y if bias is None else add(y, reshape(bias, (-1, 1, 1))), alone)
+
+
+@remembered
+def _transposed_window(
+    name: str,
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    bias: tuple[int, ...] | None,
+    stride: Size,
+    padding: PaddingLike,
+    output_padding: Size,
+    groups: int,
+    dilation: Size,
+) -> tuple[Any, Window, list[int]]:
+    """Size and window of the part of the result that windows reach, and the rows of zeros after.
+
+    Everything is checked, as `conv_transpose2d` says.
+    """
+    _check_operands(name, x, weight, bias, groups, 2, transposed=True)
+    kernel = weight[2:]
     strides = sizes(name, "stride", stride, 2)
     dilations = sizes(name, "dilation", dilation, 2)
     extra = sizes(name, "output_padding", output_padding, 2, least=0)
@@ -266,21 +294,16 @@ def conv_transpose2d(
     size = tuple(
         (length - 1) * s - before - after + d * (k - 1) + more + 1
         for length, s, (before, after), d, k, more in zip(
-            x.shape[2:], strides, pads, dilations, kernel, extra, strict=True
+            x[-2:], strides, pads, dilations, kernel, extra, strict=True
         )
     )
     if min(size) < 1:
         raise ValueError(
             f"{name}: the result would be {size}: padding {pads} cuts off all of it; "
-            f"x has shape {x.shape}, weight {weight.shape}"
+            f"x has shape {x}, weight {weight}"
         )
     size, pads, beyond = _within_reach(size, strides, pads, extra)
-    window = Window(kernel, strides, pads, dilations)  # type: ignore[arg-type]
-    transpose = ConvTranspose2d(size, window, groups)  # type: ignore[arg-type]
-    if not any(beyond):
-        return one_of(transpose(x, weight, bias), alone)
-    y = pad(transpose(x, weight, None), ((0, 0), (0, 0), *[(0, n) for n in beyond]))
-    return one_of(y if bias is None else add(y, reshape(bias, (-1, 1, 1))), alone)
+    return size, in_two_dimensions(kernel, strides, pads, dilations), beyond
 
 
 def _within_reach(
@@ -306,15 +329,14 @@ def _within_reach(
 
 def _check_operands(
     name: str,
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
+    xs: tuple[int, ...],
+    ws: tuple[int, ...],
+    bias: tuple[int, ...] | None,
     groups: int,
     axes: int,
     transposed: bool,
 ) -> None:
     """Ranks, channels, groups and bias; the message gives every shape."""
-    xs, ws = tuple(x.data.shape), tuple(weight.data.shape)
     rule = None
     image, kernel = ("H, W", "kh, kw") if axes == 2 else ("L", "k")
     if len(xs) not in (axes + 1, axes + 2):
@@ -334,8 +356,7 @@ def _check_operands(
             rule = "there must be at least one channel, in and out"
         elif ws[0] % groups:
             rule = f"the {ws[0]} channels of weight's first axis do not split into {groups} groups"
-        elif bias is not None and tuple(bias.data.shape) != (outputs,):
+        elif bias is not None and bias != (outputs,):
             rule = f"bias must have shape ({outputs},), one per output channel"
-    given = None if bias is None else bias.shape
     if rule is not None:
-        raise ValueError(f"{name}: {rule}; x has shape {xs}, weight {ws}, bias {given}")
+        raise ValueError(f"{name}: {rule}; x has shape {xs}, weight {ws}, bias {bias}")

@@ -7,7 +7,7 @@ from ...backends import Array
 from ...tensor import Tensor
 from .._operands import operands
 from .arguments import PaddingLike, Size, Window, batch_of, one_of
-from .conv import checked
+from .conv import conv_window
 
 
 class ConvBlock(Function):
@@ -78,11 +78,9 @@ def conv_block2d(
         As `conv2d`.
     """
     x, weight, bias = operands("conv2d", x, weight, bias)
-    strides, pads, dilations = checked(
-        "conv2d", x, weight, bias, stride, padding, dilation, groups, 2
-    )
+    shapes = x.shape, weight.shape, None if bias is None else bias.shape
+    window = conv_window("conv2d", *shapes, stride, padding, dilation, groups, 2)
     x, alone = batch_of(x, 2)
-    window = Window(weight.data.shape[2:], strides, pads, dilations)  # type: ignore[arg-type]
     block = ConvBlock(window, groups, eps, relu, pool)
     y = one_of(block(x, weight, bias, gamma, beta), alone)
     return y, block.mean, block.variance

@@ -7,16 +7,18 @@ from ...backends import Array
 from ...tensor import Tensor
 from .._operands import as_tensor, require_one_dtype
 from .arguments import (
+    NO_PADDING,
     InOneDimension,
     Padding,
     PaddingLike,
-    Pair,
     Size,
     Window,
     batch_of,
     check_fit,
+    in_two_dimensions,
     one_of,
     padding_pairs,
+    remembered,
     sizes,
 )
 
@@ -213,14 +215,8 @@ def _max_pool(
 ) -> Tensor | tuple[Tensor, Tensor]:
     axes = 1 if function is MaxPool1d else 2
     x = as_tensor(name, x)
-    kernel, strides, pads, dilations, extra = _geometry(
-        name, x, axes, kernel_size, stride, padding, dilation, ceil_mode
-    )
-    pads = tuple((before, after + e) for (before, after), e in zip(pads, extra, strict=True))
-    if axes == 1:
-        kernel, strides, dilations = (1, *kernel), (1, *strides), (1, *dilations)
-        pads = ((0, 0), *pads)
-    pool = function(Window(kernel, strides, pads, dilations))  # type: ignore[arg-type]
+    window, _ = _pool_window(name, x.shape, axes, kernel_size, stride, padding, dilation, ceil_mode)
+    pool = function(window)
     x, alone = batch_of(x, axes)
     y = one_of(pool(x), alone)
     return (y, one_of(Tensor(pool.indices()), alone)) if return_indices else y
@@ -240,47 +236,42 @@ def _avg_pool(
     axes = 1 if function is AvgPool1d else 2
     x = as_tensor(name, x)
     require_one_dtype(name, x=x)
-    kernel, strides, pads, _, extra = _geometry(
-        name, x, axes, kernel_size, stride, padding, 1, ceil_mode
-    )
+    window, own = _pool_window(name, x.shape, axes, kernel_size, stride, padding, 1, ceil_mode)
     if divisor is not None and divisor == 0:
         raise ValueError(f"{name}: divisor_override must not be 0")
-    counted = pads if count_include_pad else ((0, 0),) * axes
-    pads = tuple((before, after + e) for (before, after), e in zip(pads, extra, strict=True))
     if divisor is not None:
-        counted = pads  # so that every window counts all its places
-    if axes == 1:
-        kernel, strides = (1, *kernel), (1, *strides)
-        pads, counted = ((0, 0), *pads), ((0, 0), *counted)
-    window = Window(kernel, strides, pads)  # type: ignore[arg-type]
+        counted = window.padding  # so that every window counts all its places
+    else:
+        counted = own if count_include_pad else NO_PADDING
     x, alone = batch_of(x, axes)
-    return one_of(function(window, counted, divisor)(x), alone)  # type: ignore[arg-type]
+    return one_of(function(window, counted, divisor)(x), alone)
 
 
-def _geometry(
+@remembered
+def _pool_window(
     name: str,
-    x: Tensor,
+    shape: tuple[int, ...],
     axes: int,
     kernel_size: Size,
     stride: Size | None,
     padding: PaddingLike,
     dilation: Size,
     ceil_mode: bool,
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[Pair, ...], tuple[int, ...], list[int]]:
-    """Checked kernel, stride, padding, dilation, and what ceil_mode adds after each axis."""
-    require_images(name, x, axes)
+) -> tuple[Window, Padding]:
+    """The window, everything checked, and the padding without what ceil_mode adds to it."""
+    require_images(name, shape, axes)
     kernel = sizes(name, "kernel_size", kernel_size, axes)
     strides = kernel if stride is None else sizes(name, "stride", stride, axes)
     dilations = sizes(name, "dilation", dilation, axes)
     pads = padding_pairs(name, padding, kernel, strides, dilations)
     extra = []
     for length, k, s, (before, after), d in zip(
-        x.shape[-axes:], kernel, strides, pads, dilations, strict=True
+        shape[-axes:], kernel, strides, pads, dilations, strict=True
     ):
         if max(before, after) > k // 2:
             raise ValueError(
                 f"{name}: padding must be at most half the kernel; padding {pads}, "
-                f"kernel {kernel}, x has shape {x.shape}"
+                f"kernel {kernel}, x has shape {shape}"
             )
         room = length + before + after - d * (k - 1) - 1
         windows = room // s + 1
@@ -296,14 +287,16 @@ def _geometry(
             if not all(any(0 <= u + i * d < length for i in range(k)) for u in starts):
                 raise ValueError(
                     f"{name}: a window would lie in the padding altogether; padding {pads}, "
-                    f"kernel {kernel}, dilation {dilations}, x has shape {x.shape}"
+                    f"kernel {kernel}, dilation {dilations}, x has shape {shape}"
                 )
-    return kernel, strides, pads, dilations, extra
+    wider = tuple((before, after + e) for (before, after), e in zip(pads, extra, strict=True))
+    own = in_two_dimensions(kernel, strides, pads, dilations).padding
+    return in_two_dimensions(kernel, strides, wider, dilations), own
 
 
-def require_images(name: str, x: Tensor, axes: int) -> None:
+def require_images(name: str, shape: tuple[int, ...], axes: int) -> None:
     image = "H, W" if axes == 2 else "L"
-    if x.ndim not in (axes + 1, axes + 2):
+    if len(shape) not in (axes + 1, axes + 2):
         raise ValueError(
-            f"{name}: x must be (N, C, {image}), or (C, {image}) for one; x has shape {x.shape}"
+            f"{name}: x must be (N, C, {image}), or (C, {image}) for one; x has shape {shape}"
         )
