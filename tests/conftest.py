@@ -38,6 +38,8 @@ from watched import watched
 import nnx
 from nnx.backends import Backend, get_backend, override, unavailable, use_backend
 from nnx.backends import kernels as kernel_mode
+from nnx.backends.cpu import columns
+from nnx.backends.cpu import pool as cpu_pool
 from nnx.backends.numpy import NumpyBackend
 
 
@@ -150,6 +152,14 @@ class On:
             pytest.skip("this device has no float64")
 
 
+def nothing_is_small(monkeypatch):
+    """Tests' small images meet the code that is tuned for large ones; `readonly` takes what is
+    installed, and so the ways for small ones."""
+    monkeypatch.setattr(columns, "COLUMN_BYTES", 0)
+    monkeypatch.setattr(columns, "FEW", 0)
+    monkeypatch.setattr(cpu_pool, "SMALL", 0)
+
+
 @pytest.fixture
 def on_cupy():
     """`On` CuPy's arrays in host memory, for tests that count what a device would be asked."""
@@ -160,9 +170,11 @@ def on_cupy():
 @pytest.fixture(
     params=[pytest.param(n, marks=MARKS.get(n, [])) for n, why in BACKENDS.items() if why is None]
 )
-def backend(request):
+def backend(request, monkeypatch):
     """`On`: the library under test, active, with its code path chosen."""
     kind = request.param
+    if kind in ("numpy", "jit"):
+        nothing_is_small(monkeypatch)
     if kind == "portable":
         with kernel_mode("portable"), override(np.ndarray, watched(get_backend("numpy"))) as active:
             yield On(kind, active)

@@ -7,7 +7,7 @@ import pytest
 from windows import integers
 
 from nnx.backends import Backend
-from nnx.backends.cpu import depthwise
+from nnx.backends.cpu import columns, depthwise
 from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
@@ -39,8 +39,9 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """NumPy's depthwise convolution takes these few planes in several blocks."""
+    """NumPy's kernels take these few planes and columns in several blocks."""
     monkeypatch.setattr(depthwise, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(columns, "BLOCK_BYTES", 2000)
 
 
 def results(on, backend, x, weight, bias, geometry, last):
@@ -73,3 +74,32 @@ def test_equals_the_portable_twin(backend, case, bias, last):
     ]
     for got, wanted in zip(*found, strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("limit", ["COLUMN_BYTES", "FEW"])
+@pytest.mark.parametrize("backend", ["numpy", "jit"], indirect=True)
+def test_columns_serve_up_to_their_limits(backend, monkeypatch, limit):
+    """On both sides of each limit: which code answers, and that it answers right."""
+    x, weight = integers(0, 2, 3, 6, 5), integers(1, 4, 3, 2, 2)
+    window = Window((2, 2))
+    numbers, at = 12, {"COLUMN_BYTES": 2 * 12 * 5 * 4 * 4, "FEW": 12}[limit]
+    assert weight[0].size == numbers
+    twin = Backend(np, "portable")
+    expected, kept = twin.conv2d(x, weight, None, window, 1)
+    gradients = twin.conv2d_backward(expected, kept, (True, True, True))
+    for most in (at - 1, at):
+        monkeypatch.setattr(columns, limit, most)
+        y, residuals = backend.backend.conv2d(x, weight, None, window, 1)
+        by_columns = most == at and (limit == "COLUMN_BYTES" or backend.kind == "numpy")
+        assert isinstance(residuals, columns.Columns) == by_columns
+        found = backend.backend.conv2d_backward(expected, residuals, (True, True, True))
+        for got, wanted in zip((y, *found), (expected, *gradients), strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+def test_columns_are_for_plain_convolutions(groups, monkeypatch):
+    x, weight = integers(0, 2, 3, 6, 5), integers(1, 6, 3 // groups, 2, 2)
+    assert columns.are_small(x, weight, Window((2, 2)), groups) == (groups == 1)
+    assert not columns.are_small(x.astype("float16"), weight, Window((2, 2)), groups)
+    assert not columns.are_small(x[:0], weight, Window((2, 2)), groups)

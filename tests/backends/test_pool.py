@@ -110,3 +110,23 @@ def test_layouts_stay_as_they_are(backend):
         spread = backend.backend.avg_pool2d_backward(mean, x.shape, window, NONE)
         for a in (y, gx, mean, spread):
             assert (a.transpose(0, 2, 3, 1) if last else a).flags.c_contiguous
+
+
+@pytest.mark.parametrize("case", [k for k in CASES if CASES[k][3] == NONE])
+def test_small_images_are_pooled_with_few_calls(backend, case, monkeypatch):
+    """The way for small images, on NumPy with and without numba, NaN and infinities included."""
+    if backend.kind not in ("numpy", "jit"):
+        pytest.skip("no kernel of its own")
+    shape, *geometry = CASES[case]
+    window = Window(*geometry)
+    x = images(backend, shape, False)
+    monkeypatch.setattr(pool, "SMALL", x.size * window.places)
+    assert pool.is_small(x, window)
+    x = np.where(x == -2, -np.inf, np.where(x == 3, np.nan, x)).astype(x.dtype)
+    same(backend, lambda k: k.max_pool2d(x, window))
+    if window.dilation == (1, 1):
+        whole = np.nan_to_num(x, nan=3, neginf=-2)
+        same(backend, lambda k: (k.avg_pool2d(whole, window, NONE),))
+    monkeypatch.setattr(pool, "SMALL", x.size * window.places - 1)
+    assert not pool.is_small(x, window)
+    assert not pool.is_small(x[:0], window._replace(padding=((1, 1), (0, 0))))

@@ -25,7 +25,7 @@ from ...typing import Array
 from ..portable.conv import ConvKernels
 from ..portable.residuals import Residuals
 from ..portable.window import Pair, Window, pad
-from . import depthwise
+from . import columns, depthwise
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
 SHORT_ROW = 24  # products with shorter rows than this are slow: then all of a window is laid out
@@ -263,6 +263,8 @@ class NumpyConv(ConvKernels):
     ) -> tuple[Array, Residuals]:
         if depthwise.is_depthwise(x, weight, groups):
             return depthwise.forward(x, weight, bias, window)
+        if columns.are_small(x, weight, window, groups):
+            return columns.forward(self, x, weight, bias, window)
         images = channels_last(x)
         lowered = Lowered(images.shape, len(weight), window, groups, x.dtype)
         packed = lowered.pack(weight)
@@ -277,6 +279,8 @@ class NumpyConv(ConvKernels):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
             return depthwise.backward(gy, residuals, needs)
+        if isinstance(residuals, columns.Columns):
+            return columns.backward(self, gy, residuals, needs)
         images, weight, window, groups = residuals
         d = channels_last(gy)
         gx = gw = gb = None

@@ -18,6 +18,7 @@ from ...typing import Array
 from ..portable.conv_block import ConvBlockKernels, Norm
 from ..portable.residuals import Residuals
 from ..portable.window import Pair, Window
+from .columns import are_small
 from .conv import Lowered, NumpyConv, channels_first, channels_last, convolve, transposed
 from .depthwise import is_depthwise
 
@@ -44,7 +45,8 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
         relu: bool,
         pool: Window | None,
     ) -> tuple[Array, Array | None, Array | None, Residuals]:
-        if is_depthwise(x, weight, groups):  # each layer has a kernel of its own
+        if is_depthwise(x, weight, groups) or are_small(x, weight, window, groups, few=False):
+            # Each layer has a kernel of its own.
             return ConvBlockKernels.conv_block2d(
                 self, x, weight, bias, window, groups, norm, relu, pool
             )

@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from ...typing import Array
 from ..portable.pool import PoolKernels, first_inside
-from ..portable.window import Padding, Window
+from ..portable.window import Padding, Pair, Window
 from .layout import empty_like, lies_last
 
 BLOCK_BYTES = 2**19  # of a block of images
+SMALL = 2**13  # numbers of an image, for each place: fewer are pooled with the fewest calls
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 
@@ -24,6 +26,8 @@ class NumpyPool(PoolKernels):
         if x.dtype not in _BITS or x.size == 0 or window.places > 255:
             return super().max_pool2d(x, window)
         out = window.counts((x.shape[2], x.shape[3]))
+        if is_small(x, window):
+            return _largest(_windows(x, window, out))
         last = lies_last(x)
         y = empty_like(last, (*x.shape[:2], *out), x.dtype)
         places = empty_like(last, y.shape, np.uint8)
@@ -71,6 +75,9 @@ class NumpyPool(PoolKernels):
         if x.dtype not in _BITS or x.size == 0:
             return super().avg_pool2d(x, window, counted)
         out = window.counts((x.shape[2], x.shape[3]))
+        if is_small(x, window):
+            ones = np.ones(window.places, x.dtype)
+            return (_windows(x, window, out) @ ones) / x.dtype.type(window.places)
         divisor = self._divisor(x, x.shape, out, window, counted)
         kernel, stride = window.kernel, window.stride
         last = lies_last(x)
@@ -110,6 +117,32 @@ class NumpyPool(PoolKernels):
             _spread(rows, image, 2, kernel[0], stride[0])
             _crop(image, gx[block], window)
         return gx
+
+
+def is_small(x: Array, window: Window) -> bool:
+    """Whether the fewest calls matter most: a small image, all windows of which lie inside."""
+    return x.size * window.places <= SMALL and not window.pads
+
+
+def _windows(x: Array, window: Window, out: Pair) -> Array:
+    """Every window of an image without padding in a row of its own: (N, C, oh, ow, kh kw)."""
+    (kh, kw), (sh, sw), _, (dh, dw) = window
+    n, c, h, w = x.shape
+    oh, ow = out
+    if (kh, kw) == (sh, sw) and (h, w) == (oh * kh, ow * kw) and dh == dw == 1:
+        rows = x.reshape(n, c, oh, kh, ow, kw).transpose(0, 1, 2, 4, 3, 5)
+    else:
+        item, channel, row, column = x.strides
+        strides = (item, channel, row * sh, column * sw, row * dh, column * dw)
+        rows = as_strided(x, (n, c, oh, ow, kh, kw), strides, writeable=False)
+    return rows.reshape(n, c, oh, ow, kh * kw)
+
+
+def _largest(windows: Array) -> tuple[Array, Array]:
+    """The largest number of each row, and its place."""
+    places = windows.argmax(axis=-1)  # of equal numbers the first; NaN is the largest
+    starts = np.arange(0, windows.size, windows.shape[-1]).reshape(places.shape)
+    return windows.reshape(-1)[starts + places], places.astype(np.uint8)
 
 
 def _blocks(x: Array) -> list[slice]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...typing import Array
 from ..cpu.layout import empty_like, flat, numbers, parts_of
-from ..cpu.pool import NumpyPool
+from ..cpu.pool import NumpyPool, is_small
 from ..portable.pool import pixels_counted
 from ..portable.window import Padding, Window
 from .codegen import threads
@@ -19,7 +19,7 @@ WORTH = 2**15  # numbers of an image that are worth another thread
 
 class JitPool(NumpyPool):
     def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
-        if not suits(x):
+        if not suits(x) or is_small(x, window):
             return super().max_pool2d(x, window)
         from . import pool_loops
 
@@ -47,7 +47,7 @@ class JitPool(NumpyPool):
         return gx
 
     def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
-        if not suits(x):
+        if not suits(x) or is_small(x, window):
             return super().avg_pool2d(x, window, counted)
         from . import pool_loops
 

@@ -280,7 +280,7 @@ def _pool_window(
             if (windows - 1) * s >= length + before:
                 windows -= 1
         if windows < 1:
-            check_fit(name, x.shape, kernel, pads, dilations)
+            check_fit(name, shape, kernel, pads, dilations)
         extra.append(max(0, (windows - 1) * s - room))
         if d > 1 and (before or after or extra[-1]):
             starts = range(-before, windows * s - before, s)

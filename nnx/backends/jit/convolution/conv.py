@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
+from ...cpu import columns
 from ...cpu.conv import NumpyConv, channels_first, channels_last
 from ...cpu.depthwise import is_depthwise
 from ...portable.residuals import Residuals
@@ -30,6 +31,8 @@ class JitConv(NumpyConv):
     ) -> tuple[Array, Residuals]:
         if is_depthwise(x, weight, groups):
             return depthwise.forward(x, weight, bias, window)
+        if columns.are_small(x, weight, window, groups, few=False):
+            return columns.forward(self, x, weight, bias, window)
         if not suits(x, weight, groups):
             return super().conv2d(x, weight, bias, window, groups)
         from . import conv_loops
@@ -47,6 +50,8 @@ class JitConv(NumpyConv):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
             return depthwise.backward(gy, residuals, needs)
+        if isinstance(residuals, columns.Columns):
+            return columns.backward(self, gy, residuals, needs)
         images, weight, window, groups = residuals
         if not suits(gy, weight, groups):
             return super().conv2d_backward(gy, residuals, needs)

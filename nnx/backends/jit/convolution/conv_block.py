@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
+from ...cpu.columns import are_small
 from ...cpu.conv import channels_first, channels_last
 from ...cpu.conv_block import Fused, NumpyConvBlock, fusible, pooled_statistics
 from ...portable.conv_block import Norm
@@ -41,7 +42,7 @@ class JitConvBlock(JitConv, NumpyConvBlock):
         pool: Window | None,
     ) -> tuple[Array, Array | None, Array | None, Residuals]:
         pooled = (1, 1) if pool is None else pool.kernel
-        if not suits(x, weight, groups):
+        if not suits(x, weight, groups) or are_small(x, weight, window, groups, few=False):
             return super().conv_block2d(x, weight, bias, window, groups, norm, relu, pool)
         images = channels_last(x)
         p = plan(images.shape, len(weight), window, groups, x.dtype.itemsize, pooled)
