@@ -12,6 +12,27 @@ class _Share(Metric):
     """The share of right answers among those that count."""
 
     percent = True
+    _looked = False  # whether targets of two classes were seen to be 0 and 1, or -1 and 1
+
+    def sides(self, xp: Any, output: Array, target: Array, threshold: float) -> Array:
+        """Whether output > threshold where target is 1, and not where it is 0 or -1.
+
+        The targets of the first batch are looked at.
+        """
+        home = backend_of(target)
+        if not (home.is_float(target.dtype) or home.is_integer(target.dtype)):
+            return (output > threshold) == target
+        if not self._looked and self.ignore_index is None:
+            self._looked = True
+            one = target == 1
+            if not (bool(xp.all(one | (target == 0))) or bool(xp.all(one | (target == -1)))):
+                found = sorted(set(home.to_numpy(target).reshape(-1).tolist()))
+                shown = ", ".join(f"{value:g}" for value in found[:6])
+                raise ValueError(
+                    "accuracy of two classes: targets must be 0 and 1, or -1 and 1; there are "
+                    f"{shown}{', ...' if len(found) > 6 else ''}"
+                )
+        return (output > threshold) == (target > 0)
 
     def right(self, xp: Any, output: Array, target: Array) -> Array:
         """One bool per answer, in the target's shape."""
@@ -48,6 +69,10 @@ class Accuracy(_Share):
     output (N, C) and target (N,) of class indices; or (N, C, d1, ...) and (N, d1, ...), where
     every position counts.  Of equal logits the first is the answer.
 
+    A single logit for two classes, output (N,) or (N, 1) and target (N,) or (N, 1), is right where
+    it is positive for targets of 1 and not for those of 0 or -1, as for `BinaryAccuracy`, which
+    has a threshold for probabilities.
+
     Args:
         ignore_index: targets of this value do not count.
     """
@@ -55,18 +80,29 @@ class Accuracy(_Share):
     name = "accuracy"
 
     def right(self, xp: Any, output: Array, target: Array) -> Array:
+        if _single(output) and _single(target) and output.shape[0] == target.shape[0]:
+            sides = self.sides(xp, xp.reshape(output, (-1,)), xp.reshape(target, (-1,)), 0.0)
+            return xp.reshape(sides, target.shape)
         if output.ndim != target.ndim + 1 or output.shape[:1] != target.shape[:1]:
             raise ValueError(
-                "accuracy: output must be (N, C, ...) and target (N, ...) of class indices; "
-                f"output has shape {tuple(output.shape)}, target {tuple(target.shape)}"
+                "accuracy: output must be (N, C, ...) and target (N, ...) of class indices, or "
+                "both a single column; "
+                f"output has shape {tuple(output.shape)}, target {tuple(target.shape)}. "
+                "Rows of 0 and 1 (one-hot) become class indices by argmax; several answers for "
+                "each example are what BinaryAccuracy counts"
             )
         return xp.argmax(output, axis=1) == target
 
 
 class BinaryAccuracy(_Share):
-    """The share of examples on the right side: output > threshold where target is not 0.
+    """The share of examples on the right side: output > threshold where the target is 1, and not
+    where it is 0, or -1 as the margin losses have it.
 
     output and target of one shape.  The threshold 0 is for logits; use 0.5 for probabilities.
+    The targets of the first batch are looked at.
+
+    Raises:
+        ValueError: the shapes differ, or a target is neither 0 nor 1, nor -1 nor 1.
     """
 
     name = "accuracy"
@@ -81,7 +117,12 @@ class BinaryAccuracy(_Share):
                 "binary accuracy: output and target must have one shape; "
                 f"output has shape {tuple(output.shape)}, target {tuple(target.shape)}"
             )
-        return (output > self.threshold) == (target != 0)
+        return self.sides(xp, output, target, self.threshold)
+
+
+def _single(x: Array) -> bool:
+    """Whether x has one number for each example: (N,) or (N, 1)."""
+    return x.ndim == 1 or (x.ndim == 2 and x.shape[1] == 1)
 
 
 class TopK(_Share):

@@ -12,6 +12,11 @@ import numpy as np
 
 from .. import ops
 from ..backends import Array, active_backend, backend_of
+from ..ops.loss.cross_entropy import (
+    cross_entropy_of,
+    looks_like_probabilities,
+    warn_of_probabilities,
+)
 from ..tensor import Tensor
 from .module import Module
 
@@ -51,6 +56,9 @@ def _weight_of(target: Any, weight: Array | None, ignore_index: int) -> float:
 class CrossEntropyLoss(_Loss):
     """Softmax cross-entropy of logits (N, C, ...) with class indices (N, ...), or probabilities.
 
+    The first input is looked at: one of probabilities, as a Softmax layer before this loss gives
+    them, is warned of.
+
     Args:
         weight: (C,), a factor for each class.
         ignore_index: targets of this value count for nothing.
@@ -71,9 +79,14 @@ class CrossEntropyLoss(_Loss):
         super().__init__(reduction)
         self.weight_buffer("weight", weight)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self._looked = False
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
-        return ops.cross_entropy(
+        if not self._looked:
+            self._looked = True
+            if isinstance(input, Tensor) and looks_like_probabilities(input):
+                warn_of_probabilities(3)
+        return cross_entropy_of(
             input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
         )
 
@@ -203,7 +216,10 @@ class KLDivLoss(_Loss):
 
 
 class HingeLoss(_Loss):
-    """max(0, margin - t x) for scores x and targets t of 1 or -1; `squared`: half its square."""
+    """max(0, margin - t x) for scores x and targets t of 1 or -1; `squared`: half its square.
+
+    With `margin=0`, the perceptron's loss, weights of 0 stay 0: see `nnx.functional.hinge_loss`.
+    """
 
     shown = ("margin", "squared")
 

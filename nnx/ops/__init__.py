@@ -39,6 +39,7 @@ from .array.padding import pad, pad_border
 from .array.shape import (
     broadcast_to,
     concat,
+    diagonal,
     expand_dims,
     flip,
     matrix_transpose,
@@ -82,7 +83,7 @@ from .loss.margin import hinge_embedding_loss, hinge_loss, multi_margin_loss, so
 from .loss.probability import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
 from .loss.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
 from .norm import batch_norm, batch_norm_inference, group_norm, layer_norm
-from .products import einsum, tensordot, vecdot
+from .products import einsum, tensordot, trace, vecdot
 from .recurrent.gru import gru, gru_cell, gru_reset, gru_update
 from .recurrent.lstm import lstm, lstm_cell
 from .recurrent.rnn import rnn
@@ -129,6 +130,7 @@ __all__ = [
     "cos",
     "cross_entropy",
     "cumulative_sum",
+    "diagonal",
     "divide",
     "dropout",
     "einsum",
@@ -235,6 +237,7 @@ __all__ = [
     "tanh",
     "tensordot",
     "tile",
+    "trace",
     "unstack",
     "var",
     "vecdot",

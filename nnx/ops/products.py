@@ -15,7 +15,7 @@ from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import axes_of, one_axis, same_dtype
 from ._operands import as_tensor
-from .array.shape import permute_dims, reshape
+from .array.shape import diagonal, permute_dims, reshape
 from .reduce import sum as sum_over
 
 Label = Hashable
@@ -180,13 +180,19 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     that occur once, in alphabetical order.  "..." stands for leading or other axes that
     broadcast.  Several operands are multiplied from the left to the right.
 
+    An index that an operand has twice stands for its diagonal: "ii->i", and "ii->" is the trace.
+
     Raises:
-        ValueError: subscripts that cannot be read, or lengths that differ for one index; an index
-            twice in one operand (a diagonal) is not supported.
+        ValueError: subscripts that cannot be read, lengths that differ for one index, or an index
+            twice in the output.
     """
     operands = tuple([as_tensor("einsum", x) for x in operands])
     inputs, out = _read(subscripts, operands)
-    terms = list(zip(operands, inputs, strict=True))
+    terms = [
+        _diagonals(f"einsum {subscripts!r}", x, labels)
+        for x, labels in zip(operands, inputs, strict=True)
+    ]
+    inputs = [labels for _, labels in terms]
     _check_lengths(f"einsum {subscripts!r}", terms, {k for k in out if isinstance(k, int)})
     terms = [
         _summed(x, labels, {k for k in labels if k not in out and _alone(k, inputs)})
@@ -202,6 +208,27 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     if labels != out:
         y = permute_dims(y, [labels.index(label) for label in out])
     return y
+
+
+def _diagonals(name: str, x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
+    """x with one axis for each label: where two have the same one, their diagonal."""
+    while len(set(labels)) < len(labels):
+        label = next(k for k in labels if labels.count(k) > 1)
+        one = labels.index(label)
+        two = labels.index(label, one + 1)
+        if x.shape[one] != x.shape[two]:
+            raise ValueError(
+                f"{name}: index {label} stands for axes of lengths {x.shape[one]} and "
+                f"{x.shape[two]} of one operand; shape {x.shape}"
+            )
+        x = diagonal(x, 0, one, two)
+        labels = (*labels[:one], *labels[one + 1 : two], *labels[two + 1 :], label)
+    return x, labels
+
+
+def trace(x: Tensor, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
+    """The sum of a diagonal: see `diagonal`, also for the errors.  Its gradient is the identity."""
+    return sum_over(diagonal(x, offset, axis1, axis2), axis=-1)
 
 
 def _alone(label: Label, inputs: list[Labels]) -> bool:
@@ -224,8 +251,6 @@ def _read(subscripts: str, operands: tuple[Tensor, ...]) -> tuple[list[Labels], 
         before, ellipsis, after = part.partition("...")
         if not (before + after).isalpha() and before + after:
             raise refuse(f"{part!r} holds something else than letters and one '...'")
-        if len(set(before + after)) < len(before + after):
-            raise refuse(f"an index stands twice in {part!r}, which is not supported")
         return (*before, *(range(-dots, 0) if ellipsis else ()), *after)
 
     inputs: list[Labels] = []
@@ -238,6 +263,8 @@ def _read(subscripts: str, operands: tuple[Tensor, ...]) -> tuple[list[Labels], 
         inputs.append(labels(part, dots))
     if arrow:
         out = labels(right, widest)
+        if len(set(out)) < len(out):
+            raise refuse(f"an index stands twice in the output {right!r}")
     else:
         letters = [label for part in inputs for label in part if isinstance(label, str)]
         once = [label for label in sorted(letters) if letters.count(label) == 1]

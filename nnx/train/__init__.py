@@ -11,6 +11,7 @@ from .callbacks import (
 )
 from .history import History
 from .nonfinite import NonFinite
+from .penalty import Penalty
 from .progress import Progress
 from .trainer import Trainer
 
@@ -23,6 +24,7 @@ __all__ = [
     "History",
     "LearningCurve",
     "NonFinite",
+    "Penalty",
     "Progress",
     "Schedule",
     "Trainer",

@@ -65,6 +65,8 @@ class Progress(Callback):
     def on_epoch_end(self, trainer: Trainer) -> None:
         row = trainer.history.rows[-1]
         names = ["loss", *(metric.name for metric in trainer.metrics)]
+        if "penalty" in row:
+            names.insert(1, "penalty")
         line = f"{_epoch(trainer, trainer.epoch)}  {_values(trainer, {n: row[n] for n in names})}"
         validation = [trainer.show(n, row[f"val_{n}"]) for n in names if f"val_{n}" in row]
         if validation:

@@ -19,9 +19,9 @@ from ..backends import Array, Backend, active_backend, backend_of, use_backend
 from ..data import Shard
 from ..data.loader import cast
 from ..io import save_state
-from ..metrics import Mean, Metric
+from ..metrics import BinaryAccuracy, Mean, Metric
 from ..metrics import get as get_metric
-from ..nn import Module
+from ..nn import BCELoss, Module
 from ..nn.module import temporary_modes
 from ..optim import Optimizer
 from ..parallel import DataParallel
@@ -36,6 +36,7 @@ from .checkpoint import restore, state_of
 from .history import History, Row
 from .interrupt import Interrupted, Interrupts
 from .nonfinite import NonFinite, find, first_spoiled
+from .penalty import Penalty
 from .progress import Progress
 
 Batches = Any  # an iterable of batches that can be walked again, or a data set
@@ -58,7 +59,11 @@ class Trainer:
 
     Args:
         model, loss, optimizer: what is trained, by what, and how.
-        metrics: metrics or their names (`nnx.metrics.get`).
+        metrics: metrics or their names (`nnx.metrics.get`); "accuracy" counts what suits the loss,
+            also for a single logit with targets of 0 and 1 or ±1, and for the probabilities of
+            `nn.BCELoss`.
+        penalty: an L1 or L2 penalty on weights (`nnx.train.Penalty`): its gradient is added to the
+            loss's in every step, and its value at the end of each epoch stands beside the loss.
         callbacks: see `nnx.train.callbacks`; they run in the given order, a Checkpoint last.
         progress: whether the progress is shown: a bar in a terminal, a line per epoch in a pipe.
         graph: record forward and backward as a CUDA graph and replay it (`nnx.capture`, which says
@@ -92,13 +97,17 @@ class Trainer:
         *,
         metrics: Sequence[str | Metric] = (),
         callbacks: Sequence[Callback] = (),
+        penalty: Penalty | None = None,
         progress: bool = True,
         graph: bool = False,
         dtype: Any = None,
     ) -> None:
         self.dtype = dtype
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.metrics = [get_metric(metric) for metric in metrics]
+        self.metrics = [_metric_for(metric, loss) for metric in metrics]
+        self.penalty = penalty
+        if penalty is not None:
+            penalty.on(model)  # an error now, not after the first step
         self.callbacks = sorted(callbacks, key=lambda callback: callback.last)
         self.parallel = model if isinstance(model, DataParallel) else None
         self.progress = Progress() if progress and self.writes else None
@@ -236,6 +245,8 @@ class Trainer:
             loss, output, target = self._captured(*batch)
         else:
             loss, output, target = self._forward_and_backward(*batch)
+        if self.penalty is not None:
+            self.penalty.add_gradients(self.model)
         for heard in on_gradients:
             heard(self)
         self.optimizer.step()
@@ -247,6 +258,8 @@ class Trainer:
         self, model: DataParallel, batch: Batch, on_gradients: list[Callable[[Trainer], None]]
     ) -> None:
         loss, size, self._all_stop = parallel.step(self, model, batch)
+        if self.penalty is not None:
+            self.penalty.add_gradients(self.model)
         for heard in on_gradients:
             heard(self)
         self.optimizer.step()
@@ -286,6 +299,8 @@ class Trainer:
         self._check_parameters()
         self._check_optimizer()
         row: Row = {"epoch": self.epoch + 1, "loss": self.running_loss.compute()}
+        if self.penalty is not None:
+            row["penalty"] = self.penalty.value(self.model)
         row |= {metric.name: metric.compute() for metric in self.metrics}
         if validation is not None:
             values = self.evaluate(validation)
@@ -510,3 +525,10 @@ def _heard(listeners: Iterable[Callback], name: str) -> list[Callable[[Trainer],
 def _costs_nothing_to_read(array: Array) -> bool:
     """Whether an array lies in host memory, so that reading it waits for no device."""
     return isinstance(array, np.ndarray) or array.__dlpack_device__()[0] == 1
+
+
+def _metric_for(metric: str | Metric, loss: Any) -> Metric:
+    """A metric by its name; of probabilities the border between two classes is at one half."""
+    if metric in ("accuracy", "binary_accuracy") and isinstance(loss, BCELoss):
+        return BinaryAccuracy(threshold=0.5)
+    return get_metric(metric)

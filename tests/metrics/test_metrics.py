@@ -171,6 +171,8 @@ def test_state_in_the_middle_goes_through_a_file(name, tmp_path):
             metric.take(np.float32(part.start / 3), part.stop - part.start)
         elif name in ("accuracy", "top2"):
             metric.update(logits()[part], classes()[part])
+        elif name == "binary_accuracy":
+            metric.update(logits()[part], (logits()[::-1][part] > 0).astype("f4"))
         else:
             metric.update(logits()[part], logits()[::-1][part])
 
@@ -207,7 +209,8 @@ def test_names_and_how_they_are_shown():
     ("metric", "output", "target"),
     [
         ("accuracy", (4, 3), (3,)),
-        ("accuracy", (4,), (4,)),
+        ("accuracy", (4, 3), (4, 3)),
+        ("accuracy", (4, 1), (3,)),
         ("binary_accuracy", (4, 1), (4,)),
         ("top2", (4, 3), (4, 1)),
         ("mse", (4, 1), (4,)),
@@ -219,3 +222,40 @@ def test_shapes_that_do_not_fit_are_refused(metric, output, target):
     with pytest.raises(ValueError) as error:
         metrics.get(metric).update(np.zeros(output, np.float32), np.zeros(target, np.int64))
     assert str(output) in str(error.value) and str(target) in str(error.value)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "i8", "i1"])
+@pytest.mark.parametrize("name", ["accuracy", "binary_accuracy"])
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_two_classes_by_a_single_score(backend, name, shape, dtype):
+    """Targets of ±1 and of 0 and 1 are the same classes."""
+    scores = np.asarray([2.0, -2.0, 3.0, -1.0], "f4").reshape(shape)
+    for low in (-1, 0):
+        metric = metrics.get(name)
+        right = np.asarray([1, low, 1, low], dtype).reshape(shape)
+        metric.update(backend.asarray(scores), backend.asarray(right))
+        assert metric.compute() == 1.0
+        wrong = np.asarray([low, low, low, 1], dtype).reshape(shape)
+        metric.update(backend.asarray(scores), backend.asarray(wrong))
+        assert metric.compute() == 5 / 8
+
+
+def test_a_single_column_against_flat_class_indices():
+    metric = metrics.get("accuracy")
+    metric.update(np.asarray([[2.0], [-2.0], [3.0]], "f4"), np.asarray([1, 0, 0]))
+    assert metric.compute() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    "targets, shown",
+    [([0.0, 0.5, 1.0], "0, 0.5, 1"), ([-1.0, 0.0, 1.0], "-1, 0, 1"), ([1.0, 2.0, 1.0], "1, 2")],
+)
+def test_targets_of_two_classes_are_looked_at(targets, shown):
+    for name in ("accuracy", "binary_accuracy"):
+        with pytest.raises(ValueError, match=f"must be 0 and 1, or -1 and 1; there are {shown}"):
+            metrics.get(name).update(np.zeros(3, "f4"), np.asarray(targets, "f4"))
+
+
+def test_one_hot_targets_are_refused_with_the_remedy():
+    with pytest.raises(ValueError, match=r"one-hot\) become class indices.*BinaryAccuracy"):
+        metrics.get("accuracy").update(np.zeros((3, 2), "f4"), np.eye(3, 2, dtype="f4"))

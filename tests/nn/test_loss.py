@@ -87,3 +87,49 @@ def test_no_silent_broadcast():
     for name in ("MSELoss", "L1Loss", "BCEWithLogitsLoss", "SmoothL1Loss", "SoftMarginLoss"):
         with pytest.raises(ValueError, match=r"input \(6, 4\), target \(6, 1\)"):
             getattr(nn, name)()(nnx.tensor(LOGITS), nnx.tensor(REAL[:, :1].copy()))
+
+
+# ---- what a loss is given ----
+
+
+@pytest.mark.parametrize("name", ["hinge_loss", "soft_margin_loss", "hinge_embedding_loss"])
+def test_margin_losses_refuse_targets_of_0_and_1(name):
+    """Class 0 would have no gradient, and nothing would say so."""
+    loss = getattr(nnx.functional, name)
+    x = nnx.tensor([0.5, -2.0, 1.0], requires_grad=True)
+    loss(x, nnx.tensor([1.0, -1.0, 1.0])).backward()
+    with pytest.raises(ValueError, match=rf"{name}: targets must be 1 or -1, but there is 0; "):
+        loss(x, nnx.tensor([1.0, 0.0, 1.0]))
+
+
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_cross_entropy_with_logits"])
+def test_binary_cross_entropy_refuses_targets_of_minus_1(name):
+    loss = getattr(nnx.functional, name)
+    p = nnx.tensor([0.5, 0.25, 0.75])
+    loss(p, nnx.tensor([1.0, 0.0, 0.3]))
+    with pytest.raises(ValueError, match=rf"{name}: targets must be between 0 and 1.* is -1; "):
+        loss(p, nnx.tensor([1.0, -1.0, 1.0]))
+
+
+def test_probabilities_before_cross_entropy_are_warned_of_once():
+    logits = nnx.tensor(np.random.default_rng(0).standard_normal((5, 3)).astype("f4"), None, True)
+    targets = nnx.tensor(np.asarray([0, 1, 2, 0, 1]))
+    loss = nn.CrossEntropyLoss()
+    with pytest.warns(UserWarning, match="leave the Softmax layer out") as caught:
+        loss(nnx.functional.softmax(logits), targets)
+        loss(nnx.functional.softmax(logits), targets)
+    assert len(caught) == 1 and caught[0].filename == __file__
+    with pytest.warns(UserWarning, match="looks like probabilities"):
+        nn.CrossEntropyLoss()(nnx.functional.softmax(logits).detach(), targets)  # by its values
+    with pytest.warns(UserWarning, match="looks like probabilities") as caught:
+        nnx.functional.cross_entropy(nnx.functional.softmax(logits), targets)
+    assert caught[0].filename == __file__
+
+
+def test_logits_are_not_warned_of():
+    rng = np.random.default_rng(0)
+    targets = nnx.tensor(np.asarray([0, 1, 2, 0, 1]))
+    for logits in (rng.standard_normal((5, 3)), rng.random((5, 3)), np.zeros((5, 3))):
+        nn.CrossEntropyLoss()(nnx.tensor(logits.astype("f4")), targets)
+    log = nnx.functional.log_softmax(nnx.tensor(rng.standard_normal((5, 3)), None, True))
+    nn.CrossEntropyLoss()(log, targets)

@@ -65,6 +65,11 @@ CASES = {
         (lambda x: ops.cumulative_sum(x, axis=1), [C]),
         (lambda x: ops.cumulative_sum(x, axis=-1, include_initial=True), [C]),
     ],
+    "diagonal": [
+        (ops.diagonal, [A]),
+        (lambda x: ops.diagonal(x, 1, 0, 2), [C]),
+        (lambda x: ops.diagonal(x, -2), [C]),
+    ],
     "divide": [(ops.divide, [A, POSITIVE]), (lambda x: 2 / x, [POSITIVE])],
     "einsum": [
         (lambda a, b: ops.einsum("ij,jk->ik", a, b), [A, M]),
@@ -74,6 +79,9 @@ CASES = {
         (lambda a, b: ops.einsum("i,j->ji", a, b), [ROW, M[0]]),
         (lambda a, b: ops.einsum("bij,bij->b", a, b), [C, C[::-1]]),
         (lambda a: ops.einsum("bij->jb", a), [C]),
+        (lambda a: ops.einsum("ii->", a), [A[:, :3]]),
+        (lambda a: ops.einsum("...ii->...i", a), [C[:, :, :3]]),
+        (lambda a, b: ops.einsum("iji,j->i", a, b), [C[:, :, :2], ROW[:3]]),
         (lambda a, b, c: ops.einsum("ij,jk,li->kl", a, M_T(b), c), [A, M.T, B.T]),
         (lambda a, b, c: ops.einsum("ij,ij,j->", a, b, c), [A, B, ROW]),
     ],
@@ -198,6 +206,7 @@ CASES = {
         (lambda a, b: ops.tensordot(a, b, axes=0), [A, ROW]),
     ],
     "tile": [(lambda x: ops.tile(x, (2, 1, 3)), [A]), (lambda x: ops.tile(x, 2), [A])],
+    "trace": [(ops.trace, [A]), (lambda x: ops.trace(x, 1), [C])],
     "unstack": [(ops.unstack, [A]), (lambda x: ops.unstack(x, axis=1)[1::2], [C])],
     "var": [(lambda x: ops.var(x, axis=(0, 2), correction=1), [C]), (ops.var, [A])],
     "vecdot": [

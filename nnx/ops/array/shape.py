@@ -52,6 +52,32 @@ class PermuteDims(Unary):
         return self.backend.xp.permute_dims(g, tuple(inverse))
 
 
+class Diagonal(Unary):
+    """y[..., i] = x[..., i + r, i + c]: the diagonal of the last two axes (n, m) that begins in row
+    r and column c, one of which is 0.
+
+    In row-major order its numbers stand m + 1 apart.  dx is g there and 0 elsewhere.
+    """
+
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+
+    def forward(self, x: Array) -> Array:
+        *self.batch, n, m = self.shape = x.shape
+        row, column = max(0, -self.offset), max(0, self.offset)
+        length = max(0, min(n - row, m - column))
+        first = row * m + column
+        self.part = slice(first, first + (length - 1) * (m + 1) + 1, m + 1) if length else slice(0)
+        flat = self.backend.xp.reshape(x, (*self.batch, n * m))
+        return self.backend.xp.asarray(flat[..., self.part], copy=True)
+
+    def backward(self, g: Array) -> Array:
+        xp, (n, m) = self.backend.xp, self.shape[-2:]
+        dx = xp.zeros((*self.batch, n * m), dtype=g.dtype, device=g.device)
+        dx[..., self.part] = g
+        return xp.reshape(dx, self.shape)
+
+
 class BroadcastTo(Unary):
     """Every number repeated: dx adds up what its copies get."""
 
@@ -414,3 +440,30 @@ def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
     if min(times, default=0) < 0:
         raise ValueError(f"tile: repetitions must not be negative, got {times}; shape {x.shape}")
     return Tile(times)(x)
+
+
+def diagonal(x: Tensor, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
+    """The numbers x[i, i + offset] of two axes, as a new last axis; the others stay in front.
+
+    Args:
+        offset: 0 for the main diagonal, above it where positive, below it where negative.
+        axis1, axis2: the axes of rows and columns.  NumPy and PyTorch take the first two where
+            they are left out, the array API standard, as here, the last two: of a matrix the same.
+
+    Raises:
+        ValueError: x has no two such axes.
+    """
+    x = as_tensor("diagonal", x)
+    if x.ndim < 2:
+        raise ValueError(f"diagonal: x must have two axes at least; its shape is {x.shape}")
+    one, two = one_axis("diagonal", axis1, x.shape), one_axis("diagonal", axis2, x.shape)
+    if one == two:
+        raise ValueError(
+            f"diagonal: axis1 and axis2 must differ; {axis1} and {axis2}, shape {x.shape}"
+        )
+    others = [k for k in range(x.ndim) if k not in (one, two)]
+    order = (*others, one, two)
+    if order != tuple(range(x.ndim)):
+        x = permute_dims(x, order)
+    found: Tensor = Diagonal(operator.index(offset))(x)
+    return found

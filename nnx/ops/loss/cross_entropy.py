@@ -7,6 +7,7 @@ losses are put back in the targets' shape after.  Targets that are to be ignored
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from ...autograd import Function, Unary
@@ -14,6 +15,7 @@ from ...backends import Array, backend_of
 from ...tensor import Tensor
 from .._operands import as_array, as_tensor
 from ..array.shape import moveaxis, reshape
+from ..softmax import Softmax
 from .reduction import check_reduction, matching, require_float, share_times
 
 
@@ -242,6 +244,29 @@ def _row_weights(xp: Any, targets: Array, weight: Array | None, like: Array) -> 
     return counted * xp.take(weight, xp.where(targets >= 0, targets, 0 * targets), axis=0)
 
 
+def looks_like_probabilities(x: Tensor) -> bool:
+    """Whether rows of scores (N, C, ...) are a softmax's: made by one, or, where looking waits for
+    no device, not negative and of sum 1."""
+    if isinstance(x.creator, Softmax):
+        return True
+    a = x.data
+    home = backend_of(a)
+    if not home.checks_values or not home.is_float(a.dtype) or a.ndim < 2 or a.shape[1] < 2:
+        return False
+    if math.prod(a.shape) == 0 or bool(home.xp.any(a < 0)):
+        return False
+    return bool(home.xp.all(home.xp.abs(home.xp.sum(a, axis=1) - 1) < 1e-3))
+
+
+def warn_of_probabilities(stacklevel: int) -> None:
+    warnings.warn(
+        "cross_entropy: the input looks like probabilities (no negative number, rows of sum 1), "
+        "but logits are expected: the loss takes the softmax itself, and a second one before it "
+        "hardly lets the model learn; leave the Softmax layer out",
+        stacklevel=stacklevel + 1,
+    )
+
+
 def cross_entropy(
     input: Tensor,
     target: Any,
@@ -264,10 +289,27 @@ def cross_entropy(
 
     If every target is ignored the mean is NaN and its gradient 0, as in PyTorch.
 
+    The texts that define cross-entropy between probabilities (Saito 4; Wang 1.1.2) take the softmax
+    first; here it is part of the loss, and an input that a softmax made is warned of.
+
     Raises:
         ValueError: shapes that do not fit, an unknown reduction, or smoothing outside [0, 1].
         IndexError: a target outside [0, C) that is not `ignore_index`.
     """
+    if isinstance(input, Tensor) and isinstance(input.creator, Softmax):
+        warn_of_probabilities(2)
+    return cross_entropy_of(input, target, weight, ignore_index, reduction, label_smoothing)
+
+
+def cross_entropy_of(
+    input: Tensor,
+    target: Any,
+    weight: Any,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+) -> Tensor:
+    """`cross_entropy` without a look at where its input comes from."""
     name = "cross_entropy"
     check_reduction(name, reduction)
     input = as_tensor(name, input)

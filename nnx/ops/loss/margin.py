@@ -109,6 +109,22 @@ class MultiMargin(Elementwise):
         return self.slope * (g * self.scale), None
 
 
+def _signs(name: str, target: Tensor) -> Tensor:
+    """The targets, off the tape, if they are 1 and -1; looked at where that waits for no device.
+
+    Targets of 0 and 1, of another convention, would give the class 0 no gradient, silently.
+    """
+    t = target.data
+    home = backend_of(t)
+    if home.checks_values and not bool(home.xp.all((t == 1) | (t == -1))):
+        others = t[(t != 1) & (t != -1)]
+        raise ValueError(
+            f"{name}: targets must be 1 or -1, but there is {float(others[0]):g}; "
+            "labels of 0 and 1 become these as 2 * target - 1"
+        )
+    return target.detach()
+
+
 def hinge_loss(
     input: Tensor,
     target: Any,
@@ -119,23 +135,28 @@ def hinge_loss(
     """max(0, margin - t x) for scores x and targets t of 1 or -1 (Cortes and Vapnik 1995); with
     `squared` half its square, the second of Liu's three margin functions (Liu 1.4).
 
+    With `margin=0` this has the perceptron's values (Xu 1.8), but no gradient where a score is 0:
+    from weights of 0 nothing ever moves.  `nnx.linear_model.Perceptron` counts that as a mistake.
+
     Raises:
-        ValueError: input and target differ in shape, or an unknown reduction.
+        ValueError: input and target differ in shape, an unknown reduction, or (where looking
+            costs no wait for a device) a target other than 1 and -1.
     """
     check_reduction("hinge_loss", reduction)
     input, target = matching("hinge_loss", input, target)
-    return Hinge(reduction, margin, squared)(input, target.detach())
+    return Hinge(reduction, margin, squared)(input, _signs("hinge_loss", target))
 
 
 def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-t x)) for scores x and targets t of 1 or -1: logistic regression.
 
     Raises:
-        ValueError: input and target differ in shape, or an unknown reduction.
+        ValueError: input and target differ in shape, an unknown reduction, or (where looking
+            costs no wait for a device) a target other than 1 and -1.
     """
     check_reduction("soft_margin_loss", reduction)
     input, target = matching("soft_margin_loss", input, target)
-    return SoftMargin(reduction)(input, target.detach())
+    return SoftMargin(reduction)(input, _signs("soft_margin_loss", target))
 
 
 def hinge_embedding_loss(
@@ -145,11 +166,13 @@ def hinge_embedding_loss(
     where they are not (t = -1).
 
     Raises:
-        ValueError: input and target differ in shape, or an unknown reduction.
+        ValueError: input and target differ in shape, an unknown reduction, or (where looking
+            costs no wait for a device) a target other than 1 and -1.
     """
     check_reduction("hinge_embedding_loss", reduction)
     input, target = matching("hinge_embedding_loss", input, target)
-    return HingeEmbedding(reduction, margin)(input, target.detach())
+    target = _signs("hinge_embedding_loss", target)
+    return HingeEmbedding(reduction, margin)(input, target)
 
 
 def multi_margin_loss(

@@ -133,7 +133,7 @@ def binary_cross_entropy(
 
     Raises:
         ValueError: shapes that differ, an unknown reduction, or (where looking costs no wait for
-            a device) an input outside [0, 1].
+            a device) an input or a target outside [0, 1].
     """
     name = "binary_cross_entropy"
     check_reduction(name, reduction)
@@ -146,7 +146,20 @@ def binary_cross_entropy(
                 f"{name}: the input must be probabilities between 0 and 1; for logits use "
                 "binary_cross_entropy_with_logits"
             )
+    _check_targets(name, target)
     return BinaryCrossEntropy(reduction, constant(name, "weight", weight, input))(input, target)
+
+
+def _check_targets(name: str, target: Tensor) -> None:
+    """Raise where a target is no probability, such as the -1 of a margin loss; rounding is not."""
+    t = target.data
+    home = backend_of(t)
+    if home.checks_values and bool(home.xp.any((t < -1e-3) | (t > 1.001))):
+        others = t[(t < -1e-3) | (t > 1.001)]
+        raise ValueError(
+            f"{name}: targets must be between 0 and 1, but there is {float(others[0]):g}; "
+            "labels of -1 and 1 become these as (target + 1) / 2"
+        )
 
 
 def binary_cross_entropy_with_logits(
@@ -162,11 +175,13 @@ def binary_cross_entropy_with_logits(
     input's shape.
 
     Raises:
-        ValueError: shapes that do not fit, or an unknown reduction.
+        ValueError: shapes that do not fit, an unknown reduction, or (where looking costs no wait
+            for a device) a target outside [0, 1].
     """
     name = "binary_cross_entropy_with_logits"
     check_reduction(name, reduction)
     input, target = matching(name, input, target)
+    _check_targets(name, target)
     weights = (
         constant(name, "weight", weight, input),
         constant(name, "pos_weight", pos_weight, input),
