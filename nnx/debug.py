@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .backends import Backend, active_backend
+from .backends.forks import renew_in_child
 from .backends.portable.indices import values_unseen
 from .tensor import Tensor
 
@@ -71,6 +72,15 @@ def no_transfers(backend: str | Backend | None = None) -> Iterator[None]:
 
 
 _lock = Lock()
+
+
+def _in_child() -> None:
+    """A forked child cannot wait for a thread it does not have."""
+    global _lock
+    _lock = Lock()
+
+
+renew_in_child(_in_child)
 _replaced: dict[tuple[type, str], tuple[int, Any]] = {}  # how many blocks forbid it; what it was
 
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from ..scoped import Scoped
 from .base import ARRAY_METHODS, Array, Backend, Residuals, dtype_name, native
+from .forks import renew_in_child
 
 __all__ = [
     "Array",
@@ -67,6 +68,15 @@ _chosen: Scoped[_Kernels] = Scoped("nnx kernels")
 # of `_chosen` is open in any thread.
 _by_type: dict[type, Backend] = {}
 _lock = Lock()
+
+
+def _in_child() -> None:
+    """A forked child cannot wait for a thread it does not have."""
+    global _lock
+    _lock = Lock()
+
+
+renew_in_child(_in_child)
 
 
 def backend_of(first: Array, *others: Array) -> Backend:
@@ -133,6 +143,8 @@ def get_backend(name: str) -> Backend:
         ValueError: the library is not installed, does not follow the standard, or has no device;
             the message says which, and the remedy.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"the name of a backend is a text, got {name!r:.80}")
     key = (kernel_mode(), name)
     if key not in _by_name:
         _by_name[key] = _make(*key)
@@ -143,6 +155,11 @@ def _make(mode: str, name: str) -> Backend:
     library, _, device = name.partition(":")
     backend: Backend
     if library == "numpy":
+        if device not in ("", "cpu"):
+            raise ValueError(
+                f'the backend "{name:.80}" cannot be used: NumPy computes on the CPU alone; '
+                'on a GPU "cupy" does, or "torch:cuda"'
+            )
         from .numpy import NumpyBackend
 
         if jit_enabled():
@@ -155,6 +172,8 @@ def _make(mode: str, name: str) -> Backend:
         reason = unavailable("cupy")
         if reason:
             raise ValueError(f"the cupy backend cannot be used: {reason}")
+        if device and not (device.isascii() and device.isdecimal() and len(device) < 9):
+            raise ValueError(f'the backend "{name:.80}": CUDA devices have numbers, as in "cupy:0"')
         from .cupy import CupyBackend
 
         backend = CupyBackend(device=int(device) if device else None)
@@ -173,21 +192,32 @@ def _make(mode: str, name: str) -> Backend:
 
 def _generic(library: str, name: str, device: str) -> Backend:
     reason = unavailable(library)
+    if reason is None:
+        try:
+            xp = import_module("array_api_compat.torch" if library == "torch" else library)
+        except (Exception, SystemExit) as error:  # whatever a module may do as it is imported
+            reason = f"importing it failed: {type(error).__name__}: {error}"
     if reason:
         raise ValueError(
-            f'the backend "{name}" cannot be used: {reason}; '
+            f'the backend "{name:.80}" cannot be used: {reason:.400}; '
             'known names are "numpy", "cupy", "torch", "array_api_strict"'
         )
-    xp = import_module("array_api_compat.torch" if library == "torch" else library)
     missing = [n for n in ("asarray", "permute_dims", "matmul", "take") if not hasattr(xp, n)]
     if missing:
         raise ValueError(
-            f'the backend "{name}" cannot be used: the module does not follow the array API '
+            f'the backend "{name:.80}" cannot be used: the module does not follow the array API '
             f"standard (it has no {', '.join(missing)})"
         )
     where: Any = None
     if device:
-        where = device if library == "torch" else getattr(xp, "Device", str)(device)
+        try:
+            where = device if library == "torch" else getattr(xp, "Device", str)(device)
+            xp.zeros(1, device=where)
+        except Exception as error:  # each library has its own
+            said = " ".join(str(error).split())
+            raise ValueError(
+                f'the backend "{name:.80}" cannot be used: there is no such device: {said:.300}'
+            ) from None
     if library == "torch":
         from .torch import TorchBackend
 
@@ -205,9 +235,9 @@ def unavailable(library: str) -> str | None:
         return no_gpu()
     try:
         found = find_spec(library) is not None
-    except (ImportError, ValueError):
+    except (Exception, SystemExit):  # of "a.b" the module a is imported
         found = False
-    return None if found else f"there is no module named {library!r}; install it with pip"
+    return None if found else f"there is no module named {library!r:.80}; install it with pip"
 
 
 def jit_enabled() -> bool:

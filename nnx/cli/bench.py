@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from ..plots import available, layer_times
-from .main import table
+from .terminal import say, table
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,12 +40,10 @@ def conv(batch_size: int, repeats: int, out: str | None) -> None:
 
     if out is not None and not available():
         raise click.ClickException("pictures need matplotlib: pip install 'nnx-array[plot]'")
-    click.echo(f"batches of {batch_size}; times of one image, forward and with the gradients")
+    say(f"batches of {batch_size}; times of one image, forward and with the gradients")
     for layer in LAYERS:
         timed = time_layer(layer, batch_size, repeats)
-        click.echo(
-            f"\n{layer.name}" + ("" if layer.needs_input else " (no gradient of the images)")
-        )
+        say(f"\n{layer.name}" + ("" if layer.needs_input else " (no gradient of the images)"))
         rows = []
         for k, t in enumerate(timed):
             row = [t.method + (f" (batch of {t.images})" if t.images < batch_size else "")]
@@ -57,7 +55,7 @@ def conv(batch_size: int, repeats: int, out: str | None) -> None:
             rows.append(row)
         kinds = ["", "times as fast", "as the step before"]
         table(["", "forward", *kinds[1:], "with gradients", *kinds[1:]], rows)
-    click.echo("\nThe textbook's network, forward + backward without the optimizer, a batch")
+    say("\nThe textbook's network, forward + backward without the optimizer, a batch")
     spent = time_networks(batch_size, repeats)
     totals = {name: sum(map(sum, rows.values())) for name, rows in spent.items()}
     first = next(iter(totals.values()))
@@ -73,7 +71,7 @@ def conv(batch_size: int, repeats: int, out: str | None) -> None:
     table(["layer", *spent], rows)
     if out is not None:
         layer_times(spent, out, f"The textbook's network, batch {batch_size}")
-        click.echo(f"picture {Path(out)}")
+        say(f"picture {Path(out)}")
 
 
 def _time(seconds: float) -> str:

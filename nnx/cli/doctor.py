@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..tools.doctor import WRONG, examine, verdict
-from .main import table
+from .terminal import say, table
 
 
 @click.command()
@@ -19,5 +19,5 @@ def command() -> int:
             for f in findings
         ],
     )
-    click.echo(verdict(findings))
+    say(verdict(findings))
     return 1 if any(f.state == WRONG for f in findings) else 0

@@ -13,7 +13,7 @@ import click
 
 from .. import __version__
 from ..backends import active_backend, jit_enabled, kernel_mode, unavailable
-from .main import table
+from .terminal import say, table
 
 BACKENDS = ("numpy", "cupy", "torch", "array_api_strict")
 
@@ -39,8 +39,8 @@ def command(kernel_table: bool) -> None:
         state = "active" if active.partition(":")[0] == name and not reason else "there"
         rows.append((name, "missing" if missing else state, missing or _with(name)))
     table(["backend", "", ""], rows)
-    click.echo(f"kernels: {kernel_mode()}  (NNX_KERNELS=fast|portable|check)")
-    click.echo(f"data:    {_data()}")
+    say(f"kernels: {kernel_mode()}  (NNX_KERNELS=fast|portable|check)")
+    say(f"data:    {_data()}")
     if reason:
         raise click.ClickException(f"NNX_BACKEND={active}: {reason}")
 

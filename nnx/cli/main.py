@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import click
 
 from .. import __version__
+from .terminal import complain, give_up_output, streams_prepared
 
 # name -> the file in this folder that defines `command`, and the line in `nnx --help`
 _COMMANDS = {
@@ -55,48 +58,83 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command; its exit code.
 
     What a user can cause (a file that is not there, a value that makes no sense, training that
-    diverges) is told in a line; a fault of the program keeps its traceback.
+    diverges, a machine that is short of memory) is told in a line; a fault of the program keeps
+    its traceback.  With NNX_TRACEBACK set, everything has one.
     """
+    with streams_prepared(), warnings.catch_warnings():
+        warnings.showwarning = _warned
+        try:
+            code = cli.main(arguments, prog_name="nnx", standalone_mode=False)
+            sys.stdout.flush()
+            return code if isinstance(code, int) else 0
+        except BaseException as error:
+            if os.environ.get("NNX_TRACEBACK"):
+                raise
+            code = _told(error)
+            if code is None:
+                raise
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            return code
+        give_up_output()  # a full disk: Python would try once more when it ends
+        return code
+
+
+def _told(error: BaseException) -> int | None:
+    """Tell an error in a line; the exit code, or None where it is a fault of the program."""
     from ..train import NonFinite
 
-    try:
-        code = cli.main(arguments, prog_name="nnx", standalone_mode=False)
-        sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.UsageError as error:
+    code: int | None = 1
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, SystemExit):  # SIGTERM; a module that exits while it is imported
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, KeyboardInterrupt | click.Abort):
+        line, code = "interrupted", 130
+    elif isinstance(error, click.UsageError):
         where = f"  (see {error.ctx.command_path} --help)" if error.ctx else ""
-        _tell(f"error: {error.format_message()}{where}")
-        return error.exit_code
-    except click.ClickException as error:
-        _tell(f"error: {error.format_message()}")
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        _tell("interrupted")
-        return 130
-    except NonFinite as error:
-        _tell(f"training failed: {error}")
+        line, code = f"error: {_line(error.format_message())}{where}", error.exit_code
+    elif isinstance(error, click.ClickException):
+        line, code = f"error: {_line(error.format_message())}", error.exit_code
+    elif isinstance(error, NonFinite):
+        line = f"training failed: {error}"
+    elif isinstance(error, OSError) and error.errno == errno.EPIPE and not error.filename:
+        give_up_output()  # `nnx ... | head`: nobody is reading any more
         return 1
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # `nnx ... | head`: nobody is reading any more
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 1
-        _tell(f"error: {_said(error)}")
-        return 1
+    elif _is_the_users(error):
+        line = f"error: {_said(error)}"
+    else:
+        return None
+    _tell(line)
+    return code
 
 
-def told(error: Exception) -> click.ClickException:
+def _is_the_users(error: BaseException) -> bool:
+    """Whether an error tells of files, values or the machine, not of a fault in the program."""
+    kinds = (OSError, ValueError, MemoryError, OverflowError, RecursionError, ImportError)
+    if isinstance(error, kinds):
+        return True
+    return isinstance(error, RuntimeError) and "start new thread" in str(error)
+
+
+def told(error: BaseException) -> click.ClickException:
     """A user's mistake as the one line that the command prints."""
     return click.ClickException(_said(error))
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
+        what = error.filename if error.filename is not None else "standard output"
+        return f"{os.fsdecode(what) if isinstance(what, bytes) else what}: {error.strerror}"
     if isinstance(error, KeyError) and error.args:
-        return str(error.args[0])
-    return str(error)
+        return _line(error.args[0])
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {_line(error)}".removesuffix(": ")
+    if isinstance(error, RecursionError):
+        return f"something is nested too deeply: {_line(error)}"
+    if isinstance(error, RuntimeError):
+        return f"{_line(error)}: not enough memory or processes for a thread"
+    return _line(error) or type(error).__name__
 
 
 def _tell(line: str) -> None:
@@ -104,19 +142,13 @@ def _tell(line: str) -> None:
     ranks = sys.modules.get("nnx.parallel.world")
     if ranks is not None and ranks.world().size > 1:
         ranks.world().abort(f"rank {ranks.world().rank} of {ranks.world().size} failed: {line}")
-    click.echo(line, err=True)
+    complain(line)
 
 
-def table(columns: Any, rows: Any) -> None:
-    """Print a table, folded to the terminal's width; in a pipe each row stays one line."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
+def _line(text: object) -> str:
+    """The lines of a message as one."""
+    return "; ".join([" ".join(line.split()) for line in str(text).splitlines() if line.strip()])
 
-    made = Table(*columns, box=box.SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
-    for row in rows:
-        made.add_row(*[str(value) for value in row])
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console.width = 1000
-    console.print(made)
+
+def _warned(message: Warning | str, *where: Any, **more: Any) -> None:
+    complain(f"warning: {_line(message)}")

@@ -5,7 +5,9 @@ To add one: a function with `@command.command()` that takes RUN folders and an `
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -17,6 +19,16 @@ from ..plots import available, compare_curves
 from ..recipes import Run
 from ..recipes.images import ImageRecipe
 from .main import told
+from .terminal import say
+
+
+def _out(default: str) -> Callable[..., Any]:
+    """The option that says where the picture goes."""
+    return click.option(
+        "--out",
+        type=click.Path(dir_okay=False),
+        help=f"The picture: .png, .pdf, .svg or what else matplotlib writes.  [default: {default}]",
+    )
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,16 +40,16 @@ def command() -> None:
 
 @command.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
-@click.option("--out", type=click.Path(), help="The PNG file.  [default: RUN/curves.png]")
+@_out("RUN/curves.png")
 def curves(runs: tuple[str, ...], out: str | None) -> None:
     """The learning curves of RUNS, in one picture."""
     try:
         histories = {}
-        for folder in runs:
-            run = Run(folder)
-            histories[run.folder.name] = run.history.rows
-            if not run.history.rows:
+        for folder, name in zip(runs, _told_apart(runs), strict=True):
+            rows = Run(folder).history.rows
+            if not rows:
                 raise ValueError(f"{folder} has no history: no epoch was completed")
+            histories[name] = rows
     except ValueError as error:
         raise told(error) from error
     if out is None and len(runs) > 1:
@@ -45,13 +57,13 @@ def curves(runs: tuple[str, ...], out: str | None) -> None:
     path = Path(out) if out else Path(runs[0]) / "curves.png"
     title = next(iter(histories)) if len(histories) == 1 else ""
     compare_curves(histories if len(histories) > 1 else {"": histories[title]}, path, title)
-    click.echo(f"picture {path}")
+    say(f"picture {path}")
 
 
 @command.command()
 @click.argument("run", type=click.Path())
 @click.option("--layer", help="The convolution's name, such as 3.  [default: the first]")
-@click.option("--out", type=click.Path(), help="The PNG file.  [default: RUN/filters.png]")
+@_out("RUN/filters.png")
 def filters(run: str, layer: str | None, out: str | None) -> None:
     """The kernels that a convolution of RUN has learnt."""
     trained = _open(run)
@@ -69,12 +81,12 @@ def filters(run: str, layer: str | None, out: str | None) -> None:
         path,
         f"{trained.folder.name}, layer {name}: {found[name].extra_repr()}",
     )
-    click.echo(f"picture {path}")
+    say(f"picture {path}")
 
 
 @command.command()
 @click.argument("run", type=click.Path())
-@click.option("--out", type=click.Path(), help="The PNG file.  [default: RUN/errors.png]")
+@_out("RUN/errors.png")
 def errors(run: str, out: str | None) -> None:
     """The test images that RUN gets wrong, and its confusion matrix."""
     trained = _open(run)
@@ -91,7 +103,24 @@ def errors(run: str, out: str | None) -> None:
     path = Path(out) if out else trained.folder / "errors.png"
     pictures = np.asarray(x).reshape(-1, *recipe.size)
     plots.errors(pictures, np.asarray(truth), p, recipe.classes, path, trained.folder.name)
-    click.echo(f"picture {path}")
+    say(f"picture {path}")
+
+
+def _told_apart(runs: Sequence[str]) -> list[str]:
+    """The shortest ends of the paths, at least the folder's name, in which different runs differ.
+
+    a/digits-1 and b/digits-1 are called so; a/digits-1 and a/digits-2 digits-1 and digits-2.
+    """
+    paths = [Path(run).resolve() for run in runs]
+    names = []
+    for path in paths:
+        others = [other for other in paths if other != path]
+        for count in range(1, len(path.parts) + 1):
+            end = path.parts[-count:]
+            if all(other.parts[-count:] != end for other in others):
+                break
+        names.append("/".join(end))
+    return names
 
 
 def _open(folder: str) -> Run:

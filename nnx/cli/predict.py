@@ -8,14 +8,21 @@ import click
 
 from ..backends import set_backend
 from ..recipes import Run
-from .main import table, told
+from .main import told
+from .terminal import say, table
 
 
 @click.command()
 @click.argument("run", type=click.Path())
 @click.argument("files", nargs=-1, type=click.Path())
 @click.option("--text", help="A text to judge, for a run that was trained on texts.")
-@click.option("--limit", default=30, show_default=True, help="Rows to show; 0 for all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    default=30,
+    show_default=True,
+    help="Rows to show; 0 for all.",
+)
 @click.option("--backend", help="The array library to compute with.")
 def command(
     run: str, files: tuple[str, ...], text: str | None, limit: int, backend: str | None
@@ -40,6 +47,6 @@ def command(
     shown = said.rows[:limit] if limit else said.rows
     table(said.columns, shown)
     if len(shown) < len(said.rows):
-        click.echo(f"... and {len(said.rows) - len(shown)} more (--limit 0 shows all)")
+        say(f"... and {len(said.rows) - len(shown)} more (--limit 0 shows all)")
     for note in said.notes:
-        click.echo(note)
+        say(note)

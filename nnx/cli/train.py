@@ -13,7 +13,8 @@ from ..parallel import launched, local_rank
 from ..recipes import DEFAULT, NAMES, Option, Recipe, Run, find
 from ..recipes.runner import resume
 from ..recipes.runner import train as run_recipe
-from .main import table, told
+from .main import told
+from .terminal import table
 
 
 class _Experiments(click.Group):
@@ -45,7 +46,7 @@ def _meant(args: list[str]) -> str:
         option, _, value = arg.partition("=")
         if option == "--resume":
             value = value or (args[k + 1] if k + 1 < len(args) else "")
-            if Path(value).is_dir():
+            if value and Path(value).is_dir():
                 try:
                     return Run(value).recipe.name
                 except (OSError, ValueError) as error:
@@ -86,11 +87,9 @@ def _command(recipe: Recipe) -> click.Command:
 
 
 def _option(option: Option) -> click.Option:
-    kinds: dict[str, Any] = {
-        "epochs": click.IntRange(min=1),
-        "batch_size": click.IntRange(min=1),
-        "lr": click.FloatRange(min=0, min_open=True),
-        "seed": click.IntRange(0, 2**64 - 1),
+    kinds: dict[type, Any] = {
+        int: lambda: click.IntRange(option.lowest, option.most),
+        float: lambda: click.FloatRange(option.lowest, option.most, min_open=option.positive),
     }
     flag = f"--{option.name.replace('_', '-')}"
     if isinstance(option.default, bool):
@@ -98,7 +97,7 @@ def _option(option: Option) -> click.Option:
     return click.Option(
         [flag],
         default=option.default,
-        type=kinds.get(option.name, type(option.default)),
+        type=kinds.get(type(option.default), lambda: type(option.default))(),
         help=option.help[0].upper() + option.help[1:] + ".",
     )
 

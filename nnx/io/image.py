@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..backends.forks import renew_in_child
 from .limits import CorruptFile, TooLarge, hold, limits, refuse
 from .reading import open_file
 
@@ -29,6 +30,15 @@ _OTHERS = (  # what else pictures are sent as: where it stands in the file, and 
 )
 _ZEROS = (b"\0\0\1\0", b"\0\0\0\x0cjP")  # how an icon and JPEG 2000 begin
 _one_at_a_time = threading.RLock()  # Pillow's limit is one for all threads
+
+
+def _in_child() -> None:
+    """A forked child cannot wait for a thread it does not have."""
+    global _one_at_a_time
+    _one_at_a_time = threading.RLock()
+
+
+renew_in_child(_in_child)
 
 
 def is_picture(path: Path, start: bytes) -> bool:

@@ -68,12 +68,12 @@ def write(path: str | os.PathLike[str], host: dict[str, np.ndarray], plain: Any)
 
     if not isinstance(plain, dict) or CHECKSUM in plain:
         raise ValueError(f"save: metadata for {path} must be a dict without the key {CHECKSUM!r}")
-    signed = {**plain, CHECKSUM: checksum([plain, host])}
     try:
-        text = json.dumps(signed, ensure_ascii=False)
+        text = json.dumps({**plain, CHECKSUM: checksum([plain, host])}, ensure_ascii=False)
         text.encode("utf-8")
     except (RecursionError, ValueError) as error:  # an integer of 5,000 digits; half a surrogate
         raise ValueError(f"save: the metadata for {path} cannot be written: {error}") from None
+    hold_json(path, text)  # or `load` would refuse it
     # One entry, because the format writes several in no fixed order: the same state is to give
     # the same file, byte for byte.
     with replacing(path) as beside:
@@ -85,7 +85,6 @@ def write(path: str | os.PathLike[str], host: dict[str, np.ndarray], plain: Any)
         same = {name: (a.dtype.name, a.shape) for name, a in host.items()} == found
         if not same or header.get(KEY) != text:
             raise ValueError(f"save: {path} would not hold what it was given; nothing is replaced")
-        hold_json(path, text)
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..backends import Array, backend_of
 from ..tensor import Tensor
 
@@ -119,10 +121,10 @@ class Metric:
     # ---- state, for a checkpoint in the middle of an epoch ----
 
     def state_dict(self) -> dict[str, Any]:
-        """What was added up so far, as plain numbers."""
+        """What was added up so far."""
         return {
             "count": self.count,
-            "sums": {name: list(part.values()) for name, part in self.sums.items()},
+            "sums": {name: np.asarray(p.values(), np.float64) for name, p in self.sums.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -131,7 +133,7 @@ class Metric:
         self.count = state["count"]
         for name, values in state["sums"].items():
             self.sums[name] = Deferred()
-            self.sums[name].restore(values)
+            self.sums[name].restore(numbers(values))
 
 
 class Mean(Metric):
@@ -161,12 +163,31 @@ class Mean(Metric):
         return exact_sum([v * n for v, n in zip(values, self.sizes, strict=True)]) / self.count
 
     def state_dict(self) -> dict[str, Any]:
-        return {"count": self.count, "sizes": self.sizes, "values": list(self.parts.values())}
+        return {
+            "count": self.count,
+            "sizes": np.asarray(self.sizes, np.int64),
+            "values": np.asarray(self.parts.values(), np.float64),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.reset()
-        self.count, self.sizes = state["count"], list(state["sizes"])
-        self.parts.restore(state["values"])
+        self.count, self.sizes = state["count"], numbers(state["sizes"])
+        values = numbers(state["values"])
+        if len(values) != len(self.sizes) or self.count != sum(self.sizes):
+            raise ValueError(f"{self.name}: count, sizes and values of the state do not agree")
+        self.parts.restore(values)
+
+
+def numbers(values: Any) -> list[Any]:
+    """A list or an array (N,) of numbers as a list of Python's.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iuf"):
+        raise ValueError(f"a state needs a list of numbers, it has {values!r:.60}")
+    return array.tolist()
 
 
 def exact_sum(values: list[float]) -> float:

@@ -351,27 +351,12 @@ class Module:
             (missing_keys, unexpected_keys).
 
         Raises:
-            ValueError: names or shapes do not fit; the message lists all that do not.
+            TypeError: the state is no dict of arrays by name.
+            ValueError: names or shapes do not fit; the message lists the first that do not.
         """
         places = list(self._state_places())
         mine = {key: _array(getattr(module, name)) for key, module, name in places}
-        missing = [key for key in mine if key not in state]
-        unexpected = [key for key in state if key not in mine]
-        shared = {key: _array(state[key]) for key in mine if key in state}
-        misshaped = [
-            f"{key} has shape {tuple(mine[key].shape)} here, {tuple(value.shape)} in the state"
-            for key, value in shared.items()
-            if tuple(value.shape) != tuple(mine[key].shape)
-        ]
-        wrong = [f"  shape: {line}" for line in misshaped]
-        if strict:
-            wrong += [f"  missing: {key}" for key in missing]
-            wrong += [f"  unexpected: {key}" for key in unexpected]
-        if wrong:
-            raise ValueError(
-                f"load_state_dict: the state does not fit this {type(self).__name__}:\n"
-                + "\n".join(wrong)
-            )
+        missing, unexpected, shared = self._fitting(mine, state, strict)
         loaded = {key: copy_beside(mine[key], value) for key, value in shared.items()}
         for key, module, name in places:
             if key in loaded:
@@ -381,6 +366,45 @@ class Module:
                 else:
                     setattr(module, name, loaded[key])
         return LoadResult(missing, unexpected)
+
+    def check_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise what `load_state_dict(state)` would raise, and change nothing."""
+        mine = {key: _array(getattr(module, name)) for key, module, name in self._state_places()}
+        self._fitting(mine, state, strict=True)
+
+    def _fitting(
+        self, mine: dict[str, Array], state: Mapping[str, Any], strict: bool
+    ) -> tuple[list[str], list[str], dict[str, Array]]:
+        """Names that are missing and unexpected, and the arrays to load, if all of them fit."""
+        if not isinstance(state, Mapping):
+            raise TypeError(
+                f"load_state_dict: needs a dict of arrays by name, got {type(state).__name__}; "
+                "nnx.load(path) reads one from a file, nnx.io.load(path) also its metadata"
+            )
+        missing = [key for key in mine if key not in state]
+        unexpected = [key for key in state if key not in mine]
+        shared = {key: _array(state[key]) for key in mine if key in state}
+        misshaped = [
+            f"{key} has shape {tuple(mine[key].shape)} here, {tuple(value.shape)} in the state"
+            for key, value in shared.items()
+            if tuple(value.shape) != tuple(mine[key].shape)
+        ]
+        wrong = [f"  shape: {line:.200}" for line in misshaped]
+        if strict:
+            wrong += [f"  missing: {key:.200}" for key in missing]
+            wrong += [f"  unexpected: {key!s:.200}" for key in unexpected]
+        if wrong:
+            more = [f"  and {len(wrong) - 20} more"] if len(wrong) > 20 else []
+            if strict and any(str(key).startswith("state/") for key in unexpected):
+                more.append(
+                    "  this is a training checkpoint: trainer.load(path) goes on from it, "
+                    "nnx.load(path) gives the weights alone"
+                )
+            raise ValueError(
+                f"load_state_dict: the state does not fit this {type(self).__name__}:\n"
+                + "\n".join([*wrong[:20], *more])
+            )
+        return missing, unexpected, shared
 
     # ---- showing it ----
 

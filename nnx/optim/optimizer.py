@@ -14,6 +14,7 @@ The textbook penalises weights, not biases; give the biases a group of their own
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -240,10 +241,15 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict()` was taken; arrays are copied to their parameter's side.
 
+        Nothing is changed unless everything fits.
+
         Raises:
-            ValueError: the groups or the shapes are not those of this optimizer's parameters.
+            ValueError: the groups, the options or what is remembered of a parameter are not those
+                of this optimizer.
         """
         where = f"{type(self).__name__}.load_state_dict"
+        if not isinstance(state, Mapping) or not {"state", "param_groups"} <= state.keys():
+            raise ValueError(f"{where}: this is no state of an optimizer")
         groups = state["param_groups"]
         here, there = ([len(g["params"]) for g in gs] for gs in (self.param_groups, groups))
         if here != there:
@@ -258,11 +264,51 @@ class Optimizer:
             for p, n in zip(self._parameters(), numbers, strict=True)
             if (kept := by_number.get(int(n)))
         }
-        for group, new in zip(self.param_groups, groups, strict=True):
-            for key, value in new.items():
-                if key != "params":
-                    group[key] = tuple(value) if isinstance(value, list) else value
+        options = [
+            self._options(own, new, where)
+            for own, new in zip(self.param_groups, groups, strict=True)
+        ]
+        for group, own in zip(options, self.param_groups, strict=True):
+            for p in own["params"]:
+                if p in loaded:
+                    self._hold_state(p, loaded[p], {**own, **group}, where)
+        for own, group in zip(self.param_groups, options, strict=True):
+            own.update(group)
         self.state = loaded
+
+    def _options(self, own: Group, new: Mapping[str, Any], where: str) -> Group:
+        """The options of a group of the state, if they are of this optimizer."""
+        known = self.defaults.keys() | {"initial_lr"}
+        unknown = sorted(new.keys() - known - {"params"} - _OF_PYTORCH)
+        if unknown:
+            raise ValueError(
+                f"{where}: the state has the options {', '.join(unknown)}, this optimizer only "
+                f"{', '.join(self.defaults)}: it is another optimizer's"
+            )
+        group = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in new.items()
+            if key in known
+        }
+        for key, value in group.items():
+            if not _is_like(value, own.get(key, self.defaults.get(key, 0.0))):
+                raise ValueError(f"{where}: the option {key} cannot be {value!r:.80}")
+        self.check({**own, **group})
+        return group
+
+    def _hold_state(self, p: Tensor, kept: State, group: Group, where: str) -> None:
+        """Raise ValueError unless a parameter's state is what this optimizer remembers."""
+        there, needed = kept.keys(), self.start(p, group).keys()
+        extra = sorted(there - needed - set(self.slots))
+        if not needed <= there or extra:
+            raise ValueError(
+                f"{where}: of a parameter {', '.join(sorted(needed)) or 'nothing'} is remembered, "
+                f"the state has {', '.join(sorted(there))}: it is another optimizer's"
+            )
+        for key, value in kept.items():
+            if hasattr(value, "shape") == (key in self.slots):
+                continue
+            raise ValueError(f"{where}: {key} of a parameter cannot be {value!r:.80}")
 
     def _parameters(self) -> Iterator[Tensor]:
         for group in self.param_groups:
@@ -274,6 +320,23 @@ class Optimizer:
             options = ", ".join(f"{key}={group[key]}" for key in self.defaults)
             lines.append(f"  group {k}: {len(group['params'])} parameters, {options}\n")
         return f"{type(self).__name__}(\n{''.join(lines)})"
+
+
+_OF_PYTORCH = frozenset(
+    "foreach capturable differentiable fused decoupled_weight_decay".split()
+)  # options that say how PyTorch computes, and not what
+
+
+def _is_like(value: Any, own: Any) -> bool:
+    """Whether a value can stand where `own` does: of the same kind, and finite."""
+    if isinstance(own, bool) or isinstance(value, bool):
+        return isinstance(own, bool) and isinstance(value, bool)
+    if isinstance(own, tuple):
+        alike = isinstance(value, tuple) and len(value) == len(own)
+        return alike and all(_is_like(v, o) for v, o in zip(value, own, strict=True))
+    if own is None or value is None or isinstance(own, str):
+        return value is None or isinstance(value, int | float | type(own))
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _beside(p: Tensor, value: Any, what: str, is_array: bool) -> Any:

@@ -14,11 +14,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..backends import jit_enabled
+from ..backends.forks import renew_in_child
 
 _lock = threading.Lock()
 _inside = 0
 _before: list[tuple[Any, int]] = []
 _blas: list[Any] | None = None
+
+
+def _in_child() -> None:
+    """A forked child cannot wait for a thread it does not have."""
+    global _lock
+    _lock = threading.Lock()
+
+
+renew_in_child(_in_child)
 
 
 @contextmanager

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from ..io import replacing
+from ..io import printable, replacing
 
 
 def available() -> bool:
@@ -31,6 +33,68 @@ def figure(width: float = 7.0, height: float = 4.5) -> Any:
 
 
 def save_figure(drawn: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure as PNG, whole or not at all."""
+    """Write a figure, whole or not at all, in the form that the name's end tells; without, PNG.
+
+    All its text is shown as it is: a dollar sign begins no formula.  Characters that no font of
+    this machine has are written as Python writes them.
+
+    Raises:
+        ValueError: matplotlib writes no such form.
+    """
+    form = Path(path).suffix[1:].lower() or "png"
+    known = drawn.canvas.get_supported_filetypes()
+    if form not in known:
+        raise ValueError(
+            f"{path}: pictures cannot be written as .{form}, but as {', '.join(sorted(known))}"
+        )
+    families = _families()
+    for text in drawn.findobj(_is_text):
+        text.set_parse_math(False)
+        text.set_fontfamily(families)
+        text.set_text(_drawable(text.get_text(), families))
     with replacing(path) as beside:
-        drawn.savefig(beside, format="png", dpi=120)
+        drawn.savefig(beside, format=form, dpi=120)
+
+
+def _is_text(artist: Any) -> bool:
+    return hasattr(artist, "set_parse_math")
+
+
+# Fonts with Chinese, Japanese and Korean characters, as systems have them.
+_EASTERN = (
+    "Noto Sans CJK SC, Noto Sans CJK JP, Noto Sans SC, Source Han Sans SC, WenQuanYi Micro Hei, "
+    "WenQuanYi Zen Hei, Droid Sans Fallback, Microsoft YaHei, SimHei, PingFang SC, "
+    "Hiragino Sans GB, Hiragino Sans, Heiti SC, Malgun Gothic, Arial Unicode MS"
+).split(", ")
+
+
+@cache
+def _families() -> tuple[str, ...]:
+    """matplotlib's own font, and behind it those of this machine with eastern characters."""
+    from matplotlib import font_manager
+
+    there = {font.name for font in font_manager.fontManager.ttflist}
+    return ("DejaVu Sans", *[name for name in _EASTERN if name in there])
+
+
+@cache
+def _characters(families: tuple[str, ...]) -> frozenset[int]:
+    """What these fonts can show."""
+    from matplotlib import font_manager, ft2font
+
+    shown: set[int] = set()
+    for family in families:
+        shown |= ft2font.FT2Font(font_manager.findfont(family)).get_charmap().keys()
+    return frozenset(shown)
+
+
+def _drawable(text: str, families: tuple[str, ...]) -> str:
+    """A text without what acts, and without what no font has; its own lines are kept."""
+    lines = [printable(line) for line in text.split("\n")]
+    if text.isascii():
+        return "\n".join(lines)
+    there = _characters(families)
+    return "\n".join(
+        "".join(c if ord(c) in there else c.encode("unicode_escape").decode() for c in line)
+        for line in lines
+    )

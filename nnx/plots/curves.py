@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 
 from .canvas import figure, save_figure
 
 Rows = Sequence[Mapping[str, float]]
+MOST = 64  # panels
+HUGE = 1e100  # beyond, and at infinity, an axis cannot be drawn: the line has a gap
 
 
 def learning_curves(rows: Rows, path: str | os.PathLike[str], title: str = "") -> None:
@@ -26,16 +29,27 @@ def compare_curves(runs: Mapping[str, Rows], path: str | os.PathLike[str], title
     columns = [name for rows in runs.values() for row in rows for name in row]
     aside = ("epoch", "lr", "seconds")
     panels = [n for n in dict.fromkeys(columns) if n not in aside and not n.startswith("val_")]
-    drawn = figure(4.5 * len(panels), 3.6)
-    for axes, name in zip(drawn.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    if len(panels) > MOST:
+        raise ValueError(f"{len(panels)} columns are too many to draw: {MOST} at most")
+    across = max(1, min(len(panels), 6))
+    down = max(1, -(-len(panels) // across))
+    drawn = figure(4.5 * across, 3.6 * down)
+    grid = drawn.subplots(down, across, squeeze=False).ravel()
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    for axes, name in zip(grid[: len(panels)], panels, strict=True):
         for k, (run, rows) in enumerate(runs.items()):
             for column, style, what in (
                 (name, "-", "training"),
                 (f"val_{name}", "--", "validation"),
             ):
-                points = [(row["epoch"], row[column]) for row in rows if column in row]
+                points = [
+                    (row["epoch"], row[column] if abs(row[column]) < HUGE else math.nan)
+                    for row in rows
+                    if column in row
+                ]
                 if points:
-                    label = f"{run}, {what}" if run else what
+                    label = f"{run:.80}, {what}" if run else what
                     colour = f"C{k}" if len(runs) > 1 else None
                     marker = "o" if len(points) == 1 else None
                     axes.plot(

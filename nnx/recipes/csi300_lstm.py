@@ -33,7 +33,7 @@ class Csi300LSTM(SeriesRecipe):
     epochs, batch_size, lr = 10, 32, 0.0015
     options = (
         Option("hidden", 128, "units of each layer"),
-        Option("dropout", 0.5, "probability to drop a value between two layers"),
+        Option("dropout", 0.5, "probability to drop a value between two layers", most=1.0),
         Option(
             "change", False, "predict the change since the window's last day, not the value itself"
         ),

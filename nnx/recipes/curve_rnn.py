@@ -25,7 +25,7 @@ class CurveRNN(SeriesRecipe):
     epochs, batch_size, lr = 15, 32, 0.01
     options = (
         Option("hidden", 30, "units of each layer"),
-        Option("steps", 10, "values that are read before one is predicted"),
+        Option("steps", 10, "values that are read before one is predicted", most=8000),
         Option("noise", 0.05, "uniform noise between -NOISE and NOISE"),
     )
     keep = "best"  # from epoch to epoch the error goes up and down by a fifth

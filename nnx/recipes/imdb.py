@@ -97,7 +97,7 @@ class ImdbRecipe(Recipe):
     options = (
         Option("hidden", 32, "units of each layer and direction"),
         Option("embedding", 32, "numbers in a word's vector; GloVe's decide where they are given"),
-        Option("vocabulary", 5000, "words that are known, the most frequent ones"),
+        Option("vocabulary", 5000, "words that are known, the most frequent ones", least=2),
         Option("length", 120, "words of a review that are read"),
         Option("beginning", False, "keep the beginning of a longer review, not its end"),
         Option("keep_stop_words", False, "read the, of, is ... too (Xu 9.8.1 leaves them out)"),
@@ -156,7 +156,7 @@ class ImdbRecipe(Recipe):
 
     def predict_text(self, run: Run, text: str) -> Prediction:
         """How a sentence is judged, and what of it was not understood."""
-        encoder = TextEncoder.from_dict(run.options.assets["encoder"])
+        encoder = TextEncoder.from_dict(run.options.assets.get("encoder", {}))
         logits = run.predict(encoder([text])).data  # (1, 2)
         z = backend_of(logits).to_numpy(logits).astype(np.float64)[0]
         p = 1 / (1 + np.exp(z[::-1] - z))  # (2,): the softmax of two

@@ -60,8 +60,14 @@ class MnistCNNBN(MnistCNN):
     source = "Xu, chapter 6: 99.4%"
     epochs, batch_size, lr = 10, 64, 0.002
     options = (
-        Option("shift", 2, "how many pixels a training picture is moved at most; 0 for none"),
-        Option("dropout", 0.5, "share of the 512 hidden units that is dropped"),
+        Option(
+            "shift",
+            2,
+            "how many pixels a training picture is moved at most; 0 for none",
+            least=0,
+            most=28,
+        ),
+        Option("dropout", 0.5, "share of the 512 hidden units that is dropped", most=1.0),
     )
 
     def model(self, o: Options) -> nn.Module:

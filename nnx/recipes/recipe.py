@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from sys import float_info
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -31,11 +32,44 @@ class Option:
     """A further option of an experiment: `nnx train NAME --hidden 64` gives `options.hidden`.
 
     Its type is the default's.
+
+    Attributes:
+        name, default, help: what it is called, its default, and a line for the command.
+        least, most: the smallest and the largest value; a number is at least 1 where it is whole,
+            at least 0 else.
+        positive: whether it must be more than `least`.
     """
 
     name: str
     default: Any
     help: str
+    least: Any = None
+    most: Any = None
+    positive: bool = False
+
+    @property
+    def lowest(self) -> Any:
+        return self.least if self.least is not None else 1 if type(self.default) is int else 0.0
+
+    def checked(self, value: Any) -> Any:
+        """The value, if it is one that the option can have.
+
+        Raises:
+            ValueError: it is of another type, not finite, or out of range.
+        """
+        kind = type(self.default)
+        if kind is float and type(value) is int and abs(value) < 2**53:
+            value = float(value)
+        if type(value) is not kind:
+            raise ValueError(f"{self.name} must be of type {kind.__name__}, got {value!r:.60}")
+        if kind in (int, float):
+            most = (
+                self.most if self.most is not None else 2**31 - 1 if kind is int else float_info.max
+            )
+            if not self.lowest <= value <= most or (self.positive and value == self.lowest):
+                rule = f"{'more than' if self.positive else 'at least'} {self.lowest:g}"
+                raise ValueError(f"{self.name} must be {rule} and at most {most:g}, got {value}")
+        return value
 
 
 @dataclass
@@ -169,8 +203,14 @@ class Recipe:
         return [
             Option("epochs", self.epochs, "how many times through the training data"),
             Option("batch_size", self.batch_size, "examples per step"),
-            Option("lr", self.lr, "learning rate"),
-            Option("seed", 0, "decides the initial weights, the order of the examples, dropout"),
+            Option("lr", self.lr, "learning rate", positive=True),
+            Option(
+                "seed",
+                0,
+                "decides the initial weights, the order of the examples, dropout",
+                least=0,
+                most=2**64 - 1,
+            ),
             *self.options,
         ]
 
@@ -178,12 +218,14 @@ class Recipe:
         """The options, the given ones in place of their defaults.
 
         Raises:
-            ValueError: there is no such option.
+            ValueError: there is no such option, or it cannot have this value.
         """
-        options = {option.name: option.default for option in self.all_options()}
+        options = {option.name: option for option in self.all_options()}
         unknown = sorted(given.keys() - options.keys())
         if unknown:
             raise ValueError(
                 f"{self.name} has no option {', '.join(unknown)}; it has {', '.join(options)}"
             )
-        return Options(**{**options, **given}, assets={})
+        values = {name: option.default for name, option in options.items()}
+        values |= {name: options[name].checked(value) for name, value in given.items()}
+        return Options(**values, assets={})

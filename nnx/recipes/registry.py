@@ -31,9 +31,11 @@ def find(name: str) -> Recipe:
     Raises:
         ValueError: there is none; the message names the nearest.
     """
-    if name not in _HOMES:
-        near = get_close_matches(name, NAMES, n=1)
+    if not isinstance(name, str) or name not in _HOMES:
+        near = get_close_matches(str(name)[:60], NAMES, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"there is no experiment {name!r}{hint} `nnx train --list` shows them all")
+        raise ValueError(
+            f"there is no experiment {name!r:.60}{hint} `nnx train --list` shows them all"
+        )
     module, kind = _HOMES[name]
     return getattr(import_module(f".{module}", __package__), kind)()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ class Run:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
+        self._made: list[Path] = []  # folders above it that `create` made
         if not self.folder.is_dir():
             raise FileNotFoundError(f"there is no run folder {self.folder}")
         self.config = self._json("config.json")
@@ -49,7 +51,7 @@ class Run:
             self.options: Options = self.recipe.make_options(**self.config["options"])
         except (KeyError, TypeError, ValueError) as error:
             what = f"has no {error}" if isinstance(error, KeyError) else str(error)
-            raise ValueError(f"{self.folder / 'config.json'}: {what}") from error
+            raise CorruptFile(f"{self.folder / 'config.json'}: {what}") from error
         self.options.assets = self._json("assets.json") if self._has("assets.json") else {}
 
     @classmethod
@@ -62,6 +64,7 @@ class Run:
     ) -> Run:
         """A new folder OUT/NAME-N, with the smallest N that is above all there are."""
         out = Path(out)
+        made = [place for place in (out, *out.parents) if not place.exists()]
         out.mkdir(parents=True, exist_ok=True)
         prefix = f"{recipe.name}-"
         taken = [path.name.removeprefix(prefix) for path in out.glob(f"{prefix}*")]
@@ -89,7 +92,21 @@ class Run:
         _write_json(folder / "config.json", config)
         if assets:
             _write_json(folder / "assets.json", assets)
-        return cls(folder)
+        run = cls(folder)
+        run._made = made
+        return run
+
+    def discard(self) -> None:
+        """Remove the folder of a run that failed before anything was learnt, and those above it
+        that were made for it."""
+        names = {path.name for path in self.folder.iterdir()}
+        if not names <= {"config.json", "assets.json"}:
+            return
+        with suppress(OSError):
+            for name in names:
+                (self.folder / name).unlink()
+            for place in (self.folder, *self._made):
+                place.rmdir()
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from ..backends import active_backend
-from ..io import load
+from ..io import load, printable
 from ..metrics import get as get_metric
 from ..parallel import Communicator, DataParallel, launched, world
 from ..plots import available as can_draw
@@ -52,10 +53,18 @@ def train(
     data = _data(recipe, o, ranks)
     o.assets = data.assets
     folder = None
+    made: Run | None = None
     if ranks.rank == 0:
-        run = _begun_before(Path(out)) or Run.create(out, recipe, o, parts)
+        run = _begun_before(Path(out))
+        if run is None:
+            run = made = Run.create(out, recipe, o, parts)
         folder = str(run.folder)
-    return _train(Run(ranks.broadcast_value(folder)), data, progress, ranks)
+    try:
+        return _train(Run(ranks.broadcast_value(folder)), data, progress, ranks)
+    except BaseException:
+        if made is not None:
+            made.discard()
+        raise
 
 
 def resume(run: Run, epochs: int | None = None, progress: bool = True) -> Run:
@@ -109,7 +118,7 @@ def _begun_before(out: Path) -> Run | None:
 def _train(run: Run, data: Data, progress: bool, ranks: Communicator) -> Run:
     recipe, o = run.recipe, run.options
     first = ranks.rank == 0
-    tell = print if progress and first else _silent
+    tell = _print if progress and first else _silent
     manual_seed(o.seed)
     model = recipe.model(o)
     optimizer = recipe.optimizer(model, o)
@@ -138,7 +147,12 @@ def _train(run: Run, data: Data, progress: bool, ranks: Communicator) -> Run:
         recipe.begin(model, o)
         tell(f"run folder {run.folder}")
     if trainer.epoch < o.epochs:
-        trainer.fit(recipe.loader(data.train, o), data.validation, o.epochs - trainer.epoch)
+        try:
+            trainer.fit(recipe.loader(data.train, o), data.validation, o.epochs - trainer.epoch)
+        except SystemExit:  # SIGTERM, after the checkpoint was written
+            with suppress(OSError):
+                tell(f"go on with: nnx train {recipe.name} --resume {run.folder}")
+            raise
     if trainer.interrupted:
         tell(f"go on with: nnx train {recipe.name} --resume {run.folder}")
         return run
@@ -162,6 +176,10 @@ def _computing(trainer: Trainer) -> str:
         ranks = trainer.parallel.communicator.size
         said += f"; {trainer.parallel.parts} parts on {ranks} rank{'s' if ranks > 1 else ''}"
     return said
+
+
+def _print(line: str) -> None:
+    print(printable(line))
 
 
 def _silent(line: str) -> None:

@@ -13,6 +13,7 @@ from .tokenizer import Tokenizer
 from .vocabulary import Vocabulary
 
 ENDS = ("pre", "post")
+LONGEST = 1_000_000  # words of a text, in a file that may come from elsewhere
 
 
 class TextEncoder:
@@ -70,6 +71,21 @@ class TextEncoder:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> TextEncoder:
-        """The encoder that `to_dict` described."""
-        tokenizer = Tokenizer.from_dict(state["tokenizer"])
-        return cls(tokenizer, Vocabulary(state["words"]), state["length"], state["truncation"])
+        """The encoder that `to_dict` described.
+
+        Raises:
+            ValueError: it describes none.
+        """
+        if not isinstance(state, dict) or not isinstance(state.get("words"), list):
+            raise ValueError("TextEncoder.from_dict: words must be a list of texts")
+        length = state.get("length")
+        if type(length) is not int or not 1 <= length <= LONGEST:
+            raise ValueError(
+                f"TextEncoder.from_dict: length must be from 1 to {LONGEST:,}, got {length!r:.40}"
+            )
+        tokenizer = Tokenizer.from_dict(state.get("tokenizer", {}))
+        try:
+            vocabulary = Vocabulary(state["words"])
+        except TypeError as error:
+            raise ValueError(f"TextEncoder.from_dict: {error}") from None
+        return cls(tokenizer, vocabulary, length, state.get("truncation", ""))

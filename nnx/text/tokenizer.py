@@ -11,6 +11,14 @@ from typing import Any
 # <br />, </p>, <!-- note -->; but not the heart <3, nor "1 < 2 and 3 > 2".
 _MARK = re.compile(r"<[/!]?[a-zA-Z-][^<>]*>")
 
+# A number of more digits than any character has, which Python would refuse to read.
+_ENTITY = re.compile(r"&#(?:0*([0-9]{8,})|[xX]0*([0-9a-fA-F]{7,}));?")
+
+# Combining marks are put into order when a text is normalised, in time that grows with the square
+# of their number; Unicode's "stream-safe" form (UAX 15, 13) has at most 30 in a row.
+_MARKS = re.compile(r"[^\w\s\x00-\x7f]{31,}")
+_MOST_MARKS = 30
+
 _APOSTROPHES = str.maketrans("\u2019\u2018\u02bc\u0060\u00b4", "'''''")
 _PICTURE = "[\u2600-\u27bf\U0001f1e6-\U0001f1ff\U0001f300-\U0001f3fa\U0001f400-\U0001faff]"
 
@@ -42,6 +50,20 @@ STOP_WORDS = frozenset(
 )
 
 
+def _within_unicode(entity: re.Match[str]) -> str:
+    return "\ufffd"
+
+
+def _few(run: re.Match[str]) -> str:
+    """A run of what are no letters, without the marks beyond the thirtieth in a row."""
+    kept, marks = [], 0
+    for c in run[0]:
+        marks = marks + 1 if unicodedata.combining(c) else 0
+        if marks <= _MOST_MARKS:
+            kept.append(c)
+    return "".join(kept)
+
+
 class Tokenizer:
     """Cuts a text into words: `Tokenizer()("It isn't <b>bad</b>!")` is it, is, n't, bad, !
 
@@ -65,8 +87,11 @@ class Tokenizer:
     def __call__(self, text: str) -> list[str]:
         if not isinstance(text, str):
             raise TypeError(f"Tokenizer: a text must be a str, got {type(text).__name__}")
-        text = html.unescape(_MARK.sub(" ", text))
-        text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
+        text = html.unescape(_ENTITY.sub(_within_unicode, _MARK.sub(" ", text)))
+        if not text.isascii():
+            text = unicodedata.normalize("NFC", _MARKS.sub(_few, text)).translate(_APOSTROPHES)
+            if self.lower:
+                text = text.replace("\u0130", "i")  # lower() would make it i and a mark
         if self.lower:
             text = text.lower()
         words = _TOKEN.findall(text)
@@ -80,8 +105,17 @@ class Tokenizer:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Tokenizer:
-        """The tokenizer that `to_dict` described."""
-        return cls(state["stop_words"], state["lower"])
+        """The tokenizer that `to_dict` described.
+
+        Raises:
+            ValueError: it describes none.
+        """
+        words = state.get("stop_words") if isinstance(state, dict) else None
+        if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError("Tokenizer.from_dict: stop_words must be a list of texts")
+        if not isinstance(state.get("lower"), bool):
+            raise ValueError("Tokenizer.from_dict: lower must be true or false")
+        return cls(words, state["lower"])
 
     def __repr__(self) -> str:
         return f"Tokenizer({len(self.stop_words)} stop words, lower={self.lower})"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..io import CorruptFile, load_state
+from ..io import CorruptFile, checksum, load_state
+from ..random import Generator
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -31,8 +33,26 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
     }
 
 
+def signed(state: dict[str, Any], weights: Mapping[str, Any]) -> dict[str, Any]:
+    """The state, with a checksum of it and of the weights it belongs to.
+
+    The file has one of its own, which whoever writes a file with `nnx.io.save_state` gets; this
+    one shows that no value was replaced since the Trainer wrote it.
+    """
+    return {**state, "checksum": _checksum(state, weights)}
+
+
+def _checksum(state: dict[str, Any], weights: Mapping[str, Any]) -> str:
+    """Without the seconds that epochs took: of two equal runs they alone differ."""
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in state["history"]["rows"]]
+    return checksum([{**state, "history": {**state["history"], "rows": rows}}, weights])
+
+
 def restore(trainer: Trainer, path: str | os.PathLike[str]) -> dict[str, Any]:
     """Load a checkpoint into a trainer; returns the position its data is to be set to.
+
+    Everything is looked at first.  Then it is written, the model's weights last and at once; what
+    fails even so leaves the trainer as it was.
 
     Raises:
         CorruptFile: the file is damaged or no checkpoint.
@@ -40,27 +60,59 @@ def restore(trainer: Trainer, path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     state, weights, _ = load_state(path)
     mine = state_of(trainer)
-    missing = sorted(mine.keys() - state.keys() - {"parallel"})
+    missing = sorted({*mine, "checksum"} - state.keys())
     if missing:
         raise CorruptFile(f"{path} is no checkpoint of a Trainer: it has no {', '.join(missing)}")
+    noted = state.pop("checksum")
+    try:
+        intact = noted == _checksum(state, weights)
+    except (TypeError, LookupError, AttributeError):
+        intact = False
+    if not intact:
+        raise CorruptFile(f"{path} is damaged: its state does not have the checksum it notes")
+    try:
+        _hold_to(mine, state)
+        trainer.model.check_state_dict(weights)
+    except ValueError as error:
+        glue = " " if str(error).startswith("was ") else ": "
+        raise type(error)(f"{path}{glue}{error}") from error
+    try:
+        _write(trainer, state)
+        trainer.model.load_state_dict(weights)
+    except Exception as error:
+        _write(trainer, mine)
+        if isinstance(error, TypeError | LookupError | AttributeError | ArithmeticError):
+            what = f"{type(error).__name__}: {error}"
+            raise CorruptFile(f"{path}: its state cannot be gone on from: {what}") from error
+        if isinstance(error, ValueError):
+            raise ValueError(f"{path}: {error}") from error
+        raise
+    return state["position"]
+
+
+def _hold_to(mine: dict[str, Any], state: dict[str, Any]) -> None:
+    """Raise ValueError where a state is not of the kind that this trainer has."""
     own, theirs = ([name for name, _ in s["callbacks"]] for s in (mine, state))
     if own != theirs:
-        raise ValueError(f"{path} was written with the callbacks {theirs}, this trainer has {own}")
-    if len(state["metrics"]) != len(trainer.metrics):
+        raise ValueError(f"was written with the callbacks {theirs}, this trainer has {own}")
+    if len(state["metrics"]) != len(mine["metrics"]):
         raise ValueError(
-            f"{path} was written with {len(state['metrics'])} metrics, this trainer has "
-            f"{len(trainer.metrics)}"
+            f"was written with {len(state['metrics'])} metrics, this trainer has "
+            f"{len(mine['metrics'])}"
         )
-    if state.get("parallel") not in (None, mine["parallel"]):
-        raise ValueError(
-            f"{path} was written by a DataParallel model with {_said(state['parallel'])}, this "
-            f"one is {_said(mine['parallel'])}: with it the training would not go on as it began"
+    counts = [state[name] for name in ("epoch", "batch", "step")]
+    if not all(type(n) is int and 0 <= n < 2**53 for n in counts):
+        raise CorruptFile(f"epoch, batch and step must be whole numbers from 0 on, not {counts}")
+    if state["step"] < state["batch"] or len(state["history"]["rows"]) > state["epoch"]:
+        raise CorruptFile(
+            f"step {state['step']}, batch {state['batch']}, epoch {state['epoch']} and "
+            f"{len(state['history']['rows'])} rows of history do not go together"
         )
-    try:
-        trainer.model.load_state_dict(weights)
-        trainer.optimizer.load_state_dict(state["optimizer"])
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    Generator().set_state(state["position"]["random"])
+
+
+def _write(trainer: Trainer, state: dict[str, Any]) -> None:
+    trainer.optimizer.load_state_dict(state["optimizer"])
     stateful = [callback for callback in trainer.callbacks if callback.state_dict()]
     for callback, (_, callback_state) in zip(stateful, state["callbacks"], strict=True):
         callback.load_state_dict(callback_state)
@@ -69,8 +121,3 @@ def restore(trainer: Trainer, path: str | os.PathLike[str]) -> dict[str, Any]:
     trainer.running_loss.load_state_dict(state["loss"])
     for metric, metric_state in zip(trainer.metrics, state["metrics"], strict=True):
         metric.load_state_dict(metric_state)
-    return state["position"]
-
-
-def _said(config: dict[str, Any] | None) -> str:
-    return "none" if config is None else " ".join(f"{k}={v}" for k, v in config.items())

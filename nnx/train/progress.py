@@ -6,6 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..io import printable
 from ..parallel import launched
 from .callbacks import Callback
 
@@ -29,8 +30,9 @@ class Progress(Callback):
         self.due = 0.0
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        # A starter of several processes gives each of them a terminal that nobody watches.
-        watched = sys.stdout.isatty() and not launched()
+        # A starter of several processes gives each of them a terminal that nobody watches; a
+        # program may have no standard streams at all.
+        watched = sys.stdout is not None and sys.stdout.isatty() and not launched()
         live = watched if self.live is None else self.live
         if live:
             from rich import progress
@@ -90,9 +92,9 @@ class Progress(Callback):
 
     def print(self, line: str) -> None:
         if self.bar is None:
-            print(line, flush=True)
+            print(printable(line), flush=True)
         else:
-            self.bar.console.print(line, markup=False, highlight=False)
+            self.bar.console.print(printable(line), markup=False, highlight=False)
 
 
 def _epoch(trainer: Trainer, number: int) -> str:

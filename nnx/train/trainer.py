@@ -32,12 +32,13 @@ from . import parallel
 from .batches import Batch, batches_of, slices_of
 from .callbacks import Callback
 from .capture import Captured, capture
-from .checkpoint import restore, state_of
+from .checkpoint import restore, signed, state_of
 from .history import History, Row
 from .interrupt import Interrupted, Interrupts
 from .nonfinite import NonFinite, find, first_spoiled
 from .penalty import Penalty
 from .progress import Progress
+from .termination import Terminations
 
 Batches = Any  # an iterable of batches that can be walked again, or a data set
 
@@ -123,6 +124,7 @@ class Trainer:
         self._captured = self._capture() if graph else None
         self._all_stop = False  # some rank was asked to
         self._interrupts = Interrupts(tell=self.writes)
+        self._terminations = Terminations()
         self._train: Batches = None
         self._resumed: dict[str, Any] | None = None  # to be restored before the next batch
         self._draws: Any = None  # the random generator before the current step
@@ -144,7 +146,8 @@ class Trainer:
         was taken in the middle of an epoch, the rest of it is the first of the epochs.
 
         Ctrl-C ends after the running step: a Checkpoint is written, `interrupted` is set, and
-        the history so far is returned.
+        the history so far is returned.  SIGTERM and SIGHUP do the same, and then end the process
+        by SystemExit.
 
         Args:
             train: a DataLoader, or another iterable of batches that can be walked again.
@@ -169,7 +172,13 @@ class Trainer:
         on_step_end = _heard(listeners, "on_step_end")
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # NonFinite says more
         self._all_stop = False
-        with self._interrupts.heard(), quiet, use_backend(self._backend()), self._threads():
+        with (
+            self._interrupts.heard(),
+            self._terminations,
+            quiet,
+            use_backend(self._backend()),
+            self._threads(),
+        ):
             try:
                 for listener in listeners:
                     listener.on_fit_start(self)
@@ -187,6 +196,7 @@ class Trainer:
             finally:
                 for listener in reversed(listeners):
                     listener.on_fit_end(self)
+        self._terminations.leave()
         return self.history
 
     def stop(self, reason: str) -> None:
@@ -211,6 +221,8 @@ class Trainer:
             self._train_step(self.tensors(batch), on_gradients)
             self.batch += 1
             self.step += 1
+            if self.parallel is None:
+                self._terminations.check()  # before anything is shown in a terminal that is gone
             for heard in on_step_end:
                 heard(self)
             self._check_interrupts()
@@ -269,13 +281,14 @@ class Trainer:
         """Raise Interrupted after Ctrl-C; on several ranks, after the same step on all."""
         if self.parallel is None:
             self._interrupts.check()
+            self._terminations.check()
         elif self._all_stop:
             raise Interrupted
 
     @property
     def asked_to_stop(self) -> bool:
-        """Whether Ctrl-C was pressed."""
-        return self._interrupts.pending
+        """Whether Ctrl-C was pressed, or a signal asked the process to end."""
+        return self._interrupts.pending or self._terminations.number is not None
 
     def _forward_and_backward(self, *batch: Tensor) -> tuple[Tensor, Any, Any]:
         loss, output, target = self.compute(batch)
@@ -500,7 +513,9 @@ class Trainer:
         On several ranks one writes, and all go on when the file is there.
         """
         if self.writes:
-            save_state(path, self.state_dict(), self.model.state_dict(), {"config": config or {}})
+            weights = self.model.state_dict()
+            state = signed(self.state_dict(), weights)
+            save_state(path, state, weights, {"config": config or {}})
         if self.parallel is not None:
             self.parallel.communicator.barrier()
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
+from ..forks import renew_in_child
 
 LEAST = 2**17  # bytes: smaller arrays come from memory that the process already has
 LIMIT = 2**28  # bytes that may lie idle
@@ -93,6 +94,16 @@ def forget() -> None:
     """Give back all that lies idle, to the operating system where it wants it."""
     with _lock:
         _blocks.clear()  # arrays in use keep their blocks alive
+
+
+def _in_child() -> None:
+    """A forked child cannot wait for a thread it does not have; it begins with no blocks."""
+    global _lock
+    _lock = threading.Lock()
+    _blocks.clear()
+
+
+renew_in_child(_in_child)
 
 
 def _measured() -> int:

@@ -11,13 +11,20 @@ A function can only be kept if it stands at the top of its module.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from llvmlite.binding import ffi as llvm
 from numba import njit
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
+
+from ...forks import wait_before
 
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 
@@ -56,15 +63,72 @@ def callable_from_c(function: Callable[..., Any], signature: Any) -> Any:
 
 
 def _keep(made: Any) -> None:
-    """Let numba keep on disk what it will compile, unless no folder can be written."""
+    """Let numba keep on disk what it will compile, unless no folder can be written.
+
+    What is kept is code, and numba's index of it is a pickle: it is read only from a folder where
+    nobody else can have put it.
+    """
+    before = made._cache
     try:
         made.enable_caching()
     except RuntimeError:
+        return
+    if why := why_not_trusted(Path(made._cache.cache_path)):
+        made._cache = before
+        _warn(why)
         return
     # numba has no public way to say it: without this only the function's own file counts.
     file = getattr(made._cache, "_cache_file", None)
     if hasattr(file, "_source_stamp"):
         file._source_stamp = _stamp()  # type: ignore[union-attr]
+
+
+@cache
+def why_not_trusted(folder: Path) -> str | None:
+    """Why others could have put compiled code into a folder; None where they could not.
+
+    The folder, made or still to be made, and every one above it must belong to this user or the
+    administrator, and be writable by no one else; or, as /tmp is, writable by all but "sticky".
+    A group of which the user is the only member counts as the user.
+    """
+    if os.name != "posix":
+        return None
+    folder = Path(os.path.realpath(folder))
+    for place in (folder, *folder.parents):
+        try:
+            state = place.stat()
+        except FileNotFoundError:
+            continue  # numba makes it, for this user
+        if state.st_uid not in (0, os.geteuid()):
+            return f"{place} belongs to another user"
+        open_to = 0o002 if _is_own_group(state.st_gid) else 0o022
+        sticky = place != folder and state.st_mode & stat.S_ISVTX
+        if state.st_mode & open_to and not sticky:
+            return f"{place} can be written to by others"
+    return None
+
+
+def _is_own_group(gid: int) -> bool:
+    """Whether a group is the one that many systems make for each user alone."""
+    import grp
+    import pwd
+
+    try:
+        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
+    except KeyError:
+        return False
+    return user.pw_gid == gid and group.gr_name == user.pw_name and not group.gr_mem
+
+
+@cache
+def _warn(why: str) -> None:
+    """Say once why every start will compile anew."""
+    warnings.warn(
+        f"compiled code is not kept: {why}; make it writable for yourself alone, or set "
+        "NUMBA_CACHE_DIR to a folder of your own",
+        RuntimeWarning,
+        stacklevel=2,
+    )
 
 
 @cache
@@ -80,3 +144,29 @@ def fingerprint(folder: Path) -> str:
         name = path.relative_to(folder).as_posix()
         total.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()
+
+
+# ---- forks ----
+
+
+class _NoLock:
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: Any) -> None: ...
+
+
+_llvm_lock: Any = getattr(llvm.lib, "_lock", _NoLock())
+
+
+def _before_fork() -> None:
+    """Wait for what other threads compile: in a child they would hold numba's locks for ever."""
+    global_compiler_lock.acquire()
+    _llvm_lock.__enter__()
+
+
+def _after_fork() -> None:
+    _llvm_lock.__exit__(None, None, None)
+    global_compiler_lock.release()
+
+
+wait_before(_before_fork, _after_fork)

@@ -29,7 +29,9 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ....typing import Array
+from ...forks import renew_in_child
 
+MOST = 1024  # threads that may be asked for
 SMALL_PRODUCT = 2**20  # multiply-adds: below, a hand-over costs more than it saves
 
 
@@ -50,10 +52,14 @@ class _Pool:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.size = thread_count()
+        self.size = 1
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        for k in range(self.size - 1):
-            threading.Thread(target=self._work, name=f"nnx-{k + 1}", daemon=True).start()
+        for k in range(thread_count() - 1):
+            try:
+                threading.Thread(target=self._work, name=f"nnx-{k + 1}", daemon=True).start()
+            except (RuntimeError, MemoryError):  # no more memory or processes for a thread
+                break
+            self.size += 1
 
     def _work(self) -> None:
         while (job := self.jobs.get()) is not None:
@@ -77,21 +83,36 @@ def thread_count() -> int:
     `OMP_NUM_THREADS`, else one for each core this process may use."""
     if _set is not None:
         return _set
-    for name in ("NNX_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name, "")
-        if value.isdigit() and int(value) > 0:
-            return int(value)
+    count = _environment_count()
+    if count is not None:
+        return count
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _environment_count() -> int | None:
+    """What the environment says, if it says something.
+
+    Raises:
+        ValueError: NNX_NUM_THREADS is no number of threads.  OMP_NUM_THREADS, which others read
+            too and which may be a list, is then passed over.
+    """
+    for name in ("NNX_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").strip()
+        if value.isascii() and value.isdecimal() and len(value) <= 4 and 0 < int(value) <= MOST:
+            return int(value)
+        if value and name == "NNX_NUM_THREADS":
+            raise ValueError(f"{name} must be a whole number from 1 to {MOST}, got {value!r:.40}")
+    return None
 
 
 def set_thread_count(n: int | None) -> int | None:
     """Compute with n threads from now on; None asks the environment again.  Returns what was set
     before."""
     global _set, _pool
-    if n is not None and n < 1:
-        raise ValueError(f"set_thread_count: n must be at least 1, got {n}")
+    if n is not None and not (isinstance(n, int) and 1 <= n <= MOST):
+        raise ValueError(f"set_thread_count: n must be a whole number from 1 to {MOST}, got {n!r}")
     with _guard:
         before, _set = _set, n
         if _pool is not None and _pool.pid == os.getpid():
@@ -136,6 +157,10 @@ def _run(
         kernel(*pieces[0], *args)
         return
     pool = _the_pool()
+    if pool.size == 1:  # no thread could be started
+        for piece in pieces:
+            kernel(*piece, *args)
+        return
     jobs = [_Job(kernel, (*piece, *args)) for piece in pieces[1:]]
     for job in jobs:
         pool.jobs.put(job)
@@ -158,16 +183,19 @@ def compiled_kernels_run() -> bool:
 
 _blas: list[Any] | None = None
 _blas_lock = threading.RLock()
+_blas_before: list[int] | None = None  # threads as the user has them, where they are set to one
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """BLAS computes with one thread inside a `with` block (2 µs: libraries are found once)."""
-    global _blas
+    global _blas, _blas_before
     with _blas_lock:
         if _blas is None:
             _blas = ThreadpoolController().select(user_api="blas").lib_controllers
         before = [library.get_num_threads() for library in _blas]
+        if _blas_before is None:
+            _blas_before = before
         for library, n in zip(_blas, before, strict=True):
             if n != 1:
                 library.set_num_threads(1)
@@ -177,6 +205,8 @@ def one_blas_thread() -> Iterator[None]:
             for library, n in zip(_blas, before, strict=True):
                 if n != 1:
                     library.set_num_threads(n)
+            if _blas_before is before:
+                _blas_before = None
 
 
 def _product(lo: int, hi: int, a: Array, b: Array, out: Array) -> None:
@@ -201,3 +231,19 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
         else:
             _run(_product_of_columns, parts(n, 16), (a, b, out))
     return out
+
+
+# ---- forks ----
+
+
+def _in_child() -> None:
+    """A forked child has no threads but its own, and nobody who would release what others held."""
+    global _guard, _blas_lock, _blas_before, _pool
+    _guard, _blas_lock, _pool = threading.Lock(), threading.RLock(), None
+    if _blas is not None and _blas_before is not None:
+        for library, n in zip(_blas, _blas_before, strict=True):
+            library.set_num_threads(n)
+    _blas_before = None
+
+
+renew_in_child(_in_child)
