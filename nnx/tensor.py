@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .autograd import Function, Node, backward, is_grad_enabled
-from .backends import Array, active_backend, backend_of, dtype_name, get_backend, native
+from .backends import Array, Backend, active_backend, backend_of, dtype_name, get_backend, native
 
 if TYPE_CHECKING:
     from . import ops
@@ -238,8 +238,10 @@ class Tensor(Node):
                     f"lose its gradient; use nnx.where, nnx.concat or nnx.stack, or assign its "
                     "detach()"
                 )
-        data = backend_of(self.data).xp.asarray(self.data, copy=True)
+        home = backend_of(self.data)
+        data = home.xp.asarray(self.data, copy=True)
         key = tuple([_plain(k) for k in key]) if isinstance(key, tuple) else (_plain(key),)
+        key = tuple([_position(home, part) for part in key])
         if not any(part is Ellipsis or hasattr(part, "dtype") for part in key):
             key = (*key, ...)  # the standard wants every axis named
         data[key if len(key) > 1 else key[0]] = _plain(value)
@@ -487,6 +489,12 @@ class Tensor(Node):
 
 
 Function.tensor_type = Tensor
+
+
+def _position(home: Backend, part: Any) -> Any:
+    """Integer arrays in a key as int64: torch takes uint8 for a mask, and knows no uint16."""
+    integers = hasattr(part, "dtype") and hasattr(part, "ndim") and home.is_integer(part.dtype)
+    return home.positions(part) if integers and backend_of(part) is home else part
 
 
 def _plain(value: Any) -> Any:

@@ -82,9 +82,9 @@ def _compute(
     gamma = beta = eps = None
     if norm is not None:
         gamma, beta, eps = norm.weight, norm.bias, norm.eps
-        if norm.num_features != conv.out_channels or (
-            gamma is not None and gamma.dtype != weight.dtype
-        ):
+        if norm.num_features != conv.out_channels:
+            return None
+        if any(a is not None and a.dtype != weight.dtype for a in (gamma, norm.running_mean)):
             return None
         if not norm.training and norm.running_mean is not None:
             if relu is None or (is_grad_enabled() and (x.requires_grad or _learning(conv, norm))):

@@ -154,6 +154,14 @@ def test_statistics_in_another_dtype():
         assert layer.running_mean.dtype == np.float32
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_in_another_dtype_in_a_fused_row(training):
+    norm = nn.BatchNorm2d(3, affine=False).to(dtype="float64")
+    row = nn.Sequential(nn.Conv2d(4, 3, 3), norm, nn.ReLU()).train(training)
+    with nnx.no_grad(), pytest.raises(TypeError, match="x is float32, running_mean float64"):
+        row(nnx.Tensor(IMAGES))
+
+
 @pytest.mark.parametrize("name", ["LayerNorm", "GroupNorm", "BatchNorm1d", "AvgPool2d"])
 def test_integers_where_there_are_no_weights(name):
     layer, x = {

@@ -190,13 +190,15 @@ def test_one_hot_takes_integers_only():
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_assigning_by_index(dtype):
+def test_assigning_by_index(backend, dtype):
+    if backend.kind.startswith("strict"):
+        pytest.skip("the standard has no assignment by index")
     host, wide = chosen(dtype)
-    t = nnx.tensor(X)
-    t[nnx.Tensor(host)] = 5.0
+    t = backend.tensor(X)
+    t[backend.tensor(host)] = 5.0
     expected = X.copy()
     expected[wide] = 5.0
-    np.testing.assert_array_equal(t.numpy(), expected)
+    np.testing.assert_array_equal(backend.to_numpy(t), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
