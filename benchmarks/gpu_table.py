@@ -25,6 +25,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,17 +113,18 @@ def timed(steps: list[Step], clock: HostClock, batches: int, seconds: float) -> 
 # ---- what a device can do ----
 
 
-def ceilings(backend: Any, clock: HostClock, batches: int, seconds: float) -> tuple[float, float]:
+def ceilings(
+    backend: Any, clock: HostClock, batches: int, seconds: float, n: int = 8192
+) -> tuple[float, float]:
     """Bytes a second of a large copy, and operations a second of a large float32 product."""
     xp = backend.xp
-    size = 2**28  # 1 GiB
+    size = 4 * n * n  # 1 GiB
     x, y = (xp.zeros(size, dtype=xp.float32) for _ in range(2))
 
     def copy() -> None:
         y[...] = x
 
     moved = 2 * 4 * size / timed([copy], clock, batches, seconds)
-    n = 8192
     a, b, c = (xp.ones((n, n), dtype=xp.float32) for _ in range(3))
     product = timed([lambda: xp.matmul(a, b, out=c)], clock, batches, seconds)
     return moved, 2.0 * n**3 / product
@@ -212,6 +214,10 @@ def line(row: Any, backend: Any, torch: Any, options: argparse.Namespace, best: 
     ]
 
 
+# After these the process cannot use the device any more: another has to go on.
+LOST = ("illegal", "misaligned", "unspecified launch failure", "device-side assert")
+CONTEXT_LOST = 9
+
 COLUMNS = (
     "case",
     "nnx ms",
@@ -269,6 +275,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=0.1, help="how long a batch takes")
     parser.add_argument("--tf32", action="store_true", help="products may round to TF32")
     parser.add_argument("--no-torch", action="store_true", help="nnx alone")
+    parser.add_argument(
+        "--done", type=Path, help="a file of rows to leave out; every row adds itself"
+    )
     options = parser.parse_args(arguments)
     if options.tf32:
         os.environ["CUPY_TF32"] = "1"  # read by CuPy at its first product
@@ -296,15 +305,34 @@ def main(arguments: list[str] | None = None) -> int:
     if not chosen:
         print(f"no row has {', '.join(options.rows)} in its name; there are {', '.join(ROWS)}")
         return 1
-    best = ceilings(backend, CupyClock(), options.batches, options.seconds) if on_gpu else None
-    print(head(backend, torch, best, options))
-    print()
-    print("| " + " | ".join(COLUMNS) + " |")
-    print("| --- " * len(COLUMNS) + "|")
+    best = None
+    if on_gpu:
+        n = 64 if options.size == "tiny" else 8192
+        best = ceilings(backend, CupyClock(), options.batches, options.seconds, n)
+    done = options.done.read_text().splitlines() if options.done and options.done.exists() else []
+    if not done:
+        print(head(backend, torch, best, options))
+        print()
+        print("| " + " | ".join(COLUMNS) + " |")
+        print("| --- " * len(COLUMNS) + "|")
+    failed = 0
     for row in chosen:
-        cells = line(row, backend, torch, options, best)
+        if row.name in done:
+            continue
+        if options.done:  # before it is run: what kills the process is not met again
+            with options.done.open("a") as file:
+                file.write(f"{row.name}\n")
+        try:
+            cells = line(row, backend, torch, options, best)
+        except Exception as error:  # the other rows are worth having
+            failed += 1
+            text = f"{type(error).__name__}: {error}"[:300].replace("\n", " ").replace("|", "/")
+            cells = [row.name, f"failed: {text}"]
+            if any(word in text for word in LOST):
+                print("| " + " | ".join(cells) + " |", flush=True)
+                return CONTEXT_LOST
         print("| " + " | ".join(cells) + " |", flush=True)
-    return 0
+    return int(failed > 0)
 
 
 if __name__ == "__main__":

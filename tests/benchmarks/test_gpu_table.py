@@ -87,3 +87,24 @@ def test_operations_of_a_step():
     batch, features, hidden = ROWS["MLP training step"].sizes["tiny"]
     first, second = 2 * batch * features * hidden, 2 * batch * hidden * 10
     assert case.computed == 2 * first + 3 * second
+
+
+def test_a_row_that_fails_does_not_end_the_table(monkeypatch, capsys, tmp_path):
+    names = list(ROWS)
+    done = tmp_path / "done"
+
+    def failing(row, *rest):
+        if row.name == names[1]:
+            raise RuntimeError("a|row")
+        if row.name == names[3]:
+            raise RuntimeError("an illegal memory access was encountered")
+        return [row.name, "1"]
+
+    monkeypatch.setattr(gpu_table, "line", failing)
+    arguments = ["--no-torch", "--done", str(done), *QUICK]
+    assert gpu_table.main(arguments) == gpu_table.CONTEXT_LOST
+    first = capsys.readouterr().out.splitlines()
+    assert first[5].startswith(f"| {names[1]} | failed: RuntimeError: a/row")
+    assert len(first) == 4 + 4 and done.read_text().splitlines() == names[:4]
+    assert gpu_table.main(arguments) == 0  # goes on where the device was lost
+    assert [text.split(" | ")[0][2:] for text in capsys.readouterr().out.splitlines()] == names[4:]
