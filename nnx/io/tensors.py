@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping
@@ -112,7 +113,9 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
 
     found, header = _header(path)
     tensors = {}
-    with safe_open(path, framework="numpy") as file:
+    halves = any(kind == "BF16" for kind, _ in found.values())
+    places = _places(path) if halves else {}
+    with open_file(path) as raw, safe_open(path, framework="numpy") as file:
         for name, (kind, shape) in found.items():
             if kind not in _DTYPES and kind != "BF16":
                 raise UnknownDtype(
@@ -120,8 +123,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
                     "comes from"
                 )
             try:
-                halved = kind == "BF16"
-                tensors[name] = _bfloat16(path, name, shape) if halved else file.get_tensor(name)
+                if kind == "BF16":
+                    tensors[name] = _bfloat16(raw, *places[name]).reshape(shape)
+                else:
+                    tensors[name] = file.get_tensor(name)
             except MemoryError as error:
                 raise MemoryError(f"{path}: not enough memory for {printable(name, 80)}") from error
             except (SafetensorError, TypeError, ValueError, OverflowError) as error:
@@ -143,14 +148,25 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     return tensors, metadata
 
 
-def _bfloat16(path: str | os.PathLike[str], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """An array in bfloat16, which NumPy lacks, as float32, whose upper 16 bits it is."""
+def _places(path: str | os.PathLike[str]) -> dict[str, tuple[int, int]]:
+    """Where in the file each array begins and ends; the library has looked at the header before."""
     with open_file(path) as file:
         length = int.from_bytes(file.read(8), "little")
-        start, end = json.loads(file.read(length))[name]["data_offsets"]
-        file.seek(8 + length + start)
-        upper = np.frombuffer(file.read(end - start), "<u2")
-    return (upper.astype(np.uint32) << 16).view(np.float32).reshape(shape)
+        entries = parse_json(path, file.read(length).decode("utf-8", "replace"))
+    first = 8 + length
+    return {
+        name: (first + entry["data_offsets"][0], first + entry["data_offsets"][1])
+        for name, entry in entries.items()
+        if name != "__metadata__"
+    }
+
+
+def _bfloat16(file: io.BufferedReader, start: int, end: int) -> np.ndarray:
+    """An array in bfloat16, which NumPy lacks, as float32, whose upper 16 bits it is."""
+    file.seek(start)
+    bits = np.frombuffer(file.read(end - start), "<u2").astype(np.uint32)
+    bits <<= 16
+    return bits.view(np.float32)
 
 
 def _header(

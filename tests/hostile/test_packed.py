@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from nnx.datasets import read_idx, write_idx
-from nnx.io import CorruptFile, TooLarge, limits
+from nnx.io import CorruptFile, TooLarge, limits, load
 
 ROOT = Path(__file__).parent.parent.parent
 ZEROS = 300 * 2**20  # bytes in a bomb: beyond what a reader may take, quick to make
@@ -322,3 +322,19 @@ def test_brackets_in_an_npy_header(tmp_path):
     with pytest.raises(CorruptFile, match=r"a\.gz"):
         (tmp_path / "a.gz").write_bytes(gzip.compress(b"\0\0\x08\xff" + bytes(4 * 255)))
         read_idx(tmp_path / "a.gz")
+
+
+def test_the_header_is_parsed_once_for_all_arrays_in_bfloat16(tmp_path, monkeypatch):
+    """Once it was parsed for each: a header of megabytes and 5,000 arrays took minutes."""
+    from nnx.io import tensors
+
+    parsed = []
+    parse = tensors.parse_json
+    monkeypatch.setattr(tensors, "parse_json", lambda *a: (parsed.append(a), parse(*a))[1])
+    places = {f"w{k}": [2 * k, 2 * k + 2] for k in range(500)}
+    entries = {n: {"dtype": "BF16", "shape": [1], "data_offsets": p} for n, p in places.items()}
+    header = json.dumps(entries).encode()
+    content = struct.pack("<Q", len(header)) + header + b"\x80\x3f" * 500
+    (tmp_path / "a").write_bytes(content)
+    arrays = load(tmp_path / "a")[0]
+    assert len(arrays) == 500 and all(a == 1 for a in arrays.values()) and len(parsed) == 1
