@@ -45,6 +45,7 @@ def test_import_brings_in_nothing_heavy():
         "backends",
         "derivatives",
         "gradcheck",
+        "in_place",
         "ops",
         "scoped",
         "tensor",

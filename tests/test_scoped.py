@@ -12,7 +12,7 @@ import pytest
 import nnx
 from nnx import backends, nn, ops
 from nnx.backends.numpy import NumpyBackend
-from nnx.nn.module import temporary_modes, watching
+from nnx.nn.scopes import temporary_modes, watchers, watching
 from nnx.scoped import Scoped
 
 
@@ -31,7 +31,7 @@ def evaluating():
 
 
 def seen_by_a_watcher():
-    return bool(nn.module._watchers.get())
+    return bool(watchers.get())
 
 
 # Everything that a block sets: how to open one, and how to see whether the caller is inside.

@@ -127,6 +127,11 @@ def _first_sight(array: Array, types: dict[type, Backend]) -> Backend:
     library = kind.__module__.partition(".")[0]
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):
         raise TypeError(f"expected an array, got {kind.__module__}.{kind.__qualname__}: {array!r}")
+    if hasattr(array, "requires_grad") and hasattr(array, "creator"):
+        raise TypeError(
+            f"expected an array, got a {kind.__name__} of shape {array.shape}: a tensor's data and "
+            "grad are arrays; use x.data, or x.copy_(y) to change a tensor's values"
+        )
     if isinstance(array, np.ndarray | np.generic):
         library = "numpy"
     elif library not in ("cupy", "torch") and hasattr(array, "__array_namespace__"):

@@ -17,8 +17,8 @@ from ..backends import (
     dtype_name,
     get_backend,
 )
-from ..scoped import Block, Scoped
 from ..tensor import Tensor
+from .scopes import modes, watchers
 
 
 class Parameter(Tensor):
@@ -56,7 +56,7 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._before or self._after or _watchers.open):
+        if not (self._before or self._after or watchers.open):
             return self.forward(*args, **kwargs)
         for hook in self._before:
             changed = hook(self, args)
@@ -66,7 +66,7 @@ class Module:
         for hook in self._after:
             changed = hook(self, args, y)
             y = y if changed is None else changed
-        watch = _watchers.get()
+        watch = watchers.get()
         if watch is not None:
             watch(self, args, y)
         return y
@@ -86,17 +86,17 @@ class Module:
     @property
     def training(self) -> bool:
         """Whether the module trains; `train()` and `eval()` set it, for the modules inside too."""
-        if _modes.open:
-            modes = _modes.get()
-            if modes is not None and id(self) in modes:
-                return modes[id(self)]
+        if modes.open:
+            here = modes.get()
+            if here is not None and id(self) in here:
+                return here[id(self)]
         return self._training
 
     @training.setter
     def training(self, training: bool) -> None:
-        modes = _modes.get()
-        if modes is not None and id(self) in modes:
-            modes[id(self)] = training
+        here = modes.get()
+        if here is not None and id(self) in here:
+            here[id(self)] = training
         else:
             self._training = training
 
@@ -116,8 +116,16 @@ class Module:
                 object.__setattr__(self, "_vacant", {**self._vacant, name: kind})
             elif not isinstance(value, kind):
                 raise TypeError(self._refused(name, kind, value))
-        elif name in self._buffers and not (_fits_buffer(value) or isinstance(value, Module)):
-            raise TypeError(self._refused(name, None, value))
+        elif name in self._buffers:
+            if not (_fits_buffer(value) or isinstance(value, Module)):
+                raise TypeError(self._refused(name, None, value))
+            if isinstance(value, Tensor) and held is not None and not isinstance(held, Tensor):
+                if value.requires_grad:
+                    raise TypeError(
+                        f"{self._refused(name, None, value)} on the tape, whose gradient would be "
+                        "lost; assign its detach()"
+                    )
+                value = value.data  # layers compute with arrays here
         if name in self._buffers and isinstance(value, Parameter | Module):
             self._forget_buffer(name)
         object.__setattr__(self, name, value)
@@ -418,36 +426,6 @@ class Module:
         if lines:
             body = "\n" + "\n".join(([f"  {body}"] if body else []) + lines) + "\n"
         return f"{type(self).__name__}({body})"
-
-
-_modes: Scoped[dict[int, bool]] = Scoped("nnx modes")  # id of a module -> whether it trains
-
-
-def temporary_modes(model: Module) -> Block[dict[int, bool]]:
-    """A `with` block in which `train()` and `eval()` of a model hold for the block alone.
-
-    The model itself is not touched: another thread may train it at the same time, and nothing is
-    left to put back when the block ends.
-    """
-    here = {id(module): module.training for module in model.modules()}
-    return _modes({**(_modes.get() or {}), **here})
-
-
-Watch = Callable[["Module", tuple[Any, ...], Any], None]
-_watchers: Scoped[Watch] = Scoped("nnx watch")
-
-
-def watching(watch: Watch) -> Block[Watch]:
-    """A `with` block in which `watch(module, inputs, output)` follows every module's forward.
-
-    Unlike a hook it leaves nothing behind, and hears nothing of what other threads compute.
-    """
-    return _watchers(watch)
-
-
-def is_watched(module: Module) -> bool:
-    """Whether somebody wants to see, or to change, what goes in and out of this module."""
-    return bool(module._before or module._after) or _watchers.get() is not None
 
 
 class Hook:

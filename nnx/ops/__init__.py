@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from .. import in_place as _in_place
 from .. import tensor as _tensor
 from .activation import (
     celu,
@@ -246,4 +247,4 @@ __all__ = [
     "zeros_like",
 ]
 
-_tensor.ops = sys.modules[__name__]  # the tensor's operators find their operations here
+_tensor.ops = _in_place.ops = sys.modules[__name__]  # the operators find their operations here

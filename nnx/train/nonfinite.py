@@ -8,7 +8,7 @@ from typing import Any
 from ..autograd import no_grad
 from ..backends import Array, backend_of, dtype_name
 from ..nn import Module
-from ..nn.module import watching
+from ..nn.scopes import watching
 from ..tensor import Tensor
 
 

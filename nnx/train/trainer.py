@@ -22,7 +22,7 @@ from ..io import save_state
 from ..metrics import BinaryAccuracy, Mean, Metric
 from ..metrics import get as get_metric
 from ..nn import BCELoss, Module
-from ..nn.module import temporary_modes
+from ..nn.scopes import temporary_modes
 from ..optim import Optimizer
 from ..parallel import DataParallel
 from ..parallel.threads import fixed_threads

@@ -62,6 +62,13 @@ def test_what_is_no_array_is_an_error(thing):
         backends.backend_of(thing)
 
 
+def test_a_tensor_in_an_array_s_place_is_told():
+    p = nnx.tensor([1.0, 2.0])
+    p.data = nnx.ones(2)
+    with pytest.raises(TypeError, match=r"expected an array, got a Tensor of shape \(2,\).*copy_"):
+        p * 2
+
+
 def test_any_conforming_library_works_the_day_it_is_passed_in():
     """A namespace that nnx has never heard of: array_api_strict under another name."""
     strict = pytest.importorskip("array_api_strict")

@@ -398,6 +398,15 @@ def test_a_buffer_s_name_takes_an_array_or_none():
             norm.register_buffer("other", value)
     norm.running_mean = np.ones(2, "f4")
     assert "other" not in norm.state_dict()
+    norm.running_mean = nnx.ones(2)  # a tensor gives its array, which the layer computes with
+    assert type(norm.running_mean) is np.ndarray
+    norm.eval()(nnx.ones((3, 2)))
+    with pytest.raises(TypeError, match="on the tape, whose gradient would be lost"):
+        norm.running_mean = nnx.ones(2, requires_grad=True)
+    block = Block()
+    block.register_buffer("mask", nnx.ones(2))
+    block.mask = nnx.zeros(2)
+    assert isinstance(block.mask, nnx.Tensor) and not block.state_dict()["mask"].any()
     norm.running_mean = nn.Parameter(np.ones(2, "f4"))  # as in PyTorch, a parameter from now on
     assert [n for n, _ in norm.named_buffers()] == ["running_var", "num_batches_tracked"]
     assert list(norm.state_dict()).count("running_mean") == 1
