@@ -35,6 +35,7 @@ def child(code, *arguments, **environment):
 @pytest.mark.parametrize("value", ["²", "0", "-1", "x", "1.5", "99999999", "9" * 5000, "1e3"])
 def test_a_number_of_threads_that_is_none(monkeypatch, value):
     monkeypatch.setattr(threads, "_set", None)
+    monkeypatch.setattr(threads, "_found", None)
     monkeypatch.setenv("NNX_NUM_THREADS", value)
     with pytest.raises(ValueError, match=r"NNX_NUM_THREADS must be a whole number from 1 to 1024"):
         threads.thread_count()

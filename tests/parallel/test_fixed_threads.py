@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from nnx.backends.jit.codegen import threads
 from nnx.backends.jit.codegen.threads import thread_count
 from nnx.parallel.threads import fixed_threads
 
@@ -20,6 +21,7 @@ def blas():
 
 @pytest.mark.skipif(not blas(), reason="no BLAS library that threadpoolctl knows")
 def test_threads_are_set_for_all_who_are_inside_and_restored_by_the_last(monkeypatch):
+    monkeypatch.setattr(threads, "_found", None)  # ask the environment, now and afterwards
     monkeypatch.setenv("NNX_NUM_THREADS", "3")
     monkeypatch.setenv("NNX_JIT", "1")
     with threadpool_limits(2, "blas"):

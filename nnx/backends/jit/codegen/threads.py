@@ -75,17 +75,25 @@ class _Pool:
 _pool: _Pool | None = None
 _guard = threading.Lock()
 _set: int | None = None
+_found: int | None = None  # what the environment and the system said when they were asked
 _compiled_kernels_run = False
 
 
 def thread_count() -> int:
     """How many threads compute: `set_thread_count`, else `NNX_NUM_THREADS`, else
-    `OMP_NUM_THREADS`, else one for each core this process may use."""
+    `OMP_NUM_THREADS`, else one for each core this process may use.
+
+    The environment and the system are asked once; `set_thread_count(None)` asks them again.
+    """
+    global _found
     if _set is not None:
         return _set
-    count = _environment_count()
-    if count is not None:
-        return count
+    if _found is None:
+        _found = _environment_count() or _cores()
+    return _found
+
+
+def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -110,11 +118,11 @@ def _environment_count() -> int | None:
 def set_thread_count(n: int | None) -> int | None:
     """Compute with n threads from now on; None asks the environment again.  Returns what was set
     before."""
-    global _set, _pool
+    global _set, _found, _pool
     if n is not None and not (isinstance(n, int) and 1 <= n <= MOST):
         raise ValueError(f"set_thread_count: n must be a whole number from 1 to {MOST}, got {n!r}")
     with _guard:
-        before, _set = _set, n
+        before, _set, _found = _set, n, None
         if _pool is not None and _pool.pid == os.getpid():
             for _ in range(_pool.size - 1):
                 _pool.jobs.put(None)

@@ -80,11 +80,15 @@ def test_blas_gets_its_threads_back(monkeypatch):
 
 
 def test_the_environment_sets_the_count(monkeypatch):
+    monkeypatch.delenv("NNX_NUM_THREADS", raising=False)
+    monkeypatch.setattr(threads, "_found", None)  # put back afterwards
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads.thread_count() == 3
     monkeypatch.setenv("NNX_NUM_THREADS", "2")
+    assert threads.thread_count() == 3, "it is asked once"
+    threads.set_thread_count(None)
     assert threads.thread_count() == 2
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="a whole number from 1 to 1024, got 0"):
         threads.set_thread_count(0)
 
 
