@@ -25,7 +25,12 @@ class Norm(Reduction):
 
     def forward(self, x: Array) -> Array:
         xp, p = self.backend.xp, self.p
-        over = {"axis": self.over(x), "keepdims": self.keepdims}
+        axes = self.over(x)
+        if math.isinf(p) and not all(x.shape[k] for k in axes):
+            raise ValueError(
+                f"norm: there is none of no values; axis {self.axis} of shape {tuple(x.shape)}"
+            )
+        over = {"axis": axes, "keepdims": self.keepdims}
         if p == 2:
             y = xp.sqrt(xp.sum(x * x, **over))
         elif p == math.inf:

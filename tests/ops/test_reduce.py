@@ -176,6 +176,8 @@ def test_errors():
     with pytest.raises(ValueError, match=r"argmax: there is none of no values.*\(0, 2\)"):
         nnx.zeros((0, 2)).argmax()
     assert nnx.zeros((0, 2)).argmax(axis=1).shape == (0,)
+    with pytest.raises(ValueError, match=r"norm: there is none of no values.*\(0, 2\)"):
+        ops.norm(nnx.zeros((0, 2)), np.inf, axis=0)
     with pytest.raises(ValueError, match=r"var: needs more than correction=2 values, got 2"):
         x.var(axis=0, correction=2)
     with pytest.raises(ValueError, match="axis must be given"):
