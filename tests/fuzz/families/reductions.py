@@ -125,6 +125,7 @@ def _softmax(draw: Draw) -> Case:
         [Input(x, layout=draw.layout())],
         lambda x: getattr(ops, name)(x, axis),
         lambda x: getattr(torch(), name)(x, axis),
+        cancels=True,
     )
 
 

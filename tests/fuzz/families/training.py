@@ -64,7 +64,7 @@ def training(draw: Draw) -> Case:
                     plan.load_state_dict(planned)
             optimizer.zero_grad()
             part = slice(k % 2, None, 2) if batches else slice(None)
-            y = ops.tanh(ops.linear(x[part], ps[0], ps[1])) * ps[4]
+            y = ops.silu(ops.linear(x[part], ps[0], ps[1])) * ps[4]
             loss = ops.mse_loss(ops.linear(y, ps[2], ps[3]), t[part])
             loss.backward()
             if clip == "norm":
@@ -86,7 +86,7 @@ def training(draw: Draw) -> Case:
         for k in range(steps):
             optimizer.zero_grad()
             part = slice(k % 2, None, 2) if batches else slice(None)
-            y = (x[part] @ ps[0].mT + ps[1]).tanh() * ps[4]
+            y = functional().silu(x[part] @ ps[0].mT + ps[1]) * ps[4]
             functional().mse_loss(y @ ps[2].mT + ps[3], t[part]).backward()
             if clip == "norm":
                 lib.nn.utils.clip_grad_norm_(ps, 0.5)
