@@ -16,12 +16,12 @@ from fuzz.run import fuzz, make
 from nnx import ops
 
 CASES = 30  # of each family on each path
-NOT_YET = ("product",)  # nnx still refuses what PyTorch takes
+
 SEED = 20
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("family", sorted(set(FAMILIES) - set(NOT_YET)))
+@pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_a_bounded_run(path, family):
     reason = why_not(path)
     if reason:

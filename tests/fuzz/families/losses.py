@@ -195,7 +195,7 @@ def _classes(draw: Draw) -> Case:
         w = draw.values((classes,), dtype, "positive")
         inputs.append(Input(w, False, draw.layout()))
         given = ["weight"]
-    return _case(draw, name, options, inputs, given)
+    return _case(draw, name, options, inputs, given, cancels=True)
 
 
 def _shares(draw: Draw) -> Case:
@@ -215,4 +215,4 @@ def _shares(draw: Draw) -> Case:
     if draw.chance(0.3):
         inputs.append(Input(draw.values((classes,), dtype, "positive"), False))
         given = ["weight"]
-    return _case(draw, "cross_entropy", options, inputs, given)
+    return _case(draw, "cross_entropy", options, inputs, given, cancels=True)
