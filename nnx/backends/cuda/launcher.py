@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import math
 import operator
+import weakref
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -215,16 +216,48 @@ def _list(
         raise ValueError(
             f"{kernel.name}: {argument.name} may list {MOST_LISTED} items, got {len(value)}"
         )
-    convert = _array if argument.is_array else _scalar
-    items: list[Any] = [convert(kernel, modules, argument, dtype, item) for item in value]
-    structure = LISTS[np.dtype(np.uint64) if argument.is_array else dtype]
-    passed = np.ndarray.__new__(PassedList, (1,), structure)
-    passed.items = items
-    slots = passed["at"][0]
-    slots[: len(items)] = (
-        [0 if item is None else address(item) for item in items] if argument.is_array else items
+    if not argument.is_array:
+        items = [_scalar(kernel, modules, argument, dtype, item) for item in value]
+        return _passed(_structure(dtype, tuple(items)), items)
+    # Parameters and state are the same arrays at every step: their addresses are looked up once.
+    key = kernel, argument.name, id(value[0]) if value else 0
+    kept = _kept.get(key)
+    if kept is not None and len(kept.arrays) == len(value):
+        if all(ref() is item for ref, item in zip(kept.arrays, value, strict=True)):
+            return _passed(kept.structure, value)
+    arrays = [_array(kernel, modules, argument, dtype, item) for item in value]
+    structure = _structure(
+        np.dtype(np.uint64), tuple([0 if item is None else address(item) for item in arrays])
     )
-    slots[len(items) :] = 0
+    # What is written in place is passed as it is, never as a copy.
+    if value and argument.direction == "inout" and all(item is not None for item in value):
+        forget = weakref.ref(value[0], lambda _: _kept.pop(key, None))
+        _kept[key] = _Kept([forget, *map(weakref.ref, value[1:])], structure)
+    return _passed(structure, arrays)
+
+
+class _Kept(NamedTuple):
+    """Arrays, which it does not keep alive, and the structure of their addresses."""
+
+    arrays: list[Any]
+    structure: np.ndarray
+
+
+_kept: dict[Any, _Kept] = {}
+
+
+@lru_cache(maxsize=256)
+def _structure(dtype: np.dtype[Any], items: tuple[Any, ...]) -> np.ndarray:
+    """One element that is the structure of these numbers; not to be written."""
+    made = np.zeros((1,), LISTS[dtype])
+    made["at"][0][: len(items)] = items
+    made.flags.writeable = False
+    return made
+
+
+def _passed(structure: np.ndarray, items: list[Any]) -> PassedList:
+    passed = structure.view(PassedList)
+    passed.items = items
     return passed
 
 

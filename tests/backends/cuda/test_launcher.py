@@ -274,6 +274,37 @@ def test_wrong_lists(modules, changes, message):
         launch(STEP, modules, **(given | {"maxima": None, "sizes": [3], "n": 1} | changes))
 
 
+def test_addresses_of_the_same_arrays_are_looked_up_once(modules, calls, monkeypatch):
+    """And again as soon as one of them is another; nothing is kept alive."""
+    import gc
+
+    from nnx.backends.cuda import launcher
+
+    looked, address = [], launcher.address
+    monkeypatch.setattr(launcher, "address", lambda a: looked.append(a) or address(a))
+    params = [np.ones(3, "float32"), np.ones(4, "float32")]
+
+    def step(arrays):
+        looked.clear()
+        given = {"params": arrays, "grads": [np.ones(a.size, "float32") for a in arrays]}
+        launch(STEP, modules, **given, maxima=None, sizes=[a.size for a in arrays], n=1)
+        passed = calls.launched[-1][2][0]
+        assert passed["at"][0, : len(arrays)].tolist() == [a.ctypes.data for a in arrays]
+        assert all(a is b for a, b in zip(passed.items, arrays, strict=True))
+        return len(looked)
+
+    assert (step(params), step(params), step(list(params))) == (4, 2, 2)
+    params[1] = np.ones(4, "float32")
+    assert (step(params), step(params)) == (4, 2)
+    assert step(params[:1]) == 2
+    kept = len(launcher._kept)
+    calls.launched.clear()
+    looked.clear()
+    del params[:]
+    gc.collect()
+    assert len(launcher._kept) == kept - 1
+
+
 def test_empty_list_launches_nothing(modules, calls):
     launch(STEP, modules, params=[], grads=[], maxima=None, sizes=[], n=0)
     assert not calls.launched

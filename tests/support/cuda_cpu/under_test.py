@@ -110,8 +110,9 @@ class CudaUnderTest:
         """Hold `body(backend, *arrays)` on this device to the same on the portable twins.
 
         Runs in every order and with the arrays laid out in every way: all results must be
-        bit-equal, and near the twin's: within `rtol` of the largest value of each array, exactly
-        where `rtol` is 0.  The arrays must not be written.  Returns the results.
+        bit-equal (on a GPU, and with `rtol`, near: there may be a product in them), and near the
+        twin's: within `rtol` of the largest value of each array, exactly where `rtol` is 0.  The
+        arrays must not be written.  Returns the results.
         """
         expected = flatten(self.portable, body(self.portable, *[np.array(a) for a in arrays]))
         launched_before = set(self.launched)
@@ -130,7 +131,12 @@ class CudaUnderTest:
                     )
                 if first is None:
                     first = result
-                same_bits(result, first, f"order {order}, {layout} inputs")
+                if self.kind == "gpu" and rtol:  # cuBLAS may choose by an operand's alignment
+                    for a, e in zip(result, first, strict=True):
+                        near = rtol * np.max(np.abs(e), initial=0.0, where=np.isfinite(e))
+                        np.testing.assert_allclose(a, e, rtol=0, atol=near, err_msg=layout)
+                else:
+                    same_bits(result, first, f"order {order}, {layout} inputs")
         finally:
             self.set_order(0)
         assert first is not None
