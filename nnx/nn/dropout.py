@@ -13,7 +13,7 @@ class Dropout(Module):
     """In training, zero each number with probability p and divide the others by 1 - p.
 
     The mean stays what it was, so that in evaluation (`module.eval()`) the input passes unchanged.
-    p is the probability to *drop*; the textbook's is the one to keep (Xu 9.6).
+    p is the probability to *drop*; the textbook's is the one to keep (Xu 9.26-9.29).
     """
 
     def __init__(self, p: float = 0.5) -> None:

@@ -89,7 +89,12 @@ def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = 
 
 
 def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = None) -> T:
-    """N(0, σ²) with σ = gain √(2 / (fan_in + fan_out)) (Glorot and Bengio 2010)."""
+    """N(0, σ²) with σ = gain √(2 / (fan_in + fan_out)) (Glorot and Bengio 2010).
+
+    What Saito 6.2.3 calls Xavier's, σ = √(1 / fan_in), is `kaiming_normal_(nonlinearity="linear")`:
+    the same where a layer is as wide as the one before, else √((1 + fan_out/fan_in) / 2) times
+    this.
+    """
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))), generator)
 
 

@@ -199,7 +199,7 @@ class Erf(Unary):
 
 
 def relu(x: Tensor) -> Tensor:
-    """max(x, 0), elementwise (Nair and Hinton 2010; Xu 3.3); the derivative at 0 is 0."""
+    """max(x, 0), elementwise (Nair and Hinton 2010; Xu 3.12); the derivative at 0 is 0."""
     return ReLU()(x)
 
 

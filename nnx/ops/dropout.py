@@ -44,7 +44,7 @@ def dropout(
     x: Tensor, p: float = 0.5, training: bool = True, generator: Generator | None = None
 ) -> Tensor:
     """Zero each number with probability p and divide the others by 1 - p (Srivastava et al. 2014;
-    Xu 9.6, which counts in the probability to *keep*); x itself where `training` is False.
+    Xu 9.26-9.29, which counts in the probability to *keep*); x itself where `training` is False.
 
     The mask comes from `generator`, or from the generator that `nnx.manual_seed` sets.
 

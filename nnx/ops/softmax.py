@@ -57,7 +57,7 @@ class LogSoftmax(Unary):
 
 
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """exp(x) / sum of exp(x) along `axis`: probabilities that add up to 1 (Xu 2.17).
+    """exp(x) / sum of exp(x) along `axis`: probabilities that add up to 1 (Xu 2.2-2.3).
 
     A number, shape (), is as a vector of one.
     """

@@ -52,7 +52,9 @@ class Adam(_Moments):
         p = p - lr m̂ / (√ŝ + ε)
 
     m and s start from zero, so after t steps of gradients of one size g they are (1 - β1^t) g and
-    (1 - β2^t) g²; the divisions undo that bias.  t counts each parameter's own steps, from 1: the
+    (1 - β2^t) g²; the divisions undo that bias.  (The lecture notes' Adam has m and s in their
+    place, without correction, and 0.9999 as an example of β2, whose default is 0.999 here.)  t
+    counts each parameter's own steps, from 1: the
     first step of every weight is lr long.  With `amsgrad` (Reddi et al. 2018) the largest s so far
     takes the place of s.
     """

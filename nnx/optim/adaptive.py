@@ -64,7 +64,7 @@ class Adagrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """RMSprop (Hinton, lecture notes; Xu 5.11-5.12): Adagrad with a memory that fades.
+    """RMSprop (Hinton's lectures; Xu 5.11-5.12): Adagrad with a memory that fades.
 
         g = ∂L/∂p + λ p
         s = α s + (1-α) g²
@@ -72,6 +72,9 @@ class RMSprop(Optimizer):
 
     Centered (Graves 2013), the variance s - a² with a = α a + (1-α) g takes the place of s.  With
     momentum, v = μ v + g / (√s + ε) and p = p - lr v.
+
+    The defaults are PyTorch's, lr 0.01 and α 0.99; Hinton has 0.001 and 0.9, and Xu α 0.9.  ε
+    stands outside of the root, as in Xu's code, not inside as in 5.12.
     """
 
     slots = ("square_avg", "grad_avg", "momentum_buffer")

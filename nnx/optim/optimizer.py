@@ -5,7 +5,10 @@
 else is made of it.  `SGD(..., weight_decay=1e-4)` is the textbook's λ = 0.0001.  In an adaptive
 method that term is then divided by √s like the rest of the gradient, and weights with large
 gradients are hardly regularised; *decoupled* decay (AdamW; Loshchilov and Hutter 2019) shrinks the
-parameter by lr λ p beside the step instead.  For plain SGD the two are the same.
+parameter by lr λ p beside the step instead.  For plain SGD the two are the same.  (Xu prints 3.5
+without the factor W.)  Liu's ridge regression, Saito's and the lecture notes' decay have the same
+λ/2 |p|²; Wang's λ |p|² is weight_decay = 2 λ.  The loss that is shown has no penalty in it, where
+Xu's has; `nnx.train.Penalty` shows it beside the loss.
 
 The textbook penalises weights, not biases; give the biases a group of their own for that:
 

@@ -18,9 +18,9 @@ class SGD(Optimizer):
         v = μ v + (1 - d) g     (v = g at first)    μ: momentum, d: dampening
         p = p - lr v,  or by Nesterov  p - lr (g + μ v)
 
-    PyTorch's definition: the rate stands outside of v.  The textbook has it inside, v = γ v + lr g
-    and p = p - v (Xu 5.1-5.2): the same at a constant rate, and different while v still remembers
-    steps of another one.
+    Nesterov's form is Xu 5.5-5.6.  PyTorch's definition: the rate stands outside of v.  The
+    textbook has it inside, v = γ v + lr g and p = p - v (Xu 5.1-5.2): the same at a constant rate,
+    and different while v still remembers steps of another one.
 
     Args:
         params: parameters, or groups of them (see `Optimizer`).

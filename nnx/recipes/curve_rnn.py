@@ -21,7 +21,7 @@ VALIDATION = 1000  # windows, the last ones before the part to test on
 class CurveRNN(SeriesRecipe):
     name = "curve-rnn"
     about = "the next value of a noisy curve; three layers of RNN"
-    source = "Xu, chapter 7: MSE 0.0012 to 0.0019"
+    source = "Xu, chapter 7: half the squared error 0.0012 to 0.0019"
     epochs, batch_size, lr = 15, 32, 0.01
     options = (
         Option("hidden", 30, "units of each layer"),

@@ -70,6 +70,10 @@ class Huber(_OfDifference):
 def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """The squared difference, averaged over all elements.
 
+    Without the ½ that the texts have: for n samples of one output, 1/(2n) Σ (y - t)² (Liu 1.2; Wang
+    1.1.1) is half of this, so a step size or a λ counts twice here; for k outputs, the sums of the
+    lecture notes and of Saito 3.2.1, ½ Σ (y - t)², are n k / 2 times this, and Xu's 7.20 k/2 times.
+
     Raises:
         ValueError: input and target differ in shape, or an unknown reduction.
     """

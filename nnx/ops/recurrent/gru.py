@@ -114,7 +114,7 @@ class GRU(RecurrentLayer):
     Once all are known, in one product each,
 
         dL/dx[t]  = W_ih^T δz[t]                      (9.19, reading W_ax for its first W_ar)
-        dL/dW_ih  = sum_t δz[t] x[t]^T,   dL/db_ih = sum_t δz[t]                 (9.20, 9.22-9.25)
+        dL/dW_ih  = sum_t δz[t] x[t]^T,   dL/db_ih = sum_t δz[t]          (9.20, 9.22-9.23, 9.25)
         dL/dW_hh  = sum_t δu[t] h[t-1]^T, dL/db_hh = sum_t δu[t]                      reset after
         dL/dW_hn  = sum_t δa[t] (r[t] * h[t-1])^T, other rows as above        reset before (9.21)
 
