@@ -119,9 +119,10 @@ class NLLLoss(_Loss):
 class MSELoss(_Loss):
     """The squared difference; its mean is over all elements.
 
-    The texts' losses have a ½ (Liu 1.2, Wang 1.1.1, Xu 7.20; a sum in Saito 3.2.1 and in the lecture
-    notes): for one output and n samples theirs is half of this, so steps here are twice as long,
-    and `weight_decay=λ` is the ridge regression of λ/2.  `0.5 * nn.MSELoss()(y, t)` is theirs.
+    The texts' losses have a ½ (Liu 1.2, Wang 1.1.1, Xu 7.20; a sum in Saito 3.2.1 and in the
+    lecture notes): for one output and n samples theirs is half of this, so steps here are twice as
+    long, and `weight_decay=λ` is the ridge regression of λ/2.  `0.5 * nn.MSELoss()(y, t)` is
+    theirs.
     """
 
     def __init__(self, *, reduction: str = "mean") -> None:

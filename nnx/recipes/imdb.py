@@ -44,6 +44,7 @@ class ReviewGRU(nn.Module):
         dropout: the probability to drop a number in training.
         word_dropout: the probability to read a word as unknown in training.
         bidirectional: whether texts are read from their end as well.
+        reset_after: whether the reset gate acts after the product (Xu 9.8) or before it (Xu 9.4).
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class ReviewGRU(nn.Module):
         dropout: float,
         word_dropout: float,
         bidirectional: bool,
+        reset_after: bool = True,
     ) -> None:
         self.word_dropout = word_dropout
         self.embedding = nn.Embedding(words, embedding, padding_idx=Vocabulary.padding)
@@ -66,6 +68,7 @@ class ReviewGRU(nn.Module):
             batch_first=True,
             dropout=dropout,
             bidirectional=bidirectional,
+            reset_after=reset_after,
         )
         self.head = nn.Linear(hidden * (2 if bidirectional else 1), len(CLASSES))
 
@@ -102,10 +105,32 @@ class ImdbRecipe(Recipe):
         Option("beginning", False, "keep the beginning of a longer review, not its end"),
         Option("keep_stop_words", False, "read the, of, is ... too (Xu 9.8.1 leaves them out)"),
         Option("glove", "", "a GloVe text file to begin the word vectors with"),
+        Option("freeze_embedding", False, "leave the word vectors as they begin, as Xu does"),
+        Option(
+            "gru",
+            "after",
+            "reset after the product (Xu 9.8), or before it (Xu 9.4)",
+            choices=("after", "before"),
+        ),
     )
     dropout: ClassVar[float] = 0.5
     word_dropout: ClassVar[float] = 0.3
     bidirectional: ClassVar[bool] = False
+
+    def all_options(self) -> list[Option]:
+        """The stages have their own dropout."""
+        return [
+            *super().all_options(),
+            Option(
+                "dropout", self.dropout, "the probability to drop a number in training", most=1.0
+            ),
+            Option(
+                "word_dropout",
+                self.word_dropout,
+                "the probability to read a word as unknown",
+                most=1.0,
+            ),
+        ]
 
     def data(self, o: Options) -> Data:
         train, test = load_imdb()
@@ -132,14 +157,18 @@ class ImdbRecipe(Recipe):
         )
 
     def model(self, o: Options) -> nn.Module:
-        return ReviewGRU(
+        model = ReviewGRU(
             len(o.assets["encoder"]["words"]) + 2,
             o.assets["embedding"],
             o.hidden,
-            self.dropout,
-            self.word_dropout,
+            o.dropout,
+            o.word_dropout,
             self.bidirectional,
+            reset_after=o.gru == "after",
         )
+        if o.freeze_embedding:
+            model.embedding.weight.requires_grad_(False)
+        return model
 
     def begin(self, model: nn.Module, o: Options) -> None:
         """GloVe's vectors in place of drawn ones; training goes on from them."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from sys import float_info
 from types import SimpleNamespace
@@ -11,13 +12,39 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from .. import nn
 from ..data import DataLoader
-from ..optim import SGD, Optimizer
+from ..optim import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    NAdam,
+    Optimizer,
+    RAdam,
+    RMSprop,
+)
 from ..train import Callback, Trainer
 
 if TYPE_CHECKING:
     from .run import Run
 
 Arrays = tuple[Any, ...]  # inputs, and the targets last; one row per example
+
+
+OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {  # `--optimizer`
+    "sgd": SGD,
+    "momentum": partial(SGD, momentum=0.9),
+    "nesterov": partial(SGD, momentum=0.9, nesterov=True),
+    "adagrad": Adagrad,
+    "rmsprop": RMSprop,
+    "adadelta": Adadelta,
+    "adam": Adam,
+    "adamw": AdamW,
+    "nadam": NAdam,
+    "radam": RAdam,
+    "adamax": Adamax,
+}
 
 
 class Options(SimpleNamespace):
@@ -38,6 +65,7 @@ class Option:
         least, most: the smallest and the largest value; a number is at least 1 where it is whole,
             at least 0 else.
         positive: whether it must be more than `least`.
+        choices: the texts it can be, where they are few.
     """
 
     name: str
@@ -46,6 +74,7 @@ class Option:
     least: Any = None
     most: Any = None
     positive: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def lowest(self) -> Any:
@@ -62,6 +91,9 @@ class Option:
             value = float(value)
         if type(value) is not kind:
             raise ValueError(f"{self.name} must be of type {kind.__name__}, got {value!r:.60}")
+        if self.choices and value not in self.choices:
+            names = ", ".join(choice or '""' for choice in self.choices)
+            raise ValueError(f"{self.name} must be one of {names}, got {value!r:.60}")
         if kind in (int, float):
             most = (
                 self.most if self.most is not None else 2**31 - 1 if kind is int else float_info.max
@@ -147,6 +179,29 @@ class Recipe:
     def optimizer(self, model: nn.Module, o: Options) -> Optimizer:
         return SGD(model.parameters(), lr=o.lr)
 
+    def new_model(self, o: Options) -> nn.Module:
+        """A new model with the initial values that the options ask for."""
+        model = self.model(o)
+        if o.init == "book":
+            for name, p in model.named_parameters():
+                if p.ndim > 1:
+                    nn.init.normal_(p, 0.0, 0.01)
+                elif name.rpartition(".")[2].startswith("bias"):
+                    nn.init.zeros_(p)
+        return model
+
+    def new_optimizer(self, model: nn.Module, o: Options) -> Optimizer:
+        """The recipe's optimizer, or the one that the options name, with the recipe's groups."""
+        own = self.optimizer(model, o)
+        if not o.optimizer:
+            return own
+        make = OPTIMIZERS[o.optimizer]
+        groups = [
+            {"params": g["params"], **{k: g[k] for k in ("weight_decay",) if g.get(k)}}
+            for g in own.param_groups
+        ]
+        return make(groups, lr=o.lr)
+
     def callbacks(self, optimizer: Optimizer, o: Options) -> list[Callback]:
         """Learning-rate schedule, gradient clipping, early stopping."""
         return []
@@ -210,6 +265,18 @@ class Recipe:
                 "decides the initial weights, the order of the examples, dropout",
                 least=0,
                 most=2**64 - 1,
+            ),
+            Option(
+                "optimizer",
+                "",
+                f"in place of the experiment's: {', '.join(OPTIMIZERS)}",
+                choices=("", *OPTIMIZERS),
+            ),
+            Option(
+                "init",
+                "pytorch",
+                "initial values: pytorch; or book: N(0, 0.01^2), biases 0",
+                choices=("pytorch", "book"),
             ),
             *self.options,
         ]

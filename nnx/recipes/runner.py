@@ -120,8 +120,8 @@ def _train(run: Run, data: Data, progress: bool, ranks: Communicator) -> Run:
     first = ranks.rank == 0
     tell = _print if progress and first else _silent
     manual_seed(o.seed)
-    model = recipe.model(o)
-    optimizer = recipe.optimizer(model, o)
+    model = recipe.new_model(o)
+    optimizer = recipe.new_optimizer(model, o)
     trained = model if run.parts is None else DataParallel(model, ranks, run.parts)
     checkpoint = Checkpoint(run.folder, config=run.config)
     trainer = recipe.trainer(

@@ -232,3 +232,45 @@ def test_what_cannot_be_run_is_said(tmp_path, short_run):
         Run(tmp_path).model()
     with pytest.raises(ValueError, match="digits does not predict from text"):
         short_run.recipe.predict_text(short_run, "seven")
+
+
+# ---- the textbook's plan, by options ----
+
+
+def test_the_textbooks_plan_of_mnist_mlp():
+    recipe = find("mnist-mlp")
+    options = recipe.make_options(momentum=0.0, decay=1.0, init="book")
+    nnx.manual_seed(0)
+    model = recipe.new_model(options)
+    for name, p in model.named_parameters():
+        if name.endswith("bias"):
+            assert not p.data.any()
+        else:
+            assert np.std(p.data) == pytest.approx(0.01, rel=0.05) and abs(np.mean(p.data)) < 1e-3
+    optimizer = recipe.new_optimizer(model, options)
+    assert {g["momentum"] for g in optimizer.param_groups} == {0.0}
+    (schedule,) = recipe.callbacks(optimizer, options)
+    schedule.scheduler.step()
+    assert optimizer.param_groups[0]["lr"] == options.lr
+
+
+def test_an_optimizer_by_name_keeps_groups_and_rate():
+    recipe = find("mnist-mlp")
+    options = recipe.make_options(optimizer="rmsprop", lr=0.003)
+    made = recipe.new_optimizer(recipe.new_model(options), options)
+    assert type(made) is nnx.optim.RMSprop
+    assert [(g["lr"], g["weight_decay"]) for g in made.param_groups] == [(0.003, 1e-4), (0.003, 0)]
+    for name, wanted in (("momentum", 0.9), ("sgd", 0.0)):
+        options = recipe.make_options(optimizer=name)
+        made = recipe.new_optimizer(recipe.new_model(options), options)
+        assert made.param_groups[0]["momentum"] == wanted
+    with pytest.raises(ValueError, match=r"optimizer must be one of .*, momentum, .* got 'addam'"):
+        recipe.make_options(optimizer="addam")
+    with pytest.raises(ValueError, match="init must be one of pytorch, book, got 'zero'"):
+        recipe.make_options(init="zero")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_takes_an_optimizer_by_name(name):
+    recipe = find(name)
+    assert {"optimizer", "init"} <= {option.name for option in recipe.all_options()}

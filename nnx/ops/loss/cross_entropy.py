@@ -289,8 +289,8 @@ def cross_entropy(
 
     If every target is ignored the mean is NaN and its gradient 0, as in PyTorch.
 
-    The texts that define cross-entropy between probabilities (Saito 3.2.2; Wang 1.1.2) take the softmax
-    first; here it is part of the loss, and an input that a softmax made is warned of.
+    The texts that define cross-entropy between probabilities (Saito 3.2.2; Wang 1.1.2) take the
+    softmax first; here it is part of the loss, and an input that a softmax made is warned of.
 
     Raises:
         ValueError: shapes that do not fit, an unknown reduction, or smoothing outside [0, 1].
