@@ -69,12 +69,12 @@ class Function:
     input, None where there is none.  Neither sees a Tensor; an input that was given as a plain
     Python number reaches `forward` as that number.  While both run:
 
-        self.backend    the backend of the arrays, with `self.backend.xp` its namespace
-        self.needs      per input, whether its gradient is wanted: what is not need not be kept
+        self.backend             the backend of the arrays, `self.backend.xp` its namespace
+        self.needs_input_grad    per input, whether its gradient is wanted: else keep nothing
     """
 
     backend: Backend
-    needs: tuple[bool, ...]
+    needs_input_grad: tuple[bool, ...]
 
     # The tape entry, written by __call__ where a gradient is wanted.
     order = -1  # the number of the call; -1: not on the tape, or walked and freed
