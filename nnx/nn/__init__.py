@@ -18,6 +18,7 @@ from .activation import (
     SiLU,
     Softmax,
     Softplus,
+    Softsign,
     Tanh,
 )
 from .cells import GRUCell, LSTMCell, RNNCell
@@ -110,6 +111,7 @@ __all__ = [
     "SoftMarginLoss",
     "Softmax",
     "Softplus",
+    "Softsign",
     "SyncBatchNorm",
     "Tanh",
     "Unflatten",

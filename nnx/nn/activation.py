@@ -152,6 +152,13 @@ class Softplus(Module):
         return f"beta={self.beta}{threshold}"
 
 
+class Softsign(Module):
+    """x / (1 + |x|)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.softsign(x)
+
+
 class Sigmoid(Module):
     """1 / (1 + exp(-x))."""
 

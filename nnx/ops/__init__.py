@@ -21,8 +21,9 @@ from .activation import (
     sigmoid,
     silu,
     softplus,
+    softsign,
 )
-from .arithmetic import add, divide, maximum, minimum, multiply, negative, pow, subtract
+from .arithmetic import add, divide, logaddexp, maximum, minimum, multiply, negative, pow, subtract
 from .array.cast import astype
 from .array.creation import (
     arange,
@@ -177,6 +178,7 @@ __all__ = [
     "log1p",
     "log_sigmoid",
     "log_softmax",
+    "logaddexp",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -225,6 +227,7 @@ __all__ = [
     "soft_margin_loss",
     "softmax",
     "softplus",
+    "softsign",
     "split",
     "sqrt",
     "square",

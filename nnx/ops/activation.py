@@ -12,34 +12,32 @@ from typing import Any
 from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
+from .elementwise import Pointwise
 
 
-class ReLU(Unary):
+class ReLU(Pointwise):
     """y = max(x, 0):  dx = g where x > 0, else 0.
 
     The derivative at 0 is taken as 0.  x > 0 exactly where y > 0, so only y is kept.
     """
 
-    def forward(self, x: Array) -> Array:
-        y = self.backend.relu(x)
-        if self.needs_input_grad[0]:
-            self.y = y
-        return y
+    floats_only = False
+    from_output = True
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.relu(x)
 
     def backward(self, g: Array) -> Array:
         return self.backend.relu_backward(g, self.y)
 
 
-class Sigmoid(Unary):
+class Sigmoid(Pointwise):
     """y = 1 / (1 + e^-x):  dx = g y (1 - y)."""
 
-    floats_only = True
+    from_output = True
 
-    def forward(self, x: Array) -> Array:
-        y = self.backend.sigmoid(x)
-        if self.needs_input_grad[0]:
-            self.y = y
-        return y
+    def compute(self, x: Array) -> Array:
+        return self.backend.sigmoid(x)
 
     def backward(self, g: Array) -> Array:
         return self.backend.sigmoid_backward(g, self.y)
@@ -90,7 +88,7 @@ class LogSigmoid(Unary):
         return g * self.backend.sigmoid(self.z)
 
 
-class _BySlope(Unary):
+class BySlope(Unary):
     """An activation whose derivative is computed beside it, where it is wanted, and kept."""
 
     floats_only = True
@@ -108,7 +106,7 @@ class _BySlope(Unary):
         return g * self.slope
 
 
-class LeakyReLU(_BySlope):
+class LeakyReLU(BySlope):
     """y = x where x > 0, else a x:  dy/dx = 1 or a."""
 
     def __init__(self, negative_slope: float) -> None:
@@ -118,7 +116,7 @@ class LeakyReLU(_BySlope):
         return self.backend.leaky_relu(x, self.a, self.needs_input_grad[0])
 
 
-class ELU(_BySlope):
+class ELU(BySlope):
     """y = s x where x > 0, else s a (e^(x/b) - 1):  dy/dx = s, or s a e^(x/b) / b.
 
     The latter is (y + s a) / b too, but a sum that cancels where x is far below 0.  b = 1 but for
@@ -132,14 +130,14 @@ class ELU(_BySlope):
         return self.backend.elu(x, self.alpha, self.scale, self.width, self.needs_input_grad[0])
 
 
-class SiLU(_BySlope):
+class SiLU(BySlope):
     """y = x s with s = sigmoid(x):  dy/dx = s + x s (1 - s) = s + y (1 - s)."""
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
         return self.backend.silu(x, self.needs_input_grad[0])
 
 
-class GELU(_BySlope):
+class GELU(BySlope):
     """y = x Φ(x), Φ the standard normal distribution function, (1 + erf(x/√2)) / 2.
 
     dy/dx = Φ(x) + x φ(x), with the density φ(x) = e^(-x²/2) / √(2π).  The tanh approximation
@@ -155,7 +153,7 @@ class GELU(_BySlope):
         return self.backend.gelu(x, self.approximate, self.needs_input_grad[0])
 
 
-class Mish(_BySlope):
+class Mish(BySlope):
     """y = x t with t = tanh(softplus(x)):  dy/dx = t + x (1 - t²) sigmoid(x)."""
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
@@ -165,7 +163,15 @@ class Mish(_BySlope):
         return x * t, t + x * (1 - t * t) * self.backend.sigmoid(x)
 
 
-class Hardtanh(_BySlope):
+class Softsign(BySlope):
+    """y = x r with r = 1 / (1 + |x|):  dy/dx = r - |x| r² = r² (1 + |x| - |x|) = r²."""
+
+    def compute(self, x: Array) -> tuple[Array, Array | None]:
+        r = 1.0 / (self.backend.xp.abs(x) + 1)
+        return x * r, r * r if self.needs_input_grad[0] else None
+
+
+class Hardtanh(BySlope):
     """y = min(max(x, low), high):  dx = g strictly between the bounds, else 0."""
 
     def __init__(self, low: float, high: float) -> None:
@@ -183,14 +189,10 @@ class Hardtanh(_BySlope):
         return self.backend.relu_backward(g, self.slope)  # an infinite g times 0 would be NaN
 
 
-class Erf(Unary):
+class Erf(Pointwise):
     """y = 2/√π ∫ e^(-u²) du from 0 to x:  dx = g 2/√π e^(-x²)."""
 
-    floats_only = True
-
-    def forward(self, x: Array) -> Array:
-        if self.needs_input_grad[0]:
-            self.x = x
+    def compute(self, x: Array) -> Array:
         return self.backend.erf(x)
 
     def backward(self, g: Array) -> Array:
@@ -262,6 +264,11 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
 def mish(x: Tensor) -> Tensor:
     """x tanh(softplus(x)), elementwise (Misra 2019)."""
     return Mish()(x)
+
+
+def softsign(x: Tensor) -> Tensor:
+    """x / (1 + |x|), elementwise: to ±1 as slowly as 1/x (Turian, Bergstra and Bengio 2009)."""
+    return Softsign()(x)
 
 
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:

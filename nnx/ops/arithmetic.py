@@ -7,7 +7,7 @@ import operator
 from typing import Any
 
 from ..autograd import Unary
-from ..backends import Array
+from ..backends import Array, dtype_name
 from ..tensor import Tensor
 from ._broadcast import Broadcasting
 
@@ -146,6 +146,36 @@ class Minimum(Maximum):
         return self.backend.xp.minimum(a, b)
 
 
+class LogAddExp(Broadcasting):
+    """y = log(e^a + e^b):  da = g e^(a-y) = g sigmoid(a-b),  db = g sigmoid(b-a).
+
+    By the difference, not by y: in y the digits of a and b are lost beside the larger one's.  Where
+    a = b each gets half of g, at ±inf too, where a - b is no number.
+    """
+
+    def forward(self, a: Array, b: Array) -> Array:
+        xp = self.backend.xp
+        like = a if hasattr(a, "dtype") else b
+        if not self.backend.is_float(like.dtype):
+            raise TypeError(
+                "logaddexp: one operand at least must be of a floating-point dtype, not "
+                f'{dtype_name(like.dtype)}; use x.astype("float32")'
+            )
+        a, b = (x if hasattr(x, "dtype") else xp.full_like(like, x) for x in (a, b))
+        if True in self.needs_input_grad:
+            tied = a == b
+            zero = xp.zeros_like(like)
+            self.lead = xp.where(tied, zero, a) - xp.where(tied, zero, b)
+        return xp.logaddexp(a, b)
+
+    def backward(self, g: Array) -> tuple[Array | None, Array | None]:
+        sigmoid, (for_a, for_b) = self.backend.sigmoid, self.needs_input_grad
+        return (
+            g * sigmoid(self.lead) if for_a else None,
+            g * sigmoid(-self.lead) if for_b else None,
+        )
+
+
 class Negative(Unary):
     """y = -x:  dx = -g."""
 
@@ -192,6 +222,17 @@ def maximum(a: Any, b: Any) -> Tensor:
 def minimum(a: Any, b: Any) -> Tensor:
     """The smaller of a and b, elementwise, broadcast; NaN wins.  At a tie each gets half of g."""
     return Minimum()(a, b)
+
+
+def logaddexp(a: Any, b: Any) -> Tensor:
+    """log(exp(a) + exp(b)) without overflow, elementwise, broadcast; one may be a number.
+
+    The sum of two probabilities that are given by their logarithms: -inf is a probability of 0.
+
+    Raises:
+        TypeError: neither is of a floating-point dtype.
+    """
+    return LogAddExp()(a, b)
 
 
 def negative(x: Tensor) -> Tensor:

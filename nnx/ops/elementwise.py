@@ -12,37 +12,32 @@ from ..backends import Array
 from ..tensor import Tensor
 
 
-class _FromOutput(Unary):
-    """An operation whose derivative is computed from y alone."""
+class Pointwise(Unary):
+    """y = f(x), number by number: a subclass gives `compute`, and `backward` from `self.x`.
+
+    With `from_output` the derivative is computed from y alone, and it is `self.y` that is kept.
+    """
 
     floats_only = True
+    from_output = False
 
     def forward(self, x: Array) -> Array:
         y = self.compute(x)
         if self.needs_input_grad[0]:
-            self.y = y
+            if self.from_output:
+                self.y = y
+            else:
+                self.x = x
         return y
 
     def compute(self, x: Array) -> Array:
         raise NotImplementedError
 
 
-class _FromInput(Unary):
-    """An operation whose derivative is computed from x."""
-
-    floats_only = True
-
-    def forward(self, x: Array) -> Array:
-        if self.needs_input_grad[0]:
-            self.x = x
-        return self.compute(x)
-
-    def compute(self, x: Array) -> Array:
-        raise NotImplementedError
-
-
-class Exp(_FromOutput):
+class Exp(Pointwise):
     """y = e^x:  dx = g y."""
+
+    from_output = True
 
     def compute(self, x: Array) -> Array:
         return self.backend.xp.exp(x)
@@ -51,8 +46,10 @@ class Exp(_FromOutput):
         return g * self.y
 
 
-class Expm1(_FromOutput):
+class Expm1(Pointwise):
     """y = e^x - 1:  dx = g (y + 1)."""
+
+    from_output = True
 
     def compute(self, x: Array) -> Array:
         return self.backend.xp.expm1(x)
@@ -61,7 +58,7 @@ class Expm1(_FromOutput):
         return g * (self.y + 1)
 
 
-class Log(_FromInput):
+class Log(Pointwise):
     """y = log x:  dx = g / x."""
 
     def compute(self, x: Array) -> Array:
@@ -71,7 +68,7 @@ class Log(_FromInput):
         return g / self.x
 
 
-class Log1p(_FromInput):
+class Log1p(Pointwise):
     """y = log(1 + x):  dx = g / (1 + x)."""
 
     def compute(self, x: Array) -> Array:
@@ -81,8 +78,10 @@ class Log1p(_FromInput):
         return g / (self.x + 1)
 
 
-class Sqrt(_FromOutput):
+class Sqrt(Pointwise):
     """y = √x:  dx = g / (2 y)."""
+
+    from_output = True
 
     def compute(self, x: Array) -> Array:
         return self.backend.xp.sqrt(x)
@@ -91,7 +90,7 @@ class Sqrt(_FromOutput):
         return g / (self.y * 2)
 
 
-class Square(_FromInput):
+class Square(Pointwise):
     """y = x²:  dx = 2 g x."""
 
     floats_only = False
@@ -103,8 +102,10 @@ class Square(_FromInput):
         return g * (self.x * 2)
 
 
-class Reciprocal(_FromOutput):
+class Reciprocal(Pointwise):
     """y = 1/x:  dx = -g / x² = -g y²."""
+
+    from_output = True
 
     def compute(self, x: Array) -> Array:
         return 1.0 / x
@@ -113,7 +114,7 @@ class Reciprocal(_FromOutput):
         return -g * (self.y * self.y)
 
 
-class Abs(_FromInput):
+class Abs(Pointwise):
     """y = |x|:  dx = g sign(x), which is 0 at 0."""
 
     floats_only = False
@@ -135,8 +136,10 @@ class Sign(Unary):
         return self.backend.xp.zeros_like(g)
 
 
-class Tanh(_FromOutput):
+class Tanh(Pointwise):
     """y = tanh x:  dx = g (1 - y²)."""
+
+    from_output = True
 
     def compute(self, x: Array) -> Array:
         return self.backend.tanh(x)
@@ -145,7 +148,7 @@ class Tanh(_FromOutput):
         return self.backend.tanh_backward(g, self.y)
 
 
-class Sin(_FromInput):
+class Sin(Pointwise):
     """y = sin x:  dx = g cos x."""
 
     def compute(self, x: Array) -> Array:
@@ -155,7 +158,7 @@ class Sin(_FromInput):
         return g * self.backend.xp.cos(self.x)
 
 
-class Cos(_FromInput):
+class Cos(Pointwise):
     """y = cos x:  dx = -g sin x."""
 
     def compute(self, x: Array) -> Array:

@@ -66,7 +66,7 @@ LAYERS = {
     **{
         name: (getattr(nn, name), [ROWS])
         for name in "CELU ELU GELU Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish ReLU ReLU6 SELU "
-        "SiLU Sigmoid Softmax Softplus Tanh".split()
+        "SiLU Sigmoid Softmax Softplus Softsign Tanh".split()
     },
 }
 HOLDERS = {

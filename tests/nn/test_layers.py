@@ -123,6 +123,7 @@ ACTIVATIONS = [
     ("GELU", {"approximate": "tanh"}),
     ("SiLU", {}),
     ("Mish", {}),
+    ("Softsign", {}),
     ("Softplus", {}),
     ("Softplus", {"beta": 2.0}),
     ("Sigmoid", {}),

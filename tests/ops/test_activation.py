@@ -24,13 +24,17 @@ CASES = {
     "silu": [{}],
     "gelu": [{}, {"approximate": "tanh"}],
     "mish": [{}],
+    "softsign": [{}],
     "hardtanh": [{}, {"min_val": -2.0, "max_val": 0.5}],
     "relu6": [{}],
 }
 OUR_NAMES = {"logsigmoid": "log_sigmoid"}
 # what the derivative becomes far from 0: 1 and 0, where nothing else stands here
 SLOPE_FAR_RIGHT = {"selu": 1.0507009873554805}
-SLOPE_FAR_RIGHT |= dict.fromkeys(["sigmoid", "log_sigmoid", "hardtanh", "relu6", "tanh", "erf"], 0)
+SLOPE_FAR_RIGHT |= dict.fromkeys(
+    ["sigmoid", "log_sigmoid", "hardtanh", "relu6", "softsign", "tanh"], 0
+)
+SLOPE_FAR_RIGHT["erf"] = 0
 SLOPE_FAR_LEFT = {"leaky_relu": 0.01, "log_sigmoid": 1.0}
 ALL = sorted({OUR_NAMES.get(name, name) for name in CASES} | {"tanh", "erf"})
 

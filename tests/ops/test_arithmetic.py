@@ -16,7 +16,7 @@ import nnx
 from nnx import ops
 
 SHAPES = [((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((2, 3, 4), (3, 1)), ((), (2, 2))]
-NAMES = ["add", "subtract", "multiply", "divide", "pow", "maximum", "minimum"]
+NAMES = ["add", "subtract", "multiply", "divide", "pow", "maximum", "minimum", "logaddexp"]
 
 
 @pytest.mark.parametrize("a, b", SHAPES)
@@ -92,6 +92,26 @@ def test_nan_wins(backend):
     b = backend.tensor(np.asarray([0.0, np.nan], "float32"))
     assert np.isnan(backend.to_numpy(ops.maximum(a, b))).all()
     assert np.isnan(backend.to_numpy(ops.minimum(a, b))).all()
+
+
+def test_logarithms_of_sums(backend):
+    """Of any size, where the digits of the smaller one are lost in the sum, and at infinity."""
+    a = np.asarray([1e30, 2000.0, -2000.0, 88.0, -np.inf, -np.inf, np.inf, np.inf], "float32")
+    b = np.asarray([1.0, 1990.0, -1990.0, 0.0, -np.inf, 0.5, 0.5, np.inf], "float32")
+    x, y = backend.tensor(a, requires_grad=True), backend.tensor(b, requires_grad=True)
+    z = ops.logaddexp(x, y)
+    z.backward(ops.ones_like(z).data)
+    value, for_a, for_b = (backend.to_numpy(v) for v in (z, x.grad, y.grad))
+    small = 1 / (1 + np.exp(10.0))
+    expected = [1e30, 2000, -1990, 88, -np.inf, 0.5, np.inf, np.inf]
+    np.testing.assert_allclose(value, np.asarray(expected, "float32"), rtol=1e-6)
+    np.testing.assert_allclose(for_a, [1, 1 - small, small, 1, 0.5, 0, 1, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(for_b, [0, small, 1 - small, np.exp(-88), 0.5, 1, 0, 0.5], rtol=1e-5)
+    assert value.dtype == for_a.dtype == np.float32
+    for wrong in ((backend.tensor([1, 2]), 3), (backend.tensor([1]), backend.tensor([2]))):
+        with pytest.raises(TypeError, match="logaddexp: one operand at least must be of a float"):
+            ops.logaddexp(*wrong)
+    assert ops.logaddexp(backend.tensor([1, 2]), 0.5).dtype == x.dtype
 
 
 # 0**0, 0**2, (-2)**3, 0**-1, (-2)**0.5, and exponents that are numbers.

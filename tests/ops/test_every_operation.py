@@ -115,6 +115,10 @@ CASES = {
     "log_sigmoid": [(ops.log_sigmoid, [3 * A])],
     "log_softmax": [(ops.log_softmax, [A]), (lambda x: ops.log_softmax(x, axis=1), [C])],
     "logsumexp": [(ops.logsumexp, [A]), (lambda x: ops.logsumexp(x, axis=(0, 2)), [C])],
+    "logaddexp": [
+        (ops.logaddexp, [3 * A, ROW]),
+        (lambda x: ops.logaddexp(0.5, x), [A]),
+    ],
     "matmul": [
         (ops.matmul, [A, M]),
         (ops.matmul, [C, M]),
@@ -181,6 +185,7 @@ CASES = {
     "silu": [(ops.silu, [2 * A])],
     "sin": [(ops.sin, [A])],
     "softmax": [(ops.softmax, [A]), (lambda x: ops.softmax(x, axis=0), [C])],
+    "softsign": [(ops.softsign, [2 * APART])],
     "softplus": [(ops.softplus, [3 * A]), (lambda x: ops.softplus(x, beta=2.5), [A])],
     "split": [
         (lambda x: ops.split(x, 2, axis=1), [A]),

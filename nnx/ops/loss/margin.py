@@ -9,10 +9,10 @@ from ...tensor import Tensor
 from .._operands import as_tensor
 from ..array.shape import reshape
 from .cross_entropy import as_rows, class_weight, flat_targets
-from .reduction import Elementwise, check_reduction, matching, require_float
+from .reduction import ElementwiseLoss, check_reduction, matching, require_float
 
 
-class Hinge(Elementwise):
+class Hinge(ElementwiseLoss):
     """l = max(0, a - t x), or half its square: with the margin t x at least a, nothing is lost.
 
     dx = -t where t x < a, else 0; for the square, -t (a - t x).
@@ -34,7 +34,7 @@ class Hinge(Elementwise):
         return self.slope
 
 
-class SoftMargin(Elementwise):
+class SoftMargin(ElementwiseLoss):
     """l = log(1 + e^(-t x)) = softplus(-t x):  dx = -t sigmoid(-t x)."""
 
     def values(self, x: Array, t: Array) -> Array:
@@ -47,7 +47,7 @@ class SoftMargin(Elementwise):
         return -self.t * self.backend.sigmoid(self.z)
 
 
-class HingeEmbedding(Elementwise):
+class HingeEmbedding(ElementwiseLoss):
     """l = x where t = 1, max(0, a - x) where t = -1, for a distance x.
 
     dx = 1 where t = 1; where t = -1, -1 for x <= a and 0 beyond.
@@ -71,7 +71,7 @@ class HingeEmbedding(Elementwise):
         return self.slope
 
 
-class MultiMargin(Elementwise):
+class MultiMargin(ElementwiseLoss):
     """l = 1/C sum over c ≠ t of w[t] max(0, a - x[t] + x[c])^p, for a row x (C,) and its class t.
 
     With s[c] = p max(0, ...)^(p-1) where the margin is short, else 0, dx[c] = w[t] s[c] / C for

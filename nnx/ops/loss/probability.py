@@ -6,14 +6,14 @@ from typing import Any
 
 from ...backends import Array, backend_of
 from ...tensor import Tensor
-from .reduction import REDUCTIONS, Elementwise, check_reduction, constant, matching, share_times
+from .reduction import REDUCTIONS, ElementwiseLoss, check_reduction, constant, matching, share_times
 
 # log p is held above -100, so that a wrong answer given with certainty costs 100, not infinity.
 LEAST_LOG = -100.0
 TINY = 1e-44  # its logarithm is below -100, and float32 still tells it from 0
 
 
-class BinaryCrossEntropy(Elementwise):
+class BinaryCrossEntropy(ElementwiseLoss):
     """l = -t log p - (1 - t) log(1 - p), with both logarithms held above -100.
 
     log(1 - p) is computed as log1p(-p): 1 - p would round away a p below 1e-7 (in float32).
@@ -42,7 +42,7 @@ class BinaryCrossEntropy(Elementwise):
         return self.odds
 
 
-class BinaryCrossEntropyWithLogits(Elementwise):
+class BinaryCrossEntropyWithLogits(ElementwiseLoss):
     """l = -q t log σ(x) - (1 - t) log σ(-x), with q the weight of the positive class.
 
     With L = log(1 + e^-|x|), which never overflows, -log σ(x) = L + max(-x, 0) and
@@ -84,7 +84,7 @@ class BinaryCrossEntropyWithLogits(Elementwise):
         return self.odds
 
 
-class KLDivergence(Elementwise):
+class KLDivergence(ElementwiseLoss):
     """l = t (log t - x), with x the logarithm of the other probability.
 
     dx = -t,  dt = log t + 1 - x.  For a target u = log t: l = e^u (u - x), dx = -e^u,

@@ -75,7 +75,7 @@ def share_times(xp: Any, share: Array, log: Array) -> Array:
     return share * xp.where(share == 0, xp.zeros_like(log), log)
 
 
-class Elementwise(Function):
+class ElementwiseLoss(Function):
     """A loss l(x, t) of each number and its target, weighted and reduced.
 
         none   y = w l(x, t)

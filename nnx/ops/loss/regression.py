@@ -9,10 +9,10 @@ from typing import Any
 
 from ...backends import Array
 from ...tensor import Tensor
-from .reduction import Elementwise, check_reduction, matching
+from .reduction import ElementwiseLoss, check_reduction, matching
 
 
-class _OfDifference(Elementwise):
+class OfDifference(ElementwiseLoss):
     def values(self, x: Array, t: Array) -> Array:
         d = x - t
         if True in self.needs_input_grad:
@@ -26,7 +26,7 @@ class _OfDifference(Elementwise):
         return -self.slope_x()
 
 
-class MSE(_OfDifference):
+class MSE(OfDifference):
     """l = d²,  l' = 2 d."""
 
     def loss(self, d: Array) -> Array:
@@ -36,7 +36,7 @@ class MSE(_OfDifference):
         return self.d * 2
 
 
-class L1(_OfDifference):
+class L1(OfDifference):
     """l = |d|,  l' = sign d."""
 
     def loss(self, d: Array) -> Array:
@@ -46,7 +46,7 @@ class L1(_OfDifference):
         return self.backend.xp.sign(self.d)
 
 
-class Huber(_OfDifference):
+class Huber(OfDifference):
     """l = s d²/2 where |d| <= w, else s w (|d| - w/2);  l' = s d held between -s w and s w.
 
     A parabola with straight sides, which meet it with the same slope.  w = δ and s = 1 give

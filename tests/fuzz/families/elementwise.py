@@ -33,13 +33,14 @@ ACTIVATIONS: dict[str, dict[str, Callable[[Draw], Any]]] = {
     "silu": {},
     "gelu": {"approximate": lambda d: d.choice(["none", "tanh"])},
     "mish": {},
+    "softsign": {},
     "hardtanh": {
         "min_val": lambda d: d.choice([-1.0, -0.5, 0.0]),
         "max_val": lambda d: d.choice([1.0, 0.5, 2.0]),
     },
 }
 THEIR_NAMES = {"log_sigmoid": "logsigmoid"}
-BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "pow"]
+BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "pow", "logaddexp"]
 COMPARISONS = {  # nnx's name -> PyTorch's
     "equal": "eq",
     "not_equal": "ne",
