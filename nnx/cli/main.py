@@ -147,7 +147,8 @@ def _tell(line: str) -> None:
 
 def _line(text: object) -> str:
     """The lines of a message as one."""
-    return "; ".join([" ".join(line.split()) for line in str(text).splitlines() if line.strip()])
+    lines = [" ".join(line.split()) for line in str(text).splitlines() if line.strip()]
+    return "; ".join([*[line.removesuffix(".") for line in lines[:-1]], *lines[-1:]])
 
 
 def _warned(message: Warning | str, *where: Any, **more: Any) -> None:

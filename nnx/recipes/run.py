@@ -179,7 +179,8 @@ class Run:
 
     def extend(self, epochs: int) -> None:
         """Note that the run is to have more epochs."""
-        self.options.epochs = self.config["options"]["epochs"] = epochs
+        option = next(o for o in self.recipe.all_options() if o.name == "epochs")
+        self.options.epochs = self.config["options"]["epochs"] = option.checked(epochs)
         _write_json(self.folder / "config.json", self.config)
 
     def _has(self, name: str) -> bool:

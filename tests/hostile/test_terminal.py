@@ -109,6 +109,15 @@ def test_a_failed_run_leaves_no_folder(nnx_):
     assert code == 1 and "training failed" in err and not list(Path().iterdir())
 
 
+@pytest.mark.parametrize("epochs", ["99999999999", "-1", "0", "x"])
+def test_a_run_is_not_given_epochs_that_it_could_not_be_read_with(nnx_, digits, tmp_path, epochs):
+    """The configuration was rewritten with a number that it refuses to be read with."""
+    shutil.copytree(digits.folder, tmp_path / "run")
+    before = (tmp_path / "run" / "config.json").read_bytes()
+    refused(nnx_("train", "digits", "--resume", str(tmp_path / "run"), "--epochs", epochs))
+    assert (tmp_path / "run" / "config.json").read_bytes() == before
+
+
 # ---- files of a run that were damaged ----
 
 CONFIGS = [
