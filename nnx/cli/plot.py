@@ -16,10 +16,12 @@ from .. import nn, ops, plots
 from ..autograd import no_grad
 from ..backends import backend_of
 from ..plots import available, compare_curves
-from ..recipes import Run
+from ..recipes import Run, find
 from ..recipes.images import ImageRecipe
 from .main import told
 from .terminal import say
+
+MOST_SHOWN = 64  # pictures on a sheet
 
 
 def _out(default: str) -> Callable[..., Any]:
@@ -81,6 +83,48 @@ def filters(run: str, layer: str | None, out: str | None) -> None:
         path,
         f"{trained.folder.name}, layer {name}: {found[name].extra_repr()}",
     )
+    say(f"picture {path}")
+
+
+@command.command()
+@click.argument("run", type=click.Path())
+@_out("RUN/weights.png")
+def weights(run: str, out: str | None) -> None:
+    """The weights of RUN's first dense layer as pictures: of softmax regression, its templates."""
+    trained = _open(run)
+    recipe = trained.recipe
+    if not isinstance(recipe, ImageRecipe):
+        raise click.ClickException(f"{run} ({recipe.name}) does not classify images")
+    size = int(np.prod(recipe.size))
+    layers = [m for m in _model(trained).modules() if isinstance(m, nn.Linear)]
+    layer = next((m for m in layers if m.weight.shape[1] == size), None)
+    if layer is None:
+        raise click.ClickException(f"{run} has no dense layer that reads a whole picture")
+    weight = layer.weight.data
+    pictures = np.array(backend_of(weight).to_numpy(weight)).reshape(-1, 1, *recipe.size)
+    path = Path(out) if out else trained.folder / "weights.png"
+    shown = pictures[:MOST_SHOWN]
+    some = "" if len(shown) == len(pictures) else f", {MOST_SHOWN} of {len(pictures)} units"
+    plots.filters(shown, path, f"{trained.folder.name}{some}")
+    say(f"picture {path}")
+
+
+@command.command()
+@click.argument("experiment")
+@_out("EXPERIMENT.png")
+def data(experiment: str, out: str | None) -> None:
+    """A sheet of the pictures that EXPERIMENT trains on, with their classes."""
+    try:
+        recipe = find(experiment)
+        if not isinstance(recipe, ImageRecipe):
+            raise ValueError(f"{experiment} has no pictures to show")
+        x, truth = recipe.data(recipe.make_options()).train
+    except (ValueError, OSError) as error:
+        raise told(error) from error
+    pictures = np.asarray(x[:MOST_SHOWN]).reshape(-1, *recipe.size)
+    names = [recipe.classes[int(k)] for k in truth[:MOST_SHOWN]]
+    path = Path(out) if out else Path(f"{experiment}.png")
+    plots.sheet(pictures, names, path, experiment)
     say(f"picture {path}")
 
 

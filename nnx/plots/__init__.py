@@ -5,7 +5,7 @@ Arrays and rows of numbers in, a PNG file out; no window, and no global state of
 
 from .canvas import available, figure, save_figure
 from .curves import compare_curves, learning_curves
-from .images import errors, filters
+from .images import errors, filters, sheet
 from .times import layer_times
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "layer_times",
     "learning_curves",
     "save_figure",
+    "sheet",
 ]

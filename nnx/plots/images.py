@@ -42,6 +42,31 @@ def filters(weight: Array, path: str | os.PathLike[str], title: str = "") -> Non
     save_figure(drawn, path)
 
 
+def sheet(
+    pictures: Array, names: Sequence[str], path: str | os.PathLike[str], title: str = ""
+) -> None:
+    """Pictures in rows of eight, each with its name above it.
+
+    Args:
+        pictures: (N, H, W); dark on white.
+        names: N of them.
+        path: the PNG file.
+        title: above the picture.
+    """
+    columns = min(8, len(pictures))
+    rows = -(-len(pictures) // columns)
+    drawn = figure(0.9 * columns + 0.3, 1.1 * rows + 0.6)
+    grid = drawn.subplots(rows, columns, squeeze=False).ravel()
+    for axes, picture, name in zip(grid, pictures, names, strict=False):
+        axes.imshow(picture, cmap="gray_r")
+        axes.set_title(name, fontsize=9)
+    for axes in grid:
+        axes.set_axis_off()
+    if title:
+        drawn.suptitle(title)
+    save_figure(drawn, path)
+
+
 def confusion(truth: Array, said: Array, classes: int) -> Array:
     """How often class i was taken for class j: (C, C) counts, rows the truth."""
     counts = np.bincount(truth * classes + said, minlength=classes * classes)

@@ -312,6 +312,17 @@ def test_plot_filters_and_errors(nnx_, trained, tmp_path):
     assert (tmp_path / "e.png").exists() and (tmp_path / "runs/digits-cnn-1/filters.png").exists()
 
 
+def test_plot_weights_and_data(nnx_, trained, tmp_path):
+    """The templates of a dense layer that reads pictures, and a sheet of examples."""
+    pytest.importorskip("matplotlib")
+    code, out, _ = nnx_("plot", "weights", str(trained))
+    assert code == 0 and out.strip().endswith("weights.png") and (trained / "weights.png").exists()
+    code, out, _ = nnx_("plot", "data", "digits", "--out", "sheet.png")
+    assert code == 0 and (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+    code, _, err = nnx_("plot", "data", "curve-rnn")
+    assert code == 1 and "has no pictures to show" in one_line(err)
+
+
 def test_plot_without_matplotlib(nnx_, trained, monkeypatch):
     monkeypatch.setattr("nnx.cli.plot.available", lambda: False)
     code, _, err = nnx_("plot", "curves", str(trained))
