@@ -18,22 +18,24 @@ class Input:
         grad: whether its gradient is wanted (of floats only).
         layout: how it lies in memory, see `draw.LAYOUTS`.
         parameter: give it to nnx as an `nn.Parameter`.
-        raw: give it to nnx as an array and not as a tensor.
+        form: how it comes to nnx: as a "tensor", a bare "array", a "list", or as a "foreign"
+            array, of the other byte order.
     """
 
     values: np.ndarray
     grad: bool = True
     layout: str = "C"
     parameter: bool = False
-    raw: bool = False
+    form: str = "tensor"
 
     def __post_init__(self) -> None:
-        self.grad = self.grad and self.values.dtype.kind == "f"
+        self.grad = self.grad and self.values.dtype.kind == "f" and self.form == "tensor"
 
     def __str__(self) -> str:
         x = self.values
         text = f"{x.dtype}{list(x.shape)}"
-        return text + ("" if self.layout == "C" else f" {self.layout}")
+        text += "" if self.layout == "C" else f" {self.layout}"
+        return text + ("" if self.form == "tensor" else f" as {self.form}")
 
 
 @dataclass

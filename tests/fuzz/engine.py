@@ -104,8 +104,12 @@ class Attempt:
         return array
 
     def _given(self, k: int, given: Input) -> Any:
+        if given.form == "list":
+            return given.values.tolist()
+        if given.form == "foreign" and self.backend.xp is np:
+            return given.values.astype(given.values.dtype.newbyteorder())
         array = self._lay(f"input {k}", given.values, given.layout)
-        if given.raw:
+        if given.form != "tensor":
             return array
         if given.parameter:
             return nn.Parameter(array, requires_grad=given.grad)
@@ -274,7 +278,7 @@ class AnswerKey:
 
     def _twin(self, values: Sequence[np.ndarray]) -> Result:
         inputs = [
-            Input(v, x.grad, "C", x.parameter, x.raw)
+            Input(v, x.grad, "C", x.parameter, "array" if x.form != "tensor" else x.form)
             for v, x in zip(values, self.case.inputs, strict=True)
         ]
         case = Case(self.case.says, inputs, self.case.ours)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..case import Case
 from ..draw import Draw
 from .conv import convolution
+from .doors import door
 from .elementwise import elementwise
 from .indexing import indexing
 from .losses import loss
@@ -22,6 +23,7 @@ from .training import training
 
 FAMILIES: dict[str, Callable[[Draw], Case]] = {
     "conv": convolution,
+    "door": door,
     "elementwise": elementwise,
     "indexing": indexing,
     "loss": loss,

@@ -38,7 +38,7 @@ def _batch_norm(draw: Draw) -> Case:
         ]
     if track:
         inputs += [
-            Input(draw.values((features,), dtype, kind), grad=False, raw=True)
+            Input(draw.values((features,), dtype, kind), form="array")
             for kind in ("normal", "positive")
         ]
     options: dict[str, Any] = {

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import nnx
 from nnx import ops
 
 from ..case import Case, Input
@@ -18,6 +19,7 @@ from ..draw import Draw, elements
 from ..pytorch import torch
 
 STEPS = 10
+LEAVES = 3
 
 
 def program(draw: Draw) -> Case:
@@ -112,6 +114,21 @@ class Theirs:
     unsqueeze = staticmethod(lambda x, axis: x.unsqueeze(axis))
 
 
+def _in_place(lib: Any, values: list[Any], a: int) -> Any:
+    """Change a leaf in place where nothing is recorded; what was computed from it stays.
+
+    In PyTorch the change is part of the record: a constant, which no gradient sees.  (Changed in
+    place, a leaf that some backward needs would be an error there.)
+    """
+    if lib is Ours:
+        with nnx.no_grad():
+            values[a] *= 1
+            values[a] += 0.5
+    else:
+        values[a] = values[a] + 0.5
+    return values[a] * 1
+
+
 def _run(lib: Any, seed: int, values: list[Any]) -> tuple[list[Any], str]:
     """Ten steps; the results of the last three, and what was done."""
     rng = np.random.default_rng(seed)
@@ -120,7 +137,10 @@ def _run(lib: Any, seed: int, values: list[Any]) -> tuple[list[Any], str]:
         name = STEP_NAMES[int(rng.integers(len(STEP_NAMES)))]
         a = int(rng.integers(len(values)))
         b = int(rng.integers(max(0, len(values) - 3), len(values)))
-        y = STEPS_BY_NAME[name](lib, values[a], values[b], rng)
+        if name == "in place":
+            y = _in_place(lib, values, a % LEAVES)
+        else:
+            y = STEPS_BY_NAME[name](lib, values[a], values[b], rng)
         if y is None or elements(y.shape) > 2000:  # it does not suit these shapes
             y, name = values[a] * 0.5, "half"
         said.append(f"v{len(values)} = {name}(v{a}, v{b})")
@@ -218,4 +238,4 @@ STEPS_BY_NAME: dict[str, Step] = {
     "joined": _joined,
     "stacked": _stacked,
 }
-STEP_NAMES = sorted(STEPS_BY_NAME)
+STEP_NAMES = sorted([*STEPS_BY_NAME, "in place"])
