@@ -1,5 +1,9 @@
 """One call of a recurrent layer, as the compiled scans want it: arrays filled up to whole
-registers, weights in panels, and the products over all time steps.
+vectors, weights in panels, and the products over all time steps.
+
+Products over all time steps are BLAS's, through `threads.matmul`; the scan is split over the
+batch and the directions.  The state before each step is the output itself, one step earlier, so
+the output is what is kept of the states.
 
 G = gates units numbers stand for the pre-activations of a row's step, unit k of gate g at
 g units + k; where H is not a multiple of LANES, the units beyond are zeros.  A flat matrix has a
@@ -15,9 +19,28 @@ import numpy as np
 
 from ....typing import Array
 from ...cpu.memory import empty
+from ...cpu.recurrent import alike
+from ...portable.residuals import Residuals
 from ..codegen.threads import matmul, split
 
 PER_THREAD = 2**19  # multiply-adds of a scan: for fewer, waking a second thread does not pay
+
+
+# Pre-activations in all: for fewer, NumPy's layers are as quick and compile nothing.
+WORTH_IT = 2**14
+
+
+class Rows(Residuals):
+    """Kept in the layout of this folder; what is not, `cpu/` or `portable/` kept."""
+
+    __slots__ = ()
+
+
+def suits(x: Array, weights: list[Any], *others: Array | None) -> bool:
+    """Whether compiled scans take this layer, and are worth it."""
+    steps, n, _ = x.shape
+    enough = steps * n * weights[0][0].shape[0] >= WORTH_IT
+    return enough and x.dtype == np.float32 and x.size > 0 and alike(x, weights, *others)
 
 
 class Layer:

@@ -26,7 +26,7 @@ from numba.extending import register_jitable
 from ....typing import Array
 from ..codegen.compiling import compiled
 from ..codegen.microkernel import ROWS, VECTORS, call
-from ..codegen.vectors import LANES, SIZE, ZERO, load, spread, store
+from ..codegen.vectors import LANES, SIZE, ZERO, spread, store
 
 WIDTH = VECTORS * LANES
 
@@ -73,51 +73,29 @@ def clear(a, units):
         store(a, j, spread(ZERO))
 
 
-@register_jitable
-def copy(a, to, units):
-    for j in range(0, units, LANES):
-        store(to, j, load(a, j))
-
-
-@register_jitable
-def by_panel(kernel, rows, vectors, inner, a, a_row, a_step, panel, step, c, c_row, onto):
-    """The columns of a product that `vectors` registers hold.
-
-    a_step, step: bytes from term to term of a sum, in a and in the panel.  The rows are cut into
-    pieces of nearly one height, at most ROWS; equal ones go in one call.
-    """
-    pieces = (rows + ROWS - 1) // ROWS
-    height, longer = rows // pieces, rows % pieces
-    if longer > 0:
-        call(
-            kernel, height + 1, vectors,
-            a, a_row, 0, 0, a_step,
-            panel, 0, 0, step,
-            1, 1, inner,
-            c, c_row, onto,
-            longer, (height + 1) * a_row, (height + 1) * c_row,
-        )  # fmt: skip
-    done = longer * (height + 1)
-    call(
-        kernel, height, vectors,
-        a + done * a_row, a_row, 0, 0, a_step,
-        panel, 0, 0, step,
-        1, 1, inner,
-        c + done * c_row, c_row, onto,
-        pieces - longer, height * a_row, height * c_row,
-    )  # fmt: skip
-
-
 @compiled
 def product(kernel, rows, inner, columns, a, a_row, w, c, c_row, onto):
     """c (rows, columns) = a (rows, inner) w, or added to what stands there if `onto` is 1.
 
-    kernel: the product's address; a, w, c: addresses; a_row, c_row: bytes from row to row.
+    kernel: the product's address; a, w, c: addresses; a_row, c_row: bytes from row to row.  The
+    rows are cut into pieces of nearly one height, at most ROWS; equal ones go in one call.
     """
+    pieces = (rows + ROWS - 1) // ROWS
+    height, longer = rows // pieces, rows % pieces
+    done = longer * (height + 1)
     for start in range(0, columns, WIDTH):
         width = min(WIDTH, columns - start)
         panel, to = w + start * inner * SIZE, c + start * SIZE
-        by_panel(
-            kernel, rows, width // LANES, inner, a, a_row, SIZE, panel, width * SIZE, to, c_row,
-            onto,
-        )  # fmt: skip
+        for part in range(2):  # the pieces that are longer by one, and the others
+            count = longer if part == 0 else pieces - longer
+            tall = height + 1 if part == 0 else height
+            skip = 0 if part == 0 else done
+            if count > 0:
+                call(
+                    kernel, tall, width // LANES,
+                    a + skip * a_row, a_row, 0, 0, SIZE,
+                    panel, 0, 0, width * SIZE,
+                    1, 1, inner,
+                    to + skip * c_row, c_row, onto,
+                    count, tall * a_row, tall * c_row,
+                )  # fmt: skip

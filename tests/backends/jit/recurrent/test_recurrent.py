@@ -10,14 +10,14 @@ pytest.importorskip("numba")
 from nnx.backends.base import Backend
 from nnx.backends.jit import JitBackend
 from nnx.backends.jit.codegen import threads
-from nnx.backends.jit.recurrent import recurrent
+from nnx.backends.jit.recurrent import layer
 from nnx.backends.numpy import NumpyBackend
 
 
 @pytest.fixture
 def always(monkeypatch):
     """Compiled scans also where NumPy would be as quick."""
-    monkeypatch.setattr(recurrent, "_WORTH_IT", 0)
+    monkeypatch.setattr(layer, "WORTH_IT", 0)
 
 
 GATES = {"rnn": 1, "relu": 1, "lstm": 4, "gru": 3, "gru-before": 3}
@@ -84,7 +84,7 @@ def test_equals_the_portable_twin(always, kind, directions, lengths, bias):
     arrays = example(kind, directions, lengths, bias=bias)
     expected, _ = call(Backend(np, "numpy"), kind, *arrays)
     got, saved = call(JitBackend(), kind, *arrays)
-    assert isinstance(saved, recurrent.Rows), "the compiled scan must have run"
+    assert isinstance(saved, layer.Rows), "the compiled scan must have run"
     assert_close(got, expected)
     assert_close(call(NumpyBackend(), kind, *arrays)[0], expected)
 
@@ -128,9 +128,9 @@ def test_threads_do_not_change_a_bit(always, kind):
 
 def test_what_is_small_is_left_to_numpy():
     _, saved = call(JitBackend(), "gru", *example("gru", 1, None))
-    assert not isinstance(saved, recurrent.Rows)
+    assert not isinstance(saved, layer.Rows)
     _, saved = call(JitBackend(), "gru", *example("gru", 1, None, steps=40, n=8, hidden=32))
-    assert isinstance(saved, recurrent.Rows)
+    assert isinstance(saved, layer.Rows)
 
 
 def test_what_does_not_suit_is_left_to_numpy(always):
@@ -141,7 +141,7 @@ def test_what_does_not_suit_is_left_to_numpy(always):
         for a in example("gru", 1, None)
     ]
     results, saved = call(JitBackend(), "gru", *double)
-    assert not isinstance(saved, recurrent.Rows) and results[0].dtype == np.float64
+    assert not isinstance(saved, layer.Rows) and results[0].dtype == np.float64
 
 
 @pytest.mark.parametrize("kind", GATES)
