@@ -43,8 +43,8 @@ def fused(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int] | Non
 
 
 def _convolution(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int] | None:
-    conv = layers[start]
-    if type(conv) is not Conv2d or not _alone(conv) or type(x) is not Tensor or x.ndim != 4:
+    conv: Any = layers[start]  # exactly a Conv2d: FIRST says so
+    if not _alone(conv) or type(x) is not Tensor or x.ndim != 4:
         return None
     if not backend_of(x.data).fuses_convolution or conv.padding_mode != "zeros":
         return None
@@ -85,7 +85,7 @@ def _compute(
         gamma, beta, eps = norm.weight, norm.bias, norm.eps
         if norm.num_features != conv.out_channels:
             return None
-        if any(a is not None and a.dtype != weight.dtype for a in (gamma, norm.running_mean)):
+        if any(a is not None and a.dtype != weight.dtype for a in (gamma, beta, norm.running_mean)):
             return None
         if not norm.training and norm.running_mean is not None:
             if relu is None or (is_grad_enabled() and (x.requires_grad or _learning(conv, norm))):

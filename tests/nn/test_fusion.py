@@ -1,11 +1,15 @@
 """Sequential computes rows of layers together: nobody may see a difference but in time."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from windows import integers
 
 import nnx
 from nnx import nn, ops
+from nnx.backends import Backend, override
+from nnx.backends.numpy import NumpyBackend
 from nnx.nn import fusion
 
 STACKS = {
@@ -129,6 +133,212 @@ def test_a_subclass_or_a_changed_forward_is_called(blocks):
     plain.forward = lambda x: x * 0
     assert not nn.Sequential(conv, plain)(image()).detach().numpy().any()
     assert blocks == []
+
+
+class Halved(nn.Conv2d):
+    def forward(self, x):
+        return super().forward(x) * 0.5
+
+
+class Shifted(nn.BatchNorm2d):
+    def forward(self, x):
+        return super().forward(x) + 1
+
+
+class Leaky(nn.ReLU):
+    def forward(self, x):
+        return ops.leaky_relu(x, 0.3)
+
+
+class Smallest(nn.MaxPool2d):
+    def forward(self, x):
+        return -super().forward(-x)
+
+
+def hooked(layer):
+    layer.register_forward_hook(lambda module, inputs, y: y * 2)
+    return layer
+
+
+def replaced(layer):
+    original = layer.forward
+    layer.forward = lambda x: original(x) * 0.5
+    return layer
+
+
+def frozen(layer, but=()):
+    for name, p in layer.named_parameters():
+        p.requires_grad = name in but
+    return layer
+
+
+CONV, NORM, RELU, POOL = (
+    lambda: nn.Conv2d(2, 4, 3), lambda: nn.BatchNorm2d(4), nn.ReLU, lambda: nn.MaxPool2d(2),
+)  # fmt: skip
+ALL = (1, 1, 1)  # norm, ReLU, pool
+# What stands in the way of a whole block, alone: the layers, and which of them a block took.
+GUARDS = {
+    "nothing": (lambda: [CONV(), NORM(), RELU(), POOL()], ALL),
+    "a subclass of Conv2d": (lambda: [Halved(2, 4, 3), NORM(), RELU(), POOL()], None),
+    "a hook on the convolution": (lambda: [hooked(CONV()), NORM(), RELU(), POOL()], None),
+    "a convolution's own forward": (lambda: [replaced(CONV()), NORM(), RELU(), POOL()], None),
+    "pads that are not zeros": (
+        lambda: [nn.Conv2d(2, 4, 3, padding=1, padding_mode="reflect"), NORM(), RELU(), POOL()],
+        None,
+    ),
+    "a subclass of BatchNorm2d": (lambda: [CONV(), Shifted(4), RELU(), POOL()], None),
+    "a hook on the norm": (lambda: [CONV(), hooked(NORM()), RELU(), POOL()], None),
+    "a subclass of ReLU": (lambda: [CONV(), NORM(), Leaky(), POOL()], (1, 0, 0)),
+    "a hook on the ReLU": (lambda: [CONV(), NORM(), hooked(RELU()), POOL()], (1, 0, 0)),
+    "no ReLU": (lambda: [CONV(), NORM(), POOL()], (1, 0, 0)),
+    "neither norm nor ReLU": (lambda: [CONV(), POOL()], None),
+    "a subclass of MaxPool2d": (lambda: [CONV(), NORM(), RELU(), Smallest(2)], (1, 1, 0)),
+    "a hook on the pool": (lambda: [CONV(), NORM(), RELU(), hooked(POOL())], (1, 1, 0)),
+    "a pool of means": (lambda: [CONV(), NORM(), RELU(), nn.AvgPool2d(2)], (1, 1, 0)),
+    "ceil_mode": (lambda: [CONV(), NORM(), RELU(), nn.MaxPool2d(4, ceil_mode=True)], (1, 1, 0)),
+    "padding": (lambda: [CONV(), NORM(), RELU(), nn.MaxPool2d(2, padding=1)], (1, 1, 0)),
+    "stride": (lambda: [CONV(), NORM(), RELU(), nn.MaxPool2d(2, stride=1)], (1, 1, 0)),
+    "dilation": (lambda: [CONV(), NORM(), RELU(), nn.MaxPool2d(2, dilation=2)], (1, 1, 0)),
+    "channels that only the pool reads": (lambda: [CONV(), POOL(), NORM(), RELU()], None),
+    "an eps of its own": (lambda: [CONV(), nn.BatchNorm2d(4, eps=0.3), RELU(), POOL()], ALL),
+}
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Of each fused block, whether it had a norm, a ReLU and a pool."""
+    found = []
+
+    def spy(*args, whole=ops.conv_block2d):
+        found.append((int(args[9] is not None), int(args[10]), int(args[11] is not None)))
+        return whole(*args)
+
+    monkeypatch.setattr(ops, "conv_block2d", spy)
+    return found
+
+
+@pytest.mark.parametrize("kernels", ["numpy", "portable"])
+@pytest.mark.parametrize("guard", GUARDS)
+def test_each_reason_not_to_fuse_alone(taken, guard, kernels):
+    """Values, gradients and state are those of the layers one by one, and the block took no more
+    than it may; where the backend has no such kernel, nothing."""
+    make, expected = GUARDS[guard]
+    x = np.random.default_rng(2).standard_normal((5, 2, 8, 9)).astype("f4")
+    kernel = NumpyBackend() if kernels == "numpy" else Backend(np, "numpy")
+    with override(np.ndarray, kernel):
+        on = SimpleNamespace(
+            asarray=lambda a: np.asarray(a, "f4"),
+            to_numpy=lambda a: np.array(getattr(a, "data", a)),
+            tensor=nnx.Tensor,
+        )
+        together = everything(on, lambda m, x: m(x), make, x, True)
+        fused = [*taken]
+        apart = everything(on, one_by_one, make, x, True)
+    assert fused == ([] if expected is None or kernels == "portable" else [expected] * 2)
+    for a, b in zip(together, apart, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-4)
+
+
+def test_a_pool_that_returns_indices_is_left_out(taken):
+    model = nn.Sequential(CONV(), RELU(), nn.MaxPool2d(2, return_indices=True))
+    with nnx.no_grad():
+        (y, places), (expected, at) = model(image()), one_by_one(model, image())
+    np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(places.numpy(), at.numpy())
+    assert taken == [(0, 1, 0)]
+
+
+# What may learn in evaluation: then the running statistics cannot become part of the weight.
+LEARNERS = {
+    "nothing": ((), (), False, True),
+    "the input": ((), (), True, False),
+    "the convolution's weight": (("weight",), (), False, False),
+    "the convolution's bias": (("bias",), (), False, False),
+    "the norm's weight": ((), ("weight",), False, False),
+    "the norm's bias": ((), ("bias",), False, False),
+}
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_in_evaluation_a_block_is_folded_where_nothing_learns(taken, learner):
+    of_conv, of_norm, x_learns, folded = LEARNERS[learner]
+    nnx.manual_seed(0)
+    model = nn.Sequential(frozen(CONV(), of_conv), frozen(NORM(), of_norm), RELU(), POOL())
+    model.train()
+    model(image())
+    model.eval()
+    taken.clear()
+    found = []
+    for run in (lambda x: model(x), lambda x: one_by_one(model, x)):
+        x = nnx.tensor(image().data, requires_grad=x_learns)
+        model.zero_grad()
+        y = run(x)
+        if not folded:
+            y.backward(np.ones(y.shape, "f4"))
+        gradients = [t.grad for t in (x, *model.parameters()) if t.requires_grad]
+        found.append([y.detach().numpy(), *gradients])
+    assert taken == ([(0, 1, 1)] if folded else [])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    taken.clear()
+    with nnx.no_grad():  # then nothing learns
+        np.testing.assert_allclose(model(x).numpy(), found[1][0], rtol=1e-4, atol=1e-4)
+    assert taken == [(0, 1, 1)]
+
+
+def test_evaluation_without_relu_or_statistics_is_that_of_the_layers(taken):
+    for layers in (
+        [CONV(), NORM()],
+        [CONV(), nn.BatchNorm2d(4, track_running_stats=False), RELU()],
+    ):
+        model = nn.Sequential(*layers)
+        model(image())
+        model.eval()
+        with nnx.no_grad():
+            y, expected = model(image()), one_by_one(model, image())
+        np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def outcome(run):
+    """The values, or the error."""
+    try:
+        return run().detach().numpy()
+    except Exception as error:
+        return type(error), str(error)
+
+
+STRANGE = {
+    "one value a channel": ([nn.Conv2d(2, 4, 8), NORM(), RELU()], lambda: image()[:1]),
+    "no image": ([CONV(), NORM(), RELU()], lambda: image()[:0]),
+    "a convolution that does not fit": ([nn.Conv2d(2, 4, 9), NORM(), RELU()], image),
+    "a pool too high": ([CONV(), RELU(), nn.MaxPool2d((7, 1))], image),
+    "a pool too wide": ([CONV(), RELU(), nn.MaxPool2d((1, 7))], image),
+    "a norm of another width": ([CONV(), nn.BatchNorm2d(3), RELU()], image),
+    "a norm of another dtype": ([CONV(), nn.BatchNorm2d(4, dtype="float64"), RELU()], image),
+    "a weight of another dtype": (
+        [CONV(), nn.BatchNorm2d(4, track_running_stats=False, dtype="float64"), RELU()], image,
+    ),
+    "statistics of another dtype": (
+        [CONV(), nn.BatchNorm2d(4, affine=False, dtype="float64"), RELU()], image,
+    ),
+    "an image alone": ([CONV(), RELU(), POOL()], lambda: image()[0]),
+    "an array": ([CONV(), RELU(), POOL()], lambda: image().data),
+    "a list": ([CONV(), RELU(), POOL()], lambda: image().data.tolist()),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", STRANGE)
+def test_what_is_strange_ends_as_with_the_layers(name, training):
+    layers, x = STRANGE[name]
+    model = nn.Sequential(*layers).train(training)
+    with nnx.no_grad():
+        got, expected = outcome(lambda: model(x())), outcome(lambda: one_by_one(model, x()))
+    if isinstance(expected, tuple):
+        assert got == expected
+    else:
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+        assert got.dtype == expected.dtype
 
 
 def test_errors_are_those_of_the_layers():
