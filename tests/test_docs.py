@@ -11,7 +11,7 @@ import pytest
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("page", ["convolution.md", "cpu-kernels.md"])
+@pytest.mark.parametrize("page", ["convolution.md", "cpu-kernels.md", "../CONTRIBUTING.md"])
 def test_the_code_runs(page):
     """All blocks in one namespace; they hold what they compute to the references themselves."""
     if page == "cpu-kernels.md":
@@ -33,4 +33,23 @@ def test_the_files_it_names_are_there(page):
         f"../{path}" for path in re.findall(r"`((?:nnx|benchmarks|kernels)/[\w/]+\.\w+)`", text)
     ]
     missing = [name for name in named if not (DOCS / name).exists()]
+    assert not missing
+
+
+def test_the_way_in_names_what_is_there():
+    """CONTRIBUTING's bases, files and tables of cases: the page is followed to the letter."""
+    text = (DOCS.parent / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    missing = []
+    for base, file in re.findall(r"`(\w+)` \(`((?:ops|autograd)[\w/.]*)`\)", text):
+        path = DOCS.parent / "nnx" / file
+        sources = [path] if path.suffix else sorted(path.glob("*.py"))
+        if not any(f"class {base}(" in p.read_text() or f"class {base}:" in p.read_text()
+                   for p in sources):  # fmt: skip
+            missing.append(base)
+    for path in re.findall(r"`((?:nnx|tests|docs|benchmarks)/[\w/]+\.(?:py|md))`", text):
+        if not (DOCS.parent / path).exists():
+            missing.append(path)
+    for table, path in re.findall(r"`([A-Z]{4,})` of\s+`(tests/[\w/]+\.py)`", text):
+        if not re.search(rf"^{table} = ", (DOCS.parent / path).read_text(), re.MULTILINE):
+            missing.append(f"{table} of {path}")
     assert not missing

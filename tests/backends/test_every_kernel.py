@@ -217,6 +217,17 @@ def cross_entropy(classes):
     return run
 
 
+def mean_cross_entropy(k, a, n, large):
+    """A backend may scale the gradient itself, and says so by None: the product is what agrees."""
+    n = n * 300 if large else n
+    logits, targets = a(n, 7), a.integers(7, n)
+    found = []
+    for ignored in (None, 2):
+        mean, gradient, scale = k.cross_entropy_mean(logits, targets, ignored)
+        found += [mean, k.scaled(gradient, a.on.asarray(np.asarray(1, "f4")), scale)]
+    return found
+
+
 def slices(k, a, n, large):
     x = a(n, 4, 6)
     found = []
@@ -247,6 +258,24 @@ def random(k, a, n, large):
         k.random_uniform(key, 5, count, "float32"), k.dropout(x, key, 5, 2**31, 2.0),
         k.dropout(x, key, 5, 0, 2.0), k.dropout(x, key, 5, 2**32, 1.0),
     ]  # fmt: skip
+
+
+def adaptive(kind):
+    def run(k, a, n, large):
+        x = a(n, 3, 9, 70 if large else 7)
+        y = getattr(k, f"adaptive_{kind}_pool2d")(x, (4, 3))
+        y, *chosen = y if kind == "max" else (y,)
+        backward = getattr(k, f"adaptive_{kind}_pool2d_backward")
+        return y, *chosen, backward(a.like(y), *chosen, x.shape)
+
+    return run
+
+
+def moments(k, a, n, large):
+    """The running statistics are the caller's to give up: new arrays."""
+    c = 1100 if large else 3
+    running = +a(c), abs(a(c)), a.on.asarray(np.asarray(n))
+    return k.track_moments_(running, a(c), abs(a(c)), 0.1, n / (n + 1))
 
 
 def optimizer(name, states, rule, *optional):
@@ -304,6 +333,10 @@ CALLS = {
     "avg_pool2d": pooling("avg", (2, 2), (2, 2)),
     "avg_pool2d overlapping": pooling("avg", (3, 3), (2, 1), ((1, 1), (1, 1))),
     "avg_pool2d of all": pooling("avg", (6, 7), (1, 1)),
+    "scaled": lambda k, a, n, large: [k.scaled(a(n, 3), a(), s) for s in (None, a())],
+    "track_moments_": moments,
+    "adaptive_avg_pool2d": adaptive("avg"),
+    "adaptive_max_pool2d": adaptive("max"),
     "batch_norm": normalisation("batch_norm"),
     "layer_norm": normalisation("layer_norm"),
     "group_norm": normalisation("group_norm"),
@@ -320,12 +353,19 @@ CALLS = {
     "gru_cell gru_reset gru_update": gru_cells,
     "softmax_cross_entropy": cross_entropy(7),
     "softmax_cross_entropy of many classes": cross_entropy(100),
+    "cross_entropy_mean": mean_cross_entropy,
     "slice": slices,
     "sum_over mean_over stretch": sums,
     "index_add": rows,
     "philox random_mask random_uniform dropout": random,
     "sgd_": optimizer("sgd_", [False], rules.SGD(lr=0.1, momentum=0.9, weight_decay=0.1)),
     "sgd_ without momentum": optimizer("sgd_", [], rules.SGD(lr=0.1, weight_decay=0.1), None),
+    "asgd_": optimizer(
+        "asgd_", [False], rules.ASGD(lr=0.1, shrink=0.9, share=0.25, weight_decay=0.1)
+    ),
+    "rprop_": optimizer(
+        "rprop_", [False, True], rules.Rprop(lr=0.1, etas=(0.5, 1.2), step_sizes=(1e-2, 1.0))
+    ),
     "adagrad_": optimizer("adagrad_", [True], rules.Adagrad(lr=0.1, eps=1e-3, weight_decay=0.1)),
     "rmsprop_": optimizer(
         "rmsprop_", [True], rules.RMSprop(lr=0.1, alpha=0.9, eps=1e-3, maximize=True), None, None
