@@ -80,6 +80,7 @@ def _unary(draw: Draw) -> Case:
         getattr(ops, name),
         lambda x: getattr(torch(), name)(x),
         relative=name not in ("sin", "cos"),
+        cancels=name in ("tanh", "sigmoid"),  # 1 - y and 1 - y² do
     )
 
 
@@ -94,6 +95,10 @@ def _activation(draw: Draw) -> Case:
         if name == "softplus":  # PyTorch's own goes over to the identity at 20, before it is one
             beta = options.get("beta", 1.0)
             return torch().logaddexp(x * beta, torch().zeros_like(x)) / beta
+        if name == "celu":  # its constants are of float32
+            alpha = options.get("alpha", 1.0)
+            below = torch().where(x > 0, torch().zeros_like(x), x)
+            return torch().where(x > 0, x, alpha * torch().expm1(below / alpha))
         return getattr(functional(), THEIR_NAMES.get(name, name))(x, **options)
 
     return Case(

@@ -110,7 +110,7 @@ class Theirs:
     detach = staticmethod(lambda x: x.detach())
     sum = staticmethod(lambda x, axis, keep: x.sum(axis, keepdim=keep))
     mean = staticmethod(lambda x, axis, keep: x.mean(axis, keepdim=keep))
-    max = staticmethod(lambda x, axis, keep: x.amax(axis, keepdim=keep))
+    max = staticmethod(lambda x, axis, keep: x.max(axis, keepdim=keep).values)
     unsqueeze = staticmethod(lambda x, axis: x.unsqueeze(axis))
 
 

@@ -95,7 +95,9 @@ def _extreme(draw: Draw) -> Case:
             return first if keepdims else first.squeeze(axis)
         if name in ("any", "all"):
             return getattr(t, name)(x, axes, keepdim=keepdims) if axes != () else x
-        return getattr(t, "a" + name)(x, axes, keepdim=keepdims)
+        if isinstance(axis, int):  # the gradient goes to the first of the largest
+            return getattr(t, name)(x, axis, keepdim=keepdims).values
+        return getattr(t, "a" + name)(x, axes, keepdim=keepdims)  # and here to all of them
 
     says = f"{name}(axis={axis}, keepdims={keepdims}, descending={descending})"
     return Case(says, [Input(x, layout=draw.layout())], ours, theirs, exact=True)

@@ -92,7 +92,7 @@ def _pool(draw: Draw, size: tuple[int, int, int]) -> tuple[Layer, tuple[int, int
     room = [n + 2 * p - s for n, p, s in zip((h, w), padding, span, strict=True)]
     if min(room) < 0 or (dilation > 1 and (any(padding) or ceil)):
         return None
-    options = (kernel, stride, padding, dilation, False, ceil)
+    options = (kernel, stride, padding if any(padding) else 0, dilation, False, ceil)
     after = []
     for n, p, r, s in zip((h, w), padding, room, stride, strict=True):
         count = -(-r // s) + 1 if ceil else r // s + 1
