@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .autograd import Function, Node, backward
-from .backends import Array, active_backend, backend_of, dtype_name, get_backend, native
+from .backends import Array, active_backend, backend_of, dtype_name, from_table, get_backend, native
 from .in_place import InPlace
 
 if TYPE_CHECKING:
@@ -401,6 +401,7 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
     backend = active_backend()
     if isinstance(values, Node):
         values = values.data
+    values = from_table(values)
     if not isinstance(values, np.ndarray) and hasattr(values, "shape") and hasattr(values, "dtype"):
         values = backend_of(values).to_numpy(values)
     return Tensor(backend.asarray(values, dtype), requires_grad)

@@ -26,6 +26,7 @@ import numpy as np
 from ..scoped import Scoped
 from .base import ARRAY_METHODS, Array, Backend, Residuals, dtype_name, native
 from .forks import renew_in_child
+from .table import from_table
 
 __all__ = [
     "Array",
@@ -35,6 +36,7 @@ __all__ = [
     "backend_of",
     "copy_beside",
     "dtype_name",
+    "from_table",
     "get_backend",
     "jit_enabled",
     "kernels",

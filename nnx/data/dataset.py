@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..backends import Array, backend_of, native
+from ..backends import Array, backend_of, from_table, native
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 
@@ -104,14 +104,15 @@ def random_split(
     """
     n = len(dataset)
     lengths = list(lengths)
-    if any(x < 0 for x in lengths):
+    if not all(x >= 0 for x in lengths):  # NaN neither
         raise ValueError(f"random_split: lengths must not be negative, got {lengths}")
-    if abs(sum(lengths) - 1) < 1e-9 and any(isinstance(x, float) for x in lengths):
+    fractions = any(isinstance(x, float | np.floating) for x in lengths)
+    if fractions and abs(sum(lengths) - 1) < 1e-6:
         parts = [int(n * x + 1e-9) for x in lengths]
         for k in range(n - sum(parts)):
             parts[k % len(parts)] += 1
     else:
-        if sum(lengths) != n:
+        if sum(lengths) != n or fractions:
             raise ValueError(
                 f"random_split: lengths must add up to {n}, the number of examples, or be "
                 f"fractions that add up to 1; {lengths} add up to {sum(lengths)}"
@@ -148,7 +149,7 @@ def train_test_split(
     rows = [host_array(a) for a in arrays]
     require_equal_lengths("train_test_split", rows)
     n = len(rows[0])
-    share = test if isinstance(test, float) else test / n if n else 0.0
+    share = _share(test, n)
     held_out = np.zeros(n, dtype=bool)
     draws = chosen_generator("train_test_split", seed, generator)
     if stratify is None:
@@ -156,6 +157,8 @@ def train_test_split(
     else:
         labels = host_array(stratify)
         require_equal_lengths("train_test_split: stratify", [rows[0], labels])
+        if labels.dtype.kind == "f" and np.isnan(labels).any():
+            raise ValueError("train_test_split: stratify holds NaN, which is no class")
         for label in np.unique(labels):
             members = np.nonzero(labels == label)[0]
             order = draws.host_permutation(len(members))
@@ -168,16 +171,56 @@ def train_test_split(
     return [part for a in rows for part in (a[~held_out], a[held_out])]
 
 
+def _share(test: Any, n: int) -> float:
+    """Which share of n rows `test` means."""
+    if isinstance(test, int | np.integer) and not isinstance(test, bool):
+        if not 0 <= test <= n:
+            raise ValueError(
+                f"train_test_split: test={test} rows to test on must be at least 1 and fewer than "
+                f"the {n} rows there are"
+            )
+        return int(test) / n if n else 0.0
+    if isinstance(test, float | np.floating) and 0 <= test <= 1:
+        return float(test)
+    raise ValueError(
+        f"train_test_split: test must be a number of rows, or a share between 0 and 1; got {test!r}"
+    )
+
+
+def array_like(values: Any) -> bool:
+    """Whether something is an array, a tensor, or a table (a data frame or one of its columns)."""
+    return isinstance(values, Tensor) or (
+        hasattr(values, "shape") and (hasattr(values, "dtype") or hasattr(values, "to_numpy"))
+    )
+
+
 def plain_array(values: Any) -> Array:
-    """The array in a tensor; an array as it is; lists as a NumPy array, floats as float32."""
+    """The array in a tensor; an array as it is; lists as a NumPy array, floats as float32.
+
+    Data frames and series (pandas, polars, whatever has `to_numpy`) are what they give as NumPy.
+    """
     if isinstance(values, Tensor):
         return values.data
+    values = from_table(values)
     if isinstance(values, np.ndarray):
         return native(values)
     if hasattr(values, "shape") and hasattr(values, "dtype"):
         return values
     array = np.asarray(values)
     return array.astype(np.float32) if array.dtype == np.float64 else array
+
+
+def require_numbers(operation: str, array: Array, what: str = "an array") -> None:
+    """Raise TypeError for an array of texts, dates or objects, which no tensor can hold."""
+    if isinstance(array, np.ndarray) and array.dtype.kind in "OUSMmTV":
+        kind = {"M": "dates", "m": "time spans", "O": "objects", "V": "records"}
+        held = kind.get(array.dtype.kind, "texts")
+        example = "" if array.size == 0 else f", such as {array.flat[0]!r:.40}"
+        raise TypeError(
+            f"{operation}: {what} of shape {array.shape} holds {held}{example}; a tensor holds "
+            "numbers. Labels become class numbers by "
+            "names, labels = np.unique(labels, return_inverse=True)"
+        )
 
 
 def host_array(values: Any) -> np.ndarray:

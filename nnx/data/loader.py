@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..backends import Array, Backend, active_backend, backend_of, dtype_name
-from ..random import Generator, use_generator
+from ..backends import active_backend, backend_of
+from ..random import Generator
 from ..tensor import Tensor
-from .dataset import ArrayDataset, Dataset, Subset, chosen_generator, host_array
+from .dataset import (
+    ArrayDataset,
+    Dataset,
+    Subset,
+    array_like,
+    chosen_generator,
+    require_numbers,
+)
+from .rows import ArrayRows, ItemRows, Rows
 from .sampler import RandomSampler, RowSampler, Sampler, SequentialSampler
 
 Batch = tuple[Tensor, ...]
@@ -34,11 +40,6 @@ class Shard(tuple[Any, ...]):
         self = super().__new__(cls, arrays)
         self.first, self.size = first, size
         return self
-
-
-# Rows are gathered for several small batches at once, about this many bytes, and the batches are
-# slices of that: below it the calls cost more than the copying.
-_GATHER_BYTES = 1 << 18
 
 
 class DataLoader:
@@ -106,22 +107,27 @@ class DataLoader:
             raise ValueError(f"DataLoader: there are no examples in {self.dataset!r}")
         if sampler is not None and (shuffle or replacement):
             raise ValueError("DataLoader: give a sampler, or shuffle and replacement, not both")
-        random = shuffle or replacement
-        self.sampler: Sampler = sampler or (
-            RandomSampler(n, replacement) if random else SequentialSampler(n)
-        )
+        random, chosen = shuffle or replacement, False
+        self._require_numbers()
+        if sampler is None:
+            sampler = RandomSampler(n, replacement) if random else SequentialSampler(n)
+        elif len(sampler) == 0:
+            raise ValueError(f"DataLoader: the sampler, {sampler!r}, chooses no example")
+        else:
+            chosen = True
+        self.sampler: Sampler = sampler
         if len(self) == 0:
             raise ValueError(
                 f"DataLoader: drop_last leaves no batch of {len(self.sampler)} examples with "
                 f"batch_size {self.batch_size}"
             )
-        if not random and sampler is None and seed is None and generator is None:
+        if not random and not chosen and seed is None and generator is None:
             seed = 0  # nothing will be drawn: leave the shared generator alone
         self._generator = chosen_generator("DataLoader", seed, generator).fork("loader")
         self._epoch = 0  # under way, or the next one
         self._position = 0  # batches of it that were handed out
         self._resumed = False
-        self._source: _Rows | None = None
+        self._source: Rows | None = None
 
     def __len__(self) -> int:
         """The number of batches of an epoch."""
@@ -142,9 +148,7 @@ class DataLoader:
         return self._batches(self._epoch, self._position)
 
     def _batches(self, epoch: int, first: int) -> Iterator[Batch]:
-        order = self.sampler.order(self._generator.fork("epoch", epoch))
-        if order is not None:
-            order = np.asarray(order).astype(np.int64, copy=False)
+        order = self._order(epoch)
         examples = len(self.sampler)
         bounds = [
             (k * self.batch_size, min((k + 1) * self.batch_size, examples))
@@ -164,6 +168,43 @@ class DataLoader:
                 batch = Shard(batch, wanted[k][0] - start, stop - start)
             yield batch
         self._epoch, self._position = epoch + 1, 0
+
+    def _order(self, epoch: int) -> np.ndarray | None:
+        """What the sampler says, held against what it promised.
+
+        Raises:
+            ValueError: its order is no vector of as many integers as its length.
+            IndexError: an index is outside the data set.
+        """
+        order = self.sampler.order(self._generator.fork("epoch", epoch))
+        n, examples = len(self.dataset), len(self.sampler)
+        name = type(self.sampler).__name__
+        if order is None:
+            if examples > n:
+                raise ValueError(
+                    f"DataLoader: {name} promises {examples} examples as they stand, the data set "
+                    f"has {n}"
+                )
+            return None
+        order = np.asarray(order)
+        if order.shape != (examples,) or order.dtype.kind not in "iu":
+            raise ValueError(
+                f"DataLoader: {name} promises {examples} examples, so its order must be so many "
+                f"integers; it has shape {order.shape}, dtype {order.dtype}"
+            )
+        if examples and not (order.min() >= 0 and order.max() < n):
+            wrong = order[(order < 0) | (order >= n)]
+            raise IndexError(f"DataLoader: {name} chose example {wrong[0]}, outside 0 .. {n - 1}")
+        return order.astype(np.int64, copy=False)
+
+    def _require_numbers(self) -> None:
+        """Refuse texts at once, where the loader itself makes the tensors."""
+        dataset = self.dataset
+        while isinstance(dataset, Subset):
+            dataset = dataset.dataset
+        if isinstance(dataset, ArrayDataset) and self.collate is None:
+            for k, array in enumerate(dataset.arrays):
+                require_numbers("DataLoader", array, f"array {k}")
 
     # ---- resuming ----
 
@@ -203,7 +244,7 @@ class DataLoader:
 
     # ---- from indices to tensors ----
 
-    def _rows(self) -> _Rows:
+    def _rows(self) -> Rows:
         """Where batches come from; kept as long as the active backend stays the same."""
         backend = active_backend()
         if self._source is None or self._source.backend is not backend:
@@ -212,18 +253,21 @@ class DataLoader:
                 chosen = dataset.indices if chosen is None else dataset.indices[chosen]
                 dataset = dataset.dataset
             if isinstance(dataset, ArrayDataset) and self.collate is None:
-                self._source = _ArrayRows(backend, dataset, chosen, self.resident_bytes)
+                self._source = ArrayRows(backend, dataset, chosen, self.resident_bytes)
             else:
-                self._source = _ItemRows(backend, self.dataset, self.collate)
+                self._source = ItemRows(backend, self.dataset, self.collate)
         return self._source
 
 
-def cast(batch: Batch, dtype: Any, name: str) -> Batch:
+def cast(batch: Any, dtype: Any, name: str) -> Any:
     """A batch in other dtypes: one for its floating-point tensors, or one, or None, for each.
 
     Raises:
         ValueError: there are several dtypes, but not one for each tensor.
     """
+    if isinstance(batch, Mapping):
+        parts = cast(tuple(batch.values()), dtype, name)
+        return dict(zip(batch, parts, strict=True))
     if not isinstance(dtype, tuple | list):
         floats = [backend_of(x.data).is_float(x.dtype) for x in batch]
         dtype = [dtype if f else None for f in floats]
@@ -235,141 +279,9 @@ def cast(batch: Batch, dtype: Any, name: str) -> Batch:
     return tuple([x if d is None else x.astype(d) for x, d in zip(batch, dtype, strict=True)])
 
 
-class _Rows:
-    """Makes batches of the examples that an order names."""
-
-    backend: Backend
-
-    def batches(
-        self,
-        order: np.ndarray | None,
-        bounds: list[tuple[int, int]],
-        draws: Generator | None = None,
-    ) -> Iterator[Batch]:
-        """A batch for each (start, stop) in `order`.
-
-        With `draws`, what an item draws while it is loaded depends on its place in the order.
-        """
-        raise NotImplementedError
-
-
-class _ArrayRows(_Rows):
-    """Examples that are rows of arrays; of `chosen` rows only, where it is given."""
-
-    def __init__(
-        self,
-        backend: Backend,
-        dataset: ArrayDataset,
-        chosen: np.ndarray | None,
-        resident_bytes: int,
-    ) -> None:
-        self.backend, self.chosen = backend, chosen
-        self.home, self.arrays = dataset.backend, dataset.arrays
-        size = sum(_bytes(a) for a in self.arrays)
-        self.row_bytes = max(1, size // len(dataset))
-        self.there = self.home.xp is backend.xp and all(
-            backend.device is None or a.device == backend.device for a in self.arrays
-        )
-        if not self.there and size <= resident_bytes:
-            self.arrays = tuple(backend.from_numpy(self.home.to_numpy(a)) for a in self.arrays)
-            self.home, self.there = backend, True
-
-    def batches(
-        self,
-        order: np.ndarray | None,
-        bounds: list[tuple[int, int]],
-        draws: Generator | None = None,
-    ) -> Iterator[Batch]:
-        if self.chosen is not None:
-            order = self.chosen if order is None else self.chosen[order]
-        if order is None:
-            for start, stop in bounds:
-                yield self._tensors(a[start:stop, ...] for a in self.arrays)
-            return
-        if not bounds:
-            return
-        xp = self.home.xp
-        # Once an epoch, to the device where the rows are.
-        index = order if xp is np else xp.asarray(np.array(order), device=self.arrays[0].device)
-        size = max(1, bounds[0][1] - bounds[0][0])
-        at_once = max(1, _GATHER_BYTES // (self.row_bytes * size))
-        for k in range(0, len(bounds), at_once):
-            group = bounds[k : k + at_once]
-            first, last = group[0][0], group[-1][1]
-            wanted = index[first:last]
-            if last - first > sum(stop - start for start, stop in group):  # others have the rest
-                wanted = xp.concat([index[start:stop] for start, stop in group])
-            some = [xp.take(a, wanted, axis=0) for a in self.arrays]
-            end = 0
-            for start, stop in group:
-                first, end = end, end + stop - start
-                yield self._tensors(a[first:end, ...] for a in some)
-
-    def _tensors(self, arrays: Iterator[Array]) -> Batch:
-        if self.there:
-            return tuple([Tensor(a) for a in arrays])
-        return tuple([Tensor(self.backend.from_numpy(self.home.to_numpy(a))) for a in arrays])
-
-
-class _ItemRows(_Rows):
-    """Examples that are asked for one by one."""
-
-    def __init__(
-        self, backend: Backend, dataset: Dataset, collate: Callable[[list[Any]], Any] | None
-    ) -> None:
-        self.backend, self.dataset, self.collate = backend, dataset, collate or stack_items
-
-    def batches(
-        self,
-        order: np.ndarray | None,
-        bounds: list[tuple[int, int]],
-        draws: Generator | None = None,
-    ) -> Iterator[Batch]:
-        for start, stop in bounds:
-            index = range(start, stop) if order is None else order[start:stop].tolist()
-            empty = start == stop  # what shape would the rows have? Ask for one, and drop it
-            items = []
-            for place, i in [(0, 0)] if empty else enumerate(index, start):
-                with nullcontext() if draws is None else use_generator(draws.fork(place)):
-                    items.append(self.dataset[i])
-            fields = self.collate(items)
-            arrays = [host_array(f)[:0] if empty else host_array(f) for f in fields]
-            yield tuple(Tensor(self.backend.asarray(a)) for a in arrays)
-
-
 def _as_dataset(data: Any) -> Dataset:
     if isinstance(data, tuple | list):
         return ArrayDataset(*data)
-    if hasattr(data, "shape") and hasattr(data, "dtype"):
+    if array_like(data):
         return ArrayDataset(data)
     return data
-
-
-def _bytes(array: Array) -> int:
-    return math.prod(array.shape) * np.dtype(dtype_name(array.dtype)).itemsize
-
-
-def stack_items(items: list[Any]) -> tuple[Array, ...]:
-    """A list of items, each a value or a tuple of values, as one NumPy array per place.
-
-    Raises:
-        ValueError: the items do not have the same number of values, or the same shapes.
-    """
-    rows = [item if isinstance(item, tuple | list) else (item,) for item in items]
-    if len({len(row) for row in rows}) != 1:
-        raise ValueError(
-            "DataLoader: all items of a batch must have the same number of values, got "
-            f"{sorted({len(row) for row in rows})}"
-        )
-    fields = []
-    for place, values in enumerate(zip(*rows, strict=True)):
-        arrays = [host_array(v) for v in values]
-        shapes = {a.shape for a in arrays}
-        if len(shapes) != 1:
-            raise ValueError(
-                f"DataLoader: value {place} of the items of a batch has the shapes "
-                f"{', '.join(map(str, sorted(shapes)))}; give a collate function, such as one "
-                "that calls pad_sequences"
-            )
-        fields.append(np.stack(arrays))
-    return tuple(fields)

@@ -89,9 +89,9 @@ class Run:
         }
         if mark := os.environ.get("NNX_LAUNCH_ID"):
             write_text(folder / LAUNCH, mark)
-        _write_json(folder / "config.json", config)
         if assets:
             _write_json(folder / "assets.json", assets)
+        _write_json(folder / "config.json", config)  # last: with it the folder is a run
         run = cls(folder)
         run._made = made
         return run

@@ -70,18 +70,26 @@ def train(
 def resume(run: Run, epochs: int | None = None, progress: bool = True) -> Run:
     """Go on with a run until it has all its epochs, exactly as if it had never stopped.
 
+    A run that was killed before its first checkpoint begins again; one that stopped early stays so.
+
     Args:
         run: the run.
-        epochs: in all, where it is to have more than it was begun with.
+        epochs: in all, where it is to have more than it was begun with.  A schedule that is made
+            for a number of epochs is then the one for the new number, from where the run is.
 
     Raises:
-        FileNotFoundError: it has no checkpoint.
-        ValueError: its training data gives other assets than those it was begun with.
+        ValueError: fewer epochs than it was begun with; or its training data give other assets
+            than those it was begun with.
     """
-    if not run.checkpoint.exists():
-        raise FileNotFoundError(f"{run.folder} cannot be resumed: it has no {run.checkpoint.name}")
+    begun_with = run.options.epochs
     if epochs is not None:
-        run.extend(epochs)
+        option = next(o for o in run.recipe.all_options() if o.name == "epochs")
+        epochs = int(option.checked(epochs))
+    if epochs is not None and epochs < begun_with:
+        raise ValueError(
+            f"{run.folder} was begun with {begun_with} epochs; resumed, it can have more, not "
+            f"{epochs}: its schedule and its result are those of all its epochs"
+        )
     ranks = world()
     if ranks.size > 1 and run.parts is None:
         raise ValueError(
@@ -93,7 +101,9 @@ def resume(run: Run, epochs: int | None = None, progress: bool = True) -> Run:
         raise ValueError(
             f"{run.folder} cannot be resumed: its training data are not what they were"
         )
-    return _train(run, data, progress, ranks)
+    if epochs is not None:
+        run.options.epochs = epochs
+    return _train(run, data, progress, ranks, again=True)
 
 
 def _data(recipe: Recipe, o: Options, ranks: Communicator) -> Data:
@@ -115,7 +125,7 @@ def _begun_before(out: Path) -> Run | None:
     return None
 
 
-def _train(run: Run, data: Data, progress: bool, ranks: Communicator) -> Run:
+def _train(run: Run, data: Data, progress: bool, ranks: Communicator, again: bool = False) -> Run:
     recipe, o = run.recipe, run.options
     first = ranks.rank == 0
     tell = _print if progress and first else _silent
@@ -145,7 +155,13 @@ def _train(run: Run, data: Data, progress: bool, ranks: Communicator) -> Run:
         tell(f"resumed {run.folder} after {trainer.epoch} epochs and {trainer.step} steps")
     else:
         recipe.begin(model, o)
-        tell(f"run folder {run.folder}")
+        tell(
+            f"{run.folder} was ended before its first checkpoint: it begins again"
+            if again
+            else f"run folder {run.folder}"
+        )
+    if o.epochs != run.config["options"]["epochs"] and first:
+        run.extend(o.epochs)  # now that nothing stands in the way
     if trainer.epoch < o.epochs:
         try:
             trainer.fit(recipe.loader(data.train, o), data.validation, o.epochs - trainer.epoch)

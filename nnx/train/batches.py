@@ -2,13 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import copy
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from ..data import DataLoader
+from ..backends import active_backend, backend_of
+from ..data import DataLoader, RandomSampler, SequentialSampler, Shard
+from ..data.dataset import array_like, plain_array, require_numbers
+from ..data.loader import cast
 from ..tensor import Tensor
 
 Batch = tuple[Tensor, ...]
+
+
+def rows_of(batch: Any) -> int:
+    """How many examples a batch has: its last array's rows."""
+    parts = list(batch.values()) if isinstance(batch, Mapping) else batch
+    return len(parts[-1])
+
+
+def to_tensors(batch: Any, dtype: Any, target: bool = True) -> Any:
+    """A batch, with or without its target, on the active backend and in other dtypes."""
+    if isinstance(batch, Mapping):
+        parts = to_tensors(tuple(batch.values()), dtype)
+        return dict(zip(batch, parts, strict=True))
+    if not isinstance(batch, tuple | list):
+        batch = (batch,)
+    tensors = tuple([_tensor(x) for x in batch])
+    if not target and isinstance(dtype, tuple | list):
+        dtype = dtype[:-1]
+    if dtype is not None:
+        tensors = cast(tensors, dtype, "Trainer")
+    return Shard(tensors, batch.first, batch.size) if isinstance(batch, Shard) else tensors
+
+
+def _tensor(x: Any) -> Tensor:
+    """A tensor as it is; an array as a tensor, moved to the active backend."""
+    if isinstance(x, Tensor):
+        return x
+    x = plain_array(x)
+    require_numbers("Trainer", x)
+    home, here = backend_of(x), active_backend()
+    return Tensor(x if home.xp is here.xp else here.from_numpy(home.to_numpy(x)))
 
 
 def slices_of(arrays: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
@@ -18,12 +53,13 @@ def slices_of(arrays: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
     """
     if not isinstance(arrays, tuple | list):
         arrays = (arrays,)
-    if not arrays or any(not getattr(array, "shape", ()) for array in arrays):
+    if not arrays or not all(array_like(array) and array.shape for array in arrays):
         raise TypeError(
-            "predict: the inputs must be an array of examples, or a tuple of such arrays, not "
-            f"{', '.join(type(array).__name__ for array in arrays) or 'nothing'}; lists become one "
-            "by nnx.tensor(...)"
+            "predict: the inputs must be an array of examples, or a tuple of such arrays, or a "
+            f"DataLoader, not {', '.join(type(array).__name__ for array in arrays) or 'nothing'}; "
+            "lists become an array by nnx.tensor(...)"
         )
+    arrays = [array if isinstance(array, Tensor) else plain_array(array) for array in arrays]
     n = arrays[0].shape[0]
     if any(array.shape[0] != n for array in arrays):
         raise ValueError(
@@ -35,9 +71,57 @@ def slices_of(arrays: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
         yield tuple([array[start:stop, ...] for array in arrays])
 
 
-def batches_of(data: Any, batch_size: int) -> Iterable[Any]:
-    """A loader or another iterable of batches as it is; a data set or arrays (x, target) loaded."""
-    arrays = isinstance(data, tuple | list) and len(data) > 0 and hasattr(data[0], "shape")
-    if arrays or not hasattr(data, "__iter__"):
-        return DataLoader(data, batch_size)
+def are_arrays(data: Any) -> bool:
+    """Whether data are arrays with a row per example: (x, target), not a list of batches."""
+    if isinstance(data, tuple | list):
+        return len(data) > 0 and array_like(data[0])
+    return array_like(data)
+
+
+def batches_of(data: Any, batch_size: int, who: str, **options: Any) -> Iterable[Any]:
+    """A loader or another iterable of batches as it is; a data set or arrays (x, target) loaded.
+
+    Raises:
+        ValueError: it is one array, or a tuple of one: there is no target.
+    """
+    if are_arrays(data):
+        arrays = tuple(data) if isinstance(data, tuple | list) else (data,)
+        if len(arrays) < 2:
+            raise ValueError(
+                f"{who}: give the inputs and the targets, (x, y); this is one array of shape "
+                f"{tuple(arrays[0].shape)}"
+            )
+        return DataLoader(arrays, batch_size, **options)
+    if not hasattr(data, "__iter__"):
+        return DataLoader(data, batch_size, **options)
     return data
+
+
+def inputs_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
+    """The model's inputs, batch by batch, from arrays or whatever else holds examples.
+
+    Of a batch with several arrays the last is the target, as everywhere, and left out.  A loader
+    that shuffles is read in the order of its data set, or nobody could tell whose they are.
+    """
+    if isinstance(data, DataLoader) and isinstance(data.sampler, RandomSampler):
+        data = copy.copy(data)
+        data.sampler, data.drop_last = SequentialSampler(len(data.dataset)), False
+    elif are_arrays(data) or (isinstance(data, tuple | list) and not _batches(data)):
+        yield from slices_of(data, batch_size)
+        return
+    elif not hasattr(data, "__iter__"):
+        if not hasattr(data, "__getitem__"):
+            slices = slices_of(data, batch_size)  # says what is wrong
+            yield from slices
+            return
+        data = DataLoader(data, batch_size)
+    for batch in data:
+        if isinstance(batch, Tensor) or array_like(batch):
+            yield (batch,)
+        else:
+            yield tuple(batch[:-1]) if len(batch) > 1 else tuple(batch)
+
+
+def _batches(data: Any) -> bool:
+    """Whether a list holds batches: tuples or lists of arrays."""
+    return len(data) > 0 and isinstance(data[0], tuple | list) and are_arrays(data[0])

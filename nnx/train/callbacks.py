@@ -24,9 +24,11 @@ class Callback:
 
     Attributes:
         last: whether it runs after the others (a checkpoint is to see what they changed).
+        columns: names of columns that it adds to the history's rows, which others may watch.
     """
 
     last = False
+    columns: tuple[str, ...] = ()
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Before the first step of `fit`."""
@@ -230,7 +232,8 @@ class Checkpoint(Monitor):
             trainer.save(self.path, self.config)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
-        if self.improved(trainer) and trainer.writes:
+        # While no epoch was comparable (NaN), the newest weights are better than none.
+        if (self.improved(trainer) or self.best is None) and trainer.writes:
             header = {"config": self.config, "epoch": trainer.epoch, **trainer.history.rows[-1]}
             save(self.best_path, trainer.model.state_dict(), header)
         trainer.save(self.path, self.config)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..io import CorruptFile, checksum, load_state
-from ..random import Generator
+from ..metrics import Metric
+from ..random import Generator, default_generator
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -19,7 +20,9 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "epoch": trainer.epoch,
         "batch": trainer.batch,
         "step": trainer.step,
+        "stopped": trainer.stopped,
         "optimizer": trainer.optimizer.state_dict(),
+        "optimizer_class": type(trainer.optimizer).__name__,
         "callbacks": [
             (type(callback).__name__, state)
             for callback in trainer.callbacks
@@ -28,6 +31,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "history": trainer.history.state_dict(),
         "loss": trainer.running_loss.state_dict(),
         "metrics": [metric.state_dict() for metric in trainer.metrics],
+        "metric_names": [_about(metric) for metric in trainer.metrics],
         "position": trainer.position(),
         "parallel": None if trainer.parallel is None else trainer.parallel.config(),
     }
@@ -95,10 +99,27 @@ def _hold_to(mine: dict[str, Any], state: dict[str, Any]) -> None:
     own, theirs = ([name for name, _ in s["callbacks"]] for s in (mine, state))
     if own != theirs:
         raise ValueError(f"was written with the callbacks {theirs}, this trainer has {own}")
+    kind, theirs = mine["optimizer_class"], state["optimizer_class"]
+    if kind != theirs:
+        raise ValueError(
+            f"was written with the optimizer {theirs}, this trainer has {kind}: what one remembers "
+            "means nothing to another. To start anew from its weights, give nnx.load(path) to "
+            "model.load_state_dict"
+        )
     if len(state["metrics"]) != len(mine["metrics"]):
         raise ValueError(
             f"was written with {len(state['metrics'])} metrics, this trainer has "
             f"{len(mine['metrics'])}"
+        )
+    if state["metric_names"] != mine["metric_names"]:
+        raise ValueError(
+            f"was written with the metrics {', '.join(map(str, state['metric_names']))}, this "
+            f"trainer has {', '.join(mine['metric_names'])}"
+        )
+    if state["parallel"] not in (None, mine["parallel"]):
+        raise ValueError(
+            f"was written by a DataParallel model with {_said(state['parallel'])}, this one is "
+            f"{_said(mine['parallel'])}: with it the training would not go on as it began"
         )
     counts = [state[name] for name in ("epoch", "batch", "step")]
     if not all(type(n) is int and 0 <= n < 2**53 for n in counts):
@@ -117,7 +138,53 @@ def _write(trainer: Trainer, state: dict[str, Any]) -> None:
     for callback, (_, callback_state) in zip(stateful, state["callbacks"], strict=True):
         callback.load_state_dict(callback_state)
     trainer.epoch, trainer.batch, trainer.step = state["epoch"], state["batch"], state["step"]
+    trainer.stopped = state["stopped"]
     trainer.history.load_state_dict(state["history"])
     trainer.running_loss.load_state_dict(state["loss"])
     for metric, metric_state in zip(trainer.metrics, state["metrics"], strict=True):
         metric.load_state_dict(metric_state)
+
+
+def batches_left(trainer: Trainer, train: Any, resumed: dict[str, Any] | None) -> Iterator[Any]:
+    """The batches of this epoch; after `load`, those that the checkpoint had not seen."""
+    if resumed is None:
+        return iter(train)
+    remembers = hasattr(train, "load_state_dict")
+    if remembers and resumed["loader"] is not None:
+        train.load_state_dict(resumed["loader"])
+    if trainer.batches is not None and trainer.batch > trainer.batches:
+        raise _too_few(trainer, trainer.batches)
+    if trainer.batch and trainer.batch == trainer.batches:
+        batches: Iterator[Any] = iter(())  # interrupted between the last batch and the row
+    else:
+        batches = iter(train)
+        if not remembers:
+            for k in range(trainer.batch):  # past those that were trained on before
+                if next(batches, None) is None:
+                    raise _too_few(trainer, k)
+    default_generator().set_state(resumed["random"])  # what skipping drew was drawn before
+    return batches
+
+
+def _too_few(trainer: Trainer, there_are: int) -> ValueError:
+    return ValueError(
+        f"fit: the checkpoint was taken after {trainer.batch} batches of an epoch, but this "
+        f"training data has only {there_are}"
+    )
+
+
+def _about(metric: Metric) -> str:
+    """A metric's class, name and settings: the counts of one mean nothing to another."""
+    settings = {
+        key: value
+        for key, value in vars(metric).items()
+        if key[0] != "_"
+        and key not in ("name", "count")
+        and isinstance(value, bool | int | float | str)
+    }
+    told = "".join(f", {key}={value!r}" for key, value in sorted(settings.items()))
+    return f"{type(metric).__name__}({metric.name!r}{told})"
+
+
+def _said(config: dict[str, Any] | None) -> str:
+    return "none" if config is None else " ".join(f"{k}={v}" for k, v in config.items())

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..autograd import no_grad
 from ..backends import Array, backend_of, dtype_name
 from ..nn import Module
 from ..nn.scopes import watching
+from ..random import default_generator
 from ..tensor import Tensor
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 
 class NonFinite(ArithmeticError):
@@ -63,7 +68,8 @@ def find(
     Looks, in the order of the computation, at the batch, at the parameters and at the gradients
     that the last step used; then computes the batch again, watching the output of every module.
     """
-    spoiled = first_spoiled((f"array {k}", x.data) for k, x in enumerate(batch))
+    parts = batch.items() if isinstance(batch, Mapping) else enumerate(batch)
+    spoiled = first_spoiled((f"array {k}", x.data) for k, x in parts)
     if spoiled:
         return f"the batch itself is not finite ({spoiled})", None
     parameters = dict(model.named_parameters())
@@ -135,3 +141,45 @@ def _largest(x: Tensor) -> float:
         return 0.0
     xp = backend_of(x.data).xp
     return float(xp.max(xp.abs(x.data)))
+
+
+# ---- what a Trainer asks ----
+
+
+def loss_error(trainer: Trainer, batch: tuple[Tensor, ...], loss: float) -> NonFinite:
+    """The error for this batch's loss, after computing it once more to see where it breaks."""
+    default_generator().set_state(trainer.draws)  # the same dropout masks
+    what, layer = find(trainer.model, batch, trainer.compute)
+    return NonFinite(
+        f"the loss became {loss} in step {trainer.step + 1} (epoch {trainer.epoch + 1}, batch "
+        f"{trainer.batch + 1}): {what}. A smaller learning rate, gradient clipping or scaled "
+        "inputs may help",
+        trainer.step + 1,
+        layer,
+    )
+
+
+def check_losses(trainer: Trainer) -> list[float]:
+    """The losses of this epoch, read from the device, if they are finite."""
+    losses = trainer.running_loss.parts.values()
+    bad = next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), None)
+    if bad is None:
+        return losses
+    step = trainer.step - len(losses) + bad + 1
+    raise NonFinite(
+        f"the loss became {losses[bad]} in step {step} (epoch {trainer.epoch + 1}, batch "
+        f"{bad + 1}); it was noticed after step {trainer.step}. With check_every = 1, or on the "
+        "numpy backend, the same run stops in that step and names the layer",
+        step,
+    )
+
+
+def check_parameters(trainer: Trainer) -> None:
+    """After the last step of an epoch: no loss has shown yet what its update did."""
+    spoiled = first_spoiled((name, p.data) for name, p in trainer.model.named_parameters())
+    if spoiled:
+        raise NonFinite(
+            f"a parameter is not finite after step {trainer.step} (epoch {trainer.epoch + 1}): "
+            f"{spoiled}",
+            trainer.step,
+        )

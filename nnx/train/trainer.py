@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import time
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from typing import Any
 
 import numpy as np
 
-from ..autograd import no_grad
 from ..backends import Array, Backend, active_backend, backend_of, use_backend
-from ..data import Shard
-from ..data.loader import cast
 from ..io import save_state
 from ..metrics import BinaryAccuracy, Mean, Metric
 from ..metrics import get as get_metric
 from ..nn import BCELoss, Module
-from ..nn.scopes import temporary_modes
 from ..optim import Optimizer
 from ..parallel import DataParallel
 from ..parallel.threads import fixed_threads
 from ..random import default_generator
 from ..tensor import Tensor
-from . import parallel
-from .batches import Batch, batches_of, slices_of
+from . import checks, evaluation, nonfinite, parallel
+from .batches import Batch, are_arrays, batches_of, rows_of, to_tensors
 from .callbacks import Callback
 from .capture import Captured, capture
-from .checkpoint import restore, signed, state_of
+from .checkpoint import batches_left, restore, signed, state_of
 from .history import History, Row
 from .interrupt import Interrupted, Interrupts
-from .nonfinite import NonFinite, find, first_spoiled
+from .listeners import ended, heard
 from .penalty import Penalty
 from .progress import Progress
 from .termination import Terminations
@@ -119,6 +113,7 @@ class Trainer:
         self.interrupted = False
         self.stopped: str | None = None
         self.running_loss = Mean()
+        checks.plan(self)
         if graph and self.parallel is not None:
             raise ValueError("Trainer: a DataParallel model's steps cannot be recorded as a graph")
         self._captured = self._capture() if graph else None
@@ -127,75 +122,103 @@ class Trainer:
         self._terminations = Terminations()
         self._train: Batches = None
         self._resumed: dict[str, Any] | None = None  # to be restored before the next batch
-        self._draws: Any = None  # the random generator before the current step
+        self._stopped_before: str | None = None  # why the run that is resumed ended early
+        self.draws: Any = None  # the random generator before the current step
 
     # ---- what a task may define otherwise ----
 
     def compute(self, batch: Batch) -> tuple[Tensor, Any, Any]:
         """The loss of a batch (shape ()), the model's output, and the target it is held against."""
+        if isinstance(batch, Mapping):
+            raise TypeError(
+                f"fit: a batch is a dict ({', '.join(map(str, batch))}), and nothing says which "
+                "of it is the target: override Trainer.compute, or let the loader's `collate` "
+                "make tuples of the inputs and the target"
+            )
+        if len(batch) < 2:
+            raise ValueError(
+                "fit: a batch is the inputs and the target, at least two arrays; this one has "
+                f"{len(batch)}, of shape {', '.join(str(tuple(x.shape)) for x in batch)}; where "
+                "a task has no target, override Trainer.compute"
+            )
         *inputs, target = batch
         output = self.model(*inputs)
         return self.loss(output, target), output, target
 
     # ---- training ----
 
-    def fit(self, train: Batches, validation: Batches | None = None, epochs: int = 1) -> History:
+    def fit(
+        self,
+        train: Batches,
+        validation: Batches | None = None,
+        epochs: int = 1,
+        batch_size: int = 32,
+    ) -> History:
         """Train for some epochs more.
 
         After `load`, training goes on exactly as if it had never stopped; where the checkpoint
-        was taken in the middle of an epoch, the rest of it is the first of the epochs.
+        was taken in the middle of an epoch, the rest of it is the first of the epochs.  So a run
+        that had stopped early stays stopped, and says so; `fit` called once more trains on.
 
         Ctrl-C ends after the running step: a Checkpoint is written, `interrupted` is set, and
         the history so far is returned.  SIGTERM and SIGHUP do the same, and then end the process
         by SystemExit.
 
         Args:
-            train: a DataLoader, or another iterable of batches that can be walked again.
+            train: a DataLoader, or another iterable of batches that can be walked again; or arrays
+                (x, target), which are shuffled anew in each epoch.
             validation: the same, or arrays (x, target): evaluated after each epoch.
             epochs: how many.
+            batch_size: for arrays to train on.
 
         Raises:
             NonFinite: the loss or a parameter became NaN or infinite; in which step, and where.
+            ValueError: the data are used up after one epoch, or there are none; a callback watches
+                a column of the history that there will not be.
         """
         # Of a copy of the context nothing is left, however it ends: backend, modes, np.errstate.
-        return copy_context().run(self._fit, train, validation, epochs)
+        return copy_context().run(self._fit, train, validation, epochs, batch_size)
 
-    def _fit(self, train: Batches, validation: Batches | None, epochs: int) -> History:
+    def _fit(
+        self, train: Batches, validation: Batches | None, epochs: int, batch_size: int
+    ) -> History:
+        checks.data(self, train, validation, epochs)
+        validation = None if validation is None else batches_of(validation, 256, "fit")
+        self._train = batches_of(train, batch_size, "fit", shuffle=are_arrays(train))
         self.epochs = self.epoch + epochs
-        self._train = train
-        self.batches = len(train) if hasattr(train, "__len__") else None
-        self.interrupted, self.stopped = False, None
+        self.batches = len(self._train) if hasattr(self._train, "__len__") else None
+        self.interrupted, self.stopped = False, self._stopped_before
+        self._stopped_before = None
         if self._resumed is None:
             self.batch = 0  # an epoch that ended in an error begins again
         listeners = [*([self.progress] if self.progress else []), *self.callbacks]
-        on_gradients = _heard(listeners, "on_gradients")
-        on_step_end = _heard(listeners, "on_step_end")
+        on_gradients = heard(listeners, "on_gradients")
+        on_step_end = heard(listeners, "on_step_end")
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # NonFinite says more
         self._all_stop = False
         with (
             self._interrupts.heard(),
             self._terminations,
             quiet,
-            use_backend(self._backend()),
-            self._threads(),
+            use_backend(self.home()),
+            self.threads(),
+            ended(listeners, self),
         ):
             try:
                 for listener in listeners:
                     listener.on_fit_start(self)
-                while self.epoch < self.epochs and self.stopped is None:
+                # Who stopped in the middle of an epoch meant its end.
+                while self.epoch < self.epochs and (self.stopped is None or self.batch):
                     self._epoch(on_gradients, on_step_end)
                     self._end_epoch(validation)
                     for listener in listeners:
                         listener.on_epoch_end(self)
-                    self._check_interrupts()
+                    self.check_interrupts()
             except Interrupted:
                 self.interrupted = True
-                self._resumed = self.position()
+                self._resumed, self._stopped_before = self.position(), self.stopped
                 for listener in listeners:
                     listener.on_interrupt(self)
-            finally:
-                for listener in reversed(listeners):
-                    listener.on_fit_end(self)
         self._terminations.leave()
         return self.history
 
@@ -216,53 +239,35 @@ class Trainer:
             for metric in self.metrics:
                 metric.reset()
         self.model.train()
-        for batch in self._batches():
-            self._draws = draws.state()
+        resumed, self._resumed = self._resumed, None
+        for batch in batches_left(self, self._train, resumed):
+            self.draws = draws.state()
             self._train_step(self.tensors(batch), on_gradients)
             self.batch += 1
             self.step += 1
             if self.parallel is None:
                 self._terminations.check()  # before anything is shown in a terminal that is gone
-            for heard in on_step_end:
-                heard(self)
-            self._check_interrupts()
+            for hear in on_step_end:
+                hear(self)
+            self.check_interrupts()
             if self.step % self.check_every == 0:
-                self._check_losses()
-
-    def _batches(self) -> Iterator[Any]:
-        """The batches of this epoch; after `load`, those that the checkpoint had not seen."""
-        train = self._train
-        resumed, self._resumed = self._resumed, None
-        if resumed is None:
-            return iter(train)
-        remembers = hasattr(train, "load_state_dict")
-        if remembers and resumed["loader"] is not None:
-            train.load_state_dict(resumed["loader"])
-        if self.batches is not None and self.batch > self.batches:
-            raise self._too_few(self.batches)
-        if self.batch and self.batch == self.batches:
-            batches: Iterator[Any] = iter(())  # interrupted between the last batch and the row
-        else:
-            batches = iter(train)
-            if not remembers:
-                self._skip(batches)
-        default_generator().set_state(resumed["random"])  # what skipping drew was drawn before
-        return batches
+                nonfinite.check_losses(self)
 
     def _train_step(self, batch: Batch, on_gradients: list[Callable[[Trainer], None]]) -> None:
         if self.parallel is not None:
             self._parallel_step(self.parallel, batch, on_gradients)
             return
-        if self._captured is not None and self._captured.fits(*batch):
-            loss, output, target = self._captured(*batch)
+        captured = None if isinstance(batch, Mapping) else self._captured
+        if captured is not None and captured.fits(*batch):
+            loss, output, target = captured(*batch)
         else:
-            loss, output, target = self._forward_and_backward(*batch)
+            loss, output, target = self._gradients(batch)
         if self.penalty is not None:
             self.penalty.add_gradients(self.model)
-        for heard in on_gradients:
-            heard(self)
+        for hear in on_gradients:
+            hear(self)
         self.optimizer.step()
-        self.running_loss.take(loss.data, len(batch[-1]))
+        self.running_loss.take(loss.data, rows_of(batch))
         for metric in self.metrics:
             metric.update(output, target)
 
@@ -272,12 +277,12 @@ class Trainer:
         loss, size, self._all_stop = parallel.step(self, model, batch)
         if self.penalty is not None:
             self.penalty.add_gradients(self.model)
-        for heard in on_gradients:
-            heard(self)
+        for hear in on_gradients:
+            hear(self)
         self.optimizer.step()
         self.running_loss.take(loss, size)
 
-    def _check_interrupts(self) -> None:
+    def check_interrupts(self) -> None:
         """Raise Interrupted after Ctrl-C; on several ranks, after the same step on all."""
         if self.parallel is None:
             self._interrupts.check()
@@ -291,14 +296,23 @@ class Trainer:
         return self._interrupts.pending or self._terminations.number is not None
 
     def _forward_and_backward(self, *batch: Tensor) -> tuple[Tensor, Any, Any]:
+        return self._gradients(batch)
+
+    def _gradients(self, batch: Batch) -> tuple[Tensor, Any, Any]:
+        """Forward and backward of a batch."""
         loss, output, target = self.compute(batch)
-        look = self.check_every == 1 or _costs_nothing_to_read(loss.data)
+        _require_number(loss)
+        look = self.check_every == 1 or self.reads_at_once(loss.data)
         if look and not math.isfinite(loss.data):
-            raise self._non_finite(batch, float(loss.data))
+            raise nonfinite.loss_error(self, batch, float(loss.data))
         # Only now, so that the gradients of the step before are still there to be looked at.
         self.optimizer.zero_grad()
         loss.backward()
         return loss, output, target
+
+    def reads_at_once(self, array: Array) -> bool:
+        """Whether reading an array waits for no device."""
+        return _costs_nothing_to_read(array)
 
     def _capture(self) -> Captured:
         owners = [self.model, *([self.loss] if isinstance(self.loss, Module) else [])]
@@ -308,9 +322,9 @@ class Trainer:
         """The epoch's row of the history."""
         if self.batch == 0:
             raise ValueError("fit: the training data gave no batch; an iterator can be walked once")
-        losses = self._check_losses()
-        self._check_parameters()
-        self._check_optimizer()
+        losses = nonfinite.check_losses(self)
+        nonfinite.check_parameters(self)
+        checks.optimizer(self)
         row: Row = {"epoch": self.epoch + 1, "loss": self.running_loss.compute()}
         if self.penalty is not None:
             row["penalty"] = self.penalty.value(self.model)
@@ -325,72 +339,6 @@ class Trainer:
         self.epoch += 1
         self.batch = 0
 
-    def _skip(self, batches: Iterator[Any]) -> None:
-        """Past the batches of a resumed epoch that were trained on before."""
-        for k in range(self.batch):
-            if next(batches, None) is None:
-                raise self._too_few(k)
-
-    def _too_few(self, there_are: int) -> ValueError:
-        return ValueError(
-            f"fit: the checkpoint was taken after {self.batch} batches of an epoch, but this "
-            f"training data has only {there_are}"
-        )
-
-    # ---- what is not finite ----
-
-    def _non_finite(self, batch: Batch, loss: float) -> NonFinite:
-        """The error for this batch's loss, after computing it once more to see where it breaks."""
-        default_generator().set_state(self._draws)  # the same dropout masks
-        what, layer = find(self.model, batch, self.compute)
-        return NonFinite(
-            f"the loss became {loss} in step {self.step + 1} (epoch {self.epoch + 1}, batch "
-            f"{self.batch + 1}): {what}. A smaller learning rate, gradient clipping or scaled "
-            "inputs may help",
-            self.step + 1,
-            layer,
-        )
-
-    def _check_losses(self) -> list[float]:
-        """The losses of this epoch, read from the device, if they are finite."""
-        losses = self.running_loss.parts.values()
-        bad = next((k for k, loss in enumerate(losses) if not math.isfinite(loss)), None)
-        if bad is None:
-            return losses
-        step = self.step - len(losses) + bad + 1
-        raise NonFinite(
-            f"the loss became {losses[bad]} in step {step} (epoch {self.epoch + 1}, batch "
-            f"{bad + 1}); it was noticed after step {self.step}. With check_every = 1, or on the "
-            "numpy backend, the same run stops in that step and names the layer",
-            step,
-        )
-
-    def _check_parameters(self) -> None:
-        """After the last step of an epoch: no loss has shown yet what its update did."""
-        spoiled = first_spoiled((name, p.data) for name, p in self.model.named_parameters())
-        if spoiled:
-            raise NonFinite(
-                f"a parameter is not finite after step {self.step} (epoch {self.epoch + 1}): "
-                f"{spoiled}",
-                self.step,
-            )
-
-    def _check_optimizer(self) -> None:
-        """Warn of parameters that the optimizer holds and nothing else knows."""
-        owners = [m for m in (self.model, self.loss) if isinstance(m, Module)]
-        known = {id(p) for owner in owners for p in owner.parameters()}
-        held = [p for group in self.optimizer.param_groups for p in group["params"]]
-        lost = [p for p in held if p.grad is None and id(p) not in known]
-        if lost:
-            name = getattr(lost[0], "name", None) or "one"
-            warnings.warn(
-                f"fit: the optimizer holds {len(lost)} parameters that are not the model's and got "
-                f"no gradient ({name} of shape {lost[0].shape}): was a layer or a parameter "
-                "replaced after the optimizer was made? The new one is not trained then; make the "
-                "optimizer last",
-                stacklevel=2,
-            )
-
     # ---- evaluating and predicting ----
 
     def evaluate(self, data: Batches, batch_size: int = 256) -> dict[str, float]:
@@ -400,68 +348,33 @@ class Trainer:
             data: a DataLoader or another iterable of batches, or arrays (x, target).
             batch_size: for arrays.
         """
-        return copy_context().run(self._evaluate, data, batch_size)
+        return copy_context().run(evaluation.evaluate, self, data, batch_size)
 
-    def _evaluate(self, data: Batches, batch_size: int) -> dict[str, float]:
-        mean, metrics = Mean(), copy.deepcopy(self.metrics)
-        for metric in metrics:
-            metric.reset()
-        with self._evaluating(), use_backend(self._backend()), self._threads():
-            if self.parallel is not None:
-                mean, metrics = parallel.evaluate(self, self.parallel, batches_of(data, batch_size))
-                return {"loss": mean.compute(), **{m.name: m.compute() for m in metrics}}
-            for batch in batches_of(data, batch_size):
-                tensors = self.tensors(batch)
-                loss, output, target = self.compute(tensors)
-                mean.take(loss.data, len(tensors[-1]))
-                for metric in metrics:
-                    metric.update(output, target)
-                self._interrupts.check()
-        return {"loss": mean.compute(), **{metric.name: metric.compute() for metric in metrics}}
+    def predict(self, inputs: Any, batch_size: int = 256) -> Any:
+        """The model's outputs, in evaluation mode and off the tape, `batch_size` at a time.
 
-    def predict(self, inputs: Any, batch_size: int = 256) -> Tensor:
-        """The model's outputs for an array of examples, or a tuple of them where it takes several.
+        Args:
+            inputs: an array of examples, or a tuple of them where the model takes several; or a
+                DataLoader, a data set or a list of batches.  The last of several arrays of a
+                batch is the target there, and is left out; a DataLoader that shuffles is read in
+                the order of its data set.
+            batch_size: for arrays and data sets.
 
-        In evaluation mode, off the tape, `batch_size` examples at a time.
+        Returns:
+            A tensor with one row per example; where the model returns a tuple, a list or a dict of
+            tensors, the same with the rows of all batches joined.
         """
-        return copy_context().run(self._predict, inputs, batch_size)
+        return copy_context().run(evaluation.predict, self, inputs, batch_size)
 
-    def _predict(self, inputs: Any, batch_size: int) -> Tensor:
-        outputs: list[Array] = []
-        with self._evaluating(), use_backend(self._backend()), self._threads():
-            for batch in slices_of(inputs, batch_size):
-                outputs.append(self.model(*self.tensors(batch, target=False)).data)
-        xp = backend_of(outputs[0]).xp
-        return Tensor(outputs[0] if len(outputs) == 1 else xp.concat(outputs, axis=0))
-
-    @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        """Evaluation mode and no tape, for this thread and a `with` block."""
-        with temporary_modes(self.model), no_grad():
-            self.model.eval()
-            yield
-
-    def tensors(self, batch: Sequence[Any], target: bool = True) -> Batch:
+    def tensors(self, batch: Any, target: bool = True) -> Any:
         """A batch, with or without its target, on the active backend and in the Trainer's dtype."""
-        tensors, dtype = tuple([self._tensor(x) for x in batch]), self.dtype
-        if not target and isinstance(dtype, tuple | list):
-            dtype = dtype[:-1]
-        if dtype is not None:
-            tensors = cast(tensors, dtype, "Trainer")
-        return Shard(tensors, batch.first, batch.size) if isinstance(batch, Shard) else tensors
+        return to_tensors(batch, self.dtype, target)
 
-    def _threads(self) -> AbstractContextManager[None]:
+    def threads(self) -> AbstractContextManager[None]:
         """The threads that the bits depend on, where a result is promised."""
         return nullcontext() if self.parallel is None else fixed_threads(self.parallel.threads)
 
-    def _tensor(self, x: Any) -> Tensor:
-        """A tensor as it is; an array as a tensor, moved to the active backend."""
-        if isinstance(x, Tensor):
-            return x
-        home, here = backend_of(x), active_backend()
-        return Tensor(x if home.xp is here.xp else here.from_numpy(home.to_numpy(x)))
-
-    def _backend(self) -> Backend:
+    def home(self) -> Backend:
         """Where batches have to be: with the model, whatever backend is active."""
         active = active_backend()
         for parameter in self.model.parameters():
@@ -529,12 +442,7 @@ class Trainer:
             ValueError: it belongs to another model, optimizer or set of callbacks.
         """
         self._resumed = restore(self, path)
-
-
-def _heard(listeners: Iterable[Callback], name: str) -> list[Callable[[Trainer], None]]:
-    """The methods of this name that do something, so that a step calls no empty ones."""
-    methods = [getattr(listener, name) for listener in listeners]
-    return [m for m in methods if getattr(m, "__func__", None) is not getattr(Callback, name)]
+        self._stopped_before = self.stopped
 
 
 def _costs_nothing_to_read(array: Array) -> bool:
@@ -547,3 +455,14 @@ def _metric_for(metric: str | Metric, loss: Any) -> Metric:
     if metric in ("accuracy", "binary_accuracy") and isinstance(loss, BCELoss):
         return BinaryAccuracy(threshold=0.5)
     return get_metric(metric)
+
+
+def _require_number(loss: Tensor) -> None:
+    """Raise ValueError unless a loss is one number."""
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"fit: the loss must be a Tensor of shape (), got {type(loss).__name__}")
+    if loss.shape != ():
+        raise ValueError(
+            f"fit: the loss has shape {loss.shape}, but a step needs one number, of shape (): "
+            'make the loss with reduction="mean" instead of "none", or take its mean()'
+        )

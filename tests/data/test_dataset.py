@@ -147,3 +147,23 @@ def test_train_test_split_of_each_class():
 def test_train_test_split_errors(arrays, arguments, message):
     with pytest.raises(ValueError, match=message):
         train_test_split(*arrays, seed=0, **arguments)
+
+
+@pytest.mark.parametrize(
+    "test", [-0.1, 1.5, 20.0, -3, 7, float("nan"), True, "half", None, np.float32(-0.5)]
+)
+def test_a_share_that_is_none_is_refused(test):
+    with pytest.raises(ValueError, match=r"train_test_split: test"):
+        nnx.data.train_test_split(np.arange(6), test=test)
+
+
+def test_numpy_numbers_are_shares_too():
+    for test in (np.float32(0.5), np.int64(3)):
+        assert len(nnx.data.train_test_split(np.arange(6), test=test)[1]) == 3
+    parts = nnx.data.random_split(np.arange(6), np.array([0.5, 0.5], np.float32))
+    assert [len(p) for p in parts] == [3, 3]
+    for lengths in ([float("nan"), 1.0], [0.7, 0.7], [4.0, 2.0]):
+        with pytest.raises(ValueError, match="random_split: lengths must"):
+            nnx.data.random_split(np.arange(6), lengths)
+    with pytest.raises(ValueError, match="stratify holds NaN"):
+        nnx.data.train_test_split(np.arange(4), stratify=[0.0, np.nan, 1.0, 1.0])

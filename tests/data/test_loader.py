@@ -11,8 +11,8 @@ from nnx.data import (
     RandomSampler,
     SequentialSampler,
     Subset,
-    loader,
     pad_sequences,
+    rows,
 )
 from nnx.random import Generator
 
@@ -208,7 +208,7 @@ def test_a_state_that_does_not_fit():
 def test_gathering_several_batches_at_once_changes_nothing(monkeypatch, nbytes):
     reference = DataLoader((X, Y), 3, True, seed=6)
     expected = [[x.tolist(), y.tolist()] for x, y in reference]
-    monkeypatch.setattr(loader, "_GATHER_BYTES", nbytes)
+    monkeypatch.setattr(rows, "_GATHER_BYTES", nbytes)
     again = DataLoader((X, Y), 3, True, seed=6)
     assert [[x.tolist(), y.tolist()] for x, y in again] == expected
 
@@ -327,3 +327,94 @@ def test_arguments_that_exclude_each_other(arguments, message):
 def test_a_batch_size_is_an_integer():
     with pytest.raises(TypeError):
         DataLoader((X, Y), 2.5)
+
+
+# ---- samplers, and what people pass ----
+
+
+class Says:
+    """A sampler that promises a length and says an order."""
+
+    def __init__(self, length, order):
+        self.length, self.said = length, order
+
+    def __len__(self):
+        return self.length
+
+    def order(self, generator):
+        return None if self.said is None else np.array(self.said)
+
+
+@pytest.mark.parametrize(
+    ("length", "order", "error", "message"),
+    [
+        (3, [0, 1, N], IndexError, f"Says chose example {N}, outside 0 .. {N - 1}"),
+        (3, [0, -1, 2], IndexError, "Says chose example -1, outside"),
+        (3, [0, 1], ValueError, r"promises 3 examples.* it has shape \(2,\)"),
+        (2, [0, 1, 2], ValueError, r"promises 2 examples.* it has shape \(3,\)"),
+        (3, [0.0, 1.0, 2.0], ValueError, "so many integers; .*dtype float64"),
+        (N, [True] * N, ValueError, "so many integers; .*dtype bool"),
+        (N + 1, None, ValueError, f"promises {N + 1} examples as they stand, the data set has {N}"),
+    ],
+)
+def test_a_sampler_is_held_to_its_word(length, order, error, message):
+    with pytest.raises(error, match=message):
+        list(DataLoader((X, Y), 2, sampler=Says(length, order)))
+
+
+def test_a_sampler_of_nothing_does_not_mean_everything():
+    with pytest.raises(ValueError, match=r"DataLoader: the sampler, .* chooses no example"):
+        DataLoader((X, Y), 2, sampler=Says(0, []))
+    assert flat(DataLoader((X, Y), 2, sampler=Says(3, None))) == [0, 1, 2]
+
+
+class Items:
+    """A data set of items that a function makes."""
+
+    def __init__(self, make):
+        self.make = make
+
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, i):
+        return self.make(i)
+
+
+def test_items_that_are_dicts_make_batches_that_are(backend):
+    data = Items(lambda i: {"x": X[i], "y": i})
+    first, second = DataLoader(data, 3)
+    assert type(first["x"].data) is type(backend.asarray(X))
+    assert list(first) == ["x", "y"] and first["y"].tolist() == [0, 1, 2]
+    assert second["x"].shape == (2, 3) and second["x"].tolist() == X[3:5].tolist()
+    with pytest.raises(ValueError, match="must have the same keys, y; one has x"):
+        list(DataLoader(Items(lambda i: {"x": 1} if i else {"y": 1}), 2))
+
+
+def test_labels_that_are_texts_are_told_what_to_become():
+    names = np.array(["cat", "dog"])[Y % 2]
+    for labels in (names, names.astype(object), names.tolist()):
+        with pytest.raises(TypeError, match=r"array 1 of shape .* holds .*'cat'.*np\.unique"):
+            DataLoader((X, labels))
+    with pytest.raises(TypeError, match=r"value 1 of a batch .*np\.unique"):
+        list(DataLoader(Items(lambda i: (X[i], "cat"))))
+    with pytest.raises(TypeError, match="holds dates"):
+        DataLoader(np.array(["2020-01-01"], "datetime64[D]"))
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_tables(library):
+    tables = pytest.importorskip(library)
+    frame = tables.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    labels = tables.Series(Y)
+    x, y = next(iter(DataLoader((frame, labels), 4)))
+    np.testing.assert_array_equal(x.data, X[:4, :2])
+    assert y.tolist() == [0, 1, 2, 3]
+    train, test, y_train, y_test = nnx.data.train_test_split(frame, labels, test=5, seed=1)
+    assert train.shape == (18, 2) and test.shape == (5, 2) and len(y_train) == 18
+    np.testing.assert_array_equal(test, X[y_test, :2])
+    assert nnx.tensor(frame).shape == (N, 2) and nnx.tensor(labels).tolist() == Y.tolist()
+    with pytest.raises(TypeError, match=r"the columns name of the table are no numbers"):
+        DataLoader(tables.DataFrame({"a": [1, 2], "name": ["x", "y"]}))
+    holes = nnx.tensor(tables.DataFrame({"a": [1, 2], "b": [None, 3.5]}))
+    assert np.isnan(holes.data).tolist() == [[False, True], [False, False]]

@@ -194,6 +194,28 @@ def test_5_epochs_and_5_more_are_10(tmp_path, monkeypatch):
     assert Run(half.folder).history["val_loss"] == whole.history["val_loss"]
 
 
+def test_killed_before_the_first_checkpoint_it_begins_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("nnx.train.LearningCurve.on_fit_end", lambda self, trainer: None)
+    whole = recipes.train("digits", out=tmp_path, progress=False, hidden=8, epochs=1)
+    killed = Run.create(tmp_path, whole.recipe, whole.options)
+    nnx.manual_seed(77)
+    resume(killed)
+    assert "was ended before its first checkpoint: it begins again" in capsys.readouterr().out
+    assert bits(killed.checkpoint) == bits(whole.checkpoint)
+
+
+def test_fewer_epochs_are_refused_and_nothing_is_rewritten(tmp_path, monkeypatch):
+    monkeypatch.setattr("nnx.train.LearningCurve.on_fit_end", lambda self, trainer: None)
+    run = recipes.train("digits", out=tmp_path, progress=False, hidden=8, epochs=2)
+    before = (run.folder / "config.json").read_bytes()
+    with pytest.raises(ValueError, match="was begun with 2 epochs; resumed, it can have more, not"):
+        resume(Run(run.folder), epochs=1, progress=False)
+    run.checkpoint.write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="safetensors"):
+        resume(Run(run.folder), epochs=5, progress=False)
+    assert (run.folder / "config.json").read_bytes() == before
+
+
 def test_the_seed_decides(tmp_path, monkeypatch):
     monkeypatch.setattr("nnx.train.LearningCurve.on_fit_end", lambda self, trainer: None)
     options = {"out": tmp_path, "progress": False, "hidden": 8, "epochs": 1}
@@ -224,8 +246,6 @@ def test_what_cannot_be_run_is_said(tmp_path, short_run):
     (tmp_path / "config.json").write_bytes((short_run.folder / "config.json").read_bytes())
     with pytest.raises(FileNotFoundError, match=r"no trained model yet: no last\.safetensors"):
         Run(tmp_path).model()
-    with pytest.raises(FileNotFoundError, match="cannot be resumed: it has no last"):
-        resume(Run(tmp_path))
     whole = short_run.checkpoint.read_bytes()
     (tmp_path / "last.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"last\.safetensors is not a whole safetensors file"):

@@ -11,7 +11,8 @@ import pytest
 import nnx
 from nnx import optim
 from nnx.io import CorruptFile, load, load_state
-from nnx.train import Callback, Checkpoint, ClipGradNorm, EarlyStopping, Trainer
+from nnx.metrics import TopK
+from nnx.train import Callback, Checkpoint, ClipGradNorm, EarlyStopping, Schedule, Trainer
 from nnx.train.interrupt import Interrupts
 
 
@@ -267,6 +268,68 @@ def test_another_model_optimizer_or_callbacks_are_refused(task, tmp_path):
     (tmp_path / "b.safetensors").write_bytes((tmp_path / "a.safetensors").read_bytes()[:-9])
     with pytest.raises(CorruptFile, match=r"b\.safetensors"):
         other.load(tmp_path / "b.safetensors")
+
+
+def test_the_optimizers_and_the_metrics_must_be_the_same(task, tmp_path):
+    def saved(name, **options):
+        trainer, loader = task.trainer(**options)
+        trainer.fit(loader, epochs=1)
+        trainer.save(tmp_path / name)
+        return tmp_path / name
+
+    path = saved("sgd", optimizer=sgd)
+    for other in (OPTIMIZERS["adam"], lambda p: optim.AdamW(p, lr=0.01)):
+        trainer, _ = task.trainer(optimizer=other)
+        before = bits(trainer.model.state_dict())
+        with pytest.raises(ValueError, match=r"with the optimizer SGD, this trainer has Adam"):
+            trainer.load(path)
+        assert bits(trainer.model.state_dict()) == before  # nothing was half loaded
+    path = saved("top2", metrics=["top2"])
+    for other in (["accuracy"], ["top3"], [TopK(2, ignore_index=1)]):
+        trainer, _ = task.trainer(metrics=other)
+        with pytest.raises(ValueError, match=r"with the metrics TopK\('top2'.*this trainer has"):
+            trainer.load(path)
+
+
+def test_a_run_that_stopped_early_stays_stopped(task, tmp_path):
+    def made():
+        return task.trainer([EarlyStopping(2, "lr", restore_best=True), Checkpoint(tmp_path)])
+
+    first, loader = made()
+    first.fit(loader, epochs=9)
+    assert first.epoch == 3
+    second, loader = made()
+    second.load(tmp_path / "last.safetensors")
+    second.fit(loader, epochs=6)
+    assert second.epoch == 3 and second.stopped == first.stopped
+    assert bits(second.model.state_dict()) == bits(first.model.state_dict())
+    second.fit(loader, epochs=1)  # who asks again gets more
+    assert second.epoch == 4
+
+
+def test_more_epochs_under_a_cosine_follow_the_longer_one(task, tmp_path):
+    def made(epochs):
+        schedule = []
+
+        def optimizer(p):
+            schedule.append(optim.SGD(p, lr=0.4))
+            return schedule[0]
+
+        trainer, loader = task.trainer(optimizer=optimizer)
+        cosine = optim.lr_scheduler.CosineAnnealingLR(schedule[0], epochs)
+        trainer.callbacks.append(Schedule(cosine))
+        return trainer, loader
+
+    whole, loader = made(8)
+    whole.fit(loader, epochs=8)
+    first, loader = made(4)
+    first.fit(loader, epochs=4)
+    first.save(tmp_path / "a")
+    second, loader = made(8)
+    second.load(tmp_path / "a")
+    second.fit(loader, epochs=4)
+    assert second.history["lr"][4:] == whole.history["lr"][4:]
+    assert min(second.history["lr"]) > 0
 
 
 def test_early_stopping_counts_on(task, tmp_path):

@@ -247,7 +247,7 @@ def test_stop_ends_after_the_epoch(task):
 def test_an_exhausted_iterator_is_an_error(task):
     trainer, loader = task.trainer()
     batches = iter(loader)
-    with pytest.raises(ValueError, match="fit: the training data gave no batch"):
+    with pytest.raises(ValueError, match="fit: the training data are an iterator"):
         trainer.fit(batches, epochs=2)
 
 

@@ -59,12 +59,15 @@ class LRScheduler:
     def step(self) -> None:
         """One step on: to be called after the optimizer's, once per epoch or once per batch."""
         self.last_epoch += 1
-        rates = self.rates(self.last_epoch)
+        self._move(self.rates(self.last_epoch))
+        self.cycle(self.last_epoch)
+
+    def _move(self, rates: list[float]) -> None:
+        """From the rates that this schedule left to new ones, with what others changed."""
         for group, left, new in zip(self.optimizer.param_groups, self._left, rates, strict=True):
             now = group["lr"]
             group["lr"] = new if now == left or left == 0 else now * (new / left)
         self._left = rates
-        self.cycle(self.last_epoch)
 
     def cycle(self, t: int) -> None:
         """Set what else of the groups a schedule decides, as it is after t steps: a momentum."""
@@ -85,6 +88,9 @@ class LRScheduler:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict()` was taken, with the rates that were in use then.
 
+        Where this schedule was made for another plan (more epochs, another milestone), the rates
+        are those of the new plan at the same time.
+
         The optimizer's own state is to be loaded too, before this or after, and before the
         schedule is made or after: making it sets the rates of its t = 0, and this undoes that.
 
@@ -102,6 +108,9 @@ class LRScheduler:
         in_use = state.get("lr", self._left)  # older states have no other schedule beside them
         for group, now in zip(self.optimizer.param_groups, in_use, strict=True):
             group["lr"] = now
+        rates = self.rates(self.last_epoch)
+        if rates != self._left:
+            self._move(rates)
         self.cycle(self.last_epoch)
 
     def __repr__(self) -> str:

@@ -55,7 +55,6 @@ class SequentialLR(LRScheduler):
         return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
         for schedule, own in zip(self.schedulers, state.get("schedulers", ()), strict=False):
-            schedule.load_state_dict(own)
-        self.cycle(self.last_epoch)
+            schedule.load_state_dict(own)  # first: the rates of this one are theirs
+        super().load_state_dict(state)

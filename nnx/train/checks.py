@@ -1,0 +1,108 @@
+"""What is refused when a Trainer is made or `fit` begins, before an epoch's work would be lost."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..nn import Module
+from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from .callbacks import Schedule
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+ALWAYS = ("epoch", "loss", "penalty", "lr", "seconds")  # the columns of every history
+
+
+def plan(trainer: Trainer) -> None:
+    """Refuse metrics, monitors and schedules that could only fail after an epoch.
+
+    Raises:
+        ValueError: two columns of the history would have one name; a callback watches a column
+            that there will not be; a schedule for a plateau watches nothing.
+        TypeError: a callback is no Callback.
+    """
+    names = [metric.name for metric in trainer.metrics]
+    for k, name in enumerate(names):
+        if name in names[:k] or name in ALWAYS or name.startswith("val_"):
+            why = "two metrics have it" if name in names[:k] else "the history has a column so"
+            raise ValueError(
+                f"Trainer: a metric cannot be called {name!r}, {why}; give it another: "
+                'metric.name = "..."'
+            )
+    for callback in trainer.callbacks:
+        if isinstance(callback, Schedule):
+            _schedule(callback)
+        _monitor(trainer, callback, names)
+
+
+def _monitor(trainer: Trainer, callback: Any, names: list[str]) -> None:
+    monitor = getattr(callback, "monitor", None)
+    extra = [column for c in trainer.callbacks for column in getattr(c, "columns", ())]
+    columns = ["loss", *names]
+    extra += ["penalty"] if trainer.penalty is not None else []
+    known = [*columns, *(f"val_{name}" for name in columns), "lr", "seconds", "epoch", *extra]
+    if monitor is not None and monitor not in known:
+        raise ValueError(
+            f"Trainer: {type(callback).__name__} watches {monitor!r}, but the history will have "
+            f"{', '.join(known)}; a callback that adds a column names it in `columns`"
+        )
+
+
+def _schedule(callback: Schedule) -> None:
+    name = type(callback.scheduler).__name__
+    if isinstance(callback.scheduler, ReduceLROnPlateau):
+        if callback.monitor is None:
+            raise ValueError(
+                f"Trainer: {name} lowers the rate by what it watches, so its Schedule needs "
+                'monitor="val_loss" or another column of the history'
+            )
+    elif callback.monitor is not None and isinstance(callback.scheduler, LRScheduler):
+        raise ValueError(f"Trainer: {name} follows the time alone; its Schedule takes no monitor")
+
+
+def data(trainer: Trainer, train: Any, validation: Any, epochs: int) -> None:
+    """Refuse data that would be used up, and a monitor of validation that there is none of.
+
+    Raises:
+        ValueError: see above.
+    """
+    if epochs > 1:
+        for what, batches in (("training", train), ("validation", validation)):
+            if isinstance(batches, Iterator):
+                raise ValueError(
+                    f"fit: the {what} data are an iterator ({type(batches).__name__}), which can "
+                    f"be walked once, and there are {epochs} epochs: pass a DataLoader, arrays or "
+                    "a list of batches"
+                )
+    if validation is not None:
+        if hasattr(validation, "__len__") and len(validation) == 0:
+            raise ValueError("fit: the validation data are empty")
+        return
+    extra = {column for c in trainer.callbacks for column in getattr(c, "columns", ())}
+    for callback in trainer.callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor.startswith("val_") and monitor not in extra:
+            raise ValueError(
+                f"fit: {type(callback).__name__} watches {monitor!r}, but there are no validation "
+                "data"
+            )
+
+
+def optimizer(trainer: Trainer) -> None:
+    """Warn of parameters that the optimizer holds and nothing else knows."""
+    owners = [m for m in (trainer.model, trainer.loss) if isinstance(m, Module)]
+    known = {id(p) for owner in owners for p in owner.parameters()}
+    held = [p for group in trainer.optimizer.param_groups for p in group["params"]]
+    lost = [p for p in held if p.grad is None and id(p) not in known]
+    if lost:
+        name = getattr(lost[0], "name", None) or "one"
+        warnings.warn(
+            f"fit: the optimizer holds {len(lost)} parameters that are not the model's and got "
+            f"no gradient ({name} of shape {lost[0].shape}): was a layer or a parameter "
+            "replaced after the optimizer was made? The new one is not trained then; make the "
+            "optimizer last",
+            stacklevel=2,
+        )
