@@ -206,7 +206,7 @@ def relu(x: Tensor) -> Tensor:
 
 
 def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
-    """x where positive, negative_slope x elsewhere (Maas, Hannun and Ng 2013)."""
+    """x where positive, negative_slope x elsewhere, elementwise (Maas, Hannun and Ng 2013)."""
     return LeakyReLU(negative_slope)(x)
 
 
@@ -216,12 +216,12 @@ def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
 
 
 def selu(x: Tensor) -> Tensor:
-    """ELU with the two constants that keep mean 0 and variance 1 (Klambauer et al. 2017)."""
+    """ELU of x, elementwise, by constants that keep mean 0, variance 1 (Klambauer et al. 2017)."""
     return ELU(1.6732632423543772848170429916717, 1.0507009873554804934193349852946)(x)
 
 
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
-    """x where positive, alpha (exp(x / alpha) - 1) elsewhere: smooth at 0 (Barron 2017)."""
+    """x where positive, alpha (exp(x / alpha) - 1) where not, elementwise (Barron 2017)."""
     return ELU(alpha, width=alpha)(x)
 
 
@@ -272,7 +272,7 @@ def softsign(x: Tensor) -> Tensor:
 
 
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
-    """x held between two bounds; no gradient at the bounds (`clip` passes it there)."""
+    """x held between min_val and max_val, elementwise; no gradient there (`clip` passes it)."""
     return Hardtanh(min_val, max_val)(x)
 
 
@@ -282,5 +282,5 @@ def relu6(x: Tensor) -> Tensor:
 
 
 def erf(x: Any) -> Tensor:
-    """The error function, elementwise."""
+    """The error function of x, elementwise."""
     return Erf()(x)

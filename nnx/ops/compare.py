@@ -72,7 +72,11 @@ def logical_or(a: Any, b: Any) -> Tensor:
 
 
 def logical_not(x: Tensor) -> Tensor:
-    """not x, for booleans, elementwise."""
+    """not x, for booleans, elementwise.
+
+    Raises:
+        TypeError: x is not of dtype bool.
+    """
     x = as_tensor("logical_not", x)
     _require_booleans("logical_not", x)
     return Tensor(backend_of(x.data).xp.logical_not(x.data))
@@ -101,13 +105,13 @@ def isnan(x: Tensor) -> Tensor:
 
 
 def isinf(x: Tensor) -> Tensor:
-    """Where x is infinite."""
+    """Where x is infinite: booleans, elementwise."""
     x = as_tensor("isinf", x)
     return Tensor(backend_of(x.data).xp.isinf(x.data))
 
 
 def isfinite(x: Tensor) -> Tensor:
-    """Where x is neither infinite nor NaN."""
+    """Where x is neither infinite nor NaN: booleans, elementwise."""
     x = as_tensor("isfinite", x)
     return Tensor(backend_of(x.data).xp.isfinite(x.data))
 
@@ -120,12 +124,30 @@ def _reduced(name: str, x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
 
 
 def any(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether any value along `axis` is true."""
+    """Whether any value along `axis` is true.
+
+    Args:
+        x: of any shape and dtype; what is not 0 is true.
+        axis: the axis or axes that go; None: all of them.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        Booleans, of x's shape without `axis`.
+    """
     return _reduced("any", x, axis, keepdims)
 
 
 def all(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether every value along `axis` is true."""
+    """Whether every value along `axis` is true.
+
+    Args:
+        x: of any shape and dtype; what is not 0 is true.
+        axis: the axis or axes that go; None: all of them.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        Booleans, of x's shape without `axis`.
+    """
     return _reduced("all", x, axis, keepdims)
 
 
@@ -140,17 +162,38 @@ def _position(name: str, x: Tensor, axis: int | None, keepdims: bool) -> Tensor:
 
 
 def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The index of the first of the largest values; over all axes, in row-major order."""
+    """The index of the first of the largest values along `axis`.
+
+    Args:
+        x: of any shape.
+        axis: the axis to look along; None: all of them, and the index counts in row-major order.
+        keepdims: keep that axis, with length 1.
+
+    Returns:
+        int64, of x's shape without `axis`.
+    """
     return _position("argmax", x, axis, keepdims)
 
 
 def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """The index of the first of the smallest values; over all axes, in row-major order."""
+    """The index of the first of the smallest values along `axis`.
+
+    Args:
+        x: of any shape.
+        axis: the axis to look along; None: all of them, and the index counts in row-major order.
+        keepdims: keep that axis, with length 1.
+
+    Returns:
+        int64, of x's shape without `axis`.
+    """
     return _position("argmin", x, axis, keepdims)
 
 
 def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
-    """The indices that sort x along `axis`; equal values keep their order."""
+    """The indices, int64 in x's shape, that sort x along `axis`; equal values keep their order.
+
+    With `descending` the largest comes first.
+    """
     x = as_tensor("argsort", x)
     xp = backend_of(x.data).xp
     (k,) = axes_of("argsort", axis, x.shape)
@@ -162,7 +205,7 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
 
 
 def one_hot(indices: Any, num_classes: int, dtype: Any = "float32") -> Tensor:
-    """1 at each index and 0 elsewhere, along a new last axis: (...) -> (..., num_classes).
+    """1 at each index and 0 elsewhere, along a new last axis: (...) -> (..., num_classes), `dtype`.
 
     Raises:
         TypeError: the indices are not integers.

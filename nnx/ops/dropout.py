@@ -46,6 +46,8 @@ def dropout(
     """Zero each number with probability p and divide the others by 1 - p (Srivastava et al. 2014;
     Xu 9.26-9.29, which counts in the probability to *keep*); x itself where `training` is False.
 
+    The result has x's shape.
+
     The mask comes from `generator`, or from the generator that `nnx.manual_seed` sets.
 
     Raises:

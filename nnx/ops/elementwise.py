@@ -179,7 +179,7 @@ def expm1(x: Tensor) -> Tensor:
 
 
 def log(x: Tensor) -> Tensor:
-    """The natural logarithm, elementwise; -inf at 0, NaN below."""
+    """The natural logarithm of x, elementwise; -inf at 0, NaN below."""
     return Log()(x)
 
 
@@ -189,7 +189,7 @@ def log1p(x: Tensor) -> Tensor:
 
 
 def sqrt(x: Tensor) -> Tensor:
-    """The square root, elementwise; NaN below 0.  The gradient at 0 is infinite."""
+    """The square root of x, elementwise; NaN below 0.  The gradient at 0 is infinite."""
     return Sqrt()(x)
 
 
@@ -204,7 +204,7 @@ def reciprocal(x: Tensor) -> Tensor:
 
 
 def abs(x: Tensor) -> Tensor:
-    """The absolute value, elementwise; the gradient at 0 is 0."""
+    """The absolute value of x, elementwise; the gradient at 0 is 0."""
     return Abs()(x)
 
 
@@ -214,15 +214,15 @@ def sign(x: Tensor) -> Tensor:
 
 
 def tanh(x: Tensor) -> Tensor:
-    """The hyperbolic tangent, elementwise."""
+    """The hyperbolic tangent of x, elementwise."""
     return Tanh()(x)
 
 
 def sin(x: Tensor) -> Tensor:
-    """The sine, elementwise."""
+    """The sine of x (in radians), elementwise."""
     return Sin()(x)
 
 
 def cos(x: Tensor) -> Tensor:
-    """The cosine, elementwise."""
+    """The cosine of x (in radians), elementwise."""
     return Cos()(x)

@@ -113,7 +113,7 @@ class MatMul(Binary):
 
 
 def matmul(a: Any, b: Any) -> Tensor:
-    """The matrix product: (..., I, J) x (..., J, K) -> (..., I, K), stacks broadcast.
+    """The matrix product a b: (..., I, J) x (..., J, K) -> (..., I, K), stacks broadcast.
 
     Raises:
         ValueError: a scalar operand, or inner sizes that differ.

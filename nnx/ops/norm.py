@@ -198,6 +198,7 @@ def batch_norm(
 
     x (N, C) or (N, C, ...), weight γ and bias β (C,) or None -> y like x, and the batch's mean and
     *biased* variance, (C,), as arrays: what a module needs for its running statistics.
+    `eps` is added to the variance under the root.
 
     Raises:
         ValueError: no channel axis; weight or bias not (C,); fewer than two values per channel,
@@ -245,9 +246,21 @@ def batch_norm_inference(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise every channel with given statistics, arrays (C,), as in evaluation (Xu 6.13).
+    """Normalise every channel with given statistics, as in evaluation (Xu 6.13).
 
-    x (N, C) or (N, C, ...) -> the same shape.  Raises as `batch_norm` does.
+        y = γ (x - mean) / √(variance + eps) + β
+
+    Args:
+        x: (N, C) or (N, C, ...), and so is what is returned.
+        mean: (C,), an array.
+        variance: (C,), an array: the biased or the unbiased one, as it was collected.
+        weight: γ (C,), or None for 1.
+        bias: β (C,), or None for 0.
+        eps: keeps the root away from 0.
+
+    Raises:
+        ValueError: no channel axis, or one of the others is not (C,).
+        TypeError: dtypes that differ.
     """
     x, weight, bias = _checked("batch_norm_inference", x, weight, bias)
     mean, variance = (as_array("batch_norm_inference", a, x) for a in (mean, variance))
@@ -271,6 +284,7 @@ def layer_norm(
     """Normalise each sample over its last axes.
 
     x (..., *normalized_shape), weight and bias of shape normalized_shape or None -> like x.
+    `eps` is added to the variance under the root.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -301,7 +315,8 @@ def group_norm(
 ) -> Tensor:
     """Normalise each sample's channels in groups, over the group and its pixels.
 
-    x (N, C) or (N, C, ...), weight and bias (C,) or None -> like x.
+    x (N, C) or (N, C, ...), weight and bias (C,) or None -> like x.  `eps` is added to the
+    variance under the root.
 
     Raises:
         ValueError: channels that do not split into num_groups, shapes that do not fit.

@@ -227,7 +227,15 @@ def _diagonals(name: str, x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
 
 
 def trace(x: Tensor, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
-    """The sum of a diagonal: see `diagonal`, also for the errors.  Its gradient is the identity."""
+    """The sum of a diagonal of x: see `diagonal`, also for the errors.
+
+    Its gradient is the identity.
+
+    Args:
+        x: (..., I, J).
+        offset: which diagonal: above the main one, or below where it is negative.
+        axis1, axis2: the two axes, which go; the shape is that of the others.
+    """
     return sum_over(diagonal(x, offset, axis1, axis2), axis=-1)
 
 

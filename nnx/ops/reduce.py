@@ -251,26 +251,61 @@ class CumulativeSum(Unary):
 
 
 def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The sum over `axis` (an axis, several, or all); booleans are counted."""
+    """The sum over `axis` (an axis, several, or all); booleans are counted.
+
+    Args:
+        x: of any shape.
+        axis: the axis or axes that go; None: all of them.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        One number each, of x's shape without `axis`.
+    """
     return Sum(axis, keepdims)(x)
 
 
 def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The arithmetic mean over `axis` (an axis, several, or all)."""
+    """The arithmetic mean over `axis` (an axis, several, or all).
+
+    Args:
+        x: of any shape.
+        axis: the axis or axes that go; None: all of them.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        One number each, of x's shape without `axis`.
+    """
     return Mean(axis, keepdims)(x)
 
 
 def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
-    """The variance over `axis`: sum (x - mean)² / (n - correction).
+    """The variance of x over `axis`: sum (x - mean)² / (n - correction).
 
-    `correction` is 0 for the variance of these n numbers (the array API's default) and 1 for the
-    unbiased estimate from a sample (PyTorch's).
+    Args:
+        x: of any shape.
+        axis: the axis or axes that go; None: all of them.
+        correction: 0 for the variance of these n numbers (the array API's default), 1 for the
+            unbiased estimate from a sample (PyTorch's).
+        keepdims: keep them, with length 1.
+
+    Returns:
+        One number each, of x's shape without `axis`.
     """
     return Var(axis, correction, keepdims)(x)
 
 
 def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
-    """The square root of `var`; where it is 0 the gradient is 0."""
+    """The square root of `var`; where it is 0 the gradient is 0.
+
+    Args:
+        x: of any shape.
+        axis: the axis or axes that go; None: all of them.
+        correction: as `var` has it.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        One number each, of x's shape without `axis`.
+    """
     return Std(axis, correction, keepdims)(x)
 
 
@@ -279,27 +314,66 @@ def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     At a tie the gradient goes to the first of them for one axis, and is shared evenly among them
     for all axes or a tuple, as in PyTorch (`max(dim)`, and `max()` or `amax`).
+
+    Args:
+        x: of any shape.
+        axis: the axis or axes that go; None: all of them.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        One number each, of x's shape without `axis`.
     """
     return Max(axis, keepdims)(x)
 
 
 def min(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The smallest value over `axis`; ties as in `max`."""
+    """The smallest value over `axis`; ties as in `max`.
+
+    Args:
+        x: of any shape.
+        axis: the axis or axes that go; None: all of them.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        One number each, of x's shape without `axis`.
+    """
     return Min(axis, keepdims)(x)
 
 
 def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """The product over `axis`; gradients are right where values are 0 too."""
+    """The product over `axis`; gradients are right where values are 0 too.
+
+    Args:
+        x: of any shape.
+        axis: the axis or axes that go; None: all of them.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        One number each, of x's shape without `axis`.
+    """
     return Prod(axis, keepdims)(x)
 
 
 def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log of the sum of exp(x) over `axis`, without overflow."""
+    """log of the sum of exp(x) over `axis`, without overflow.
+
+    Args:
+        x: of a floating-point dtype.
+        axis: the axis or axes that go; None: all of them.
+        keepdims: keep them, with length 1.
+
+    Returns:
+        One number each, of x's shape without `axis`.
+    """
     return LogSumExp(axis, keepdims)(x)
 
 
 def cumulative_sum(x: Tensor, axis: int | None = None, include_initial: bool = False) -> Tensor:
-    """Running sums along `axis` (may be left out for one axis); `include_initial` starts with 0."""
+    """Running sums of x along `axis`, in x's shape; `include_initial` puts a 0 before them.
+
+    Raises:
+        ValueError: `axis` is left out, and x has not exactly one.
+    """
     x = as_tensor("cumulative_sum", x)
     if axis is None:
         if x.ndim != 1:

@@ -90,6 +90,9 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
 
     Both a and b are computed in full: an infinite gradient on the side that was not chosen is
     multiplied by 0 further back, which makes NaN; clip or replace such values before.
+
+    Raises:
+        TypeError: the condition is not of dtype bool, or a or b neither tensor nor number.
     """
     beside = next((x for x in (a, b) if isinstance(x, Node)), None)
     where = as_tensor("where", condition, beside)

@@ -71,5 +71,7 @@ def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -
 
     `ord` is any number; inf and -inf give the largest and smallest |x|, 0 counts what is not 0.
     The gradient where the norm is 0 is 0, as in PyTorch.
+
+    `keepdims` keeps the axes that go, with length 1.
     """
     return Norm(ord, axis, keepdims)(x)

@@ -25,7 +25,7 @@ class AsType(Unary):
 
 
 def astype(x: Tensor, dtype: Any) -> Tensor:
-    """x in another dtype, given by name ("float32") or as any library's dtype.
+    """x, in its shape, in another dtype, given by name ("float32") or as any library's dtype.
 
     Between floating-point dtypes gradients are cast back; other dtypes end the tape.
     """

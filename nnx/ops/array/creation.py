@@ -24,19 +24,38 @@ def _shape(name: str, shape: Shape) -> tuple[int, ...]:
 
 
 def zeros(shape: Shape, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros."""
+    """A tensor of zeros.
+
+    Args:
+        shape: a tuple, or one number for one axis; () for a scalar.
+        dtype: by name, or as any library's dtype.
+        requires_grad: whether it is a leaf to learn.
+    """
     return full(_shape("zeros", shape), 0, dtype, requires_grad)
 
 
 def ones(shape: Shape, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
-    """A tensor of ones."""
+    """A tensor of ones.
+
+    Args:
+        shape: a tuple, or one number for one axis; () for a scalar.
+        dtype: by name, or as any library's dtype.
+        requires_grad: whether it is a leaf to learn.
+    """
     return full(_shape("ones", shape), 1, dtype, requires_grad)
 
 
 def full(
     shape: Shape, fill_value: Any, dtype: Any = "float32", requires_grad: bool = False
 ) -> Tensor:
-    """A tensor that holds one value everywhere."""
+    """A tensor that holds one value everywhere.
+
+    Args:
+        shape: a tuple, or one number for one axis; () for a scalar.
+        fill_value: the value.
+        dtype: by name, or as any library's dtype.
+        requires_grad: whether it is a leaf to learn.
+    """
     home = active_backend()
     lengths = _shape("full", shape)
     array = home.xp.full(lengths, fill_value, dtype=home.dtype(dtype), device=home.device)
@@ -44,9 +63,13 @@ def full(
 
 
 def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Tensor:
-    """Evenly spaced numbers from `start` up to, not including, `stop` (`arange(n)`: 0 to n - 1).
+    """Numbers `step` apart from `start` up to, not including, `stop` (`arange(n)`: 0 to n - 1).
 
-    Integers give int64 and floats float32, unless `dtype` says otherwise.
+    Integers give int64 and floats float32, unless `dtype` says otherwise; the shape is (n,), n the
+    smallest integer not below (stop - start) / step.
+
+    Raises:
+        ValueError: `step` is 0.
     """
     home = active_backend()
     if step == 0:
@@ -58,14 +81,20 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Te
 
 
 def linspace(start: float, stop: float, num: int, dtype: Any = "float32") -> Tensor:
-    """`num` evenly spaced numbers from `start` to `stop`, both included."""
+    """`num` evenly spaced numbers from `start` to `stop`, both included: (num,), in `dtype`."""
     home = active_backend()
     (num,) = _shape("linspace", num)
     return Tensor(home.xp.linspace(start, stop, num, dtype=home.dtype(dtype), device=home.device))
 
 
 def eye(n_rows: int, n_cols: int | None = None, dtype: Any = "float32") -> Tensor:
-    """A matrix with ones on its diagonal and zeros elsewhere."""
+    """A matrix (n_rows, n_cols) with ones on its diagonal and zeros elsewhere.
+
+    Args:
+        n_rows: how many rows.
+        n_cols: how many columns; None: as many.
+        dtype: by name, or as any library's dtype.
+    """
     home = active_backend()
     rows, columns = _shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
     return Tensor(home.xp.eye(rows, columns, dtype=home.dtype(dtype), device=home.device))
@@ -82,7 +111,7 @@ def ones_like(x: Tensor, dtype: Any = None) -> Tensor:
 
 
 def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
-    """One value in x's shape, and its dtype unless another is given, in x's library."""
+    """`fill_value` everywhere, in the shape and library of x, and its dtype unless one is given."""
     x = as_tensor("full_like", x)
     home = backend_of(x.data)
     wanted = x.data.dtype if dtype is None else home.dtype(dtype)

@@ -109,6 +109,7 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 
     Raises:
         IndexError: an index out of range.
+        ValueError: x has several axes and `axis` is left out, or `indices` has not one axis.
     """
     x = as_tensor("take", x)
     if axis is None:

@@ -223,7 +223,7 @@ class Tile(Unary):
 
 
 def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
-    """The same numbers in row-major order, in another shape; one length may be -1: what is left.
+    """The numbers of x in row-major order, in another shape; one length may be -1: what is left.
 
     Raises:
         ValueError: the shape holds another number of values.
@@ -260,7 +260,11 @@ def permute_dims(x: Tensor, axes: Sequence[int]) -> Tensor:
 
 
 def matrix_transpose(x: Tensor) -> Tensor:
-    """The last two axes exchanged: (..., I, J) -> (..., J, I)."""
+    """The last two axes of x exchanged: (..., I, J) -> (..., J, I).
+
+    Raises:
+        ValueError: x has fewer than two axes.
+    """
     x = as_tensor("matrix_transpose", x)
     if x.ndim < 2:
         raise ValueError(f"matrix_transpose: needs two axes or more; shape {x.shape}")
@@ -297,7 +301,11 @@ def squeeze(x: Tensor, axis: Axis = None) -> Tensor:
 
 
 def expand_dims(x: Tensor, axis: Axis = 0) -> Tensor:
-    """x with a new axis of length 1 at the place (or places) `axis` of the result."""
+    """x with a new axis of length 1 at the place (or places) `axis` of the result's shape.
+
+    Raises:
+        ValueError: the result has no such axis, or a place is named twice.
+    """
     x = as_tensor("expand_dims", x)
     where = axis if isinstance(axis, tuple) else (0 if axis is None else axis,)
     ndim = x.ndim + len(where)
@@ -333,7 +341,11 @@ def flip(x: Tensor, axis: Axis = None) -> Tensor:
 
 
 def roll(x: Tensor, shift: int | tuple[int, ...], axis: Axis = None) -> Tensor:
-    """x moved on by `shift` along `axis`, what falls off the end coming in at the start."""
+    """x moved on by `shift` along `axis`, what falls off the end coming in at the start.
+
+    Raises:
+        ValueError: as many shifts as axes are needed, and the axes must be there.
+    """
     x = as_tensor("roll", x)
     shifts = tuple([operator.index(n) for n in shift]) if isinstance(shift, tuple | list) else None
     if axis is not None:
@@ -349,7 +361,9 @@ def roll(x: Tensor, shift: int | tuple[int, ...], axis: Axis = None) -> Tensor:
 
 
 def concat(xs: Sequence[Tensor], axis: int | None = 0) -> Tensor:
-    """Tensors joined along an axis they have (None: flattened first).
+    """The tensors `xs` joined along `axis`, which they have (None: flattened first).
+
+    Their shapes agree but for that axis, whose lengths are added up.
 
     Raises:
         ValueError: no tensors, or shapes that differ elsewhere than along `axis`.
@@ -370,7 +384,7 @@ def concat(xs: Sequence[Tensor], axis: int | None = 0) -> Tensor:
 
 
 def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """Tensors of one shape joined along a new axis.
+    """The tensors `xs`, of one shape, joined along a new axis.
 
     Raises:
         ValueError: no tensors, or shapes that differ.
@@ -399,7 +413,7 @@ def unstack(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
 
 
 def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """x cut along `axis`: into that many equal parts, or at the positions given (as NumPy does).
+    """x cut along `axis`: into `sections` equal parts, or at those positions (as NumPy does).
 
     Raises:
         ValueError: the axis cannot be cut into equal parts, or positions out of order.
@@ -426,7 +440,11 @@ def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> tuple[Tens
 
 
 def repeat(x: Tensor, repeats: int, axis: int) -> Tensor:
-    """Every slice along `axis` `repeats` times in a row: (a, b) -> (a, a, b, b)."""
+    """Every slice of x along `axis` `repeats` times in a row: (a, b) -> (a, a, b, b).
+
+    Raises:
+        ValueError: `repeats` is negative, or there is no such axis.
+    """
     x = as_tensor("repeat", x)
     if repeats < 0:
         raise ValueError(f"repeat: repeats must not be negative, got {repeats}; shape {x.shape}")
@@ -434,7 +452,11 @@ def repeat(x: Tensor, repeats: int, axis: int) -> Tensor:
 
 
 def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
-    """x laid side by side: repetitions[k] times along axis k, counted from the last."""
+    """x laid side by side: repetitions[k] times along axis k, counted from the last.
+
+    Raises:
+        ValueError: a repetition is negative.
+    """
     x = as_tensor("tile", x)
     times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
     if min(times, default=0) < 0:

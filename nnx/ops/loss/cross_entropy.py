@@ -355,8 +355,18 @@ def nll_loss(
 ) -> Tensor:
     """-input[target] for log-probabilities, as `log_softmax` gives them.
 
-    Shapes, weights, ignored targets, reductions and errors are those of `cross_entropy` with
-    class indices.
+    Args:
+        input: (N, C, ...), or (C,) for one sample.
+        target: class indices (N, ...), integers in [0, C) or `ignore_index`.
+        weight: (C,), a factor for each class, or None.
+        ignore_index: targets of this value count for nothing.
+        reduction: "mean" (by the weights of the targets that count) or "sum": one number;
+            "none": the target's shape.
+
+    Raises:
+        TypeError: input is not of a floating-point dtype, or target not of integers.
+        ValueError: shapes that do not fit, or an unknown reduction.
+        IndexError: a target outside [0, C).
     """
     name = "nll_loss"
     check_reduction(name, reduction)

@@ -191,6 +191,7 @@ def multi_margin_loss(
     Raises:
         ValueError: shapes that do not fit, p neither 1 nor 2, or an unknown reduction.
         IndexError: a target outside [0, C).
+        TypeError: input is not of a floating-point dtype, or target not of integers.
     """
     name = "multi_margin_loss"
     check_reduction(name, reduction)

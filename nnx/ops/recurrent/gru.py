@@ -186,6 +186,14 @@ def gru_reset(x: Tensor, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
 def gru_update(x: Tensor, u: Tensor, z: Tensor, h: Tensor) -> Tensor:
     """The textbook's GRU step after its second product (Xu 9.4-9.6): all (N, H) -> h' (N, H).
 
+        h' = z h + (1 - z) tanh(x + u)
+
+    Args:
+        x: the input's part of the candidate, before tanh.
+        u: the state's part of it, made of the state after the reset.
+        z: the update gate, between 0 and 1.
+        h: the state before.
+
     Raises:
         ValueError: the shapes do not fit.
     """

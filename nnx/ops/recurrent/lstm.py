@@ -119,6 +119,7 @@ def lstm_cell(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: the shapes do not fit.
+        TypeError: dtypes that differ.
     """
     z, c = as_tensor("lstm_cell", z), as_tensor("lstm_cell", c)
     require_one_dtype("lstm_cell", z=z, c=c)

@@ -58,6 +58,7 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
 
     Raises:
         ValueError: x is not (N, C, H, W) or (C, H, W), or empty; output_size is not positive.
+        TypeError: integers.
     """
     x = as_tensor("adaptive_avg_pool2d", x)
     require_one_dtype("adaptive_avg_pool2d", x=x)
@@ -72,7 +73,17 @@ def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
 def adaptive_max_pool2d(
     x: Tensor, output_size: Size, return_indices: bool = False
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The largest values of the windows of `adaptive_avg_pool2d`; see there and `max_pool2d`."""
+    """The largest values of the windows of `adaptive_avg_pool2d`; see there and `max_pool2d`.
+
+    Args:
+        x: (N, C, H, W), or (C, H, W) for one image.
+        output_size: oh and ow, or one number for both; None keeps the image's own length.
+        return_indices: also give where each value stood, row * W + column, in the
+            same shape, int64.
+
+    Returns:
+        (N, C, oh, ow), or that and the indices.
+    """
     x = as_tensor("adaptive_max_pool2d", x)
     size = _adaptive_size("adaptive_max_pool2d", x, output_size)
     x, alone = batch_of(x, 2)
@@ -89,12 +100,12 @@ def adaptive_max_pool2d(
 
 
 def global_avg_pool2d(x: Tensor) -> Tensor:
-    """The mean of each channel of each image: (N, C, H, W) -> (N, C, 1, 1) (Lin et al. 2013)."""
+    """The mean of each channel of each image: x (N, C, H, W) -> (N, C, 1, 1) (Lin et al. 2013)."""
     return adaptive_avg_pool2d(x, 1)
 
 
 def global_max_pool2d(x: Tensor) -> Tensor:
-    """The largest value of each channel of each image: (N, C, H, W) -> (N, C, 1, 1)."""
+    """The largest value of each channel of each image: x (N, C, H, W) -> (N, C, 1, 1)."""
     y = adaptive_max_pool2d(x, 1)
     assert isinstance(y, Tensor)
     return y

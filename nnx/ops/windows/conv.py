@@ -166,8 +166,17 @@ def conv1d(
 ) -> Tensor:
     """Convolution of sequences: x (N, C, L) or (C, L), weight (O, C/groups, k) -> (N, O, ol).
 
-    Arguments and errors are those of `conv2d`, with one axis; asymmetric padding is
-    ((before, after),).
+    As `conv2d`, with one axis, also in its errors.
+
+    Args:
+        x: the sequences.
+        weight: one filter for each of O outputs.
+        bias: (O,), or None.
+        stride: from one window to the next.
+        padding: one number, "valid", "same", or ((before, after),).
+        dilation: the distance between the numbers that a filter looks at.
+        groups: the channels are split into as many parts that do not see each other.
+        padding_mode: what is put there: "zeros", "reflect", "replicate" or "circular".
     """
     return _convolve(
         "conv1d", Conv1d, x, weight, bias, stride, padding, dilation, groups, padding_mode

@@ -68,6 +68,10 @@ def conv_block2d(
     `nn.Sequential` calls this where those layers stand in a row.
 
     Args:
+        x: (N, C, H, W).
+        weight, bias, stride, padding, dilation, groups: `conv2d`'s.
+        gamma, beta: batch norm's, (O,).
+        relu: whether negative numbers become 0.
         eps: batch norm's; None: no batch norm.
         pool: the window of the pooling, which fits at least once; None: no pooling.
 

@@ -138,7 +138,17 @@ def max_pool1d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The largest value of each window: x (N, C, L) or (C, L) -> (N, C, ol); as `max_pool2d`."""
+    """The largest value of each window: x (N, C, L) or (C, L) -> (N, C, ol); as `max_pool2d`.
+
+    Args:
+        x: (N, C, L), or (C, L) for one sequence.
+        kernel_size: how long a window is.
+        stride: from one window to the next; None: `kernel_size`, so that they lie side by side.
+        padding: how much is put before and after, at most half a window.
+        dilation: the distance between the numbers of a window.
+        ceil_mode: let the last window run over the end.
+        return_indices: also give where each value stood in its sequence, int64 of the same shape.
+    """
     return _max_pool(
         "max_pool1d",
         MaxPool1d,
@@ -163,9 +173,12 @@ def avg_pool2d(
 ) -> Tensor:
     """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow), or without N for one image.
 
-    Sizes as in `max_pool2d`.
-
     Args:
+        x: the images.
+        kernel_size: the window, one number or (rows, columns).
+        stride: from one window to the next; None: `kernel_size`.
+        padding: as in `max_pool2d`.
+        ceil_mode: let the last windows run over the edge.
         count_include_pad: whether a pixel of the padding counts (as zero) in the mean.
         divisor_override: divide every sum by this instead of by the number of pixels.
 
@@ -193,7 +206,16 @@ def avg_pool1d(
     ceil_mode: bool = False,
     count_include_pad: bool = True,
 ) -> Tensor:
-    """The mean of each window: x (N, C, L) or (C, L) -> (N, C, ol); as `avg_pool2d`."""
+    """The mean of each window: x (N, C, L) or (C, L) -> (N, C, ol); as `avg_pool2d`.
+
+    Args:
+        x: (N, C, L), or (C, L) for one sequence.
+        kernel_size: how long a window is.
+        stride: from one window to the next; None: `kernel_size`, so that they lie side by side.
+        padding: how much is put before and after, at most half a window.
+        ceil_mode: let the last window run over the end.
+        count_include_pad: whether what was put there counts (as zero) in the mean.
+    """
     return _avg_pool(
         "avg_pool1d", AvgPool1d, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None
     )
