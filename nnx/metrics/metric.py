@@ -56,11 +56,13 @@ class Metric:
         name: what it is called in the history and the log.
         higher_is_better: whether a larger value is the better one.
         percent: whether people read it as a percentage.
+        scalar: whether it is a number, which a history can hold.
     """
 
     name: str
     higher_is_better = True
     percent = False
+    scalar = True
 
     def __init__(self) -> None:
         self.reset()
@@ -99,6 +101,10 @@ class Metric:
                 f"{type(self).__name__}.merge: the class has a state_dict of its own, so it must "
                 "say how two states become one"
             )
+        self.merge_sums(state)
+
+    def merge_sums(self, state: dict[str, Any]) -> None:
+        """The part of `merge` that every metric has: the count, and what `keep` added up."""
         self.count += state["count"]
         for name, values in state["sums"].items():
             for value in values:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from .auc import AUC
 from .classification import Accuracy, BinaryAccuracy, TopK
+from .confusion import F1, Precision, Recall
 from .metric import Metric
 from .regression import MAE, MSE, R2
 
 METRICS: dict[str, type[Metric]] = {
     "accuracy": Accuracy,
     "binary_accuracy": BinaryAccuracy,
+    "precision": Precision,
+    "recall": Recall,
+    "f1": F1,
+    "auc": AUC,
     "mse": MSE,
     "mae": MAE,
     "r2": R2,
@@ -16,7 +22,9 @@ METRICS: dict[str, type[Metric]] = {
 
 
 def get(metric: str | Metric) -> Metric:
-    """A metric by its name: accuracy, binary_accuracy, top<k> (top5), mse, mae, r2."""
+    """A metric by its name: accuracy, binary_accuracy, top<k> (top5), precision, recall, f1,
+    auc, mse, mae, r2.
+    """
     if isinstance(metric, Metric):
         return metric
     if metric in METRICS:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array, backend_of
+from ..backends import Array, backend_of, dtype_name
 from .metric import Metric
 
 
@@ -21,6 +21,7 @@ class _Elementwise(Metric):
 
     def add(self, xp: Any, output: Array, target: Array) -> None:
         _require_one_shape(self.name, output, target)
+        output, target = wide(xp, output), wide(xp, target)
         distance = self.distance(xp, output - target)
         n = 1
         for length in distance.shape:
@@ -76,6 +77,7 @@ class R2(Metric):
         n = target.shape[0]
         if n == 0:
             return
+        output, target = wide(xp, output), wide(xp, target)
         t, y = xp.reshape(target, (n, -1)), xp.reshape(output, (n, -1))  # (N, D)
         mean = xp.mean(t, axis=0)
         about = xp.sum((t - mean) * (t - mean), axis=0)
@@ -113,6 +115,15 @@ class R2(Metric):
         self.reset()
         self.count = state["count"]
         self.batches = [(n, sums) for n, sums in state["batches"]]
+
+
+def wide(xp: Any, x: Array) -> Array:
+    """An array in a dtype whose sums and differences neither overflow nor wrap around."""
+    name = dtype_name(x.dtype)
+    if name in ("float32", "float64"):
+        return x
+    small = name in ("float16", "bfloat16", "bool", "int8", "uint8", "int16", "uint16")
+    return xp.astype(x, xp.float32 if small else xp.float64)
 
 
 def _require_one_shape(name: str, output: Array, target: Array) -> None:

@@ -32,6 +32,11 @@ def plan(trainer: Trainer) -> None:
                 f"Trainer: a metric cannot be called {name!r}, {why}; give it another: "
                 'metric.name = "..."'
             )
+        if not trainer.metrics[k].scalar:
+            raise ValueError(
+                f"Trainer: {type(trainer.metrics[k]).__name__} gives no number that a history can "
+                "hold; update and compute it by itself"
+            )
     for callback in trainer.callbacks:
         if isinstance(callback, Schedule):
             _schedule(callback)
