@@ -102,6 +102,19 @@ def test_a_scale_of_zero(backend):
             np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", [(15, 17), (16, 16), (1, 257)])
+def test_places_are_kept_in_a_byte(backend, kernel):
+    """Of 255 places there is one number left, for where ReLU is closed; of more there is none."""
+    size = (kernel[0], 2 * kernel[1] + 1)
+    x, w = integers(0, 2, 2, *size), integers(1, 8, 2, 1, 1)
+    x[1] = np.abs(x[1])
+    w[:4] = -np.abs(w[:4])  # ReLU is closed over all of a window
+    pool = Window(kernel, kernel)
+    for got, expected in both(backend, x, w, None, GEOMETRIES["plain"], None, True, pool):
+        if expected is not None:
+            np.testing.assert_array_equal(got, expected)
+
+
 def test_nan_goes_through(backend):
     x, w = integers(0, 1, 2, 4, 4), integers(1, 8, 2, 1, 1)
     x[0, 0, 1, 2] = np.nan
