@@ -55,7 +55,7 @@ def _examine(case: Case, backend: Backend, rng: np.random.Generator) -> str:
     ours = attempt.run()
     key = AnswerKey(case, attempt)
     native = key.native()
-    refusal = (native or key.exact()).refusal
+    refusal = native.refusal
     if ours.refusal is not None:
         _require_clear(ours.refusal)
         if refusal is None and not case.ours_may_refuse:
@@ -64,7 +64,8 @@ def _examine(case: Case, backend: Backend, rng: np.random.Generator) -> str:
     if refusal is not None:
         if not case.ours_may_accept:
             raise Disagreement(f"accepted, but the answer key refuses: {_shown(refusal)}")
-        key.by_torch, native = False, None
+        key.by_torch = False
+        native = key.native()
     theirs = key.exact()
     if theirs.refusal is not None:
         raise Disagreement(f"the answer key fails in float64: {_shown(theirs.refusal)}")
@@ -156,6 +157,7 @@ class Attempt:
         pairs = [(y, g) for y, g in zip(outputs, self.cotangents, strict=True) if g is not None]
         for k, (y, g) in enumerate(pairs):
             layout = LAYOUTS[int(self.rng.integers(len(LAYOUTS)))]
+            g = g.astype(dtype_name(y.dtype))  # the twin may have computed in float64
             given = self._lay(f"the gradient given to output {k}", g, layout)
             y.backward(given, retain_graph=k + 1 < len(pairs))
 
@@ -197,9 +199,9 @@ class AnswerKey:
         self.values = [x.values for x in case.inputs]
         self.by_torch = case.theirs is not None and torch() is not None
 
-    def native(self) -> Result | None:
-        """PyTorch's answer in the inputs' own dtypes."""
-        return self._torch(self.values, None) if self.by_torch else None
+    def native(self) -> Result:
+        """The answer in the inputs' own dtypes: who refuses, dtypes, what becomes infinite."""
+        return self._torch(self.values, None) if self.by_torch else self._twin(self.values)
 
     def exact(self, values: Sequence[np.ndarray] | None = None) -> Result:
         """The answer in float64; for other values of the inputs, if given."""
@@ -215,14 +217,15 @@ class AnswerKey:
         return float(max(sizes, default=0.0))
 
     def movement(self, theirs: Result) -> tuple[list[Any], list[Any]]:
-        """How far outputs and gradients move when every input moves by its last bit, and, where
-        they are small differences of large terms, how far PyTorch's rounding takes them there."""
+        """How far outputs and gradients move when every input moves in its last bits, and, where
+        they are small differences of large terms, how far rounding takes the key itself there."""
         rng = np.random.default_rng(0)
         outputs: list[Any] = [0.0] * len(theirs.outputs)
         gradients: list[Any] = [0.0] * len(theirs.gradients)
-        for _ in range(TRIALS):
+        for trial in range(TRIALS):
+            bit = 2 ** (trial % 3)  # the last one, or the ones before: rounding adds up
             near = [
-                x * (1 + rng.choice([-1, 0, 1], x.shape) * EPS[x.dtype.name])
+                x * (1 + rng.choice([-bit, 0, bit], x.shape) * EPS[x.dtype.name])
                 if x.dtype.kind == "f"
                 else x
                 for x in self.values
@@ -236,8 +239,8 @@ class AnswerKey:
                 (gradients, there.gradients, theirs.gradients),
             ):
                 far[:] = [_farther(*three) for three in zip(far, moved, still, strict=True)]
-            if self.by_torch and self.case.cancels:
-                rounded = self._torch(near, None)
+            if self.case.cancels:
+                rounded = self._torch(near, None) if self.by_torch else self._twin(near)
                 for far, moved, still in (
                     (outputs, rounded.outputs, there.outputs),
                     (gradients, rounded.gradients, there.gradients),
@@ -299,21 +302,19 @@ def _farther(before: Any, there: Any, here: Any) -> Any:
 # ---- the comparison ----
 
 
-def _compare(
-    case: Case, key: AnswerKey, ours: Result, theirs: Result, native: Result | None
-) -> None:
+def _compare(case: Case, key: AnswerKey, ours: Result, theirs: Result, native: Result) -> None:
     a, e = len(ours.outputs), len(theirs.outputs)
     if a != e:
         raise Disagreement(f"{a} outputs and not {e}")
     rows = [
-        (f"output {k}", "output", k, a, e, None if native is None else native.outputs[k])
+        (f"output {k}", "output", k, a, e, native.outputs[k])
         for k, (a, e) in enumerate(zip(ours.outputs, theirs.outputs, strict=True))
     ]
     for k, given in enumerate(case.inputs):
         if not given.grad:
             continue
         mine, right = ours.gradients[k], theirs.gradients[k]
-        own = None if native is None else native.gradients[k]
+        own = native.gradients[k]
         if mine is None and right is None:
             continue
         if mine is None:
@@ -323,14 +324,14 @@ def _compare(
         if mine.dtype != given.values.dtype:
             raise Disagreement(f"the gradient of input {k} is {mine.dtype}: {given}")
         right = np.zeros(mine.shape) if right is None else right
-        own = np.zeros_like(mine) if own is None and native is not None else own
+        own = np.zeros_like(mine) if own is None else own
         rows.append((f"the gradient of input {k}", "gradient", k, mine, right, own))
     largest = key.largest() if case.cancels else None
     moved: tuple[list[Any], list[Any]] | None = None
     for what, kind, k, mine, right, own in rows:
         if mine.shape != right.shape:
             raise Disagreement(f"{what} has shape {mine.shape} and not {right.shape}")
-        if own is not None and case.same_dtype and mine.dtype != own.dtype:
+        if case.same_dtype and mine.dtype != own.dtype:
             raise Disagreement(f"{what} is {mine.dtype} and not {own.dtype}")
         relative = case.relative and kind == "output"
         wrong = difference(mine, right, None, own, relative, largest, case.slack)

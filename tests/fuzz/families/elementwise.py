@@ -71,9 +71,14 @@ def _kind(draw: Draw, usual: str) -> str:
     return draw.choice(["special", "lattice"]) if draw.chance(0.15) else usual
 
 
+def _without_nan(x: Any) -> Any:
+    """There a slope is nobody's promise."""
+    return np.where(np.isnan(x), np.asarray(1, x.dtype), x)
+
+
 def _unary(draw: Draw) -> Case:
     name = draw.choice(sorted(UNARY))
-    x = draw.values(_shape(draw), draw.dtype(), _kind(draw, UNARY[name]))
+    x = _without_nan(draw.values(_shape(draw), draw.dtype(), _kind(draw, UNARY[name])))
     return Case(
         name,
         [Input(x, layout=draw.layout())],
@@ -88,8 +93,7 @@ def _activation(draw: Draw) -> Case:
     name = draw.choice(sorted(ACTIVATIONS))
     options = {k: f(draw) for k, f in ACTIVATIONS[name].items() if draw.chance(0.6)}
     kind = _kind(draw, draw.choice(["wide", "normal"]))
-    x = draw.values(_shape(draw), draw.dtype(), kind)
-    x = np.where(np.isnan(x), np.asarray(1, x.dtype), x)  # there a slope is nobody's promise
+    x = _without_nan(draw.values(_shape(draw), draw.dtype(), kind))
 
     def theirs(x: Any) -> Any:
         if name == "softplus":  # PyTorch's own goes over to the identity at 20, before it is one
