@@ -1,5 +1,6 @@
 """Training: the Trainer, its callbacks, its history."""
 
+from .averaging import WeightAverage
 from .callbacks import (
     Callback,
     Checkpoint,
@@ -28,4 +29,5 @@ __all__ = [
     "Progress",
     "Schedule",
     "Trainer",
+    "WeightAverage",
 ]
