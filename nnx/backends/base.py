@@ -59,6 +59,12 @@ class Backend(Indices, PortableKernels):
         self.device = device
         self._kinds: dict[Any, str] = {}  # dtype -> float, integer or other
 
+    def __reduce__(self) -> Any:
+        """A backend is pickled as its name: there is one of each, and modules cannot be."""
+        from . import get_backend
+
+        return get_backend, (self.name,)
+
     def __repr__(self) -> str:
         where = "" if self.device is None else f", device={self.device}"
         return f"<{type(self).__name__} {self.name}{where}>"

@@ -21,6 +21,7 @@ from .dataset import (
 )
 from .rows import ArrayRows, ItemRows, Rows
 from .sampler import RandomSampler, RowSampler, Sampler, SequentialSampler
+from .workers import WorkerRows
 
 Batch = tuple[Tensor, ...]
 
@@ -73,8 +74,12 @@ class DataLoader:
         dtype: cast the floating-point arrays of each batch to this ("float32": data in float64,
             which layers in float32 refuse); integers, such as labels, stay.  Or one for each array
             of a batch, integers too, or None to leave it: ("float32", None).
+        num_workers: how many processes load the items of a data set, where that is slow: reading
+            files, augmenting.  The batches are the same with any number of them.  Arrays are taken
+            whole batches at a time, and need none.
 
     Raises:
+        RuntimeError: a worker process was killed.
         ValueError: lengths differ, the batch size is less than 1, there are no examples, or no
             batch is left.
     """
@@ -93,7 +98,11 @@ class DataLoader:
         collate: Callable[[list[Any]], tuple[Any, ...]] | None = None,
         resident_bytes: int = 1 << 30,
         dtype: Any = None,
+        num_workers: int = 0,
     ) -> None:
+        self.num_workers = operator.index(num_workers)
+        if self.num_workers < 0:
+            raise ValueError(f"DataLoader: num_workers must be at least 0, got {num_workers}")
         self.dtype = dtype
         self.dataset = _as_dataset(data)
         self.batch_size = operator.index(batch_size)
@@ -154,11 +163,10 @@ class DataLoader:
             (k * self.batch_size, min((k + 1) * self.batch_size, examples))
             for k in range(first, len(self))
         ]
-        wanted, draws = bounds, None
+        # Not from the shared generator: a rank, or a process, that loads fewer items draws less.
+        wanted, draws = bounds, self._generator.fork("items", epoch)
         if isinstance(self.sampler, RowSampler):
             wanted = [self.sampler.rows(start, stop) for start, stop in bounds]
-            draws = self._generator.fork("items", epoch)  # not from the shared generator, of which
-            # a rank that loads fewer items would draw less
         for k, batch in enumerate(self._rows().batches(order, wanted, draws)):
             self._epoch, self._position = epoch, first + k + 1
             if self.dtype is not None:
@@ -205,6 +213,10 @@ class DataLoader:
         if isinstance(dataset, ArrayDataset) and self.collate is None:
             for k, array in enumerate(dataset.arrays):
                 require_numbers("DataLoader", array, f"array {k}")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle: without what was moved to another library's memory."""
+        return {**vars(self), "_source": None}
 
     # ---- resuming ----
 
@@ -254,6 +266,8 @@ class DataLoader:
                 dataset = dataset.dataset
             if isinstance(dataset, ArrayDataset) and self.collate is None:
                 self._source = ArrayRows(backend, dataset, chosen, self.resident_bytes)
+            elif self.num_workers:
+                self._source = WorkerRows(backend, self.dataset, self.collate, self.num_workers)
             else:
                 self._source = ItemRows(backend, self.dataset, self.collate)
         return self._source

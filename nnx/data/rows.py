@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -28,11 +27,12 @@ class Rows:
         self,
         order: np.ndarray | None,
         bounds: list[tuple[int, int]],
-        draws: Generator | None = None,
+        draws: Generator,
     ) -> Iterator[Any]:
         """A batch for each (start, stop) in `order`.
 
-        With `draws`, what an item draws while it is loaded depends on its place in the order.
+        From `draws` comes what an item draws while it is loaded: it depends on the item's place in
+        the order, and not on who loads it, or what else draws.
         """
         raise NotImplementedError
 
@@ -62,7 +62,7 @@ class ArrayRows(Rows):
         self,
         order: np.ndarray | None,
         bounds: list[tuple[int, int]],
-        draws: Generator | None = None,
+        draws: Generator,
     ) -> Iterator[Any]:
         if self.chosen is not None:
             order = self.chosen if order is None else self.chosen[order]
@@ -107,25 +107,40 @@ class ItemRows(Rows):
         self,
         order: np.ndarray | None,
         bounds: list[tuple[int, int]],
-        draws: Generator | None = None,
+        draws: Generator,
     ) -> Iterator[Any]:
         for start, stop in bounds:
             index = range(start, stop) if order is None else order[start:stop].tolist()
-            empty = start == stop  # what shape would the rows have? Ask for one, and drop it
-            items = []
-            for place, i in [(0, 0)] if empty else enumerate(index, start):
-                with nullcontext() if draws is None else use_generator(draws.fork(place)):
-                    items.append(self.dataset[i])
-            fields = self.collate(items)
-            if isinstance(fields, Mapping):
-                yield {name: self._tensor(f, empty, name) for name, f in fields.items()}
-            else:
-                yield tuple([self._tensor(f, empty, k) for k, f in enumerate(fields)])
+            yield self.tensors(*load(self.dataset, self.collate, index, start, draws))
+
+    def tensors(self, fields: Any, empty: bool) -> Any:
+        """What `load` gave, on the backend."""
+        if isinstance(fields, Mapping):
+            return {name: self._tensor(f, empty, name) for name, f in fields.items()}
+        return tuple([self._tensor(f, empty, k) for k, f in enumerate(fields)])
 
     def _tensor(self, field: Any, empty: bool, place: Any) -> Tensor:
         array = host_array(field)
         require_numbers("DataLoader", array, f"value {place!r} of a batch")
         return Tensor(self.backend.asarray(array[:0] if empty else array))
+
+
+def load(
+    dataset: Dataset,
+    collate: Callable[[list[Any]], Any],
+    index: Any,
+    start: int,
+    draws: Generator,
+) -> tuple[Any, bool]:
+    """The collated items of a batch that begins at place `start` of an epoch, and whether it is
+    empty: then there is one item, which tells what shape the rows would have."""
+    empty = len(index) == 0
+    items = []
+    for place, i in [(0, 0)] if empty else enumerate(index, start):
+        with use_generator(draws.fork(place)):
+            items.append(dataset[i])
+    with use_generator(draws.fork("collate", start)):
+        return collate(items), empty
 
 
 def _bytes(array: Array) -> int:

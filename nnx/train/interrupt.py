@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 
 class Interrupted(Exception):
@@ -34,6 +34,10 @@ class Interrupts:
     def __init__(self, tell: bool = True) -> None:
         self.tell, self.pressed = tell, False
         self.block: weakref.ref[_Block] | None = None  # the one that is running
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the block, which lives in this process alone."""
+        return {**vars(self), "block": None}
 
     @property
     def pending(self) -> bool:
