@@ -59,9 +59,7 @@ def _far(
         size = np.abs(expected)
         finite = np.where(np.isfinite(size), size, 0)
         allowed = unit * (finite if relative else finite.max(initial=0.0))
-        allowed = (
-            allowed + unit * (largest or 0.0) + unit * float(info.tiny) / EPS[actual.dtype.name]
-        )
+        allowed = allowed + unit * (largest or 0.0) + FLOOR[actual.dtype.name]
         if moved is not None:
             allowed = allowed + 16 * slack * (moved if relative else moved.max(initial=0.0))
         near = np.abs(actual - expected) <= allowed
