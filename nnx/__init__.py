@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .io import load_weights as load
     from .io import save_weights as save
     from .nn.summary import summary
+    from .ops import *  # noqa: F403
     from .plots.graph import draw_graph
     from .random import manual_seed
     from .tools.parity import parity
@@ -110,20 +111,22 @@ _HOMES = {  # name -> where it lives, and what it is called there
 }
 
 
-def __getattr__(name: str) -> Any:
-    """A room, a name that lives in one, or an operation: found at its first use, then kept."""
-    value: Any
-    if name in _ROOMS:
-        value = import_module(f".{name}", __name__)
-    elif name in _HOMES:
-        room, there = _HOMES[name]
-        value = getattr(import_module(f".{room}", __name__), there)
-    elif name in ops.__all__:
-        value = getattr(ops, name)
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+
+    def __getattr__(name: str) -> Any:
+        """A room, a name that lives in one, or an operation: found at its first use, then kept."""
+        value: Any
+        if name in _ROOMS:
+            value = import_module(f".{name}", __name__)
+        elif name in _HOMES:
+            room, there = _HOMES[name]
+            value = getattr(import_module(f".{room}", __name__), there)
+        elif name in ops.__all__:
+            value = getattr(ops, name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
