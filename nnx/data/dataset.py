@@ -51,7 +51,7 @@ class ArrayDataset:
 
 
 class Subset:
-    """Some examples of a data set, in the order of `indices`.
+    """Some examples of `dataset`, in the order of `indices`.
 
     Raises:
         ValueError: the indices are not a vector of integers.

@@ -231,7 +231,7 @@ class DataLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict()` was taken: the next loop has the batches that were left.
+        """Go on where `state` was taken by `state_dict()`: the next loop has the batches left then.
 
         Raises:
             ValueError: keys are missing, or the batch size or the number of examples differs.

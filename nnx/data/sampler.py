@@ -18,7 +18,7 @@ class Sampler(Protocol):
         ...
 
     def order(self, generator: Generator) -> np.ndarray | None:
-        """Their indices (int64, a vector), or None for all of them as they stand.
+        """Their indices, int64 of shape (examples,), or None for all of them as they stand.
 
         `generator` is made for this epoch alone; what it draws is the same whenever the epoch is
         begun again.
@@ -36,7 +36,7 @@ class RowSampler(Sampler, Protocol):
 
 
 class SequentialSampler:
-    """Every example once, as they stand."""
+    """Each of `n` examples once, as they stand."""
 
     def __init__(self, n: int) -> None:
         self.n = n
@@ -45,6 +45,7 @@ class SequentialSampler:
         return self.n
 
     def order(self, generator: Generator) -> np.ndarray | None:
+        """None, which is all of shape (n,) as they stand; nothing is drawn from `generator`."""
         return None
 
 
@@ -78,4 +79,5 @@ class RandomSampler:
         return self.samples
 
     def order(self, generator: Generator) -> np.ndarray | None:
+        """Indices drawn from `generator`, int64 of shape (samples,)."""
         return generator.host_choice(self.n, self.samples, self.replacement)

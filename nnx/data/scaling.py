@@ -30,7 +30,7 @@ class Scaling:
         return ((host_array(x) - self.shift) / self.scale).astype(dtype)
 
     def inverse(self, y: Any, dtype: str = "float32") -> Array:
-        """The values that scale to y."""
+        """The values that scale to y, in its shape and in `dtype`."""
         return (host_array(y) * self.scale + self.shift).astype(dtype)
 
     def to_dict(self) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class Scaling:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Scaling:
-        """The scaling that `to_dict` described."""
+        """The scaling that `to_dict` described as `state`."""
         return cls(np.asarray(state["shift"], float), np.asarray(state["scale"], float))
 
 
@@ -62,7 +62,10 @@ def standardize(train: Any, axis: int | tuple[int, ...] | None = 0) -> Scaling:
 def minmax(
     train: Any, low: float = 0.0, high: float = 1.0, axis: int | tuple[int, ...] | None = 0
 ) -> Scaling:
-    """The scaling that spreads the training data from `low` to `high`.
+    """The scaling that spreads the training data, `train`, from `low` to `high`.
+
+    `axis` is what the smallest and the largest value are taken over: 0 for each feature of its own,
+    None for one pair for all.
 
     Later data may lie outside.  A feature that is constant becomes `low`.
 

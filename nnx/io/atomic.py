@@ -56,7 +56,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file (UTF-8), whole or not at all."""
+    """Write `text` into the file at `path` (UTF-8), whole or not at all."""
     content = text.encode("utf-8")
     with replacing(path) as beside:
         beside.write_bytes(content)

@@ -81,7 +81,7 @@ def unpack(value: Any, tensors: Mapping[str, np.ndarray], used: set[str]) -> Any
 
 
 def checksum(value: Any) -> str:
-    """A SHA-256 over a nest: kinds, keys, texts, the bits of numbers, dtypes, shapes and values.
+    """A SHA-256 over the nest `value`: kinds, keys, texts, bits of numbers, dtypes, shapes, values.
 
     The order of a dict's items does not matter.
     """

@@ -22,13 +22,14 @@ _MOST_PACKED = 1100  # bytes that one byte of a gzip stream can stand for are fe
 
 
 def open_file(path: str | os.PathLike[str]) -> io.BufferedReader:
-    """A regular file, to read its bytes.
+    """The regular file at `path`, to read its bytes.
 
     Opening a named pipe or reading a terminal would wait for whoever writes to it, perhaps for
     ever; a device may have no end.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
+        IsADirectoryError: it is a folder.
         CorruptFile: it is no regular file.
     """
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -188,7 +189,7 @@ def but_empty_last(lines: Iterable[str]) -> Iterator[str]:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """The contents of a small text file, UTF-8.
+    """The contents of the small text file at `path`, UTF-8.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -206,7 +207,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """The value in a JSON file.
+    """The value in the JSON file at `path`.
 
     Raises:
         OSError: there is no such file, or it cannot be read.

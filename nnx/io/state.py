@@ -62,7 +62,9 @@ def save_state(
 def load_state(
     path: str | os.PathLike[str],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray], dict[str, Any]]:
-    """The nest, the arrays beside it and the metadata of a file that `save_state` wrote.
+    """The nest, the arrays beside it (of the shapes they had) and the metadata of a file at `path`.
+
+    `save_state` wrote it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -85,7 +87,7 @@ def load_state(
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of a file by name; of a training checkpoint those of the model alone.
+    """The arrays of the file at `path`, by name, in their shapes; of a checkpoint the model's alone.
 
     Raises:
         FileNotFoundError: there is no such file.

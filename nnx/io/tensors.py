@@ -89,7 +89,7 @@ def write(path: str | os.PathLike[str], host: dict[str, np.ndarray], plain: Any)
 
 
 def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The arrays of a safetensors file, as NumPy arrays by name, and its metadata.
+    """The arrays of the safetensors file at `path`, by name and in their shapes, and its metadata.
 
     A file of another program gives its own metadata, texts by name.  Arrays in bfloat16, which
     NumPy lacks, come as float32 of the same values.
