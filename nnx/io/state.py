@@ -87,7 +87,7 @@ def load_state(
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of the file at `path`, by name, in their shapes; of a checkpoint the model's alone.
+    """The arrays of the file at `path`, by name, in their shapes; of a checkpoint the model's.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -17,7 +17,7 @@ BLOCK = 32768  # numbers that are worked on at a time
 
 class NumpyActivation(ActivationKernels):
     def sigmoid(self, x: Array) -> Array:
-        if not _suits(x):
+        if not _in_place(x):
             return super().sigmoid(x)
         e = np.negative(x)
         with np.errstate(over="ignore"):  # 1 / (1 + ∞) is the 0 that sigmoid rounds to
@@ -26,7 +26,7 @@ class NumpyActivation(ActivationKernels):
         return np.reciprocal(e, out=e)
 
     def sigmoid_backward(self, g: Array, y: Array) -> Array:
-        if not _suits(y):
+        if not _in_place(y):
             return super().sigmoid_backward(g, y)
         gx = 1 - y
         gx *= y
@@ -34,7 +34,7 @@ class NumpyActivation(ActivationKernels):
         return gx
 
     def tanh_backward(self, g: Array, y: Array) -> Array:
-        if not _suits(y):
+        if not _in_place(y):
             return super().tanh_backward(g, y)
         gx = y * y
         np.subtract(1, gx, out=gx)
@@ -42,7 +42,7 @@ class NumpyActivation(ActivationKernels):
         return gx
 
     def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
-        if not _suits(x):
+        if not _in_place(x):
             return super().silu(x, slope)
         s = self.sigmoid(x)
         y = x * s
@@ -54,7 +54,7 @@ class NumpyActivation(ActivationKernels):
         return y, d
 
     def leaky_relu(self, x: Array, a: float, slope: bool) -> tuple[Array, Array | None]:
-        if not _suits(x) or not 0 < a <= 1:
+        if not _in_place(x) or not 0 < a <= 1:
             return super().leaky_relu(x, a, slope)
         y = x * a
         np.maximum(x, y, out=y)
@@ -65,7 +65,7 @@ class NumpyActivation(ActivationKernels):
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:
-        if not _suits(x):
+        if not _in_place(x):
             return super().elu(x, alpha, scale, width, slope)
         return in_blocks(lambda part: self._elu(part, alpha, scale, width, slope), x)
 
@@ -92,7 +92,7 @@ class NumpyActivation(ActivationKernels):
         return y, u
 
     def softplus(self, x: Array) -> Array:
-        if not _suits(x):
+        if not _in_place(x):
             return super().softplus(x)
         return in_blocks(self._softplus, x)[0]
 
@@ -112,7 +112,7 @@ class NumpyActivation(ActivationKernels):
         return y, None
 
     def erf(self, x: Array) -> Array:
-        if x.dtype != np.float32 or not _suits(x):
+        if x.dtype != np.float32 or not _in_place(x):
             return super().erf(x)
         return in_blocks(self._erf, x)[0]
 
@@ -129,7 +129,7 @@ class NumpyActivation(ActivationKernels):
         return y, None
 
     def gelu(self, x: Array, approximate: str, slope: bool) -> tuple[Array, Array | None]:
-        if not _suits(x) or approximate != "none":
+        if not _in_place(x) or approximate != "none":
             return super().gelu(x, approximate, slope)
         return in_blocks(lambda part: self._gelu(part, slope), x)
 
@@ -172,7 +172,7 @@ class NumpyActivation(ActivationKernels):
         return gx
 
 
-def _suits(x: Array) -> bool:
+def _in_place(x: Array) -> bool:
     """Whether x can be worked on in place: what NumPy makes of an array without axes cannot."""
     return x.dtype in _FLOATS and x.ndim > 0
 

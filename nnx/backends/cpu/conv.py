@@ -26,19 +26,10 @@ from ..portable.conv import ConvKernels
 from ..portable.residuals import Residuals
 from ..portable.window import Pair, Window, pad
 from . import columns, depthwise
+from .layout import channels_second, contiguous_channels_last
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
 SHORT_ROW = 24  # products with shorter rows than this are slow: then all of a window is laid out
-
-
-def channels_last(x: Array) -> Array:
-    """(N, C, H, W) -> (N, H, W, C), contiguous: a view where x is laid out like that already."""
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
-
-
-def channels_first(x: Array) -> Array:
-    """(N, H, W, C) -> (N, C, H, W), a view."""
-    return x.transpose(0, 3, 1, 2)
 
 
 class Lowered:
@@ -107,7 +98,7 @@ class Lowered:
         return w.reshape(self.groups * self.outputs, self.channels, kh, kw)
 
     def interior(self, n: int) -> Array:
-        """Where `load` puts n images in the padded scratch array: for whoever fills it himself."""
+        """Where `load` puts n images in the padded scratch array: for a caller that fills it."""
         assert self.padded is not None
         return self.padded[:n, self.inside[0], self.inside[1]]
 
@@ -265,14 +256,14 @@ class NumpyConv(ConvKernels):
             return depthwise.forward(x, weight, bias, window)
         if columns.are_small(x, weight, window, groups):
             return columns.forward(self, x, weight, bias, window)
-        images = channels_last(x)
+        images = contiguous_channels_last(x)
         lowered = Lowered(images.shape, len(weight), window, groups, x.dtype)
         packed = lowered.pack(weight)
         n, o = len(images), len(weight)
         y = np.empty((n, *lowered.size, o), x.dtype)
         convolve(lowered, packed, images, y, bias)
         residuals = Residuals((images, weight, window, groups))
-        return channels_first(y), residuals
+        return channels_second(y), residuals
 
     def conv2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
@@ -282,11 +273,11 @@ class NumpyConv(ConvKernels):
         if isinstance(residuals, columns.Columns):
             return columns.backward(self, gy, residuals, needs)
         images, weight, window, groups = residuals
-        d = channels_last(gy)
+        d = contiguous_channels_last(gy)
         gx = gw = gb = None
         lowered = Lowered(images.shape, len(weight), window, groups, gy.dtype)
         if needs[0]:
-            gx = channels_first(input_gradient(lowered, d, weight, images.shape))
+            gx = channels_second(input_gradient(lowered, d, weight, images.shape))
         if needs[1]:
             gw = weight_gradient(lowered, d, images)
         if needs[2]:
@@ -306,7 +297,7 @@ class NumpyConv(ConvKernels):
         n, c, h, w = shape
         images = (n, h, w, c)
         lowered = Lowered(images, len(weight), window, groups, x.dtype)
-        return channels_first(input_gradient(lowered, channels_last(x), weight, images))
+        return channels_second(input_gradient(lowered, contiguous_channels_last(x), weight, images))
 
 
 def convolve(

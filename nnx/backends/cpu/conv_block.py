@@ -19,8 +19,9 @@ from ..portable.conv_block import ConvBlockKernels, Norm
 from ..portable.residuals import Residuals
 from ..portable.window import Pair, Window
 from .columns import are_small
-from .conv import Lowered, NumpyConv, channels_first, channels_last, convolve, transposed
+from .conv import Lowered, NumpyConv, convolve, transposed
 from .depthwise import is_depthwise
+from .layout import channels_second, contiguous_channels_last
 
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
@@ -50,7 +51,7 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
             return ConvBlockKernels.conv_block2d(
                 self, x, weight, bias, window, groups, norm, relu, pool
             )
-        images = channels_last(x)
+        images = contiguous_channels_last(x)
         pooled = (1, 1) if pool is None else pool.kernel
         lowered = Lowered(images.shape, len(weight), window, groups, x.dtype, pooled)
         if 0 in lowered.pooled or not fusible(
@@ -68,7 +69,7 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
             if bias is not None:  # batch norm takes it away again, but it moves the mean
                 mean = mean + bias
         residuals = (images, weight, bias is not None, window, groups, pooled, places, kept)
-        return channels_first(y), mean, variance, Fused(residuals)
+        return channels_second(y), mean, variance, Fused(residuals)
 
     def conv_block2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
@@ -77,7 +78,7 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
             return super().conv_block2d_backward(gy, residuals, needs)
         images, weight, biased, window, groups, pooled, places, kept = residuals
         lowered = Lowered(images.shape, len(weight), window, groups, gy.dtype, pooled)
-        g = channels_last(gy)  # (N, P, Q, O)
+        g = contiguous_channels_last(gy)  # (N, P, Q, O)
         ggamma = gbeta = None
         if kept is not None:
             ggamma, gbeta, kept = _norm_gradients(lowered, g, places, kept, needs[0] or needs[1])
@@ -85,7 +86,7 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
         if kept is not None and biased and needs[2]:
             gb = np.zeros(len(weight), gy.dtype)  # its effect is taken away with the mean
         return (
-            None if gx is None else channels_first(gx),
+            None if gx is None else channels_second(gx),
             gw,
             gb,
             ggamma if needs[3] else None,

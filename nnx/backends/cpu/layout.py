@@ -17,6 +17,11 @@ def channels_last(x: Array) -> Array:
     return x.transpose(0, *range(2, x.ndim), 1)
 
 
+def contiguous_channels_last(x: Array) -> Array:
+    """(N, C, ...) -> (N, ..., C), contiguous: a view where x lies so, else a copy."""
+    return np.ascontiguousarray(channels_last(x))
+
+
 def channels_second(x: Array) -> Array:
     """(N, ..., C) -> (N, C, ...), a view."""
     return x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
@@ -36,14 +41,14 @@ def numbers(x: Array, last: bool | None = None) -> tuple[Array, bool]:
     return np.ascontiguousarray(x), False
 
 
-def empty_like(last: bool, shape: tuple[int, ...], dtype: Any) -> Array:
+def empty_in_order(last: bool, shape: tuple[int, ...], dtype: Any) -> Array:
     """An uninitialised array (N, C, ...) in planes, or with channels last."""
     if not last:
         return np.empty(shape, dtype)
     return channels_second(np.empty((shape[0], *shape[2:], shape[1]), dtype))
 
 
-def flat(x: Array, last: bool) -> Array:
+def as_laid(x: Array, last: bool) -> Array:
     """The numbers of such an array in one row, as they lie."""
     return (channels_last(x) if last else x).reshape(-1)
 

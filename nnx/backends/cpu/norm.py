@@ -12,7 +12,7 @@ from ...typing import Array
 from ..portable.norm import NormKernels
 from ..portable.residuals import Residuals
 from .conv_block import pooled_statistics
-from .layout import empty_like, flat, numbers
+from .layout import as_laid, empty_in_order, numbers
 
 BLOCK_BYTES = 2**18
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -29,7 +29,7 @@ class NumpyNorm(NormKernels):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array, Residuals]:
-        if not suits(x):
+        if not worth_blocks(x):
             return super().batch_norm(x, weight, bias, eps)
         lines, last = _lines(x)
         axis = 0 if last else 2
@@ -46,7 +46,7 @@ class NumpyNorm(NormKernels):
         shift = np.zeros_like(mean) if bias is None else bias
         own = [a.astype(x.dtype) for a in (mean, scale, shift)]
         centre, scale, shift = (a if last else a[:, None] for a in own)
-        y = empty_like(last, x.shape, x.dtype)
+        y = empty_in_order(last, x.shape, x.dtype)
         outs = _lines(y, last)[0]
         for part in _blocks(lines):
             out = outs[part]
@@ -77,7 +77,7 @@ class NumpyNorm(NormKernels):
             a = inverse if weight is None else weight * inverse
             own = (a, -a * inverse**2 * q / m, -a * s / m)
             a, b, d = (v.astype(dtype) if last else v.astype(dtype)[:, None] for v in own)
-            gx = empty_like(last, shape, dtype)
+            gx = empty_in_order(last, shape, dtype)
             outs = _lines(gx, last)[0]
             for part in _blocks(g):
                 out = outs[part]
@@ -91,7 +91,7 @@ class NumpyNorm(NormKernels):
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Residuals]:
-        if not suits(x):
+        if not worth_blocks(x):
             return super().layer_norm(x, weight, bias, eps)
         x = np.ascontiguousarray(x)
         y = np.empty_like(x)
@@ -143,7 +143,7 @@ class NumpyNorm(NormKernels):
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
     ) -> tuple[Array, Residuals]:
-        if not suits(x):
+        if not worth_blocks(x):
             return super().group_norm(x, weight, bias, groups, eps)
         n, c = x.shape[:2]
         x = np.ascontiguousarray(x)
@@ -197,7 +197,7 @@ class NumpyNorm(NormKernels):
         return gx, gw if needs[1] else None, gb if needs[2] else None
 
 
-def suits(x: Array) -> bool:
+def worth_blocks(x: Array) -> bool:
     """Whether blocks are made for this, and worth it."""
     return x.dtype in _FLOATS and x.size >= SMALL
 
@@ -206,7 +206,7 @@ def _lines(x: Array, last: bool | None = None) -> tuple[Array, bool]:
     """x (N, C, ...) as it lies: with channels last (N pixels, C), else (N, C, pixels)."""
     n, c = x.shape[:2]
     x, last = numbers(x, True if x.size == n * c else last)
-    return flat(x, last).reshape((-1, c) if last else (n, c, -1)), last
+    return as_laid(x, last).reshape((-1, c) if last else (n, c, -1)), last
 
 
 def _blocks(x: Array) -> list[slice]:

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 from ...typing import Array
 from ..portable.pool import PoolKernels, first_inside
 from ..portable.window import Padding, Pair, Window
-from .layout import empty_like, lies_last
+from .layout import empty_in_order, lies_last
 
 BLOCK_BYTES = 2**19  # of a block of images
 SMALL = 2**13  # numbers of an image, for each place: fewer are pooled with the fewest calls
@@ -29,14 +29,14 @@ class NumpyPool(PoolKernels):
         if is_small(x, window):
             return _largest(_windows(x, window, out))
         last = lies_last(x)
-        y = empty_like(last, (*x.shape[:2], *out), x.dtype)
-        places = empty_like(last, y.shape, np.uint8)
+        y = empty_in_order(last, (*x.shape[:2], *out), x.dtype)
+        places = empty_in_order(last, y.shape, np.uint8)
         down, across = (np.array(first, np.uint8) for first in first_inside(window, out))
         firsts = down[:, None] * np.uint8(window.kernel[1]) + across  # (oh, ow)
         for block in _blocks(x):
             image = _padded(x[block], window, last, -np.inf)
             best, place = y[block], places[block]
-            larger = empty_like(last, best.shape, bool)
+            larger = empty_in_order(last, best.shape, bool)
             place[...] = firsts
             for k, tap in enumerate(window.taps(out)):
                 value = image[tap]
@@ -58,11 +58,11 @@ class NumpyPool(PoolKernels):
         if gy.dtype not in _BITS or gy.size == 0 or argmax.dtype != np.uint8:
             return super().max_pool2d_backward(gy, argmax, shape, window)
         last = lies_last(argmax)
-        gx = empty_like(last, shape, gy.dtype)
+        gx = empty_in_order(last, shape, gy.dtype)
         bits = _BITS[gy.dtype]
         for block in _blocks(gx):
             g, place = gy[block], argmax[block]
-            part = empty_like(last, g.shape, gy.dtype)
+            part = empty_in_order(last, g.shape, gy.dtype)
             image = _zeros(gx[block], window, last)
             for k, tap in enumerate(window.taps((gy.shape[2], gy.shape[3]))):
                 # On the bits: 0 times infinity is 0, and all in one pass.
@@ -81,14 +81,14 @@ class NumpyPool(PoolKernels):
         divisor = self._divisor(x, x.shape, out, window, counted)
         kernel, stride = window.kernel, window.stride
         last = lies_last(x)
-        y = empty_like(last, (*x.shape[:2], *out), x.dtype)
+        y = empty_in_order(last, (*x.shape[:2], *out), x.dtype)
         for block in _blocks(x):
             image, total = _padded(x[block], window, last, 0), y[block]
             if kernel == image.shape[2:]:
                 rows = np.add.reduce(image, axis=2, keepdims=True)
                 total[...] = np.add.reduce(rows, axis=3, keepdims=True)
             else:  # down, then across
-                rows = empty_like(last, (*image.shape[:2], out[0], image.shape[3]), x.dtype)
+                rows = empty_in_order(last, (*image.shape[:2], out[0], image.shape[3]), x.dtype)
                 _add_up(image, rows, 2, kernel[0], stride[0])
                 _add_up(rows, total, 3, kernel[1], stride[1])
             total /= divisor
@@ -103,7 +103,7 @@ class NumpyPool(PoolKernels):
         divisor = self._divisor(gy, shape, out, window, counted)
         kernel, stride = window.kernel, window.stride
         last = lies_last(gy)
-        gx = empty_like(last, shape, gy.dtype)
+        gx = empty_in_order(last, shape, gy.dtype)
         for block in _blocks(gx):
             share = gy[block] / divisor
             image = _zeros(gx[block], window, last)
@@ -111,7 +111,7 @@ class NumpyPool(PoolKernels):
                 image += share
                 _crop(image, gx[block], window)
                 continue
-            rows = empty_like(last, (*share.shape[:3], image.shape[3]), gy.dtype)
+            rows = empty_in_order(last, (*share.shape[:3], image.shape[3]), gy.dtype)
             rows[...] = 0
             _spread(share, rows, 3, kernel[1], stride[1])
             _spread(rows, image, 2, kernel[0], stride[0])
@@ -156,7 +156,7 @@ def _padded(x: Array, window: Window, last: bool, value: float) -> Array:
     if not window.pads:
         return x
     n, c, h, w = x.shape
-    image = empty_like(last, (n, c, *window.padded((h, w))), x.dtype)
+    image = empty_in_order(last, (n, c, *window.padded((h, w))), x.dtype)
     rows, columns = window.inside((h, w))
     image[:, :, : rows.start], image[:, :, rows.stop :] = value, value
     image[:, :, rows, : columns.start], image[:, :, rows, columns.stop :] = value, value
@@ -168,7 +168,7 @@ def _zeros(x: Array, window: Window, last: bool) -> Array:
     """Zeros like x with its padding: x itself, filled with zeros, where there is none."""
     if window.pads:
         n, c, h, w = x.shape
-        x = empty_like(last, (n, c, *window.padded((h, w))), x.dtype)
+        x = empty_in_order(last, (n, c, *window.padded((h, w))), x.dtype)
     x[...] = 0
     return x
 

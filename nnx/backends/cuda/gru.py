@@ -22,13 +22,13 @@ from .recurrent import (
     launch_alone,
     on_device,
     one_block_each,
+    one_real_dtype,
     one_thread_each,
     room,
     scanned_whole,
     sizes,
     split,
     stack,
-    suits,
     weight_gradient,
 )
 
@@ -141,7 +141,7 @@ class CudaGRU(CudaLayers, GRUKernels):
     # ---- one step's elementwise parts ----
 
     def gru_cell(self, x: Array, u: Array, h: Array) -> tuple[Array, Array]:
-        if not suits(x, u, h):
+        if not one_real_dtype(x, u, h):
             return super().gru_cell(x, u, h)
         gates, h_next = self._empty(x.shape, h), self._empty(h.shape, h)
         launch_alone(GRU_CELL, self.modules, h.shape, x=x, u=u, h=h, gates=gates, h_next=h_next)
@@ -150,7 +150,7 @@ class CudaGRU(CudaLayers, GRUKernels):
     def gru_cell_backward(
         self, gh: Array, gates: Array, u_n: Array, h: Array
     ) -> tuple[Array, Array, Array]:
-        if not suits(gh, gates, u_n, h):
+        if not one_real_dtype(gh, gates, u_n, h):
             return super().gru_cell_backward(gh, gates, u_n, h)
         gx, gu, direct = self._empty(gates.shape, h), self._empty(gates.shape, h), self._like(h)
         launch_alone(
@@ -168,7 +168,7 @@ class CudaGRU(CudaLayers, GRUKernels):
         return gx, gu, direct
 
     def gru_reset(self, x: Array, u: Array, h: Array) -> tuple[Array, Array]:
-        if not suits(x, u, h):
+        if not one_real_dtype(x, u, h):
             return super().gru_reset(x, u, h)
         gates, rh = self._empty(x.shape, h), self._like(h)
         launch_alone(
@@ -179,7 +179,7 @@ class CudaGRU(CudaLayers, GRUKernels):
     def gru_reset_backward(
         self, g_rh: Array, gz: Array, rz: Array, h: Array
     ) -> tuple[Array, Array]:
-        if not suits(g_rh, gz, rz, h):
+        if not one_real_dtype(g_rh, gz, rz, h):
             return super().gru_reset_backward(g_rh, gz, rz, h)
         g_rz, gh = self._empty(rz.shape, h), self._like(h)
         launch_alone(
@@ -197,7 +197,7 @@ class CudaGRU(CudaLayers, GRUKernels):
         return g_rz, gh
 
     def gru_update(self, x: Array, u: Array, z: Array, h: Array) -> tuple[Array, Array]:
-        if not suits(x, u, z, h):
+        if not one_real_dtype(x, u, z, h):
             return super().gru_update(x, u, z, h)
         n, h_next = self._like(h), self._like(h)
         width = h.shape[1]
@@ -218,7 +218,7 @@ class CudaGRU(CudaLayers, GRUKernels):
     def gru_update_backward(
         self, gh: Array, z: Array, n: Array, h: Array
     ) -> tuple[Array, Array, Array]:
-        if not suits(gh, z, n, h):
+        if not one_real_dtype(gh, z, n, h):
             return super().gru_update_backward(gh, z, n, h)
         g_a, g_z, gh_before = self._like(h), self._like(h), self._like(h)
         launch_alone(
@@ -249,7 +249,7 @@ class CudaGRU(CudaLayers, GRUKernels):
         lengths: Array | None,
         reset_after: bool,
     ) -> tuple[Array, Residuals]:
-        if not suits(z, h0, weight_hh, bias_hh):
+        if not one_real_dtype(z, h0, weight_hh, bias_hh):
             return super().gru_sequence(z, h0, weight_hh, bias_hh, lengths, reset_after)
         lengths = on_device(self.xp, lengths)
         shape = (*z.shape[:3], h0.shape[2])
@@ -403,7 +403,7 @@ class CudaGRU(CudaLayers, GRUKernels):
         self, gy: Array, gh_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array, Array]:
         gates, u_n, states, h0, weight_hh, lengths = residuals
-        if not suits(gy, gh_n, gates, h0, weight_hh):
+        if not one_real_dtype(gy, gh_n, gates, h0, weight_hh):
             return super().gru_sequence_backward(gy, gh_n, residuals)
         xp = self.xp
         hidden = states.shape[3]

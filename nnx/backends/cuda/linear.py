@@ -51,12 +51,12 @@ class CudaLinear(LinearKernels):
     product: Callable[..., Array]  # of `CudaBackend`
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if bias is None or not suits(x, weight, bias):
+        if bias is None or not same_real_dtype(x, weight, bias):
             return super().linear(x, weight, bias)
         return self._product(ADD_BIAS, x, weight, bias)
 
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if bias is None or not suits(x, weight, bias):
+        if bias is None or not same_real_dtype(x, weight, bias):
             return super().linear_relu(x, weight, bias)
         return self._product(ADD_BIAS_RELU, x, weight, bias)
 
@@ -107,6 +107,6 @@ class CudaLinear(LinearKernels):
         return gx
 
 
-def suits(x: Array, weight: Array, bias: Array) -> bool:
+def same_real_dtype(x: Array, weight: Array, bias: Array) -> bool:
     """Whether the kernels take these arrays."""
     return x.dtype in REALS and x.dtype == weight.dtype == bias.dtype

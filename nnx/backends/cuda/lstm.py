@@ -22,13 +22,13 @@ from .recurrent import (
     launch_alone,
     on_device,
     one_block_each,
+    one_real_dtype,
     one_thread_each,
     room,
     scanned_whole,
     sizes,
     split,
     stack,
-    suits,
 )
 
 LSTM_CELL = register(
@@ -123,7 +123,7 @@ class CudaLSTM(CudaLayers, LSTMKernels):
     # ---- one step's elementwise half ----
 
     def lstm_cell(self, z: Array, c: Array) -> tuple[Array, Array, Array]:
-        if not suits(z, c):
+        if not one_real_dtype(z, c):
             return super().lstm_cell(z, c)
         xp = self.xp
         gates = xp.empty(z.shape, dtype=z.dtype)
@@ -143,7 +143,7 @@ class CudaLSTM(CudaLayers, LSTMKernels):
     def lstm_cell_backward(
         self, gh: Array, gc: Array, gates: Array, c: Array, c_next: Array
     ) -> tuple[Array, Array]:
-        if not suits(gh, gc, gates, c, c_next):
+        if not one_real_dtype(gh, gc, gates, c, c_next):
             return super().lstm_cell_backward(gh, gc, gates, c, c_next)
         gz = self.xp.empty(gates.shape, dtype=gates.dtype)
         gc_before = self.xp.empty(c.shape, dtype=gates.dtype)
@@ -172,7 +172,7 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         weight_hr: Array | None,
         lengths: Array | None,
     ) -> tuple[Array, Array, Residuals]:
-        if weight_hr is not None or not suits(z, h0, c0, weight_hh):
+        if weight_hr is not None or not one_real_dtype(z, h0, c0, weight_hh):
             return super().lstm_sequence(z, h0, c0, weight_hh, weight_hr, lengths)
         lengths = on_device(self.xp, lengths)
         if h0.shape[2] <= MOST_UNITS:
@@ -284,7 +284,7 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         self, gy: Array, gh_n: Array, gc_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array, Array, Array | None]:
         gates, cells, states, h0, c0, weight_hh, weight_hr, lengths = residuals
-        if weight_hr is not None or not suits(gy, gh_n, gc_n, gates, h0, c0, weight_hh):
+        if weight_hr is not None or not one_real_dtype(gy, gh_n, gc_n, gates, h0, c0, weight_hh):
             return super().lstm_sequence_backward(gy, gh_n, gc_n, residuals)
         if h0.shape[2] <= MOST_UNITS:
             gz, gh0, gc0, _ = self._lstm_scan_backward(

@@ -126,7 +126,7 @@ class CudaNorm(NormKernels):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array, Residuals]:
-        if not _suits(x, weight, bias):
+        if not _compiled_for(x, weight, bias):
             return super().batch_norm(x, weight, bias, eps)
         n, c, length = _as_planes(x)
         parts = self._parts(3, n, c, length, x.dtype)
@@ -167,7 +167,7 @@ class CudaNorm(NormKernels):
         fresh: float,
         unbiased: float,
     ) -> tuple[Array, Array, Array]:
-        same = _suits(running[0], running[1], mean) and variance.dtype == mean.dtype
+        same = _compiled_for(running[0], running[1], mean) and variance.dtype == mean.dtype
         if not same or not all(a.flags.c_contiguous for a in running):
             return super().track_moments_(running, mean, variance, fresh, unbiased)
         launch(
@@ -214,7 +214,7 @@ class CudaNorm(NormKernels):
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Residuals]:
-        if not _suits(x, weight, bias):
+        if not _compiled_for(x, weight, bias):
             return super().layer_norm(x, weight, bias, eps)
         return self._rows(x, weight, bias, eps, groups=1)
 
@@ -226,7 +226,7 @@ class CudaNorm(NormKernels):
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
     ) -> tuple[Array, Residuals]:
-        if not _suits(x, weight, bias):
+        if not _compiled_for(x, weight, bias):
             return super().group_norm(x, weight, bias, groups, eps)
         return self._rows(x, weight, bias, eps, groups)
 
@@ -320,7 +320,7 @@ class CudaNorm(NormKernels):
         return self.xp.empty((kinds, plan.grid[1], c), dtype=dtype)
 
 
-def _suits(x: Array, weight: Array | None, bias: Array | None) -> bool:
+def _compiled_for(x: Array, weight: Array | None, bias: Array | None) -> bool:
     same = all(a is None or a.dtype == x.dtype for a in (weight, bias))
     return x.dtype in REALS and x.size > 0 and same
 

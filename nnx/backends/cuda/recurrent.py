@@ -42,7 +42,7 @@ def room(hidden: int) -> int:
     return next(units for units in UNITS if units >= hidden)
 
 
-def suits(*arrays: Array | None) -> bool:
+def one_real_dtype(*arrays: Array | None) -> bool:
     """Whether the kernels can take these: one dtype that they are compiled for, and not empty."""
     given = [a for a in arrays if a is not None]
     dtype = given[0].dtype
@@ -119,7 +119,7 @@ def biases(weights: list[Any]) -> list[Array | None] | None:
 def scanned_whole(x: Array, weights: list[Any], *states: Array | None) -> bool:
     """Whether a layer's whole scan is one launch."""
     hidden = weights[0][1].shape[1]
-    return hidden <= MOST_UNITS and suits(x, *states, *(w for own in weights for w in own))
+    return hidden <= MOST_UNITS and one_real_dtype(x, *states, *(w for own in weights for w in own))
 
 
 class CudaLayers:

@@ -21,13 +21,13 @@ from .recurrent import (
     column,
     on_device,
     one_block_each,
+    one_real_dtype,
     one_thread_each,
     room,
     scanned_whole,
     sizes,
     split,
     stack,
-    suits,
 )
 
 RNN_STEP = register(
@@ -118,7 +118,7 @@ class CudaRNN(CudaLayers, RNNKernels):
     def rnn_sequence(
         self, z: Array, h0: Array, weight_hh: Array, lengths: Array | None, nonlinearity: str
     ) -> tuple[Array, Residuals]:
-        if not suits(z, h0, weight_hh):
+        if not one_real_dtype(z, h0, weight_hh):
             return super().rnn_sequence(z, h0, weight_hh, lengths, nonlinearity)
         lengths = on_device(self.xp, lengths)
         if z.shape[3] <= MOST_UNITS:
@@ -131,7 +131,7 @@ class CudaRNN(CudaLayers, RNNKernels):
         self, gy: Array, gh_n: Array, residuals: Residuals
     ) -> tuple[Array, Array, Array]:
         states, h0, weight_hh, lengths, nonlinearity = residuals
-        if not suits(gy, gh_n, states, h0, weight_hh):
+        if not one_real_dtype(gy, gh_n, states, h0, weight_hh):
             return super().rnn_sequence_backward(gy, gh_n, residuals)
         if states.shape[3] <= MOST_UNITS:
             gz, gh0, _ = self._rnn_scan_backward(

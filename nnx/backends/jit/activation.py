@@ -22,61 +22,61 @@ _loops: Any = None
 
 class JitActivation(NumpyActivation):
     def tanh(self, x: Array) -> Array:
-        return each("tanh", x) if suits(x) else super().tanh(x)
+        return each("tanh", x) if takes(x) else super().tanh(x)
 
     def tanh_backward(self, g: Array, y: Array) -> Array:
-        return each("tanh_backward", g, y) if suits(g, y) else super().tanh_backward(g, y)
+        return each("tanh_backward", g, y) if takes(g, y) else super().tanh_backward(g, y)
 
     def sigmoid(self, x: Array) -> Array:
-        return each("sigmoid", x) if suits(x) else super().sigmoid(x)
+        return each("sigmoid", x) if takes(x) else super().sigmoid(x)
 
     def sigmoid_backward(self, g: Array, y: Array) -> Array:
-        return each("sigmoid_backward", g, y) if suits(g, y) else super().sigmoid_backward(g, y)
+        return each("sigmoid_backward", g, y) if takes(g, y) else super().sigmoid_backward(g, y)
 
     def softplus(self, x: Array) -> Array:
-        return each("softplus", x) if suits(x) else super().softplus(x)
+        return each("softplus", x) if takes(x) else super().softplus(x)
 
     def erf(self, x: Array) -> Array:
-        return each("erf", x) if suits(x) else super().erf(x)
+        return each("erf", x) if takes(x) else super().erf(x)
 
     def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
-        return with_slope("silu", x, slope) if suits(x) else super().silu(x, slope)
+        return with_slope("silu", x, slope) if takes(x) else super().silu(x, slope)
 
     def leaky_relu(self, x: Array, a: float, slope: bool) -> tuple[Array, Array | None]:
-        if not suits(x):
+        if not takes(x):
             return super().leaky_relu(x, a, slope)
         return with_slope("leaky_relu", x, slope, a)
 
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:
-        if not suits(x):
+        if not takes(x):
             return super().elu(x, alpha, scale, width, slope)
         return with_slope("elu", x, slope, alpha, scale, width)
 
     def gelu(self, x: Array, approximate: str, slope: bool) -> tuple[Array, Array | None]:
-        if not suits(x):
+        if not takes(x):
             return super().gelu(x, approximate, slope)
         return with_slope("gelu_by_tanh" if approximate == "tanh" else "gelu", x, slope)
 
     def softmax(self, x: Array, axis: int) -> Array:
-        return rows("softmax", x) if suits(x, axis=axis) else super().softmax(x, axis)
+        return rows("softmax", x) if takes(x, axis=axis) else super().softmax(x, axis)
 
     def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
-        if not suits(g, y, axis=axis):
+        if not takes(g, y, axis=axis):
             return super().softmax_backward(g, y, axis)
         return rows("softmax_backward", g, y)
 
     def log_softmax(self, x: Array, axis: int) -> Array:
-        return rows("log_softmax", x) if suits(x, axis=axis) else super().log_softmax(x, axis)
+        return rows("log_softmax", x) if takes(x, axis=axis) else super().log_softmax(x, axis)
 
     def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
-        if not suits(g, y, axis=axis):
+        if not takes(g, y, axis=axis):
             return super().log_softmax_backward(g, y, axis)
         return rows("log_softmax_backward", g, y)
 
 
-def suits(*arrays: Array, axis: int = -1) -> bool:
+def takes(*arrays: Array, axis: int = -1) -> bool:
     """Whether compiled loops take these arrays, along the last axis, and are worth it."""
     first = arrays[0]
     return (

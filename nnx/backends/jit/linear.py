@@ -24,14 +24,14 @@ class JitLinear(NumpyLinear):
         return a.dot(b)
 
     def relu(self, x: Array) -> Array:
-        if not suits(x):
+        if not worth_compiled(x):
             return super().relu(x)
         y = np.empty(x.shape, x.dtype)
         loops().relu(x.reshape(-1), y.reshape(-1))
         return y
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
-        if not (suits(gy, y) and gy.dtype == y.dtype):
+        if not (worth_compiled(gy, y) and gy.dtype == y.dtype):
             return super().relu_backward(gy, y)
         gx = np.empty(gy.shape, gy.dtype)
         loops().relu_backward(gy.reshape(-1), y.reshape(-1), gx.reshape(-1))
@@ -39,7 +39,7 @@ class JitLinear(NumpyLinear):
 
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.product(x, weight.T)
-        if bias is None or not suits(y) or bias.dtype != y.dtype:
+        if bias is None or not worth_compiled(y) or bias.dtype != y.dtype:
             y = y if bias is None else y + bias
             return np.maximum(y, 0, out=y)
         loops().bias_relu(y, bias)
@@ -48,7 +48,7 @@ class JitLinear(NumpyLinear):
     def linear_relu_backward(
         self, gy: Array, y: Array, x: Array, weight: Array, needs: tuple[bool, bool, bool]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if not (needs[2] and suits(gy, y) and gy.dtype == y.dtype):
+        if not (needs[2] and worth_compiled(gy, y) and gy.dtype == y.dtype):
             return super().linear_relu_backward(gy, y, x, weight, needs)
         gh = np.empty(gy.shape, gy.dtype)
         gb = np.zeros(gy.shape[1], gy.dtype)
@@ -57,7 +57,7 @@ class JitLinear(NumpyLinear):
         return gx, gw, gb
 
 
-def suits(*arrays: Array, least: int = WORTH_IT) -> bool:
+def worth_compiled(*arrays: Array, least: int = WORTH_IT) -> bool:
     """Whether compiled loops take these arrays, and are worth it."""
     return arrays[0].size >= least and all(
         [a.dtype in _FLOATS and a.flags.c_contiguous for a in arrays]

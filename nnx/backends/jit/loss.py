@@ -7,7 +7,7 @@ import numpy as np
 from ...typing import Array
 from ..cpu.loss import NumpyLoss, all_inside
 from . import activation
-from .linear import WORTH_IT, loops, suits
+from .linear import WORTH_IT, loops, worth_compiled
 
 _FEW = 64  # classes: up to here, e^z of all rows together is quicker than row by row
 
@@ -15,7 +15,7 @@ _FEW = 64  # classes: up to here, e^z of all rows together is quicker than row b
 class JitLoss(NumpyLoss):
     def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Array]:
         n, classes = logits.shape
-        if n * classes < WORTH_IT // 4 or not suits(logits, least=1):
+        if n * classes < WORTH_IT // 4 or not worth_compiled(logits, least=1):
             return super().softmax_cross_entropy(logits, targets)
         if not all_inside(targets, classes):
             return super().softmax_cross_entropy(logits, targets)

@@ -19,11 +19,11 @@ import numpy as np
 
 from ...typing import Array
 from ..cpu.conv_block import pooled_statistics
-from ..cpu.layout import empty_like, flat, numbers
+from ..cpu.layout import as_laid, empty_in_order, numbers
 from ..cpu.norm import NumpyNorm
 from ..portable.residuals import Residuals
 from .codegen import threads
-from .pool import WORTH, suits
+from .pool import WORTH, has_floats
 
 SMALL = 2**12  # numbers below which NumPy is as quick
 
@@ -38,13 +38,13 @@ class JitNorm(NumpyNorm):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array, Residuals]:
-        if not suits(x) or x.size < SMALL:
+        if not has_floats(x) or x.size < SMALL:
             return super().batch_norm(x, weight, bias, eps)
         from . import norm_loops as loops
 
         n, c = x.shape[:2]
         x, last = numbers(x, True if x.size == n * c else None)
-        y = empty_like(last, x.shape, x.dtype)
+        y = empty_in_order(last, x.shape, x.dtype)
         flat_x, flat_y = _matrix(x, last), _matrix(y, last)
         means, squares = (np.empty(_sums_shape(x, last), x.dtype) for _ in range(2))
         if last:
@@ -83,7 +83,7 @@ class JitNorm(NumpyNorm):
         s, q = (a.sum(axis=0, dtype=np.float64) for a in (sums, products))
         gx = None
         if needs[0]:
-            gx = empty_like(last, x.shape, dtype)
+            gx = empty_in_order(last, x.shape, dtype)
             m = x.size // x.shape[1]
             a = inverse if weight is None else weight * inverse
             own = _for_each(last, n, dtype, a, -a * inverse**2 * q / m, -a * s / m)
@@ -95,7 +95,7 @@ class JitNorm(NumpyNorm):
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
     ) -> tuple[Array, Residuals]:
-        if not suits(x) or x.size < SMALL:
+        if not has_floats(x) or x.size < SMALL:
             return super().group_norm(x, weight, bias, groups, eps)
         from . import norm_loops as loops
 
@@ -148,7 +148,7 @@ class JitNorm(NumpyNorm):
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Residuals]:
-        if not suits(x):
+        if not has_floats(x):
             return super().layer_norm(x, weight, bias, eps)
         from . import norm_loops as loops
 
@@ -184,7 +184,7 @@ class JitNorm(NumpyNorm):
 def _matrix(x: Array, last: bool) -> Array:
     """x (N, C, ...) as it lies: lines (N pixels, C) or runs (N C, pixels)."""
     rows = x.shape[0] * x.shape[1]
-    return flat(x, last).reshape((-1, x.shape[1]) if last else (rows, x.size // rows))
+    return as_laid(x, last).reshape((-1, x.shape[1]) if last else (rows, x.size // rows))
 
 
 def _sums_shape(x: Array, last: bool) -> tuple[int, int]:

@@ -28,7 +28,7 @@ class JitOptim(NumpyOptim):
     def sgd_(
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
-        rows = None if rule.momentum and buffers is None else flat(params, grads, buffers)
+        rows = None if rule.momentum and buffers is None else rows_in_place(params, grads, buffers)
         if rows is None:
             return super().sgd_(params, grads, buffers, rule)
         numbers = (rule.lr, rule.decay, rule.sign)
@@ -45,7 +45,7 @@ class JitOptim(NumpyOptim):
     def adagrad_(
         self, params: Arrays, grads: Arrays, sums: Arrays, rule: rules.Adagrad
     ) -> tuple[Arrays, Arrays]:
-        rows = flat(params, grads, sums)
+        rows = rows_in_place(params, grads, sums)
         if rows is None:
             return super().adagrad_(params, grads, sums, rule)
         for p, g, s in rows:
@@ -62,7 +62,7 @@ class JitOptim(NumpyOptim):
         rule: rules.RMSprop,
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays | None]:
         plain = averages is None and buffers is None
-        rows = flat(params, grads, squares) if plain else None
+        rows = rows_in_place(params, grads, squares) if plain else None
         if rows is None:
             return super().rmsprop_(params, grads, squares, averages, buffers, rule)
         for p, g, s in rows:
@@ -77,7 +77,7 @@ class JitOptim(NumpyOptim):
         deltas: Arrays,
         rule: rules.Adadelta,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        rows = flat(params, grads, squares, deltas)
+        rows = rows_in_place(params, grads, squares, deltas)
         if rows is None:
             return super().adadelta_(params, grads, squares, deltas, rule)
         for p, g, s, d in rows:
@@ -93,7 +93,7 @@ class JitOptim(NumpyOptim):
         maxima: Arrays | None,
         rule: rules.Adam,
     ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
-        rows = flat(params, grads, averages, squares) if maxima is None else None
+        rows = rows_in_place(params, grads, averages, squares) if maxima is None else None
         if rows is None:
             return super().adam_(params, grads, averages, squares, maxima, rule)
         rate, small = rule.rate * rule.root, rule.eps * rule.root
@@ -112,7 +112,7 @@ def loops() -> Any:
     return _loops
 
 
-def flat(params: Arrays, *others: Arrays | None) -> list[tuple[Any, ...]] | None:
+def rows_in_place(params: Arrays, *others: Arrays | None) -> list[tuple[Any, ...]] | None:
     """Per parameter, the arrays that belong together as vectors; None for a list that is None.
 
     None instead where not all may be written to in place, one after another; and where there is

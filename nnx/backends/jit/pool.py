@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
-from ..cpu.layout import empty_like, flat, numbers, parts_of
+from ..cpu.layout import as_laid, empty_in_order, numbers, parts_of
 from ..cpu.pool import NumpyPool, is_small
 from ..portable.pool import pixels_counted
 from ..portable.window import Padding, Window
@@ -19,15 +19,15 @@ WORTH = 2**15  # numbers of an image that are worth another thread
 
 class JitPool(NumpyPool):
     def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
-        if not suits(x) or is_small(x, window):
+        if not has_floats(x) or is_small(x, window):
             return super().max_pool2d(x, window)
         from . import pool_loops
 
         out = window.counts((x.shape[2], x.shape[3]))
         x, last = numbers(x)
-        y = empty_like(last, (*x.shape[:2], *out), x.dtype)
+        y = empty_in_order(last, (*x.shape[:2], *out), x.dtype)
         index = np.dtype(np.uint8 if window.places <= 256 else np.int32)
-        places = empty_like(last, y.shape, index)
+        places = empty_in_order(last, y.shape, index)
         g = geometry(x.shape, last, out, window)
         run(pool_loops.max_pool, last, x, y, places, g)
         return y, places
@@ -35,25 +35,25 @@ class JitPool(NumpyPool):
     def max_pool2d_backward(
         self, gy: Array, argmax: Array, shape: tuple[int, ...], window: Window
     ) -> Array:
-        if not suits(gy):
+        if not has_floats(gy):
             return super().max_pool2d_backward(gy, argmax, shape, window)
         from . import pool_loops
 
         argmax, last = numbers(argmax)
         gy, _ = numbers(gy, last)
-        gx = empty_like(last, shape, gy.dtype)
+        gx = empty_in_order(last, shape, gy.dtype)
         g = geometry(shape, last, gy.shape[2:], window)
         run(pool_loops.max_pool_backward, last, gy, argmax, gx, g)
         return gx
 
     def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
-        if not suits(x) or is_small(x, window):
+        if not has_floats(x) or is_small(x, window):
             return super().avg_pool2d(x, window, counted)
         from . import pool_loops
 
         out = window.counts((x.shape[2], x.shape[3]))
         x, last = numbers(x)
-        y = empty_like(last, (*x.shape[:2], *out), x.dtype)
+        y = empty_in_order(last, (*x.shape[:2], *out), x.dtype)
         g = geometry(x.shape, last, out, window)
         pixels = divisors(x.shape[2:], out, window, counted, x.dtype)
         run(pool_loops.avg_pool, last, x, y, *pixels, g)
@@ -62,19 +62,19 @@ class JitPool(NumpyPool):
     def avg_pool2d_backward(
         self, gy: Array, shape: tuple[int, ...], window: Window, counted: Padding
     ) -> Array:
-        if not suits(gy):
+        if not has_floats(gy):
             return super().avg_pool2d_backward(gy, shape, window, counted)
         from . import pool_loops
 
         gy, last = numbers(gy)
-        gx = empty_like(last, shape, gy.dtype)
+        gx = empty_in_order(last, shape, gy.dtype)
         g = geometry(shape, last, gy.shape[2:], window)
         pixels = divisors(shape[2:], gy.shape[2:], window, counted, gy.dtype)
         run(pool_loops.avg_pool_backward, last, gy, gx, *pixels, g)
         return gx
 
 
-def suits(x: Array) -> bool:
+def has_floats(x: Array) -> bool:
     """Whether the compiled loops are made for this array."""
     return x.dtype in (np.float32, np.float64) and x.size > 0
 
@@ -98,6 +98,6 @@ def divisors(
 def run(loop: Any, last: bool, image: Array, *rest: Any) -> None:
     """Run a loop over all parts of the image and of the arrays that go with it."""
     parts = parts_of(image, last)
-    arrays = [flat(a, last) if isinstance(a, np.ndarray) and a.ndim == 4 else a for a in rest]
+    arrays = [as_laid(a, last) if isinstance(a, np.ndarray) and a.ndim == 4 else a for a in rest]
     least = max(1, WORTH * parts // image.size)
-    threads.split(loop, parts, flat(image, last), *arrays, least=least)
+    threads.split(loop, parts, as_laid(image, last), *arrays, least=least)

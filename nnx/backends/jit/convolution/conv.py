@@ -14,8 +14,9 @@ import numpy as np
 
 from ....typing import Array
 from ...cpu import columns
-from ...cpu.conv import NumpyConv, channels_first, channels_last
+from ...cpu.conv import NumpyConv
 from ...cpu.depthwise import is_depthwise
+from ...cpu.layout import channels_second, contiguous_channels_last
 from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..codegen import threads
@@ -33,17 +34,17 @@ class JitConv(NumpyConv):
             return depthwise.forward(x, weight, bias, window)
         if columns.are_small(x, weight, window, groups, few=False):
             return columns.forward(self, x, weight, bias, window)
-        if not suits(x, weight, groups):
+        if not fills_vectors(x, weight, groups):
             return super().conv2d(x, weight, bias, window, groups)
         from . import conv_loops
 
-        images = channels_last(x)
+        images = contiguous_channels_last(x)
         p = plan(images.shape, len(weight), window, groups, x.dtype.itemsize)
         y = np.empty((len(images), p.oh, p.ow, len(weight)), x.dtype)
         bias = np.empty(0, x.dtype) if bias is None else np.ascontiguousarray(bias)
         operands = (flat(images), flat(pack(weight, p)), bias, flat(y), p)
         threads.split(conv_loops.forward, len(images), *operands, least=int(p.least))
-        return channels_first(y), Residuals((images, weight, window, groups))
+        return channels_second(y), Residuals((images, weight, window, groups))
 
     def conv2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
@@ -53,15 +54,15 @@ class JitConv(NumpyConv):
         if isinstance(residuals, columns.Columns):
             return columns.backward(self, gy, residuals, needs)
         images, weight, window, groups = residuals
-        if not suits(gy, weight, groups):
+        if not fills_vectors(gy, weight, groups):
             return super().conv2d_backward(gy, residuals, needs)
-        d = channels_last(gy)
+        d = contiguous_channels_last(gy)
         gx = gw = gb = None
         if needs[0] or needs[1]:
             gx, gw = gradients(images, d, images.shape, weight, window, groups, needs[:2])
         if needs[2]:
             gb = np.add.reduce(d.reshape(-1, d.shape[3]), axis=0)
-        return None if gx is None else channels_first(gx), gw, gb
+        return None if gx is None else channels_second(gx), gw, gb
 
     def conv_transpose2d(
         self,
@@ -73,12 +74,12 @@ class JitConv(NumpyConv):
     ) -> Array:
         if is_depthwise(x, weight, groups):
             return depthwise.transposed(x, weight, shape, window)
-        if not suits(x, weight, groups):
+        if not fills_vectors(x, weight, groups):
             return super().conv_transpose2d(x, weight, shape, window, groups)
         n, c, h, w = shape
-        d = channels_last(x)
+        d = contiguous_channels_last(x)
         gx, _ = gradients(d, d, (n, h, w, c), weight, window, groups, (True, False))
-        return channels_first(gx)
+        return channels_second(gx)
 
 
 def gradients(
@@ -105,7 +106,7 @@ def gradients(
     return gx if needs_x else None, unpack(totals, p) if needs_w else None
 
 
-def suits(x: Array, weight: Array, groups: int) -> bool:
+def fills_vectors(x: Array, weight: Array, groups: int) -> bool:
     """Whether the compiled loops are made for this: not for other dtypes, nor for so many groups
     that most of a register would be empty."""
     outputs = weight.shape[0] // groups

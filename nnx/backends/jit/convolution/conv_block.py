@@ -13,13 +13,13 @@ import numpy as np
 
 from ....typing import Array
 from ...cpu.columns import are_small
-from ...cpu.conv import channels_first, channels_last
 from ...cpu.conv_block import Fused, NumpyConvBlock, fusible, pooled_statistics
+from ...cpu.layout import channels_second, contiguous_channels_last
 from ...portable.conv_block import Norm
 from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..codegen import threads
-from .conv import JitConv, flat, new_totals, pack, pack_backward, parts, suits, unpack
+from .conv import JitConv, fills_vectors, flat, new_totals, pack, pack_backward, parts, unpack
 from .plan import plan
 
 
@@ -42,9 +42,9 @@ class JitConvBlock(JitConv, NumpyConvBlock):
         pool: Window | None,
     ) -> tuple[Array, Array | None, Array | None, Residuals]:
         pooled = (1, 1) if pool is None else pool.kernel
-        if not suits(x, weight, groups) or are_small(x, weight, window, groups, few=False):
+        if not fills_vectors(x, weight, groups) or are_small(x, weight, window, groups, few=False):
             return super().conv_block2d(x, weight, bias, window, groups, norm, relu, pool)
-        images = channels_last(x)
+        images = contiguous_channels_last(x)
         p = plan(images.shape, len(weight), window, groups, x.dtype.itemsize, pooled)
         size, covered = (p.oh, p.ow), (p.qh * p.ph, p.qw * p.pw)
         if 0 in covered or not fusible(size, covered, norm, relu, pool, x.dtype):
@@ -66,7 +66,7 @@ class JitConvBlock(JitConv, NumpyConvBlock):
         residuals = Compiled(
             (images, weight, bias is not None, window, groups, pooled, places, kept)
         )
-        return channels_first(y), mean, variance, residuals
+        return channels_second(y), mean, variance, residuals
 
     def conv_block2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
@@ -77,7 +77,7 @@ class JitConvBlock(JitConv, NumpyConvBlock):
 
         images, weight, biased, window, groups, pooled, places, kept = residuals
         p = plan(images.shape, len(weight), window, groups, gy.dtype.itemsize, pooled)
-        g = channels_last(gy)
+        g = contiguous_channels_last(gy)
         dtype, n = g.dtype, len(g)
         out = a = b = d = np.empty(0, dtype)
         ggamma = gbeta = None
@@ -98,7 +98,7 @@ class JitConvBlock(JitConv, NumpyConvBlock):
         if biased and needs[2]:  # batch norm takes its effect away: biases are still zeros then
             gb = np.add.reduce(biases, axis=0)
         return (
-            channels_first(gx) if needs[0] else None,
+            channels_second(gx) if needs[0] else None,
             unpack(totals, p) if needs[1] else None,
             gb,
             ggamma if needs[3] else None,

@@ -17,8 +17,8 @@ from ..codegen.microkernel import call
 def row(a, start, count):
     """`count` numbers from start on, a view.
 
-    The loops below index views from 0 on: of other indices LLVM must fear that they are negative,
-    which in Python counts from the end, and then works on one number at a time.
+    The loops below index views from 0 on: other indices might be negative, which in Python
+    counts from the end; LLVM allows for that and then works on one number at a time.
     """
     return a[start : start + count]
 
@@ -27,7 +27,7 @@ def row(a, start, count):
 def copy(source, start, target, to, count):
     """target[to :] = source[start :], `count` numbers.
 
-    Not as an assignment to a slice, over whose broadcasting numba thinks for seconds.
+    Not as an assignment to a slice: numba takes seconds to compile its broadcasting.
     """
     a, b = row(source, start, count), row(target, to, count)
     for k in range(count):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
-from ...cpu.layout import empty_like, flat, numbers, parts_of
+from ...cpu.layout import as_laid, empty_in_order, numbers, parts_of
 from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..codegen import threads
@@ -27,10 +27,19 @@ def forward(x: Array, weight: Array, bias: Array | None, window: Window) -> tupl
 
     x, last = numbers(x)
     g = _geometry(x.shape, window)
-    y = empty_like(last, (*x.shape[:2], *g[4:6]), x.dtype)
+    y = empty_in_order(last, (*x.shape[:2], *g[4:6]), x.dtype)
     shift = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
     loop = loops.forward_last if last else loops.forward_planes
-    _split(loop, x, last, flat(x, last), _kernels(weight, last), shift, flat(y, last), g)
+    _split(
+        loop,
+        x,
+        last,
+        as_laid(x, last),
+        _kernels(weight, last),
+        shift,
+        as_laid(y, last),
+        g,
+    )
     return y, Depthwise((x, last, weight, window))
 
 
@@ -66,12 +75,18 @@ def _gradients(
     dtype, (n, c) = gy.dtype, shape[:2]
     places = window.places
     gy, _ = numbers(gy, last)
-    gx = empty_like(last, shape if needs_x else (0, 0, 0, 0), dtype)
+    gx = empty_in_order(last, shape if needs_x else (0, 0, 0, 0), dtype)
     own = (n, places, c) if last else (n * c, places)  # an image's or a plane's own gradients
     gw = np.empty(own if needs_w else (0,) * len(own), dtype)
     g = _geometry(shape, window)
     loop = loops.backward_last if last else loops.backward_planes
-    arrays = (flat(x, last), flat(gy, last), _kernels(weight, last), flat(gx, last), gw)
+    arrays = (
+        as_laid(x, last),
+        as_laid(gy, last),
+        _kernels(weight, last),
+        as_laid(gx, last),
+        gw,
+    )
     _split(loop, gy, last, *arrays, g)
     if not needs_w:
         return gx, None

@@ -8,7 +8,7 @@ from ....typing import Array
 from ...cpu.gru import NumpyGRU
 from ...cpu.memory import empty_like
 from ...portable.residuals import Residuals
-from .layer import GRULayer, Rows, suits
+from .layer import GRULayer, Rows, worth_a_scan
 
 
 class JitGRU(NumpyGRU):
@@ -20,7 +20,7 @@ class JitGRU(NumpyGRU):
         lengths: Array | None,
         reset_after: bool,
     ) -> tuple[Array, Array, Residuals]:
-        if not suits(x, weights, h0):
+        if not worth_a_scan(x, weights, h0):
             return super().gru(x, h0, weights, lengths, reset_after)
         from . import gru_scan as loops
 

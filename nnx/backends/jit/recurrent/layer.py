@@ -36,7 +36,7 @@ class Rows(Residuals):
     __slots__ = ()
 
 
-def suits(x: Array, weights: list[Any], *others: Array | None) -> bool:
+def worth_a_scan(x: Array, weights: list[Any], *others: Array | None) -> bool:
     """Whether compiled scans take this layer, and are worth it."""
     steps, n, _ = x.shape
     enough = steps * n * weights[0][0].shape[0] >= WORTH_IT
@@ -213,11 +213,11 @@ class GRULayer(Layer):
         super().__init__(x, weights, lengths, 4)
         self.reset_after = reset_after
 
-    def turned(self, a: Array) -> Array:
+    def reset_last(self, a: Array) -> Array:
         """r, z, n -> n, r, z: what a product with the first three slots needs."""
         return np.concatenate([a[2 * self.hidden :], a[: 2 * self.hidden]])
 
-    def turned_back(self, a: Array) -> Array:
+    def reset_first(self, a: Array) -> Array:
         """n, r, z -> r, z, n."""
         return np.concatenate([a[self.hidden :], a[: self.hidden]])
 
@@ -226,7 +226,7 @@ class GRULayer(Layer):
         for own, four in zip(self.weights, full[..., : self.hidden], strict=True):
             if own[2] is None:
                 continue
-            four[:3] = self.turned(own[2]).reshape(3, -1)
+            four[:3] = self.reset_last(own[2]).reshape(3, -1)
             r, z, n = own[3].reshape(3, -1)
             four[1] += r
             four[2] += z
@@ -244,14 +244,14 @@ class GRULayer(Layer):
     def input_product(self) -> Array:
         z = empty((self.steps, self.n, self.directions, 4 * self.units), np.float32)
         for s, own in enumerate(self.weights):
-            matmul(self.rows, self.filled(self.turned(own[0])).T, self.slots(z, s, 0, 3))
+            matmul(self.rows, self.filled(self.reset_last(own[0])).T, self.slots(z, s, 0, 3))
         return z
 
     def x_gradient(self, gz: Array) -> Array:
         shares = []
         for s, own in enumerate(self.weights):
             share = empty(self.rows.shape, np.float32)
-            weight = self.filled(self.turned(own[0]))
+            weight = self.filled(self.reset_last(own[0]))
             shares.append(matmul(self.slots(gz, s, 0, 3), weight, share))
         gx = shares[0]
         if len(shares) == 2:
@@ -260,7 +260,7 @@ class GRULayer(Layer):
 
     def input_gradient(self, gz: Array) -> list[Array]:
         return [
-            self.turned_back(self.cut(matmul(self.slots(gz, s, 0, 3).T, self.rows)))
+            self.reset_first(self.cut(matmul(self.slots(gz, s, 0, 3).T, self.rows)))
             for s in range(self.directions)
         ]
 

@@ -8,7 +8,7 @@ from ....typing import Array
 from ...cpu.lstm import NumpyLSTM
 from ...cpu.memory import empty_like
 from ...portable.residuals import Residuals
-from .layer import Layer, Rows, suits
+from .layer import Layer, Rows, worth_a_scan
 
 
 class JitLSTM(NumpyLSTM):
@@ -20,7 +20,7 @@ class JitLSTM(NumpyLSTM):
         weights: list[Any],
         lengths: Array | None,
     ) -> tuple[Array, Array, Array, Residuals]:
-        if weights[0][4] is not None or not suits(x, [w[:4] for w in weights], h0, c0):
+        if weights[0][4] is not None or not worth_a_scan(x, [w[:4] for w in weights], h0, c0):
             return super().lstm(x, h0, c0, weights, lengths)
         from .lstm_scan import lstm_forward
 

@@ -8,7 +8,7 @@ from ....typing import Array
 from ...cpu.memory import empty_like
 from ...cpu.rnn import NumpyRNN
 from ...portable.residuals import Residuals
-from .layer import Layer, Rows, suits
+from .layer import Layer, Rows, worth_a_scan
 
 
 class JitRNN(NumpyRNN):
@@ -21,7 +21,7 @@ class JitRNN(NumpyRNN):
         nonlinearity: str,
     ) -> tuple[Array, Array, Residuals]:
         relu = nonlinearity == "relu"
-        if not suits(x, weights, h0):
+        if not worth_a_scan(x, weights, h0):
             return super().rnn(x, h0, weights, lengths, nonlinearity)
         from .rnn_scan import rnn_forward
 
