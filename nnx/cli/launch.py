@@ -7,7 +7,7 @@ import shlex
 import click
 
 from ..parallel.launch import CannotLaunch, Ranks, command_line, launch, processors
-from .main import told
+from .main import as_click_error
 
 
 @click.command(
@@ -65,4 +65,4 @@ def command(
             return 0
         return launch(command, start, restarts, timeout)
     except CannotLaunch as error:
-        raise told(error) from None
+        raise as_click_error(error) from None

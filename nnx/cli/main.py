@@ -70,7 +70,7 @@ def run(arguments: list[str] | None = None) -> int:
         except BaseException as error:
             if os.environ.get("NNX_TRACEBACK"):
                 raise
-            code = _told(error)
+            code = _report(error)
             if code is None:
                 raise
         with suppress(OSError, ValueError):
@@ -80,7 +80,7 @@ def run(arguments: list[str] | None = None) -> int:
         return code
 
 
-def _told(error: BaseException) -> int | None:
+def _report(error: BaseException) -> int | None:
     """Tell an error in a line; the exit code, or None where it is a fault of the program."""
     from ..train import NonFinite
 
@@ -102,7 +102,7 @@ def _told(error: BaseException) -> int | None:
         give_up_output()  # `nnx ... | head`: nobody is reading any more
         return 1
     elif _is_the_users(error):
-        line = f"error: {_said(error)}"
+        line = f"error: {_message(error)}"
     else:
         return None
     _tell(line)
@@ -117,12 +117,12 @@ def _is_the_users(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and "start new thread" in str(error)
 
 
-def told(error: BaseException) -> click.ClickException:
+def as_click_error(error: BaseException) -> click.ClickException:
     """A user's mistake as the one line that the command prints."""
-    return click.ClickException(_said(error))
+    return click.ClickException(_message(error))
 
 
-def _said(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         what = error.filename if error.filename is not None else "standard output"
         return f"{os.fsdecode(what) if isinstance(what, bytes) else what}: {error.strerror}"

@@ -18,7 +18,7 @@ from ..backends import backend_of
 from ..plots import available, compare_curves
 from ..recipes import Run, find
 from ..recipes.images import ImageRecipe
-from .main import told
+from .main import as_click_error
 from .terminal import say
 
 MOST_SHOWN = 64  # pictures on a sheet
@@ -53,7 +53,7 @@ def curves(runs: tuple[str, ...], out: str | None) -> None:
                 raise ValueError(f"{folder} has no history: no epoch was completed")
             histories[name] = rows
     except ValueError as error:
-        raise told(error) from error
+        raise as_click_error(error) from error
     if out is None and len(runs) > 1:
         raise click.UsageError("for several runs, say with --out where the picture shall go")
     path = Path(out) if out else Path(runs[0]) / "curves.png"
@@ -120,7 +120,7 @@ def data(experiment: str, out: str | None) -> None:
             raise ValueError(f"{experiment} has no pictures to show")
         x, truth = recipe.data(recipe.make_options()).train
     except (ValueError, OSError) as error:
-        raise told(error) from error
+        raise as_click_error(error) from error
     pictures = np.asarray(x[:MOST_SHOWN]).reshape(-1, *recipe.size)
     names = [recipe.classes[int(k)] for k in truth[:MOST_SHOWN]]
     path = Path(out) if out else Path(f"{experiment}.png")
@@ -141,7 +141,7 @@ def errors(run: str, out: str | None) -> None:
         x, truth = recipe.data(trained.options).test
         logits = trained.predict(x)
     except (ValueError, OSError) as error:
-        raise told(error) from error
+        raise as_click_error(error) from error
     with no_grad():
         p = ops.softmax(logits, axis=1).numpy()
     path = Path(out) if out else trained.folder / "errors.png"
@@ -171,11 +171,11 @@ def _open(folder: str) -> Run:
     try:
         return Run(folder)
     except (ValueError, OSError) as error:
-        raise told(error) from error
+        raise as_click_error(error) from error
 
 
 def _model(run: Run) -> nn.Module:
     try:
         return run.model()
     except (ValueError, OSError) as error:
-        raise told(error) from error
+        raise as_click_error(error) from error

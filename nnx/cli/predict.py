@@ -8,7 +8,7 @@ import click
 
 from ..backends import set_backend
 from ..recipes import Run
-from .main import told
+from .main import as_click_error
 from .terminal import say, table
 
 
@@ -43,7 +43,7 @@ def command(
         else:
             said = trained.recipe.predict_files(trained, [Path(file) for file in files])
     except (ValueError, TypeError) as error:
-        raise told(error) from error
+        raise as_click_error(error) from error
     shown = said.rows[:limit] if limit else said.rows
     table(said.columns, shown)
     if len(shown) < len(said.rows):

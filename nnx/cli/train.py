@@ -13,7 +13,7 @@ from ..parallel import launched, local_rank
 from ..recipes import DEFAULT, NAMES, Option, Recipe, Run, find
 from ..recipes.runner import resume
 from ..recipes.runner import train as run_recipe
-from .main import told
+from .main import as_click_error
 from .terminal import table
 
 
@@ -32,7 +32,7 @@ class _Experiments(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = {"--list", "--help", "-h"}
         if not args or (args[0].startswith("-") and args[0] not in own):
-            args = [_meant(args), *args]
+            args = [_default_experiment(args), *args]
         return super().parse_args(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -40,7 +40,7 @@ class _Experiments(click.Group):
             formatter.write_dl([(name, find(name).about) for name in NAMES])
 
 
-def _meant(args: list[str]) -> str:
+def _default_experiment(args: list[str]) -> str:
     """The experiment of a command line that begins with an option: the resumed one's, if any."""
     for k, arg in enumerate(args):
         option, _, value = arg.partition("=")
@@ -50,7 +50,7 @@ def _meant(args: list[str]) -> str:
                 try:
                     return Run(value).recipe.name
                 except (OSError, ValueError) as error:
-                    raise told(error) from None
+                    raise as_click_error(error) from None
     return DEFAULT
 
 
@@ -151,7 +151,7 @@ def _run(
         else:
             run = run_recipe(recipe, out=out, parts=parts, **values)
     except ValueError as error:
-        raise told(error) from error
+        raise as_click_error(error) from error
     return 0 if run.result is not None else 130
 
 

@@ -106,18 +106,18 @@ class LocalWorld:
             raise
         self.seconds = [rank.clock for rank in ranks]
         if hub.failure is not None:
-            raise self._told(hub)
+            raise self._failure(hub)
         return results
 
-    def _told(self, hub: _Hub) -> BaseException:
+    def _failure(self, hub: _Hub) -> BaseException:
         assert hub.failure is not None
         rank, cause = hub.failure
         own = {r: e for r, e in hub.errors.items() if not isinstance(e, RankFailed)}
         if len(own) == self.n and len({f"{type(e)}{e}" for e in own.values()}) == 1:
             return own[0]
-        told = RankFailed(rank, cause)
-        told.__cause__ = hub.errors.get(rank)
-        return told
+        failure = RankFailed(rank, cause)
+        failure.__cause__ = hub.errors.get(rank)
+        return failure
 
 
 class _Hub:

@@ -39,7 +39,7 @@ def count(array: Array) -> tuple[int, int]:
     return int(xp.count_nonzero(xp.isnan(array))), int(xp.count_nonzero(xp.isinf(array)))
 
 
-def told(array: Array) -> str | None:
+def describe(array: Array) -> str | None:
     """ "3 NaN and 2 infinite values of 640", or None where all are finite."""
     nan, inf = count(array)
     if not nan and not inf:
@@ -54,7 +54,7 @@ def told(array: Array) -> str | None:
 def first_spoiled(named: Iterable[tuple[str, Array | None]]) -> str | None:
     """The first array that is not finite: "0.weight: 3 NaN of 40 values"."""
     for name, array in named:
-        what = None if array is None else told(array)
+        what = None if array is None else describe(array)
         if what:
             return f"{name}: {what}"
     return None
@@ -106,7 +106,7 @@ def _watched(
         if name is None:
             return
         for x in _tensors(output):
-            what = told(x.data)
+            what = describe(x.data)
             if what:
                 kind = type(module).__name__
                 where = f"layer {name!r} ({kind})" if name else f"the model ({kind})"
