@@ -13,7 +13,7 @@ from ..backends import active_backend
 from ..io import CorruptFile, load_weights, read_json, read_text, write_text
 from ..io.reading import hold_json
 from ..train import History, Trainer
-from ..train.history import read_csv
+from ..train.history import read_csv, read_steps
 from .recipe import Options, Recipe
 from .registry import find
 
@@ -27,6 +27,7 @@ class Run:
         last.safetensors    weights and training state after the last epoch, to resume from
         best.safetensors    weights of the epoch with the best validation (or training) loss
         history.csv         a row per epoch
+        steps.csv           the loss of every step
         curves.png          the same, drawn, where matplotlib is installed
         assets.json         what prediction needs besides the weights, where it needs more
 
@@ -131,8 +132,11 @@ class Run:
         """What the epochs gave."""
         if not self._has("history.csv"):
             return History()
-        path = self.folder / "history.csv"
-        return read_csv(read_text(path), path)
+        path, steps = self.folder / "history.csv", self.folder / "steps.csv"
+        history = read_csv(read_text(path), path)
+        if steps.exists():  # not in older runs
+            history.step_losses = read_steps(read_text(steps), steps)
+        return history
 
     def weights(self) -> Path:
         """The file with the weights to predict with.

@@ -141,7 +141,7 @@ def _train(run: Run, data: Data, progress: bool, ranks: Communicator, again: boo
         [get_metric(metric) for metric in recipe.metrics],
         [
             *recipe.callbacks(optimizer, o),
-            CSVLog(run.folder / "history.csv"),
+            CSVLog(run.folder / "history.csv", run.folder / "steps.csv"),
             LearningCurve(run.folder / "curves.png", run.folder.name),
             checkpoint,
         ],

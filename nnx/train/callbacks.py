@@ -243,15 +243,24 @@ class Checkpoint(Monitor):
 
 
 class CSVLog(Callback):
-    """Writes the history as a CSV file after each epoch."""
+    """Writes the history as a CSV file after each epoch.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+    Args:
+        path: the file with a row per epoch.
+        steps: a second one, with the loss of every step.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], steps: str | os.PathLike[str] | None = None
+    ) -> None:
+        self.path, self.steps = Path(path), None if steps is None else Path(steps)
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         if trainer.writes:
             # The whole file: it is small, never half, and right also after a resume.
             write_text(self.path, trainer.history.csv())
+            if self.steps is not None:
+                write_text(self.steps, trainer.history.steps_csv())
 
 
 class LearningCurve(Callback):

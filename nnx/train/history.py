@@ -52,6 +52,11 @@ class History:
         writer.writerows(self.rows)
         return text.getvalue()
 
+    def steps_csv(self) -> str:
+        """The loss of every step as CSV, with a header."""
+        lines = [f"{k},{loss!r}\n" for k, loss in enumerate(self.step_losses, 1)]
+        return "step,loss\n" + "".join(lines)
+
     def state_dict(self) -> dict[str, Any]:
         import numpy as np
 
@@ -97,3 +102,25 @@ def read_csv(text: str, path: str | os.PathLike[str] = "history.csv") -> History
     except (csv.Error, ValueError) as error:
         raise CorruptFile(f"{path}: line {lines.line_num}: {error}") from error
     return history
+
+
+def read_steps(text: str, path: str | os.PathLike[str] = "steps.csv") -> list[float]:
+    """The losses of `History.steps_csv`, as they stand in the file `path`.
+
+    Raises:
+        CorruptFile: it is no table of the steps 1, 2, 3, ... and their losses.
+    """
+    header, *lines = text.splitlines() or [""]
+    if header != "step,loss":
+        raise CorruptFile(f"{path}: the first line must be step,loss, not {header:.80}")
+    hold(path, "rows", len(lines), "values")
+    losses = []
+    for k, line in enumerate(lines, 1):
+        step, _, loss = line.partition(",")
+        try:
+            if int(step) != k:
+                raise ValueError(f"it is step {k}, not {step:.20}")
+            losses.append(float(loss))
+        except ValueError as error:
+            raise CorruptFile(f"{path}: line {k + 1}: {error}") from error
+    return losses

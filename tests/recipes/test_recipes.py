@@ -11,9 +11,10 @@ import pytest
 import nnx
 from nnx import nn, recipes
 from nnx.datasets import load_digits, write_idx
-from nnx.io import load, load_state
+from nnx.io import CorruptFile, load, load_state
 from nnx.recipes import NAMES, Data, Option, Recipe, Run, find
 from nnx.recipes.runner import resume
+from nnx.train.history import read_steps
 
 
 class Tiny(Recipe):
@@ -96,7 +97,7 @@ def test_digits_keeps_its_parts_apart():
 
 def test_a_run_folder_has_what_it_promises(short_run):
     names = {path.name for path in short_run.folder.iterdir()}
-    promised = {"config.json", "last.safetensors", "best.safetensors", "history.csv"}
+    promised = {"config.json", "last.safetensors", "best.safetensors", "history.csv", "steps.csv"}
     assert names - {"curves.png"} == promised
     config = json.loads((short_run.folder / "config.json").read_text())
     assert config["experiment"] == "digits" and config["options"]["epochs"] == 6
@@ -214,6 +215,19 @@ def test_fewer_epochs_are_refused_and_nothing_is_rewritten(tmp_path, monkeypatch
     with pytest.raises(ValueError, match="safetensors"):
         resume(Run(run.folder), epochs=5, progress=False)
     assert (run.folder / "config.json").read_bytes() == before
+
+
+def test_the_losses_of_all_steps_are_kept_in_the_run(short_run, tmp_path):
+    losses = short_run.history.step_losses
+    state = load_state(short_run.checkpoint)[0]
+    assert losses == state["history"]["step_losses"].tolist() and len(losses) == state["step"]
+    for text, message in (
+        ("", "the first line must be step,loss"),
+        ("step,loss\n2,0.5\n", "line 2: it is step 1, not 2"),
+        ("step,loss\n1,much\n", "line 2: could not convert"),
+    ):
+        with pytest.raises(CorruptFile, match=rf"some\.csv: {message}"):
+            read_steps(text, "some.csv")
 
 
 def test_the_seed_decides(tmp_path, monkeypatch):
