@@ -25,7 +25,7 @@ import pytest
 
 import nnx
 
-ROOMS = ["ops", "data", "io"]
+ROOMS = ["ops", "data", "io", "random"]
 
 CHECK = re.compile(r"_?(check|require|matching)")
 SHAPE = re.compile(

@@ -104,7 +104,8 @@ class Generator:
         dtype: Any = "float32",
         like: Array | None = None,
     ) -> Array:
-        """Floats with low <= x < high.
+        """Floats with low <= x < high, of that shape, beside the array `like` (None: where the
+        active backend makes them).
 
         On an even grid of 2^24 points in float32 (one word each), 2^53 in float64 (two words
         each); for low = 0 and high = 1 none of them is rounded.
@@ -136,7 +137,9 @@ class Generator:
         return backend.xp.reshape(u, shape)
 
     def bernoulli(self, p: float, shape: Shape = (), like: Array | None = None) -> Array:
-        """A mask (bool) that is true with probability p: where a word is below p 2^32, rounded.
+        """A mask (bool) of that shape, true with probability p: where a word is below p 2^32.
+
+        It is made beside the array `like`, or by the active backend.
 
         Raises:
             ValueError: p is not between 0 and 1.
@@ -154,7 +157,8 @@ class Generator:
     def normal(
         self, shape: Shape = (), mean: float = 0.0, std: float = 1.0, dtype: Any = "float32"
     ) -> Array:
-        """Floats from the normal distribution: computed in float64 and rounded to dtype.
+        """Floats of that shape around `mean`, from the normal distribution: computed in float64 and
+        rounded to dtype.
 
         Raises:
             ValueError: std is negative, or dtype is neither float32 nor float64.
@@ -175,7 +179,7 @@ class Generator:
         high: float = 2.0,
         dtype: Any = "float32",
     ) -> Array:
-        """Floats from the normal distribution, given that low <= x <= high.
+        """Floats of that shape from the normal distribution, given that low <= x <= high.
 
         Raises:
             ValueError: std <= 0, low >= high, [low, high] begins further than 37 std from the
@@ -200,7 +204,7 @@ class Generator:
         return _moved(x.reshape(shape))
 
     def integers(self, low: int, high: int | None = None, shape: Shape = ()) -> Array:
-        """Integers (int64) with low <= k < high, or 0 <= k < low where high is left out.
+        """Integers (int64) of that shape, low <= k < high, or 0 <= k < low where high is left out.
 
         Every integer is exactly as likely as any other; `host.integers` says how.
 
@@ -210,7 +214,11 @@ class Generator:
         return _moved(self.host_integers(low, high, shape))
 
     def host_integers(self, low: int, high: int | None = None, shape: Shape = ()) -> np.ndarray:
-        """`integers` as a NumPy array, whatever the active backend."""
+        """`integers(low, high, shape)` as a NumPy array, whatever the active backend.
+
+        Raises:
+            ValueError: as there.
+        """
         if high is None:
             low, high = 0, low
         low, high = operator.index(low), operator.index(high)
@@ -226,11 +234,11 @@ class Generator:
         return _moved(self.host_permutation(n))
 
     def host_permutation(self, n: int) -> np.ndarray:
-        """`permutation` as a NumPy array, whatever the active backend."""
+        """`permutation(n)`, of shape (n,), as a NumPy array, whatever the active backend."""
         return host.permutation(self._words, _size("permutation", n))
 
     def choice(self, n: int, shape: Shape = (), replace: bool = True) -> Array:
-        """Indices (int64) drawn from 0 .. n-1, with replacement or without.
+        """Indices (int64) of that shape, drawn from 0 .. n-1; with `replace` one may come again.
 
         Raises:
             ValueError: n < 1, or more than n are asked for without replacement.
@@ -238,7 +246,11 @@ class Generator:
         return _moved(self.host_choice(n, shape, replace))
 
     def host_choice(self, n: int, shape: Shape = (), replace: bool = True) -> np.ndarray:
-        """`choice` as a NumPy array, whatever the active backend."""
+        """`choice(n, shape, replace)` as a NumPy array, whatever the active backend.
+
+        Raises:
+            ValueError: as there.
+        """
         n, shape = operator.index(n), _shape("choice", shape)
         if n < 1:
             raise ValueError(f"choice: there must be something to choose from, got n = {n}")
