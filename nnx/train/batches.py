@@ -21,6 +21,35 @@ def rows_of(batch: Any) -> int:
     return len(parts[-1])
 
 
+def parts_of(batch: Any, parts: int, loss: Any) -> Iterator[tuple[Any, float]]:
+    """Up to so many parts of a batch, of nearly equal size, each with its share of the loss.
+
+    The loss of the batch is the sum of share times the loss of each part: the shares are those of
+    the rows, or of the weights where the loss has weights; a loss that is a sum has shares of 1.
+    """
+    rows = rows_of(batch)
+    ends = [rows * (k + 1) // parts for k in range(parts)]
+    bounds = [(a, b) for a, b in zip([0, *ends], ends, strict=False) if b > a or rows == 0]
+    cut = [_rows(batch, a, b) for a, b in bounds]
+    weight_of = getattr(loss, "weight_of", None)
+    if getattr(loss, "reduction", "mean") == "sum":
+        shares = [1.0] * len(cut)
+    else:
+        if weight_of is None or isinstance(batch, Mapping):
+            weights = [float(b - a) for a, b in bounds]
+        else:
+            weights = [weight_of(part[-1]) for part in cut]
+        total = sum(weights) or 1.0
+        shares = [weight / total for weight in weights]
+    yield from zip(cut, shares, strict=True)
+
+
+def _rows(batch: Any, start: int, stop: int) -> Any:
+    if isinstance(batch, Mapping):
+        return {name: x[start:stop] for name, x in batch.items()}
+    return tuple([x[start:stop] for x in batch])
+
+
 def to_tensors(batch: Any, dtype: Any, target: bool = True) -> Any:
     """A batch, with or without its target, on the active backend and in other dtypes."""
     if isinstance(batch, Mapping):

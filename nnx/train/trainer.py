@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from ..parallel.threads import fixed_threads
 from ..random import default_generator
 from ..tensor import Tensor
 from . import checks, evaluation, nonfinite, parallel
-from .batches import Batch, are_arrays, batches_of, rows_of, to_tensors
+from .batches import Batch, are_arrays, batches_of, parts_of, rows_of, to_tensors
 from .callbacks import Callback
 from .capture import Captured, capture
 from .checkpoint import batches_left, restore, signed, state_of
@@ -64,6 +65,9 @@ class Trainer:
         graph: record forward and backward as a CUDA graph and replay it (`nnx.capture`, which says
             what can be recorded); the optimizer's step and a smaller last batch run as they are.
             Not yet run on a device.
+        accumulate: compute each batch in so many parts, one after another, and add up their
+            gradients: the step is that of the whole batch, in the memory of a part.  Layers that
+            look at a whole batch (batch normalisation) see a part; what is drawn (dropout) differs.
         dtype: cast the floating-point arrays of every batch, and what `predict` is given, to this,
             as `DataLoader` does.  Nothing is cast without it: a layer in float32 refuses data in
             float64.
@@ -96,7 +100,16 @@ class Trainer:
         progress: bool = True,
         graph: bool = False,
         dtype: Any = None,
+        accumulate: int = 1,
     ) -> None:
+        self.accumulate = operator.index(accumulate)
+        if self.accumulate < 1:
+            raise ValueError(f"Trainer: accumulate must be at least 1, got {accumulate}")
+        if self.accumulate > 1 and (graph or isinstance(model, DataParallel)):
+            raise ValueError(
+                "Trainer: accumulate goes with neither a graph nor a DataParallel model, which "
+                "computes in parts of its own"
+            )
         self.dtype = dtype
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = [_metric_for(metric, loss) for metric in metrics]
@@ -258,6 +271,9 @@ class Trainer:
             self._parallel_step(self.parallel, batch, on_gradients)
             return
         captured = None if isinstance(batch, Mapping) else self._captured
+        if self.accumulate > 1:
+            self._accumulated_step(batch, on_gradients)
+            return
         if captured is not None and captured.fits(*batch):
             loss, output, target = captured(*batch)
         else:
@@ -270,6 +286,39 @@ class Trainer:
         self.running_loss.take(loss.data, rows_of(batch))
         for metric in self.metrics:
             metric.update(output, target)
+
+    def _accumulated_step(
+        self, batch: Batch, on_gradients: list[Callable[[Trainer], None]]
+    ) -> None:
+        """A step on the gradients of the parts of a batch, added up."""
+        seen: list[tuple[Any, Any]] = []
+        loss: Any = 0.0
+        begun = False
+        for part, share in parts_of(batch, self.accumulate, self.loss):
+            value, output, target = self.compute(part)
+            _require_number(value)
+            seen.append((output, target))
+            if not share:  # none of its targets counts: its loss is NaN, and says nothing
+                continue
+            if self.reads_at_once(value.data) and not math.isfinite(value.data):
+                raise nonfinite.loss_error(self, part, float(value.data))
+            if not begun:  # see `_gradients`
+                self.optimizer.zero_grad()
+                begun = True
+            value = value * share
+            value.backward()
+            loss = value.data + loss
+        if not begun:
+            self.optimizer.zero_grad()
+        if self.penalty is not None:
+            self.penalty.add_gradients(self.model)
+        for hear in on_gradients:
+            hear(self)
+        self.optimizer.step()
+        self.running_loss.take(loss, rows_of(batch))
+        for output, target in seen:
+            for metric in self.metrics:
+                metric.update(output, target)
 
     def _parallel_step(
         self, model: DataParallel, batch: Batch, on_gradients: list[Callable[[Trainer], None]]

@@ -287,3 +287,40 @@ def test_no_float64_and_no_wait_in_a_step(task, monkeypatch):
     assert len(history.step_losses) == 3
     for p in trainer.model.parameters():
         assert p.data.dtype == np.float32 and p.grad.dtype == np.float32
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("parts", [2, 3, 20])
+def test_accumulated_gradients_are_those_of_the_batch(task_on, parts, reduction, weighted):
+    def trained(accumulate):
+        nnx.manual_seed(3)
+        model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+        weight = task_on.on.asarray(np.array([1.0, 2.0, 4.0], np.float32)) if weighted else None
+        loss = nn.CrossEntropyLoss(weight=weight, ignore_index=2, reduction=reduction)
+        trainer = Trainer(
+            model,
+            loss,
+            optim.SGD(model.parameters(), lr=0.01),
+            metrics=["accuracy"],
+            progress=False,
+            accumulate=accumulate,
+        )
+        return trainer, trainer.fit(task_on.loader(seed=1), epochs=2)
+
+    whole, expected = trained(1)
+    split, history = trained(parts)
+    assert split.step == whole.step
+    assert history["accuracy"] == pytest.approx(expected["accuracy"], abs=0.02)
+    np.testing.assert_allclose(history.step_losses, expected.step_losses, rtol=1e-4, atol=1e-6)
+    theirs = weights(whole.model)
+    for name, array in weights(split.model).items():
+        np.testing.assert_allclose(array, theirs[name], rtol=1e-4, atol=1e-5)
+        assert array.dtype == np.float32
+
+
+def test_what_cannot_be_accumulated_is_said(task):
+    with pytest.raises(ValueError, match="accumulate must be at least 1, got 0"):
+        task.trainer(accumulate=0)
+    with pytest.raises(ValueError, match="neither a graph nor a DataParallel"):
+        task.trainer(accumulate=2, graph=True)
