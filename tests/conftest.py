@@ -44,9 +44,12 @@ from nnx.backends.numpy import NumpyBackend
 
 
 def pytest_configure() -> None:
-    """A shell's background job ignores Ctrl-C, and so would every test of it."""
+    """A shell's background job ignores Ctrl-C, and `nohup` a hang-up; so would every test."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is not None and signal.getsignal(hang_up) is signal.SIG_IGN:
+        signal.signal(hang_up, signal.SIG_DFL)
 
 
 def not_installed(library: str) -> str | None:

@@ -111,8 +111,8 @@ class MPIRank(Communicator):
 
     def abort(self, cause: str) -> None:
         """End all ranks, with one message: the lower rank speaks first, and then there is no
-        second."""
-        time.sleep(min(0.15 * self.rank, 1.5))
+        second.  On a busy machine it takes the others a while to end."""
+        time.sleep(min(1.0 * self.rank, 3.0))
         sys.stdout.flush()
         print(f"nnx: {cause}", file=sys.stderr, flush=True)
         self.mpi.COMM_WORLD.Abort(1)

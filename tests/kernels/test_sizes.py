@@ -17,6 +17,7 @@ from cuda_cpu import CpuFactory, KernelFault, why_unavailable
 from cuda_cpu.available import skip_or_fail
 
 from nnx.backends.cuda import CudaBackend, linear
+from nnx.backends.cuda.kernel import MOST_LISTED
 from nnx.backends.cuda.launcher import (
     LARGEST_BLOCK,
     LARGEST_GRID,
@@ -31,6 +32,7 @@ from nnx.backends.portable.window import Window
 SIZES = (1, 2, 31, 32, 33, 255, 256, 257, 65535, 65536, 10**6, 2**24 + 1, 2**31 - 1)
 # More columns are summed by the portable twin.
 AT_MOST = {"directions": 2, "hidden": 2**14, "cuts": 2**20, "columns": 32 * LARGEST_GRID[1]}
+AT_MOST["count"] = MOST_LISTED  # arrays in one launch
 ELEMENTS = 2**37  # of one array: 512 GiB
 
 

@@ -6,20 +6,16 @@ parameters, and buffers, in training and in evaluation, in float64 and in float3
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
+from pytorch_internals import own_samples
 
 import nnx
 from nnx import nn
 
 torch = pytest.importorskip("torch")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from torch.testing._internal.common_modules import module_db
 
-BY_NAME = {info.module_cls.__name__: info for info in module_db}
+BY_NAME = {i.module_cls.__name__: i for i in own_samples("common_modules").module_db}
 SHARED = sorted(set(BY_NAME) & set(nn.__all__))
 TOLERANCE = {"float64": 1e-7, "float32": 3e-5}  # PyTorch's softplus is 2e-9 off above 20
 pytestmark = pytest.mark.filterwarnings("ignore")

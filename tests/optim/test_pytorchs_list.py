@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pytorch_internals import own_samples
 
 from nnx import nn, optim
 
 torch = pytest.importorskip("torch")
-pytest.importorskip("expecttest")  # PyTorch's list is part of its tests, which need it
 
 STEPS = 100
 NOT_HERE = {"SparseAdam", "Muon", "Adafactor"}
@@ -34,9 +34,7 @@ QUASI_NEWTON = (optim.LBFGS, torch.optim.LBFGS)
 
 
 def configurations():
-    from torch.testing._internal.common_optimizers import optim_db
-
-    for info in optim_db:
+    for info in own_samples("common_optimizers").optim_db:
         name = info.optim_cls.__name__
         if name not in NOT_HERE:
             for k, one in enumerate(info.optim_inputs_func(device="cpu")):

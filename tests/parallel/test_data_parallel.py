@@ -114,6 +114,9 @@ OPTIMIZERS = sorted(
 )
 
 
+OPTIMIZERS.remove("LBFGS")  # its step computes the loss again, itself: it takes a closure
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_gives_one_hash(name):
     make = getattr(optim, name)
