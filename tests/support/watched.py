@@ -7,7 +7,6 @@ read-only arrays).  A kernel whose name ends in an underscore owns all but the g
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,8 @@ KERNELS = [n for n, _ in inspect.getmembers(PortableKernels, inspect.isfunction)
 
 def watched(backend: Backend, locked: bool = True) -> Backend:
     """A copy of a backend on NumPy arrays; locked: arrays are read-only during a call."""
-    made = copy.copy(backend)
+    made = object.__new__(type(backend))  # copy.copy gives back the one backend of this name
+    vars(made).update(vars(backend))
     for name in KERNELS:
         setattr(made, name, _watched(made, name, locked))
     return made
