@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..backends import backend_of
-from .pictures import Picture, fit, read_pictures
+from .figures import NoFigure
+from .pictures import Picture, lay_out, read_pictures
 from .recipe import Data, Options, Prediction, Recipe
 
 if TYPE_CHECKING:
     from .run import Run
+
+
+SEEN = 64  # pictures that are kept to be shown
 
 
 class ImageRecipe(Recipe):
@@ -22,7 +26,7 @@ class ImageRecipe(Recipe):
 
     Attributes:
         size: of the pictures that the model takes.
-        box: how much of that the figure fills; see `pictures.fit`.
+        box: how much of that the figure fills; see `pictures.lay_out`.
         classes: their names, in the order of the model's outputs.
     """
 
@@ -35,11 +39,17 @@ class ImageRecipe(Recipe):
         return x
 
     def predict_files(self, run: Run, paths: Sequence[Path]) -> Prediction:
-        """The class of every picture in the files, with its probability and the next best."""
+        """The class of every picture in the files, with its probability and the next best.
+
+        A file that cannot be read, and a picture without one clear figure, are told of in
+        `Prediction.failed`; the others have their answers all the same.
+        """
         rows: list[tuple[str, ...]] = []
         said: list[int] = []
+        failed: list[OSError | ValueError] = []
+        seen: list[tuple[str, Any]] = []
         model = run.model()
-        for some in batched((fit(p, self.size, self.box) for p in self._read(paths)), 1024):
+        for some in batched(self._read(paths, failed), 1024):
             x = np.stack([picture.pixels for picture in some])  # (N, H, W)
             logits = run.predict(self.to_input(x), model=model).data
             z = backend_of(logits).to_numpy(logits).astype(np.float64)  # (N, C)
@@ -59,12 +69,24 @@ class ImageRecipe(Recipe):
                 )
                 for k, picture in enumerate(some)
             ]
+            for picture, k in zip(some[: SEEN - len(seen)], best, strict=False):
+                seen.append((f"{picture.name}: {self.classes[k]}", picture.pixels))
         columns = ["image", "class", "probability", "next best", "how it was read"]
-        return Prediction(columns, rows, self._notes(said))
+        return Prediction(columns, rows, self._notes(said), failed, seen)
 
-    def _read(self, paths: Sequence[Path]) -> Iterator[Picture]:
+    def _read(self, paths: Sequence[Path], failed: list[OSError | ValueError]) -> Iterator[Picture]:
+        """The pictures in the files, in the model's size; what fails is put into `failed`."""
         for path in paths:
-            yield from read_pictures(path)
+            try:
+                for picture in read_pictures(path, self.size):
+                    try:
+                        laid = lay_out(picture, self.size, self.box)
+                    except NoFigure as error:
+                        failed.append(error)
+                    else:
+                        yield laid
+            except (OSError, ValueError) as error:
+                failed.append(error)
 
     def _notes(self, said: Sequence[int]) -> list[str]:
         if len(said) < 2:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,9 @@ from ..io.image import is_picture, open_image
 from ..io.limits import hold
 from ..io.npy import read_npy
 from ..typing import Array
+from .figures import NoFigure, find_figure
 
 ENOUGH = 2**22  # pixels: larger pictures are made smaller as they are read
-
-INK = 0.2  # a pixel darker than this belongs to the figure, when it is cut out of its paper
 
 
 @dataclass
@@ -33,18 +33,25 @@ class Picture:
         name: the file, with the number of the picture in it where it has several.
         pixels: (H, W), float32.
         done: what was done, in words.
+        levels: the brightness, from 0 to 1, that 0 and 1 of the pixels had in the file.
     """
 
     name: str
     pixels: Array
     done: list[str] = field(default_factory=list)
+    levels: tuple[float, float] = (0.0, 1.0)
 
 
-def read_pictures(path: Path) -> Iterator[Picture]:
+def read_pictures(path: Path, shape: tuple[int, int] | None = None) -> Iterator[Picture]:
     """The pictures in a file: PNG and the like (`nnx.io.image`), NPY, IDX (gzipped or not).
 
     The contents decide, not the name.  Where the paper is lighter than the figure, light and
-    dark are exchanged.
+    dark are exchanged.  A photograph is turned as its camera tells (EXIF); all the pages of a TIFF
+    and the frames of an animation are read.
+
+    Args:
+        path: the file.
+        shape: of one picture, where an array may hold each as a row: (N, 64) for (8, 8).
 
     Raises:
         OSError: the file cannot be opened.
@@ -53,56 +60,130 @@ def read_pictures(path: Path) -> Iterator[Picture]:
     with open_file(path) as file:
         magic = file.read(6)
     if magic == b"\x93NUMPY":
-        return _from_array(path, read_npy(path))
+        return _from_array(path, read_npy(path), shape)
     if magic[:2] == b"\x1f\x8b" or (magic[:2] == b"\0\0" and not is_picture(path, magic)):
-        return _from_array(path, read_idx(path))
-    return iter([_from_image(path)])
+        return _from_array(path, read_idx(path), shape)
+    return _from_image(path)
 
 
-def fit(picture: Picture, size: tuple[int, int], box: tuple[int, int]) -> Picture:
+def lay_out(picture: Picture, size: tuple[int, int], box: tuple[int, int]) -> Picture:
     """The picture in the size that a network takes.
 
-    One of that size stays as it is.  Of any other the figure is cut out, scaled to fit into
-    `box`, its proportions kept, and laid so that its centre of mass is in the middle, as the
-    makers of MNIST did.
+    One of that size stays as it is.  Of any other the figure is found (`figures.find_figure`),
+    scaled to fit into `box`, its proportions kept, and laid so that its centre of mass is in the
+    middle, as the makers of MNIST did.
 
     Raises:
-        ValueError: there is no figure.
+        NoFigure: there is no figure, or more than one.
     """
     x, (height, width) = picture.pixels, size
-    if x.shape == size:
+    if x.shape == size and x.any():
         return picture
-    rows, columns = (np.nonzero((x > INK).any(axis=axis))[0] for axis in (1, 0))
-    if rows.size == 0:
-        raise ValueError(f"{picture.name}: there is nothing on this picture of {_size(x.shape)}")
-    figure = x[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    low, high = picture.levels
+    try:
+        found = find_figure(low + x * (high - low))
+    except NoFigure as error:
+        raise NoFigure(f"{picture.name}: {error} of {_size(x.shape)}") from None
+    done = [*picture.done]
+    if found.dark != (low > high):  # the edge was no paper but a frame
+        done = [what for what in done if what != _INVERTED] + [_INVERTED] * found.dark
+    figure = found.ink
     ratio = min(box[0] / figure.shape[0], box[1] / figure.shape[1])
     h, w = (max(1, min(round(n * ratio), most)) for n, most in zip(figure.shape, box, strict=True))
-    figure = _resized(figure, h, w)
+    fine = math.ceil(4 * ratio)  # a small figure is enlarged first, to be laid as finely
+    figure = _resized(figure, *[fine * n for n in figure.shape])
+    ratio /= fine
+    laid = _resized(_centred(figure, height / ratio, width / ratio), height, width)
+    if found.dropped:
+        done.append(f"left out: {', '.join(found.dropped)}")
+    done.append(f"{_size(x.shape)}: figure cut out, scaled to {_size((h, w))} in {_size(size)}")
+    return Picture(picture.name, laid, done)
+
+
+def _centred(figure: Array, height: float, width: float) -> Array:
+    """The figure on a page of its own scale, its centre of mass in the middle.
+
+    Laid out before it is made smaller, it keeps its proportions and its place to fractions of the
+    network's pixels: on 8 x 8 a whole one is much.
+    """
+    rows, columns = figure.shape
+    tall, wide = max(round(height), rows), max(round(width), columns)
     mass = figure / figure.sum()
-    top = round((height - 1) / 2 - float(mass.sum(axis=1) @ np.arange(h)))
-    left = round((width - 1) / 2 - float(mass.sum(axis=0) @ np.arange(w)))
-    top, left = min(max(top, 0), height - h), min(max(left, 0), width - w)
-    laid = np.zeros(size, np.float32)
-    laid[top : top + h, left : left + w] = figure
-    what = f"{_size(x.shape)}: figure cut out, scaled to {_size((h, w))} in {_size(size)}"
-    return Picture(picture.name, laid, [*picture.done, what])
+    top = round((tall - 1) / 2 - float(mass.sum(axis=1) @ np.arange(rows)))
+    left = round((wide - 1) / 2 - float(mass.sum(axis=0) @ np.arange(columns)))
+    top, left = min(max(top, 0), tall - rows), min(max(left, 0), wide - columns)
+    page = np.zeros((tall, wide), np.float32)
+    page[top : top + rows, left : left + columns] = figure
+    return page
 
 
-def _from_image(path: Path) -> Picture:
+_INVERTED = "dark on light: inverted"
+
+
+def _from_image(path: Path) -> Iterator[Picture]:
+    """The pages or frames of an image; the first are decoded at once."""
+    some, more = _frames(path, 0)
+    return chain(some, _further(path, len(some)) if more else ())
+
+
+def _further(path: Path, start: int) -> Iterator[Picture]:
+    more = True
+    while more:
+        some, more = _frames(path, start)
+        start += len(some)
+        yield from some
+
+
+def _frames(path: Path, start: int) -> tuple[list[Picture], bool]:
+    """Frames from number `start` on, as many as are worth opening the file for; are there more?
+
+    They are decoded while the file is open, and judged when it is closed again: Pillow's limits
+    are held for as long, and those of a whole animation need not be in memory at once.
+    """
+    from PIL import ImageOps
+
+    some: list[Picture] = []
+    pixels = 0
     with open_image(path) as image:
-        grey, done = _grey(image)
+        extra = image.format == "MPO"  # previews and depths that a camera adds to a photograph
+        count = 1 if extra else getattr(image, "n_frames", 1)
+        hold(path, "pictures", count, "pictures")
+        for k in range(start, count):
+            if pixels >= ENOUGH:
+                break
+            if k:
+                image.seek(k)
+            turned = image
+            if image.getexif().get(_ORIENTATION, 1) != 1:
+                turned = ImageOps.exif_transpose(image)
+            grey, done = _grey(turned)
+            if turned is not image:
+                done.insert(0, "turned as EXIF tells")
+            if extra:
+                done.append("the first of its pictures")
+            some.append(_judged(path.name if count == 1 else f"{path.name}[{k}]", grey, done))
+            pixels += image.width * image.height
+    return some, start + len(some) < count
+
+
+_ORIENTATION = 0x0112  # the tag of EXIF
+
+
+def _judged(name: str, grey: Array, done: list[str]) -> Picture:
+    """A picture of brightness (H, W), as ink from 0 to 1."""
     low, high = float(grey.min()), float(grey.max())
+    levels = (low, high)
     if high > low:
         if high - low < 0.8:
             done.append(f"contrast raised from {high - low:.0%}")
         grey = (grey - low) / (high - low)
         if _paper_is_light(grey[np.newaxis]):
             grey = 1 - grey
-            done.append("dark on light: inverted")
+            levels = (high, low)
+            done.append(_INVERTED)
     else:
         grey = np.zeros_like(grey)
-    return Picture(path.name, grey.astype(np.float32), done)
+    return Picture(name, grey.astype(np.float32), done, levels)
 
 
 def _grey(image: Any) -> tuple[Array, list[str]]:
@@ -160,9 +241,15 @@ def _reduced(strip: Any, shrink: int) -> Array:
     return np.asarray(strip.reduce(shrink), np.float32)
 
 
-def _from_array(path: Path, array: Array) -> Iterator[Picture]:
-    """Pictures from an array (H, W), (N, H, W), or with an axis for one colour."""
-    if array.ndim == 4 and 1 in (array.shape[1], array.shape[3]):
+def _from_array(
+    path: Path, array: Array, shape: tuple[int, int] | None = None
+) -> Iterator[Picture]:
+    """Pictures from an array (H, W), (N, H, W), with an axis for one colour, or (N, 64) in rows."""
+    if array.ndim == 3 and array.shape[2] == 1 and 1 not in array.shape[:2]:
+        array = array[..., 0]
+    elif array.ndim == 2 and shape and array.shape[1] == math.prod(shape):
+        array = array.reshape(-1, *shape)
+    elif array.ndim == 4 and 1 in (array.shape[1], array.shape[3]):
         array = array[:, 0] if array.shape[1] == 1 else array[..., 0]
     if array.ndim not in (2, 3) or array.size == 0 or array.dtype.kind not in "buif":
         raise DataError(
@@ -183,7 +270,7 @@ def _from_array(path: Path, array: Array) -> Iterator[Picture]:
     span = (high - low) or 1.0
     light = _paper_is_light(x, low + span / 2 if scale else 0.5)
     if light:
-        done.append("dark on light: inverted")
+        done.append(_INVERTED)
     return _one_by_one(path.name, x, array.ndim == 2, (low, span) if scale else None, light, done)
 
 
@@ -203,7 +290,8 @@ def _one_by_one(
                 strip = (strip - scale[0]) / scale[1]
             strips.append(_reduced((1 - strip if light else strip).astype(np.float32), shrink))
         pixels = np.concatenate(strips)
-        yield Picture(name if single else f"{name}[{k}]", pixels, [*done])
+        levels = (1.0, 0.0) if light else (0.0, 1.0)
+        yield Picture(name if single else f"{name}[{k}]", pixels, [*done], levels)
 
 
 def _paper_is_light(x: Array, middle: float = 0.5) -> bool:

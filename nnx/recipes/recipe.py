@@ -123,11 +123,20 @@ class Data:
 
 @dataclass
 class Prediction:
-    """What a trained model says of some input: a table, and notes on how the input was read."""
+    """What a trained model says of some input: a table, and notes on how the input was read.
+
+    Attributes:
+        columns, rows: the table.
+        notes: lines below it.
+        failed: the errors of what could not be read or judged; it has no row.
+        seen: the first of the inputs as the model took them, with a caption: arrays (H, W).
+    """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = field(default_factory=list)
+    failed: Sequence[OSError | ValueError] = field(default_factory=list)
+    seen: Sequence[tuple[str, Any]] = field(default_factory=list)
 
 
 class Recipe:

@@ -34,7 +34,7 @@ from nnx.datasets import series as series_module
 from nnx.datasets.reviews import read_archive, read_csv
 from nnx.io import load, load_state, load_weights, read_json, read_text, save, save_state
 from nnx.io.npy import read_npy
-from nnx.recipes.pictures import fit, read_pictures
+from nnx.recipes.pictures import lay_out, read_pictures
 from nnx.text import TextEncoder, Tokenizer, Vocabulary, read_glove
 from nnx.train.history import read_csv as read_history
 
@@ -47,7 +47,7 @@ LONGEST = 2500  # characters of a message
 def read_picture(path: Path) -> None:
     for picture in read_pictures(path):
         try:
-            fit(picture, (28, 28), (20, 20))
+            lay_out(picture, (28, 28), (20, 20))
         except ValueError as error:
             if "nothing on this picture" not in str(error):
                 raise

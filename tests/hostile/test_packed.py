@@ -30,13 +30,13 @@ from nnx.datasets import read_idx
 from nnx.datasets.reviews import read_archive, read_csv
 from nnx.io import read_json, read_text, load
 from nnx.io.limits import CorruptFile
-from nnx.recipes.pictures import fit, read_pictures
+from nnx.recipes.pictures import lay_out, read_pictures
 from nnx.text import Vocabulary, read_glove
 from nnx.train.history import read_csv as read_history
 import PIL.Image, PIL.PngImagePlugin
 def pictures(path):
     for picture in read_pictures(path):
-        fit(picture, (28, 28), (20, 20))
+        lay_out(picture, (28, 28), (20, 20))
 READERS = {
     "idx": read_idx, "pictures": pictures, "csv": read_csv, "tar": read_archive, "json": read_json,
     "glove": lambda path: read_glove(path, Vocabulary(["film"])), "load": load,

@@ -1,0 +1,236 @@
+"""The one figure on a photographed page: found, cut out, and freed of light, noise and frames.
+
+The steps are textbook ones (Gonzalez and Woods, Digital Image Processing, chapters 9 and 10): the
+paper's brightness is a smooth surface through the pixels that are not ink, and what is darker than
+that is ink; Otsu's threshold comes from the picture itself; connected parts of what is above it are
+the figure's strokes, or else specks, rules and frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ..typing import Array
+
+_LONG = 360  # pixels of the longer side that figures are looked for in
+_COARSE = 40  # and of the picture that the paper's brightness is estimated on
+_FAINT = 0.06  # ink that is weaker, of all there is between black and white, is not seen
+_TIMES_NOISE = 5.0  # nor that which is not so many standard deviations above the paper's noise
+
+
+class NoFigure(ValueError):
+    """There is no figure on a picture, or not one alone."""
+
+
+@dataclass
+class Figure:
+    """A figure, cut out.
+
+    Attributes:
+        ink: (h, w), float32, from 0, paper, to 1; nothing else of the page is on it.
+        dark: whether the figure is darker than its paper.
+        dropped: what else was there, in words: "2 specks", "a frame".
+    """
+
+    ink: Array
+    dark: bool
+    dropped: list[str]
+
+
+def find_figure(grey: Array) -> Figure:
+    """The figure on a page of brightness (H, W), from 0 to 1.
+
+    Both are tried, dark on light and light on dark; the one that leaves more ink counts.
+
+    Raises:
+        NoFigure: there is none, several of a size, or nothing that stands out from the paper.
+    """
+    if float(grey.max() - grey.min()) < _FAINT:
+        raise NoFigure("there is nothing on this picture")
+    page = _smaller(grey, _LONG)
+    sides = [_Side(page, dark) for dark in (True, False)]
+    best = max(sides, key=lambda side: side.weight)
+    return best.cut()
+
+
+class _Side:
+    """A page, read as dark ink on light paper, or as light ink on dark."""
+
+    def __init__(self, page: Array, dark: bool) -> None:
+        self.dark = dark
+        self.dropped: list[str] = []
+        paper = page if dark else -page  # ink is what is lower
+        ground = _ground(paper)
+        light = np.abs(ground) + 0.03
+        self.ink = (ground - paper) * np.clip(np.median(light) / light, 0.4, 4.0)
+        self._drop_rules()
+        self._find()
+
+    def _find(self) -> None:
+        """Label the parts of the ink; frames and shadows at the edge are taken out one by one."""
+        from scipy import ndimage
+
+        self.labels, self.areas, self.weight = np.zeros(self.ink.shape, int), np.zeros(1, int), 0.0
+        for _ in range(4):
+            seen = ndimage.gaussian_filter(self.ink, 1.0)
+            noise = 1.4826 * float(np.median(np.abs(seen - np.median(seen))))
+            middle = _otsu(seen)
+            strong = seen > middle
+            if not strong.any():
+                return
+            level = float(np.median(seen[strong]))
+            least = max(_FAINT, _TIMES_NOISE * noise)
+            if level < least:
+                return
+            threshold = min(max(0.5 * middle, least / 2), middle)
+            labels, count = ndimage.label(seen > threshold, np.ones((3, 3)))
+            areas = np.bincount(labels.ravel(), minlength=count + 1)
+            areas[np.bincount(labels[strong], minlength=count + 1) == 0] = 0
+            areas[0] = 0
+            edges = [k for k in self._at_edge(labels) if areas[k]]
+            inside = areas.copy()
+            inside[edges] = 0
+            if edges and inside.max() >= 0.002 * seen.size:
+                at_edge = ndimage.binary_dilation(np.isin(labels, edges), iterations=4)
+                self.ink = np.where(at_edge, 0, self.ink)
+                if "what is at the edge" not in self.dropped:
+                    self.dropped.append("what is at the edge")
+                continue
+            self.labels, self.areas, self.level, self.noise = labels, areas, level, noise
+            self.weight = float(inside.max() or 0.1 * areas.max()) * level
+            return
+
+    def _at_edge(self, labels: Array) -> list[int]:
+        """The parts that a frame, a shadow or the table beside the paper would be."""
+        sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+        return sorted({int(k) for side in sides for k in np.unique(side)} - {0})
+
+    def _drop_rules(self) -> None:
+        """Take out the lines of ruled and squared paper: thin, and as long as the page is wide."""
+        from scipy import ndimage
+
+        for axis in (0, 1):
+            ink = self.ink if axis == 0 else self.ink.T
+            thick = ndimage.maximum_filter1d(ndimage.gaussian_filter1d(ink, 2, axis=1), 3, axis=0)
+            line = np.percentile(thick, 20, axis=1)  # (H,): what four fifths of a row are above
+            noise = 1.4826 * float(np.median(np.abs(line - np.median(line))))
+            there = line > np.median(line) + max(0.03, 4 * noise)
+            rows, count = ndimage.label(there)
+            width = np.bincount(rows, minlength=count + 1)
+            thin = there & (width[rows] <= max(4, 0.035 * len(line)))
+            thin &= (rows != rows[0]) & (rows != rows[-1])  # that would be a frame
+            if not thin.any():
+                continue
+            kept = ink > np.maximum(1.6 * line, line + 0.08)[:, None]
+            ink[...] = np.where(thin[:, None] & ~kept, np.minimum(ink, 0), ink)
+            self.dropped.append("rules")
+
+    def cut(self) -> Figure:
+        """The figure's own ink, in the box around it.
+
+        Raises:
+            NoFigure: see `find_figure`.
+        """
+        from scipy import ndimage
+
+        if not self.weight:
+            raise NoFigure("there is nothing on this picture")
+        mine = self._group()
+        full = float(np.percentile(self.ink[mine], 85))
+        low = max(2.5 * self.noise, 0.05 * full)
+        seen = ndimage.gaussian_filter(self.ink, 1.0)
+        size = max(np.ptp(at) + 1 for at in np.nonzero(mine))
+        near = ndimage.binary_dilation(
+            mine, np.ones((3, 3)), max(2, round(0.07 * size)), mask=(seen > low) | mine
+        )
+        low = min(self.noise, 0.2 * full)
+        ink = np.clip((self.ink - low) / (full - low), 0, 1) * near
+        rows, columns = (np.nonzero((ink > 0.3).any(axis=axis))[0] for axis in (1, 0))
+        box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        return Figure(box.astype(np.float32), self.dark, self.dropped)
+
+    def _group(self) -> Array:
+        """The strokes of the figure, (H, W) bool: the largest part and those close to it."""
+        from scipy import ndimage
+
+        boxes = ndimage.find_objects(self.labels)
+        main = boxes[int(self.areas.argmax()) - 1]
+        size = max(side.stop - side.start for side in main)
+        mask = np.isin(self.labels, np.nonzero(self.areas >= 0.04 * self.areas.max())[0])
+        joined, count = ndimage.label(
+            ndimage.binary_dilation(mask, np.ones((3, 3)), max(1, round(0.07 * size)))
+        )
+        groups = np.bincount(joined[mask], minlength=count + 1)
+        mine = mask & (joined == groups.argmax())
+        figures = int(np.count_nonzero(groups >= 0.3 * groups.max()))
+        if figures == 1:
+            figures = self._abreast(np.unique(self.labels[mine]), boxes)
+        if figures > 1:
+            raise NoFigure(f"there are {figures} figures, not one, on this picture")
+        marks = int(np.count_nonzero(self.areas)) - len(np.unique(self.labels[mine]))
+        if marks:
+            self.dropped.append(f"{marks} speck{'s' * (marks > 1)}")
+        return mine
+
+    def _abreast(self, parts: Array, boxes: list[tuple[slice, slice]]) -> int:
+        """How many of these parts are as tall as the figure and stand beside each other."""
+        tall = [boxes[k - 1] for k in parts]
+        height = max(box[0].stop for box in tall) - min(box[0].start for box in tall)
+        tall = [box for box in tall if box[0].stop - box[0].start >= 0.6 * height]
+        tall.sort(key=lambda box: box[1].start)
+        apart = [a[1].stop <= b[1].start for a, b in pairwise(tall)]
+        return 1 + sum(apart)
+
+
+def _ground(paper: Array) -> Array:
+    """The brightness that the paper has, or would have under the ink: (H, W)."""
+    from scipy import ndimage
+
+    coarse = _smaller(paper, _COARSE)  # (h, w)
+    h, w = coarse.shape
+    window = max(3, round(0.5 * min(h, w)))
+    start = ndimage.percentile_filter(coarse, 60, size=window, mode="reflect")
+    y, x = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
+    powers = [(i, j) for i in range(5) for j in range(5 - i)]
+    terms = np.stack([(x**i * y**j).ravel() for i, j in powers], axis=1)  # (h w, 15)
+    ground, values = start.ravel(), coarse.ravel()
+    weights = np.ones_like(values)
+    for _ in range(12):
+        away = values - ground
+        scale = max(1.4826 * float(np.median(np.abs(away))), 0.008)
+        weights = np.clip(1 - (away / (3 * scale)) ** 2, 0, 1) ** 2  # Tukey's biweight
+        root = np.sqrt(weights + 1e-6)
+        solved = np.linalg.lstsq(terms * root[:, None], values * root, rcond=None)[0]
+        ground = terms @ solved
+    return _resized(ground.reshape(h, w), *paper.shape)
+
+
+def _otsu(x: Array) -> float:
+    """The threshold between two classes that are furthest apart (Otsu 1979)."""
+    counts, edges = np.histogram(x[x > 0], 256)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    sums = np.cumsum(counts * middles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return float(edges[1 + int(np.nanargmax(apart))]) if np.isfinite(apart).any() else 0.0
+
+
+def _smaller(x: Array, longest: int) -> Array:
+    ratio = min(1.0, longest / max(x.shape))
+    return _resized(x, *[max(1, round(n * ratio)) for n in x.shape])
+
+
+def _resized(x: Array, height: int, width: int) -> Array:
+    """Means over boxes where it becomes smaller, bilinear where larger; clipped nowhere."""
+    from PIL import Image
+
+    image: Any = Image.fromarray(x.astype(np.float32))
+    shrinks = height < x.shape[0] or width < x.shape[1]
+    how = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
+    return np.asarray(image.resize((width, height), how))

@@ -1,0 +1,95 @@
+"""Photographs of digits: what a network says of them is what it says of the digits themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import photographs
+import pytest
+from PIL import Image
+
+from nnx.cli.main import run as command
+from nnx.datasets import load_digits
+from nnx.recipes import train
+from nnx.recipes.figures import NoFigure, find_figure
+
+MIXTURES = (
+    ("falling light", "specks"), ("camera", "vignette"), ("pencil", "ruled"),
+    ("turned", "dark frame"), ("dark edge", "camera"), ("chalk", "falling light"),
+)  # fmt: skip
+EACH = 24
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    return train("digits", out=tmp_path_factory.mktemp("a"), progress=False)
+
+
+@pytest.mark.parametrize("kinds", [*[(k,) for k in photographs.KINDS], *MIXTURES], ids="+".join)
+def test_a_photograph_says_what_its_digit_says(digits, tmp_path, kinds):
+    """Within 5 points: of 24 examples, all but one of those that are right themselves."""
+    rng = np.random.default_rng(20_11)
+    test = load_digits().test
+    chosen = rng.permutation(len(test.labels))[:EACH]
+    paths = [tmp_path / f"{k}.jpg" for k in range(EACH)]
+    for path, k in zip(paths, chosen, strict=True):
+        path.write_bytes(photographs.photograph(test.scaled()[k], kinds, rng))
+    said = digits.recipe.predict_files(digits, paths)
+    assert not said.failed
+    themselves = np.argmax(digits.predict(test.scaled()[chosen]).numpy(), axis=1)
+    right = np.array([int(row[1]) for row in said.rows]) == test.labels[chosen]
+    assert np.sum(right) >= np.sum(themselves == test.labels[chosen]) - 0.05 * EACH
+
+
+def disc(rows, columns, y, x, r):
+    a, b = np.mgrid[:rows, :columns]
+    return ((a - y) ** 2 + (b - x) ** 2 < r * r).astype(np.float32)
+
+
+def test_nothing_and_several_figures_are_said(digits, tmp_path, capsys):
+    two = 1 - 0.9 * (disc(200, 300, 100, 80, 30) + disc(200, 300, 100, 220, 30))
+    noise = 0.8 + np.random.default_rng(0).normal(0, 0.02, (200, 300))
+    good = 1 - 0.9 * disc(200, 300, 100, 80, 30)
+    for name, x in (("white", np.ones((200, 300))), ("two", two), ("noise", noise), ("good", good)):
+        Image.fromarray(np.uint8(255 * np.clip(x, 0, 1))).save(tmp_path / f"{name}.png")
+    names = ("white", "two", "good", "noise", "gone")
+    paths = [str(tmp_path / f"{name}.png") for name in names]
+    assert command(["predict", str(digits.folder), *paths]) == 1
+    out, err = capsys.readouterr()
+    assert "good.png" in out and not any(f"{name}.png" in out for name in ("white", "two", "noise"))
+    lines = err.strip().splitlines()
+    assert len(lines) == 4 and "white.png: there is nothing on this picture of 200×300" in lines[0]
+    assert "two.png: there are 2 figures, not one" in lines[1]
+    assert "noise.png: there is nothing" in lines[2] and "gone.png" in lines[3]
+
+
+def test_a_frame_and_specks_are_told():
+    x = 0.9 - 0.8 * disc(200, 300, 100, 80, 40) * (1 - disc(200, 300, 100, 80, 25))
+    x[3:6, 290:293] = 0.1
+    found = find_figure(x)
+    assert found.dark and found.dropped == ["1 speck"]
+    assert abs(found.ink.shape[0] - found.ink.shape[1]) <= 1
+    x[:8] = x[-8:] = x[:, :8] = x[:, -8:] = 0.05
+    found = find_figure(x)
+    assert found.dark and found.dropped == ["what is at the edge"]
+    assert abs(found.ink.shape[0] - found.ink.shape[1]) <= 1
+    with pytest.raises(NoFigure, match="nothing"):
+        find_figure(np.full((40, 30), 0.5))
+
+
+def test_every_frame_and_every_row_is_read(digits, tmp_path, capsys):
+    test = load_digits().test
+    frames = [
+        Image.fromarray(np.uint8(255 * np.kron(np.pad(x, 2), np.ones((10, 10)))))
+        for x in test.scaled()[:3]
+    ]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    np.save(tmp_path / "rows.npy", test.images[:3].reshape(3, 64))
+    np.save(tmp_path / "one.npy", test.images[0][:, :, None])
+    files = [str(tmp_path / name) for name in ("a.tif", "rows.npy", "one.npy")]
+    shown = tmp_path / "seen.png"
+    pytest.importorskip("matplotlib")
+    assert command(["predict", str(digits.folder), *files, "--show", str(shown)]) == 0
+    out = capsys.readouterr().out
+    for name in ("a.tif[0]", "a.tif[2]", "rows.npy[0]", "rows.npy[2]", "one.npy "):
+        assert name in out
+    assert shown.read_bytes()[:4] == b"\x89PNG"
