@@ -15,10 +15,11 @@ def own_samples(module: str) -> Any:
     """The module of `torch.testing._internal` of this name; skips where it cannot be imported."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("expecttest")  # PyTorch's own tests need it
-    before = getattr(torch.backends, FLAG)
+    settings = torch.backends.flags_frozen.__globals__
+    before = settings[FLAG]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return import_module(f"torch.testing._internal.{module}")
     finally:
-        setattr(torch.backends, FLAG, before)
+        settings[FLAG] = before
