@@ -72,8 +72,12 @@ class _BatchNorm(Module):
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
             )
         y, mean, variance, values = self.normalize(x)
-        if self.training and self.running_mean is not None and values:
-            self.track(mean, variance, values)
+        if self.training and self.running_mean is not None:
+            if values:
+                self.track(mean, variance, values)
+            else:  # counted, though there was nothing to learn from it
+                xp = backend_of(self.num_batches_tracked).xp
+                self.num_batches_tracked = xp.asarray(self.num_batches_tracked + 1)
         return y
 
     def normalize(self, x: Tensor) -> tuple[Tensor, Array, Array, int]:

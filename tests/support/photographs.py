@@ -1,7 +1,8 @@
 """Photographs of figures on paper, drawn for tests.
 
-The numbers in here are others than those that `nnx.recipes.figures` was tuned on, and so is the
-order in which light, dirt and the camera act.
+The numbers in here are others than those that `nnx.recipes.figures` was tuned on (but for clean
+pages, on which its threshold and layout were compared), and so is the order in which light, dirt
+and the camera act.
 """
 
 from __future__ import annotations
