@@ -14,9 +14,8 @@ from ..backends import backend_of, use_backend
 from ..metrics import Mean
 from ..nn.scopes import temporary_modes
 from ..tensor import Tensor
-from . import parallel
+from . import nonfinite, parallel
 from .batches import batches_of, inputs_of, rows_of
-from .nonfinite import find
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -51,12 +50,12 @@ def _evaluate(trainer: Trainer, batches: Iterable[Any]) -> tuple[Mean, Any]:
         mean.take(loss.data, size)
         for metric in metrics:
             metric.update(output, target)
-        if first_bad is None and trainer.reads_at_once(loss.data):
+        if first_bad is None and nonfinite.reads_at_once(loss.data):
             first_bad = None if math.isfinite(loss.data) else (k, tensors)
         trainer.check_interrupts()
     if first_bad is not None:
         k, tensors = first_bad
-        what, _ = find(trainer.model, tensors, trainer.compute)
+        what, _ = nonfinite.find(trainer.model, tensors, trainer.compute)
         warnings.warn(f"evaluate: the loss of batch {k + 1} is not finite: {what}", stacklevel=4)
     elif mean.count and not math.isfinite(mean.compute()):
         warnings.warn(f"evaluate: the loss is not finite, {mean.compute()}", stacklevel=4)

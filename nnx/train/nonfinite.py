@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..autograd import no_grad
 from ..backends import Array, backend_of, dtype_name
 from ..nn import Module
@@ -144,6 +146,11 @@ def _largest(x: Tensor) -> float:
 
 
 # ---- what a Trainer asks ----
+
+
+def reads_at_once(array: Array) -> bool:
+    """Whether an array lies in host memory, so that reading it waits for no device."""
+    return isinstance(array, np.ndarray) or array.__dlpack_device__()[0] == 1
 
 
 def loss_error(trainer: Trainer, batch: tuple[Tensor, ...], loss: float) -> NonFinite:

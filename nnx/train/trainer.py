@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import operator
 import os
 import time
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array, Backend, active_backend, backend_of, use_backend
+from ..backends import Backend, active_backend, backend_of, use_backend
 from ..io import save_state
 from ..metrics import BinaryAccuracy, Mean, Metric
 from ..metrics import get as get_metric
@@ -23,10 +22,9 @@ from ..parallel import DataParallel
 from ..parallel.threads import fixed_threads
 from ..random import default_generator
 from ..tensor import Tensor
-from . import checks, evaluation, nonfinite, parallel
-from .batches import Batch, are_arrays, batches_of, parts_of, rows_of, to_tensors
+from . import checks, evaluation, nonfinite, steps
+from .batches import Batch, are_arrays, batches_of, to_tensors
 from .callbacks import Callback
-from .capture import Captured, capture
 from .checkpoint import batches_left, restore, signed, state_of
 from .history import History, Row
 from .interrupt import Interrupted, Interrupts
@@ -129,8 +127,8 @@ class Trainer:
         checks.plan(self)
         if graph and self.parallel is not None:
             raise ValueError("Trainer: a DataParallel model's steps cannot be recorded as a graph")
-        self._captured = self._capture() if graph else None
-        self._all_stop = False  # some rank was asked to
+        self.captured = steps.captured(self) if graph else None  # forward and backward
+        self.all_stop = False  # some rank was asked to
         self._interrupts = Interrupts(tell=self.writes)
         self._terminations = Terminations()
         self._train: Batches = None
@@ -208,7 +206,7 @@ class Trainer:
         on_gradients = heard(listeners, "on_gradients")
         on_step_end = heard(listeners, "on_step_end")
         quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")  # NonFinite says more
-        self._all_stop = False
+        self.all_stop = False
         with (
             self._interrupts.heard(),
             self._terminations,
@@ -255,7 +253,7 @@ class Trainer:
         resumed, self._resumed = self._resumed, None
         for batch in batches_left(self, self._train, resumed):
             self.draws = draws.state()
-            self._train_step(self.tensors(batch), on_gradients)
+            steps.step(self, self.tensors(batch), on_gradients)
             self.batch += 1
             self.step += 1
             if self.parallel is None:
@@ -266,106 +264,18 @@ class Trainer:
             if self.step % self.check_every == 0:
                 nonfinite.check_losses(self)
 
-    def _train_step(self, batch: Batch, on_gradients: list[Callable[[Trainer], None]]) -> None:
-        if self.parallel is not None:
-            self._parallel_step(self.parallel, batch, on_gradients)
-            return
-        captured = None if isinstance(batch, Mapping) else self._captured
-        if self.accumulate > 1:
-            self._accumulated_step(batch, on_gradients)
-            return
-        if captured is not None and captured.fits(*batch):
-            loss, output, target = captured(*batch)
-        else:
-            loss, output, target = self._gradients(batch)
-        if self.penalty is not None:
-            self.penalty.add_gradients(self.model)
-        for hear in on_gradients:
-            hear(self)
-        self.optimizer.step()
-        self.running_loss.take(loss.data, rows_of(batch))
-        for metric in self.metrics:
-            metric.update(output, target)
-
-    def _accumulated_step(
-        self, batch: Batch, on_gradients: list[Callable[[Trainer], None]]
-    ) -> None:
-        """A step on the gradients of the parts of a batch, added up."""
-        seen: list[tuple[Any, Any]] = []
-        loss: Any = 0.0
-        begun = False
-        for part, share in parts_of(batch, self.accumulate, self.loss):
-            value, output, target = self.compute(part)
-            _require_number(value)
-            seen.append((output, target))
-            if not share:  # none of its targets counts: its loss is NaN, and says nothing
-                continue
-            if self.reads_at_once(value.data) and not math.isfinite(value.data):
-                raise nonfinite.loss_error(self, part, float(value.data))
-            if not begun:  # see `_gradients`
-                self.optimizer.zero_grad()
-                begun = True
-            value = value * share
-            value.backward()
-            loss = value.data + loss
-        if not begun:
-            self.optimizer.zero_grad()
-        if self.penalty is not None:
-            self.penalty.add_gradients(self.model)
-        for hear in on_gradients:
-            hear(self)
-        self.optimizer.step()
-        self.running_loss.take(loss, rows_of(batch))
-        for output, target in seen:
-            for metric in self.metrics:
-                metric.update(output, target)
-
-    def _parallel_step(
-        self, model: DataParallel, batch: Batch, on_gradients: list[Callable[[Trainer], None]]
-    ) -> None:
-        loss, size, self._all_stop = parallel.step(self, model, batch)
-        if self.penalty is not None:
-            self.penalty.add_gradients(self.model)
-        for hear in on_gradients:
-            hear(self)
-        self.optimizer.step()
-        self.running_loss.take(loss, size)
-
     def check_interrupts(self) -> None:
         """Raise Interrupted after Ctrl-C; on several ranks, after the same step on all."""
         if self.parallel is None:
             self._interrupts.check()
             self._terminations.check()
-        elif self._all_stop:
+        elif self.all_stop:
             raise Interrupted
 
     @property
     def asked_to_stop(self) -> bool:
         """Whether Ctrl-C was pressed, or a signal asked the process to end."""
         return self._interrupts.pending or self._terminations.number is not None
-
-    def _forward_and_backward(self, *batch: Tensor) -> tuple[Tensor, Any, Any]:
-        return self._gradients(batch)
-
-    def _gradients(self, batch: Batch) -> tuple[Tensor, Any, Any]:
-        """Forward and backward of a batch."""
-        loss, output, target = self.compute(batch)
-        _require_number(loss)
-        look = self.check_every == 1 or self.reads_at_once(loss.data)
-        if look and not math.isfinite(loss.data):
-            raise nonfinite.loss_error(self, batch, float(loss.data))
-        # Only now, so that the gradients of the step before are still there to be looked at.
-        self.optimizer.zero_grad()
-        loss.backward()
-        return loss, output, target
-
-    def reads_at_once(self, array: Array) -> bool:
-        """Whether reading an array waits for no device."""
-        return _costs_nothing_to_read(array)
-
-    def _capture(self) -> Captured:
-        owners = [self.model, *([self.loss] if isinstance(self.loss, Module) else [])]
-        return capture(self._forward_and_backward, *owners)
 
     def _end_epoch(self, validation: Batches | None) -> None:
         """The epoch's row of the history."""
@@ -494,24 +404,8 @@ class Trainer:
         self._stopped_before = self.stopped
 
 
-def _costs_nothing_to_read(array: Array) -> bool:
-    """Whether an array lies in host memory, so that reading it waits for no device."""
-    return isinstance(array, np.ndarray) or array.__dlpack_device__()[0] == 1
-
-
 def _metric_for(metric: str | Metric, loss: Any) -> Metric:
     """A metric by its name; of probabilities the border between two classes is at one half."""
     if metric in ("accuracy", "binary_accuracy") and isinstance(loss, BCELoss):
         return BinaryAccuracy(threshold=0.5)
     return get_metric(metric)
-
-
-def _require_number(loss: Tensor) -> None:
-    """Raise ValueError unless a loss is one number."""
-    if not isinstance(loss, Tensor):
-        raise TypeError(f"fit: the loss must be a Tensor of shape (), got {type(loss).__name__}")
-    if loss.shape != ():
-        raise ValueError(
-            f"fit: the loss has shape {loss.shape}, but a step needs one number, of shape (): "
-            'make the loss with reduction="mean" instead of "none", or take its mean()'
-        )

@@ -99,7 +99,7 @@ def test_nan_in_the_validation_data_is_said_and_a_best_file_is_there(
     task, tmp_path, monkeypatch, device
 ):
     if device:
-        monkeypatch.setattr("nnx.train.trainer._costs_nothing_to_read", lambda array: False)
+        monkeypatch.setattr("nnx.train.nonfinite.reads_at_once", lambda array: False)
     x = task.x.copy()
     x[1, 2] = np.nan
     trainer, loader = task.trainer([Checkpoint(tmp_path)])

@@ -141,7 +141,7 @@ def test_the_last_step_of_an_epoch_is_checked_too(task, tmp_path):
 
 @pytest.mark.parametrize(("every", "noticed"), [(64, 14), (4, 12)])
 def test_on_a_device_it_is_noticed_later(task, monkeypatch, every, noticed):
-    monkeypatch.setattr("nnx.train.trainer._costs_nothing_to_read", lambda array: False)
+    monkeypatch.setattr("nnx.train.nonfinite.reads_at_once", lambda array: False)
     trainer = trainer_of(model_with(Spoil(at=10)))
     trainer.check_every = every
     what = rf"nan in step 10 \(epoch 2, batch 3\); it was noticed after step {noticed}\."
@@ -151,7 +151,7 @@ def test_on_a_device_it_is_noticed_later(task, monkeypatch, every, noticed):
 
 
 def test_on_a_device_the_layer_is_found_where_each_step_is_looked_at(task, monkeypatch):
-    monkeypatch.setattr("nnx.train.trainer._costs_nothing_to_read", lambda array: False)
+    monkeypatch.setattr("nnx.train.nonfinite.reads_at_once", lambda array: False)
     trainer = trainer_of(model_with(Spoil(at=10)))
     trainer.check_every = 1
     with pytest.raises(NonFinite) as error:

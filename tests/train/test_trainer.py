@@ -269,7 +269,7 @@ def test_no_float64_and_no_wait_in_a_step(task, monkeypatch):
     trainer, _ = task.trainer()
     x, labels = nnx.tensor(task.x), nnx.tensor(task.labels)
     inside, reads = [False], []
-    monkeypatch.setattr("nnx.train.trainer._costs_nothing_to_read", lambda array: False)
+    monkeypatch.setattr("nnx.train.nonfinite.reads_at_once", lambda array: False)
     numpy = nnx.get_backend("numpy")
     to_numpy = type(numpy).to_numpy
     monkeypatch.setattr(
