@@ -25,7 +25,7 @@ import pytest
 
 import nnx
 
-ROOMS = ["ops", "data", "io", "random"]
+ROOMS = ["ops", "nn", "nn.init", "nn.utils", "data", "io", "random"]
 
 CHECK = re.compile(r"_?(check|require|matching)")
 SHAPE = re.compile(
@@ -53,8 +53,8 @@ def everything(room):
 
 def said(thing, owner):
     """The text that speaks for a callable."""
-    if owner is None or inspect.getdoc(thing):
-        return inspect.getdoc(thing) or ""
+    if owner is None or thing.__doc__:
+        return inspect.cleandoc(thing.__doc__ or "")
     inherited = inspect.getdoc(getattr(owner, thing.__name__)) or ""
     return f"{inherited}\n{inspect.getdoc(owner) or ''}"
 

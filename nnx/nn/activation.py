@@ -1,4 +1,7 @@
-"""Activation functions as modules; formulas and sources are in `nnx.ops`."""
+"""Activation functions as modules, elementwise: x of any shape -> y of the same shape and dtype.
+
+Their gradients are derived in `nnx.ops.activation`.  All but ReLU take floating-point x only.
+"""
 
 from __future__ import annotations
 
@@ -12,21 +15,21 @@ from .module import Module, new_parameter
 
 
 class ReLU(Module):
-    """max(x, 0), elementwise."""
+    """max(x, 0), elementwise; its derivative at 0 is 0 (Nair and Hinton 2010; Xu 3.12)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.relu(x)
 
 
 class ReLU6(Module):
-    """min(max(x, 0), 6), elementwise."""
+    """min(max(x, 0), 6), elementwise (Krizhevsky 2010); its derivative at 0 and at 6 is 0."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.relu6(x)
 
 
 class LeakyReLU(Module):
-    """x where positive, negative_slope · x elsewhere."""
+    """x where positive, negative_slope · x elsewhere, elementwise (Maas, Hannun and Ng 2013)."""
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
@@ -41,12 +44,19 @@ class LeakyReLU(Module):
 class PReLU(Module):
     """x where positive, w · x elsewhere, with w learnt (He et al. 2015).
 
+    x has any shape where there is one w, or (N, C), (N, C, ...) where there is one for each
+    channel; y has the same.  dw is the sum of g x over the x that are not positive, which is what
+    differentiating the selection below gives.
+
     Args:
         num_parameters: 1 for one w, or the number of channels, axis 1, for one w each.
         init: where w starts.
+        dtype: of w.
 
-    dw is the sum of g x over the x that are not positive, which is what differentiating the
-    selection below gives.
+    Parameter: weight (num_parameters,).
+
+    Raises:
+        ValueError: axis 1 of x has not `num_parameters` channels.
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: str = "float32") -> None:
@@ -55,7 +65,7 @@ class PReLU(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start again."""
+        """Start again from `init`."""
         init.constant_(self.weight, self.init)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -76,7 +86,10 @@ class PReLU(Module):
 
 
 class ELU(Module):
-    """x where positive, alpha (exp(x) - 1) elsewhere."""
+    """x where positive, alpha (exp(x) - 1) elsewhere, elementwise (Clevert et al. 2015).
+
+    Below 0 it goes to -alpha; alpha = 1 alone has no kink at 0.
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
@@ -89,14 +102,21 @@ class ELU(Module):
 
 
 class SELU(Module):
-    """ELU with the two constants that keep mean 0 and variance 1."""
+    """s x where positive, s a (exp(x) - 1) elsewhere, elementwise (Klambauer et al. 2017).
+
+    s = 1.0507 and a = 1.6733 keep mean 0 and variance 1 from one dense layer to the next, where the
+    weights start from variance 1/fan_in.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.selu(x)
 
 
 class CELU(Module):
-    """x where positive, alpha (exp(x / alpha) - 1) elsewhere."""
+    """x where positive, alpha (exp(x / alpha) - 1) elsewhere, elementwise (Barron 2017).
+
+    Unlike `ELU`'s its slope at 0 is 1 for every alpha.
+    """
 
     def __init__(self, alpha: float = 1.0) -> None:
         self.alpha = alpha
@@ -109,7 +129,11 @@ class CELU(Module):
 
 
 class GELU(Module):
-    """x Φ(x), with Φ the normal distribution; `approximate="tanh"` for the shorter formula."""
+    """x Φ(x), elementwise, Φ the normal distribution function (Hendrycks and Gimpel 2016).
+
+    Args:
+        approximate: "none", or "tanh" for x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2.
+    """
 
     def __init__(self, approximate: str = "none") -> None:
         self.approximate = approximate
@@ -122,23 +146,26 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """x · sigmoid(x)."""
+    """x sigmoid(x), elementwise; also called Swish (Elfwing et al. 2017)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.silu(x)
 
 
 class Mish(Module):
-    """x · tanh(softplus(x))."""
+    """x tanh(softplus(x)), elementwise (Misra 2019)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.mish(x)
 
 
 class Softplus(Module):
-    """log(1 + exp(beta x)) / beta, exact at any x; x itself above `threshold`, if one is given.
+    """log(1 + exp(beta x)) / beta, elementwise, exact at any x (Dugas et al. 2001).
 
-    PyTorch's threshold is 20: in float32 no difference can be seen.
+    Args:
+        beta: the larger, the closer to ReLU.
+        threshold: where beta x is above it, y is x itself.  PyTorch's is 20: in float32 no
+            difference can be seen.
     """
 
     def __init__(self, beta: float = 1.0, threshold: float = math.inf) -> None:
@@ -153,35 +180,39 @@ class Softplus(Module):
 
 
 class Softsign(Module):
-    """x / (1 + |x|)."""
+    """x / (1 + |x|), elementwise: between -1 and 1, which it nears as slowly as 1/x."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.softsign(x)
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)), elementwise: between 0 and 1, with a slope of at most 1/4."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.sigmoid(x)
 
 
 class LogSigmoid(Module):
-    """log(sigmoid(x))."""
+    """log(sigmoid(x)) = -log(1 + exp(-x)), elementwise, exact where sigmoid itself rounds to 0."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.log_sigmoid(x)
 
 
 class Tanh(Module):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent tanh(x) = 2 sigmoid(2x) - 1, elementwise: between -1 and 1."""
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.tanh(x)
 
 
 class Hardtanh(Module):
-    """x held between two bounds."""
+    """min(max(x, min_val), max_val), elementwise; no gradient outside the bounds, or on them.
+
+    Raises:
+        ValueError: min_val is not below max_val.
+    """
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
         if not min_val < max_val:
@@ -196,7 +227,11 @@ class Hardtanh(Module):
 
 
 class Softmax(Module):
-    """exp(x) / sum of exp(x) along axis `dim`."""
+    """exp(x) / sum of exp(x) along axis `dim`, of x's shape: numbers that add up to 1 (Xu 2.2-2.3).
+
+    Not to be put before `CrossEntropyLoss`, which takes the softmax itself.  PyTorch's `dim` has no
+    default; here it is the last axis.
+    """
 
     def __init__(self, dim: int = -1) -> None:
         self.dim = dim
@@ -209,7 +244,10 @@ class Softmax(Module):
 
 
 class LogSoftmax(Module):
-    """log(softmax(x)) along axis `dim`."""
+    """log(softmax(x)) = x - log(sum of exp(x)) along axis `dim`, of the shape of x.
+
+    Exact where softmax itself rounds to 0; what `NLLLoss` and `KLDivLoss` want.
+    """
 
     def __init__(self, dim: int = -1) -> None:
         self.dim = dim

@@ -43,7 +43,12 @@ class _Cell(Module):
             init.uniform_(parameter, -bound, bound)
 
     def checked(self, x: Tensor, *states: Any) -> tuple[Tensor, ...]:
-        """x (N, D) and the states (N, H), zeros where there is none; one row where unbatched."""
+        """x (N, D) and the states (N, H), zeros where there is none; one row where unbatched.
+
+        Raises:
+            ValueError: x or a state has another shape.
+            TypeError: dtypes that differ.
+        """
         name = type(self).__name__
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ValueError(
@@ -75,7 +80,23 @@ class _Cell(Module):
 
 
 class RNNCell(_Cell):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or with relu: x (N, D), h (N, H) -> (N, H)."""
+    """h' = f(W_ih x + b_ih + W_hh h + b_hh), f = tanh or relu: one step of `RNN` (Xu 7.1-7.2).
+
+    x (N, D), h (N, H), zeros if None, -> h' (N, H); or x (D,), h (H,) -> (H,) for one row.
+
+    Args:
+        input_size: D.
+        hidden_size: H.
+        bias: whether there are b_ih and b_hh.
+        nonlinearity: "tanh" or "relu".
+        dtype: of the parameters; x must have the same.
+
+    Parameters: weight_ih (H, D), weight_hh (H, H), bias_ih, bias_hh (H,), from U(-1/√H, 1/√H).
+
+    Raises:
+        ValueError: a size is not positive, or an unknown nonlinearity; when called, shapes that do
+            not fit.
+    """
 
     def __init__(
         self,
@@ -102,7 +123,27 @@ class RNNCell(_Cell):
 
 
 class LSTMCell(_Cell):
-    """One step of `LSTM`: x (N, D), (h, c) each (N, H), zeros where None -> (h', c')."""
+    """One step of `LSTM` (Xu 8.2-8.7).
+
+    With i, f, g, o = σ, σ, tanh, σ of W_ih x + b_ih + W_hh h + b_hh, cut in four,
+
+        c' = f c + i g,    h' = o tanh(c')
+
+    x (N, D), hx = (h, c) each (N, H), zeros if None, -> (h', c') each (N, H); without N for one
+    row.
+
+    Args:
+        input_size: D.
+        hidden_size: H.
+        bias: whether there are b_ih and b_hh.
+        dtype: of the parameters; x must have the same.
+
+    Parameters: weight_ih (4H, D), weight_hh (4H, H), bias_ih, bias_hh (4H,), rows in the order i,
+    f, g, o, from U(-1/√H, 1/√H).
+
+    Raises:
+        ValueError: a size is not positive; when called, hx is no pair, or shapes that do not fit.
+    """
 
     gates = 4
 
@@ -126,7 +167,29 @@ class LSTMCell(_Cell):
 
 
 class GRUCell(_Cell):
-    """One step of `GRU`, in the same two variants: x (N, D), h (N, H) or None -> h' (N, H)."""
+    """One step of `GRU`, in its two variants.
+
+    With r, z = σ of their thirds of W_ih x + b_ih + W_hh h + b_hh, h' = (1 - z) n + z h, where
+
+        n = tanh(W_in x + b_in + r (W_hn h + b_hn))       reset_after=True, PyTorch's (Xu 9.8)
+        n = tanh(W_in x + b_in + W_hn (r h) + b_hn)       reset_after=False, the textbook's (Xu 9.4)
+
+    x (N, D), h (N, H), zeros if None, -> h' (N, H); without N for one row.
+
+    Args:
+        input_size: D.
+        hidden_size: H.
+        bias: whether there are b_ih and b_hh.
+        reset_after: which variant; with False the state dict holds one more entry, `reset_before`,
+            so that weights of one are not loaded into the other.
+        dtype: of the parameters; x must have the same.
+
+    Parameters: weight_ih (3H, D), weight_hh (3H, H), bias_ih, bias_hh (3H,), rows in the order r,
+    z, n, from U(-1/√H, 1/√H).
+
+    Raises:
+        ValueError: a size is not positive; when called, shapes that do not fit.
+    """
 
     gates = 3
 

@@ -65,8 +65,17 @@ class Sequential(_Numbered):
         nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 10))
         nn.Sequential({"hidden": nn.Linear(784, 512), "out": nn.Linear(512, 10)})
 
-    The parameters' names begin with the position ("0.weight"), or with the given name.  A
-    convolution and the layers that usually follow it may be computed together: `nnx.nn.fusion`.
+    x, whatever the first module takes, goes through all of them.  The parameters' names begin with
+    the position ("0.weight"), or with the given name.  A convolution and the layers that usually
+    follow it may be computed together: `nnx.nn.fusion`.
+
+    Args:
+        modules: one after another, or one dict of them by name.
+
+    Raises:
+        TypeError: one of them is no Module.
+        KeyError: a name cannot be an attribute: it is empty, holds a dot, or means something
+            already.
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
@@ -101,7 +110,14 @@ class Sequential(_Numbered):
 
 
 class ModuleList(_Numbered):
-    """A list of modules whose parameters are found; it computes nothing itself."""
+    """A list of modules whose parameters are found; it computes nothing itself.
+
+    Args:
+        modules: the first ones; more with `append`, `extend` and `insert`.
+
+    Raises:
+        TypeError: one of them is no Module.
+    """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
         self.extend(modules)
@@ -118,7 +134,16 @@ class ModuleList(_Numbered):
 
 
 class ModuleDict(Module):
-    """A dictionary of modules whose parameters are found; it computes nothing itself."""
+    """A dictionary of modules whose parameters are found; it computes nothing itself.
+
+    Args:
+        modules: the first ones by name; more with `update` or `modules[name] = module`.
+
+    Raises:
+        TypeError: one of them is no Module.
+        KeyError: a name cannot be an attribute: it is empty, holds a dot, or means something
+            already.
+    """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         self.update(modules or {})
@@ -143,22 +168,32 @@ class ModuleDict(Module):
         return (name for name, _ in self.named_children())
 
     def keys(self) -> Iterator[str]:
+        """The names, in the order they were added."""
         return iter(self)
 
     def values(self) -> Iterator[Module]:
+        """The modules, in the order they were added."""
         return self.children()
 
     def items(self) -> Iterator[tuple[str, Module]]:
+        """(name, module) of each, in the order they were added."""
         return self.named_children()
 
     def update(self, modules: Mapping[str, Module]) -> None:
-        """Add modules, or replace those of the same name."""
+        """Add modules, or replace those of the same name, in the order of the mapping."""
         for name, module in modules.items():
             self[name] = module
 
 
 class ParameterList(Module):
-    """A list of parameters that a module learns, named "0", "1", ..."""
+    """A list of parameters that a module learns, named "0", "1", ...
+
+    Args:
+        parameters: the first ones; more with `append` and `extend`.
+
+    Raises:
+        TypeError: one of them is no Parameter.
+    """
 
     def __init__(self, parameters: Iterable[Parameter] = ()) -> None:
         self.extend(parameters)

@@ -90,11 +90,35 @@ class _Conv(Module):
 
 
 class Conv2d(_Conv):
-    """Convolution of images: (N, in_channels, H, W) -> (N, out_channels, oh, ow).
+    """Convolution of images: x (N, in_channels, H, W) -> (N, out_channels, oh, ow), or one without
+    N.
 
-    Arguments, names and initial values are PyTorch's; padding may also be a pair (before, after)
-    per axis.  `weight` is (out_channels, in_channels/groups, kh, kw), `bias` (out_channels,).
-    The formula and its gradients: `nnx.ops.windows.conv.Conv2d`.
+        y[n, o, p, q] = b[o] + sum over c, i, j of W[o, c, i, j] x[n, c, p·stride + i, q·stride + j]
+
+    (Xu section 4.2, a correlation: the kernel is not turned round), with oh = floor((H + padding -
+    dilation (kh - 1) - 1) / stride) + 1, the padding of both sides.  The gradients are derived in
+    `nnx.ops.windows.conv`; arguments, names and initial values are PyTorch's.
+
+    Args:
+        in_channels: of x; each output sees in_channels/groups of them.
+        out_channels: how many kernels there are.
+        kernel_size: an integer, or (kh, kw).
+        stride: how far the window moves: an integer, or (down, across).
+        padding: how many pixels of what `padding_mode` says are put around x: an integer, a pair
+            (vertical, horizontal), a pair (before, after) for each axis, "same" (with stride 1: H
+            and W stay) or "valid" (none).
+        dilation: how far apart the pixels under the window are, an integer or a pair.
+        groups: the channels are split into as many parts that do not see each other.
+        bias: False: there is no b.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        dtype: of the parameters; x must have the same.
+
+    Parameters: weight W (out_channels, in_channels/groups, kh, kw), bias b (out_channels,), both
+    from U(-1/√fan_in, 1/√fan_in) with fan_in = in_channels/groups · kh · kw.
+
+    Raises:
+        ValueError: channels that are not positive or no multiples of groups, an argument that is
+            none of those; when called, an x that does not fit.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,9 +135,29 @@ class Conv2d(_Conv):
 
 
 class Conv1d(_Conv):
-    """Convolution of sequences: (N, in_channels, L) -> (N, out_channels, ol).
+    """Convolution of sequences: x (N, in_channels, L) -> (N, out_channels, ol), or one without N.
 
-    As `Conv2d`, with one axis: `weight` is (out_channels, in_channels/groups, k).
+        y[n, o, p] = b[o] + sum over c, i of W[o, c, i] x[n, c, p·stride + i·dilation]
+
+    with ol = floor((L + padding - dilation (k - 1) - 1) / stride) + 1, the padding of both sides.
+
+    Args:
+        in_channels: of x; each output sees in_channels/groups of them.
+        out_channels: how many kernels there are.
+        kernel_size: k.
+        stride: how far the window moves.
+        padding: what is put before and after: a number, ((before, after),), "same" or "valid".
+        dilation: how far apart the numbers under the window are.
+        groups: the channels are split into as many parts that do not see each other.
+        bias: False: there is no b.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        dtype: of the parameters; x must have the same.
+
+    Parameters: weight W (out_channels, in_channels/groups, k), bias b (out_channels,), from
+    U(-1/√fan_in, 1/√fan_in) with fan_in = in_channels/groups · k.
+
+    Raises:
+        ValueError: as in `Conv2d`.
     """
 
     axes = 1
@@ -132,10 +176,34 @@ class Conv1d(_Conv):
 
 
 class ConvTranspose2d(_Conv):
-    """The transpose of a convolution: (N, in_channels, H, W) -> (N, out_channels, oh, ow).
+    """The transpose of a convolution: x (N, in_channels, H, W) -> (N, out_channels, oh, ow).
 
-    Arguments and names are PyTorch's.  `weight` is (in_channels, out_channels/groups, kh, kw).
-    The formula and its gradients: `nnx.ops.windows.conv.ConvTranspose2d`.
+    Each number of x puts a kernel, times itself, into y; where kernels overlap they add up.  So y
+    has
+
+        oh = (H - 1) stride - padding + dilation (kh - 1) + output_padding + 1
+
+    rows: the map is the one by which a `Conv2d` with these arguments sends gradients back (Zeiler
+    et al. 2010).  x may be one image (C, H, W).  Arguments and names are PyTorch's.
+
+    Args:
+        in_channels: of x.
+        out_channels: of y.
+        kernel_size: an integer, or (kh, kw).
+        stride: how far apart in y two neighbours of x put their kernels.
+        padding: what is cut off around y, in the forms of `Conv2d`.
+        output_padding: rows and columns added at the bottom and right; below stride or dilation.
+        groups: the channels are split into as many parts that do not see each other.
+        bias: False: there is none.
+        dilation: how far apart in y the numbers of one kernel are.
+        dtype: of the parameters; x must have the same.
+
+    Parameters: weight (in_channels, out_channels/groups, kh, kw), bias (out_channels,), from
+    U(-1/√f, 1/√f) with f = out_channels/groups · kh · kw, as in PyTorch.
+
+    Raises:
+        ValueError: as in `Conv2d`; when called, an output_padding below neither stride nor
+            dilation.
     """
 
     transposed = True

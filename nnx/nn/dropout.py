@@ -12,8 +12,12 @@ from .module import Module
 class Dropout(Module):
     """In training, zero each number with probability p and divide the others by 1 - p.
 
-    The mean stays what it was, so that in evaluation (`module.eval()`) the input passes unchanged.
-    p is the probability to *drop*; the textbook's is the one to keep (Xu 9.26-9.29).
+    x of any shape -> y of the same shape.  The mean stays what it was, so that in evaluation
+    (`module.eval()`) x passes unchanged (Srivastava et al. 2014).  p is the probability to *drop*;
+    the textbook's is the one to keep (Xu 9.26-9.29).
+
+    Raises:
+        ValueError: p is not between 0 and 1.
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -31,11 +35,11 @@ class Dropout(Module):
 class Dropout2d(Dropout):
     """`Dropout` of whole feature maps: the pixels of a map are too alike to be dropped singly.
 
-    (N, C, H, W) -> (N, C, H, W); each of the N C maps is zeroed, or divided by 1 - p, as one
-    (Tompson et al. 2015).
+    x (N, C, H, W) -> (N, C, H, W); each of the N C maps is zeroed, with probability p, or divided
+    by 1 - p, as one (Tompson et al. 2015).
 
     Raises:
-        ValueError: the input is not (N, C, H, W).
+        ValueError: p is not between 0 and 1, or x is not (N, C, H, W).
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,11 +14,17 @@ from .module import Module, Parameter, new_parameter
 class Embedding(Module):
     """Rows of a table: integers (...,) from 0 to num_embeddings - 1 -> (..., embedding_dim).
 
+    `indices`, what the layer is called with, is a tensor, an array or a list.
+
     Args:
         num_embeddings, embedding_dim: the table's rows and columns.
         padding_idx: a row that starts as zeros and gets no gradient.
+        dtype: of the table.
 
     Parameter: weight (num_embeddings, embedding_dim), from N(0, 1).
+
+    Raises:
+        ValueError: a size is not positive, or padding_idx is not a row.
     """
 
     def __init__(
@@ -55,7 +61,17 @@ class Embedding(Module):
     def from_pretrained(
         cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
     ) -> Self:
-        """A table of given vectors (V, E), an array or a tensor; `freeze` keeps them fixed."""
+        """A layer whose table holds given vectors, copied to the active backend in their dtype.
+
+        Args:
+            embeddings: (V, E), an array or a tensor; row i is the vector of index i.
+            freeze: True: they stay as they are (`weight.requires_grad` is False); False: they are
+                learnt.
+            padding_idx: a row that gets no gradient; it keeps the values given.
+
+        Raises:
+            ValueError: the vectors are not (V, E), or padding_idx is not one of the V rows.
+        """
         array = embeddings.data if isinstance(embeddings, Tensor) else embeddings
         if array.ndim != 2:
             raise ValueError(

@@ -12,14 +12,20 @@ from .module import Module
 
 
 class Identity(Module):
-    """x itself: a place holder."""
+    """x itself, whatever it is: a place holder, where a layer was taken out of a model."""
 
     def forward(self, x: Any) -> Any:
         return x
 
 
 class Flatten(Module):
-    """Join the axes start_dim to end_dim into one: (N, C, H, W) -> (N, C·H·W) by default."""
+    """Join the axes start_dim to end_dim of x into one: (N, C, H, W) -> (N, C·H·W) by default.
+
+    Both ends are included, and negative ones count from the end.
+
+    Raises:
+        ValueError: x, when the layer is called, has no such axes.
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         self.start_dim, self.end_dim = start_dim, end_dim
@@ -42,7 +48,15 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """Split axis `dim` into several: Unflatten(1, (C, H, W)) undoes Flatten; one size may be -1."""
+    """Split one axis: Unflatten(1, (C, H, W)) undoes Flatten, (N, C·H·W) -> (N, C, H, W).
+
+    Args:
+        dim: the axis of x; negative ones count from the end.
+        unflattened_size: what becomes of it; one size may be -1, for what the others leave.
+
+    Raises:
+        ValueError: x, when the layer is called, has no such axis, or one of another length.
+    """
 
     def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
         self.dim, self.unflattened_size = dim, tuple(unflattened_size)

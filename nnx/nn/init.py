@@ -22,13 +22,36 @@ from ..backends import active_backend, copy_beside, dtype_name
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 
+__all__ = [
+    "calculate_gain",
+    "constant_",
+    "eye_",
+    "fans",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "ones_",
+    "orthogonal_",
+    "trunc_normal_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
 T = TypeVar("T", bound=Tensor)
 
 GAINS = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2.0), "selu": 0.75}
 
 
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> T:
-    """Draw from the uniform distribution on [a, b)."""
+    """Draw from the uniform distribution on [a, b).
+
+    Args:
+        tensor: of any shape; so is what is returned, the tensor itself.
+        a, b: the bounds.
+        generator: None: the shared one.
+    """
     source = generator or default_generator()
     tensor.data = source.uniform(tensor.shape, a, b, dtype_name(tensor.dtype), like=tensor.data)
     return tensor
@@ -37,7 +60,13 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Generator | N
 def normal_(
     tensor: T, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> T:
-    """Draw from the normal distribution."""
+    """Draw from the normal distribution N(mean, std²).
+
+    Args:
+        tensor: of any shape; so is what is returned, the tensor itself.
+        mean, std: of the distribution; Xu starts weights from 0 and 0.01.
+        generator: None: the shared one.
+    """
     source = generator or default_generator()
     values = source.normal(tensor.shape, mean, std, dtype_name(tensor.dtype))
     return _fill(tensor, values)
@@ -51,29 +80,40 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> T:
-    """Draw from the normal distribution, given that a <= x <= b."""
+    """Draw from the normal distribution N(mean, std²), given that a <= x <= b.
+
+    Args:
+        tensor: of any shape; so is what is returned, the tensor itself.
+        mean, std: of the distribution before it was cut.
+        a, b: the bounds, as values and not as multiples of std.
+        generator: None: the shared one.
+    """
     source = generator or default_generator()
     values = source.truncated_normal(tensor.shape, mean, std, a, b, dtype_name(tensor.dtype))
     return _fill(tensor, values)
 
 
 def constant_(tensor: T, value: float) -> T:
-    """Set every element to one value."""
+    """Set every element of a tensor, of any shape, to `value`."""
     return _fill(tensor, np.full(tensor.shape, value, np.float64))
 
 
 def zeros_(tensor: T) -> T:
-    """Set every element to 0."""
+    """Set every element of a tensor, of any shape, to 0."""
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: T) -> T:
-    """Set every element to 1."""
+    """Set every element of a tensor, of any shape, to 1."""
     return constant_(tensor, 1.0)
 
 
 def eye_(tensor: T) -> T:
-    """Make a matrix the identity: 1 on its diagonal, 0 elsewhere."""
+    """Make a matrix, tensor (m, n), the identity: 1 on its diagonal, 0 elsewhere.
+
+    Raises:
+        ValueError: the tensor is no matrix.
+    """
     if tensor.ndim != 2:
         raise ValueError(f"eye_: the tensor must be a matrix; shape {tensor.shape}")
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
@@ -83,6 +123,14 @@ def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = 
     """U(-b, b) with b = gain √(6 / (fan_in + fan_out)) (Glorot and Bengio 2010).
 
     U(-b, b) has variance b²/3, so σ² = gain² 2 / (fan_in + fan_out).
+
+    Args:
+        tensor: a weight (out, in, *window).
+        gain: what the activation function needs; see `calculate_gain`.
+        generator: None: the shared one.
+
+    Raises:
+        ValueError: the tensor has less than two axes.
     """
     bound = gain * math.sqrt(6.0 / max(1, sum(fans(tensor))))
     return uniform_(tensor, -bound, bound, generator)
@@ -94,6 +142,14 @@ def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = N
     What Saito 6.2.3 calls Xavier's, σ = √(1 / fan_in), is `kaiming_normal_(nonlinearity="linear")`:
     the same where a layer is as wide as the one before, else √((1 + fan_out/fan_in) / 2) times
     this.
+
+    Args:
+        tensor: a weight (out, in, *window).
+        gain: what the activation function needs; see `calculate_gain`.
+        generator: None: the shared one.
+
+    Raises:
+        ValueError: the tensor has less than two axes.
     """
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))), generator)
 
@@ -108,9 +164,14 @@ def kaiming_uniform_(
     """U(-b, b) with b = gain √(3 / fan) (He et al. 2015).
 
     Args:
+        tensor: a weight (out, in, *window).
         a: the negative slope of the leaky ReLU that follows (0: ReLU).
         mode: "fan_in" keeps the size of the signal, "fan_out" that of the gradient.
         nonlinearity: which activation function follows; see `calculate_gain`.
+        generator: None: the shared one.
+
+    Raises:
+        ValueError: the tensor has less than two axes, or an unknown mode or nonlinearity.
     """
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
     return uniform_(tensor, -bound, bound, generator)
@@ -123,7 +184,18 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> T:
-    """N(0, σ²) with σ = gain / √fan (He et al. 2015); arguments as in `kaiming_uniform_`."""
+    """N(0, σ²) with σ = gain / √fan (He et al. 2015).
+
+    Args:
+        tensor: a weight (out, in, *window).
+        a: the negative slope of the leaky ReLU that follows (0: ReLU).
+        mode: "fan_in" keeps the size of the signal, "fan_out" that of the gradient.
+        nonlinearity: which activation function follows; see `calculate_gain`.
+        generator: None: the shared one.
+
+    Raises:
+        ValueError: the tensor has less than two axes, or an unknown mode or nonlinearity.
+    """
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
     return normal_(tensor, 0.0, std, generator)
 
@@ -134,6 +206,14 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None
     The axes after the first are taken as one.  Q of a QR decomposition of normal draws, with the
     signs that make R's diagonal positive, is uniform over all such matrices (Mezzadri 2007; Saxe
     et al. 2014 for the use).  Computed in host memory in float64.
+
+    Args:
+        tensor: (rows, ...), of two axes or more.
+        gain: the rows' length.
+        generator: None: the shared one.
+
+    Raises:
+        ValueError: the tensor has less than two axes.
     """
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: the tensor needs two axes or more; shape {tensor.shape}")
@@ -152,7 +232,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """What the weights must make up for, given the activation function that follows.
 
     "linear", "conv1d" and the like, "sigmoid": 1; "tanh": 5/3; "relu": √2;
-    "leaky_relu": √(2 / (1 + slope²)), slope 0.01 unless `param` says otherwise; "selu": 3/4.
+    "leaky_relu": √(2 / (1 + slope²)); "selu": 3/4.  (He et al. 2015 for the rectifiers.)
+
+    Args:
+        nonlinearity: one of those names.
+        param: the slope of the leaky ReLU; None: 0.01.
+
+    Raises:
+        ValueError: an unknown name.
     """
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
@@ -168,7 +255,10 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight (O, I, *window): I and O, times the window's size.
+    """(fan_in, fan_out) of a weight (out, in, *window): in and out, times the window's size.
+
+    Args:
+        tensor: the weight.
 
     Raises:
         ValueError: the tensor has less than two axes, as a bias has.

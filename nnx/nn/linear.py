@@ -11,10 +11,22 @@ from .module import Module, Parameter, new_parameter
 
 
 class Linear(Module):
-    """y = x W^T + b: (..., in_features) -> (..., out_features).
+    """y = x Wᵀ + b: x (..., in_features) -> y (..., out_features) (Xu 3.2).
 
-    W (out_features, in_features) and b (out_features,) start from U(-1/√in, 1/√in), PyTorch's
-    default.
+    Leading axes are rows like any other.
+
+    Args:
+        in_features: the length of x's last axis.
+        out_features: the length of y's.
+        bias: False: there is no b.
+        dtype: of W and b; x must have the same.
+
+    Parameters: weight W (out_features, in_features), bias b (out_features,).  Both start from
+    U(-1/√in_features, 1/√in_features), PyTorch's default; Xu starts W from N(0, 0.01²) and b from
+    0, which `init.normal_(layer.weight, std=0.01)` and `init.zeros_(layer.bias)` give.
+
+    Raises:
+        ValueError: in_features or out_features is not positive.
     """
 
     bias: Parameter | None
@@ -33,7 +45,7 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new initial values."""
+        """Draw new W and b from U(-1/√in_features, 1/√in_features)."""
         bound = 1 / math.sqrt(self.in_features)
         init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:

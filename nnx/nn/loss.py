@@ -1,7 +1,9 @@
-"""Loss functions as modules; formulas and sources are in `nnx.ops`.
+"""Loss functions as modules; derivations and sources are in `nnx.ops.loss`.
 
-`reduction` is "mean", "sum" or "none".  A target whose shape does not match is an error, never a
-broadcast.  Weights are buffers: `loss.to("cupy")` moves them.
+`loss(input, target)` compares what a model gives with what it should give.  With `reduction`
+"mean" or "sum" one number comes back, with "none" a loss for each element or row.  A target whose
+shape does not match is a ValueError, never a broadcast.  Weights are buffers: `loss.to("cupy")`
+moves them.
 """
 
 from __future__ import annotations
@@ -54,14 +56,16 @@ def _weight_of(target: Any, weight: Array | None, ignore_index: int) -> float:
 
 
 class CrossEntropyLoss(_Loss):
-    """Softmax cross-entropy of logits (N, C, ...) with class indices (N, ...), or probabilities.
+    """Softmax cross-entropy of logits, -log softmax(input)[target] (Xu 2.5, 2.13).
 
-    The first input is looked at: one of probabilities, as a Softmax layer before this loss gives
-    them, is warned of.
+    input (N, C, ...), or (C,) for one sample; target class indices (N, ...), integers from 0 to C -
+    1, or probabilities of the input's shape.  The first input is looked at: one of probabilities,
+    as a Softmax layer before this loss gives them, is warned of.
 
     Args:
         weight: (C,), a factor for each class.
         ignore_index: targets of this value count for nothing.
+        reduction: "mean" over the targets, or over their classes' weights; "sum"; "none": (N, ...).
         label_smoothing: e, for targets (1 - e) onehot + e / C.
     """
 
@@ -91,12 +95,28 @@ class CrossEntropyLoss(_Loss):
         )
 
     def weight_of(self, target: Any) -> float:
-        """How much the mean over some targets counts beside the mean over others."""
+        """How much the mean over some targets counts beside the mean over others.
+
+        Args:
+            target: as the loss takes it.
+
+        Returns:
+            What "mean" divides by: the weights of the class indices, those ignored left out; N for
+            probabilities.
+        """
         return _weight_of(target, self.weight, self.ignore_index)
 
 
 class NLLLoss(_Loss):
-    """-input[target] for log-probabilities (N, C, ...) and class indices (N, ...)."""
+    """-input[target] for log-probabilities, as `LogSoftmax` gives them.
+
+    input (N, C, ...), or (C,) for one sample; target class indices (N, ...), integers.
+
+    Args:
+        weight: (C,), a factor for each class.
+        ignore_index: targets of this value count for nothing.
+        reduction: "mean" over the targets, or over their classes' weights; "sum"; "none": (N, ...).
+    """
 
     shown = ("ignore_index",)
     weight: Array | None
@@ -112,17 +132,27 @@ class NLLLoss(_Loss):
         return ops.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
 
     def weight_of(self, target: Any) -> float:
-        """How much the mean over some targets counts beside the mean over others."""
+        """How much the mean over some targets counts beside the mean over others.
+
+        Args:
+            target: as the loss takes it.
+
+        Returns:
+            What "mean" divides by: the weights of the class indices, those ignored left out.
+        """
         return _weight_of(target, self.weight, self.ignore_index)
 
 
 class MSELoss(_Loss):
-    """The squared difference; its mean is over all elements.
+    """The squared difference (input - target)²; input and target of any one shape.
 
     The texts' losses have a ½ (Liu 1.2, Wang 1.1.1, Xu 7.20; a sum in Saito 3.2.1 and in the
     lecture notes): for one output and n samples theirs is half of this, so steps here are twice as
     long, and `weight_decay=λ` is the ridge regression of λ/2.  `0.5 * nn.MSELoss()(y, t)` is
     theirs.
+
+    Args:
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
     """
 
     def __init__(self, *, reduction: str = "mean") -> None:
@@ -133,7 +163,14 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """The absolute difference."""
+    """The absolute difference |input - target|, whose gradient where they are equal is 0.
+
+    input and target have any one shape.
+
+    Args:
+        reduction: "mean" over all elements (the lecture notes have the sum), "sum", or "none": the
+            input's shape.
+    """
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -143,7 +180,15 @@ class L1Loss(_Loss):
 
 
 class SmoothL1Loss(_Loss):
-    """d² / (2 beta) where |d| < beta, else |d| - beta/2."""
+    """d² / (2 beta) where |d| < beta, else |d| - beta/2, of d = input - target (Girshick 2015).
+
+    input and target have any one shape.
+
+    Args:
+        reduction: "mean" over all elements (the lecture notes have the sum), "sum", or "none": the
+            input's shape.
+        beta: at least 0; 0 is `L1Loss`.
+    """
 
     shown = ("beta",)
 
@@ -156,7 +201,14 @@ class SmoothL1Loss(_Loss):
 
 
 class HuberLoss(_Loss):
-    """d²/2 where |d| <= delta, else delta (|d| - delta/2)."""
+    """d²/2 where |d| <= delta, else delta (|d| - delta/2), of d = input - target (Huber 1964).
+
+    input and target have any one shape.
+
+    Args:
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
+        delta: positive; `SmoothL1Loss(beta=delta)` is this divided by delta.
+    """
 
     shown = ("delta",)
 
@@ -169,7 +221,15 @@ class HuberLoss(_Loss):
 
 
 class BCELoss(_Loss):
-    """Binary cross-entropy of probabilities; for logits see BCEWithLogitsLoss."""
+    """Binary cross-entropy -t log p - (1 - t) log(1 - p) of probabilities p = input, targets t.
+
+    input and target have any one shape, and are between 0 and 1; the logarithms are held above
+    -100, as in PyTorch.  For logits `BCEWithLogitsLoss` loses nothing.
+
+    Args:
+        weight: a factor for each element; broadcasts to the input.
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
+    """
 
     weight: Array | None
 
@@ -182,10 +242,15 @@ class BCELoss(_Loss):
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Sigmoid and binary cross-entropy in one step, exact for logits of any size.
+    """Binary cross-entropy of sigmoid(input), exact for logits of any size:
+
+        l = pos_weight t softplus(-x) + (1 - t) softplus(x)        of x = input, t = target
+
+    input and target have any one shape; targets are between 0 and 1.
 
     Args:
         weight: a factor for each element; broadcasts to the input.
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
         pos_weight: a factor for the term of the positive class; broadcasts likewise.
     """
 
@@ -206,9 +271,14 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """t (log t - input) for log-probabilities `input` and probabilities t (`log_target`: log t).
+    """The divergence t (log t - input) of log-probabilities `input` from probabilities t = target.
 
-    `reduction="batchmean"` gives the divergence per sample.
+    input and target have any one shape.
+
+    Args:
+        reduction: "mean" over all elements, "sum", "batchmean": the sum over the length of the
+            first axis, which is the divergence per sample, or "none": the input's shape.
+        log_target: the target is log t.
     """
 
     shown = ("log_target",)
@@ -222,9 +292,15 @@ class KLDivLoss(_Loss):
 
 
 class HingeLoss(_Loss):
-    """max(0, margin - t x) for scores x and targets t of 1 or -1; `squared`: half its square.
+    """max(0, margin - t x) for scores x = input and target t of 1 or -1, of any one shape.
 
-    With `margin=0`, the perceptron's loss, weights of 0 stay 0: see `nnx.functional.hinge_loss`.
+    With `margin=0`, the perceptron's loss (Xu 1.8), weights of 0 stay 0: see
+    `nnx.functional.hinge_loss`.
+
+    Args:
+        margin: how far on the right side of 0 a score is to be.
+        squared: half the square of that.
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
     """
 
     shown = ("margin", "squared")
@@ -240,7 +316,15 @@ class HingeLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """A distance x where things are alike (t = 1), max(0, margin - x) where not (t = -1)."""
+    """A distance x = input where two things are alike (t = 1), max(0, margin - x) where not (t =
+    -1).
+
+    input and the target t have any one shape.
+
+    Args:
+        margin: how far apart things that are not alike are to be.
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
+    """
 
     shown = ("margin",)
 
@@ -253,7 +337,11 @@ class HingeEmbeddingLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """log(1 + exp(-t x)) for scores x and targets t of 1 or -1."""
+    """log(1 + exp(-t x)) for scores x = input and target t of 1 or -1, of any one shape.
+
+    Args:
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
+    """
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__(reduction)
@@ -263,12 +351,16 @@ class SoftMarginLoss(_Loss):
 
 
 class MultiMarginLoss(_Loss):
-    """The hinge loss for scores (N, C) and class indices (N,): sum of shortfalls^p, over C.
+    """The hinge loss for C classes, 1/C sum over c ≠ k of max(0, margin - x_k + x_c)^p; k is the
+    target.
+
+    input x (N, C), target class indices (N,); or (C,) and () for one sample.
 
     Args:
         p: 1 or 2.
         margin: how far above the others the right class's score is to be.
-        weight: (C,), a factor for each class.
+        weight: (C,), a factor for each sample by its class.
+        reduction: "mean" over the samples, "sum", or "none": (N,).
     """
 
     shown = ("p", "margin")

@@ -26,6 +26,7 @@ class Parameter(Tensor):
 
     Args:
         data: an array; wrapped, not copied.  Optimizers update it in place where they can.
+        requires_grad: False: it is part of the model's state, but frozen.
 
     Attributes:
         name: what the module that had it first calls it ("Linear.weight"), for messages.
@@ -53,6 +54,9 @@ class Module:
     _after: tuple[Callable[..., Any], ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """What the module computes: every subclass has its own; `module(x)` calls it, and the
+        hooks.
+        """
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -161,7 +165,17 @@ class Module:
     # ---- registering by name ----
 
     def register_buffer(self, name: str, array: Array | None, persistent: bool = True) -> None:
-        """An array that belongs to the module's state but is not learnt (a running mean)."""
+        """Hold an array that belongs to the module's state but is not learnt (a running mean).
+
+        Args:
+            name: the attribute's name.
+            array: of any library; None keeps the name's place.
+            persistent: whether `state_dict` holds it; `to` moves it either way.
+
+        Raises:
+            TypeError: it is no array.
+            KeyError: the name is empty, holds a dot, or is taken.
+        """
         if name not in self._buffers:
             self._require_free(name)
         if not _fits_buffer(array):
@@ -170,11 +184,29 @@ class Module:
         setattr(self, name, array)
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """The same as setting the attribute, for names made at run time."""
+        """Set the attribute `name` to a parameter, as `self.name = parameter` does, at run time.
+
+        Args:
+            name: the attribute's name.
+            parameter: None keeps the name's place for one: nothing else can then be set there.
+
+        Raises:
+            TypeError: it is no Parameter.
+            KeyError: the name is empty, holds a dot, or is taken.
+        """
         self._register(name, Parameter, parameter)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """The same as setting the attribute, for names made at run time."""
+        """Set the attribute `name` to a module, as `self.name = module` does, at run time.
+
+        Args:
+            name: the attribute's name, and the first part of its parameters' names.
+            module: None keeps the name's place for one: nothing else can then be set there.
+
+        Raises:
+            TypeError: it is no Module.
+            KeyError: the name is empty, holds a dot, or is taken.
+        """
         self._register(name, Module, module)
 
     def _register(self, name: str, kind: type, value: Any) -> None:
@@ -200,6 +232,7 @@ class Module:
                 yield name, value
 
     def children(self) -> Iterator[Module]:
+        """The modules directly inside, in the order they were set."""
         for _, module in self.named_children():
             yield module
 
@@ -208,7 +241,9 @@ class Module:
     ) -> Iterator[tuple[str, Module]]:
         """This module and all inside it, outer before inner; each once, under its first name.
 
-        With `remove_duplicate=False` a shared module comes once under each of its names.
+        Args:
+            prefix: what this module is called; the names of those inside are `prefix.name`.
+            remove_duplicate: False: a shared module comes once under each of its names.
         """
         seen: set[int] = set()
         stack: list[tuple[str, Module]] = [(prefix, self)]
@@ -223,13 +258,21 @@ class Module:
             stack.extend(reversed([(dot + n, m) for n, m in module.named_children()]))
 
     def modules(self) -> Iterator[Module]:
+        """This module and all inside it, outer before inner, each once."""
         for _, module in self.named_modules():
             yield module
 
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter with its dotted name; a shared one once, under its first name."""
+        """Every parameter with its dotted name, frozen ones too.
+
+        Args:
+            prefix: what this module is called: the names become `prefix.name`.
+            recurse: False: this module's own, without those of the modules inside.
+            remove_duplicate: True: a shared one comes once, under its first name; False: under
+                each.
+        """
         seen: set[int] = set()
         owners = self.named_modules(prefix, remove_duplicate) if recurse else [(prefix, self)]
         for name, module in owners:
@@ -241,11 +284,19 @@ class Module:
                     yield dot + attribute, value
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
+        """Every parameter once, frozen ones too; recurse=False: without those of the modules
+        inside.
+        """
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
     def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Array]]:
-        """Every buffer with its dotted name."""
+        """Every buffer with its dotted name, persistent or not: arrays of whatever shape each has.
+
+        Args:
+            prefix: what this module is called: the names become `prefix.name`.
+            recurse: False: this module's own, without those of the modules inside.
+        """
         for name, module in self.named_modules(prefix) if recurse else [(prefix, self)]:
             dot = name + "." if name else ""
             for attribute in module._buffers:
@@ -254,11 +305,21 @@ class Module:
                     yield dot + attribute, array
 
     def buffers(self, recurse: bool = True) -> Iterator[Array]:
+        """The arrays of `named_buffers`, whatever their shapes; recurse=False: those of this
+        module.
+        """
         for _, array in self.named_buffers(recurse=recurse):
             yield array
 
     def get_submodule(self, target: str) -> Module:
-        """The module of this dotted name; "" is the module itself."""
+        """The module at a dotted path.
+
+        Args:
+            target: as in `named_modules` ("0.conv"); "" is the module itself.
+
+        Raises:
+            AttributeError: there is none; the message lists those that are there.
+        """
         module = self
         for name in target.split(".") if target else []:
             inner = vars(module).get(name)
@@ -271,7 +332,14 @@ class Module:
         return module
 
     def get_parameter(self, target: str) -> Parameter:
-        """The parameter of this dotted name."""
+        """The parameter at a dotted path.
+
+        Args:
+            target: as in `named_parameters` ("0.weight").
+
+        Raises:
+            AttributeError: there is none, or no such module.
+        """
         path, _, name = target.rpartition(".")
         parameter = vars(self.get_submodule(path)).get(name)
         if not isinstance(parameter, Parameter):
@@ -281,20 +349,23 @@ class Module:
     # ---- changing all of it ----
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Call `function` on every module, inner before outer."""
+        """Call `function(module)` on every module, inner before outer; returns this module."""
         for module in self.children():
             module.apply(function)
         function(self)
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Training mode: dropout drops, batch norm uses the batch."""
+        """Training mode for this and all modules inside: dropout drops, batch norm uses the batch.
+
+        mode=False is `eval()`.
+        """
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Evaluation mode."""
+        """Evaluation mode, inside too: dropout passes all, batch norm uses its running values."""
         return self.train(False)
 
     def zero_grad(self) -> None:
@@ -303,7 +374,7 @@ class Module:
             parameter.grad = None
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Freeze every parameter in here (False), or let them learn again (True)."""
+        """Freeze every parameter in here (requires_grad=False), or let them learn again (True)."""
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
@@ -311,7 +382,12 @@ class Module:
     def to(self, backend: str | None = None, dtype: Any = None) -> Self:
         """Move parameters and buffers to another backend, or cast floating-point ones; in place.
 
-        Optimizers made before keep working: the parameters are the same objects.
+        Optimizers made before keep working: the parameters are the same objects.  Gradients go
+        along.
+
+        Args:
+            backend: a name, such as "numpy" or "cupy"; None: they stay where they are.
+            dtype: such as "float64"; integer buffers keep theirs.
         """
         target = None if backend is None else get_backend(backend)
         for parameter in self.parameters():
@@ -339,7 +415,7 @@ class Module:
                     yield dot + name, module, name
 
     def state_dict(self) -> dict[str, Array]:
-        """Parameters and persistent buffers by dotted name: the arrays themselves, not copies.
+        """Parameters and persistent buffers by dotted name: the arrays themselves, in their shapes.
 
         Training goes on in these arrays: copy them to keep a moment.  A shared parameter stands
         under each of its names.
@@ -376,7 +452,11 @@ class Module:
         return LoadResult(missing, unexpected)
 
     def check_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Raise what `load_state_dict(state)` would raise, and change nothing."""
+        """Raise what `load_state_dict(state)` would raise, and change nothing.
+
+        Args:
+            state: arrays by name, as there.
+        """
         mine = {key: _array(getattr(module, name)) for key, module, name in self._state_places()}
         self._fitting(mine, state, strict=True)
 
@@ -417,7 +497,7 @@ class Module:
     # ---- showing it ----
 
     def extra_repr(self) -> str:
-        """What stands between the brackets of this layer's line."""
+        """What stands between the brackets of this layer's line in `repr(model)`."""
         return ""
 
     def __repr__(self) -> str:

@@ -81,9 +81,14 @@ class _BatchNorm(Module):
         return y
 
     def normalize(self, x: Tensor) -> tuple[Tensor, Array, Array, int]:
-        """y by the batch's statistics, and these: mean, biased variance, values per channel.
+        """Normalise by the batch's own statistics.
 
-        An empty batch has none: its y is as empty, and `values` is 0.
+        Args:
+            x: (N, C) or (N, C, ...).
+
+        Returns:
+            y like x, and with it the mean (C,), the biased variance (C,), and how many values of a
+            channel they are of.  An empty batch has none: its y is as empty, and that number is 0.
         """
         if x.size == 0:
             none = backend_of(x.data).xp.zeros(
@@ -95,7 +100,7 @@ class _BatchNorm(Module):
         return y, mean, variance, x.size // self.num_features
 
     def track(self, mean: Array, variance: Array, values: int) -> None:
-        """Move the running statistics towards a batch's mean and biased variance.
+        """Move the running statistics towards a batch's mean (C,) and biased variance (C,).
 
         The running variance is unbiased: over all `values` of a channel, N H W of them and not N.
         """
@@ -108,7 +113,7 @@ class _BatchNorm(Module):
         ).track_moments_(running, mean, variance, fresh, values / (values - 1))
 
     def reset_running_stats(self) -> None:
-        """Forget the running statistics: mean 0, variance 1."""
+        """Forget the running statistics: mean 0, variance 1, no batches counted."""
         if self.running_mean is not None:
             self.running_mean = self.running_mean * 0
             self.running_var = self.running_var * 0 + 1
@@ -124,7 +129,25 @@ class _BatchNorm(Module):
 
 
 class BatchNorm1d(_BatchNorm):
-    """Batch norm for features (N, C), or sequences (N, C, L); see `BatchNorm2d`."""
+    """Batch norm for features (N, C), or sequences (N, C, L); y has the shape of x.
+
+        y = γ (x - mean) / √(variance + eps) + β
+
+    with mean and variance of every channel over N, or N and L; all else as in `BatchNorm2d`.
+
+    Args:
+        num_features: C.
+        eps: added to the variance, under the root.
+        momentum: how much a new batch weighs in the running statistics; None: all weigh the same.
+        affine: False: there is neither γ, `weight`, nor β, `bias`.
+        track_running_stats: False: the batch's statistics are used in evaluation too.
+        dtype: of the parameters and of the running statistics; x must have the same.
+        bias: False: there is no β.
+
+    Raises:
+        ValueError: num_features is not positive; x has another shape; in training, a channel with
+            one value only, which has no variance.
+    """
 
     ranks = (2, 3)
     shapes = "(N, C) or (N, C, L)"
@@ -133,21 +156,31 @@ class BatchNorm1d(_BatchNorm):
 class BatchNorm2d(_BatchNorm):
     """Normalise every channel of images (N, C, H, W) over the batch (Ioffe and Szegedy 2015).
 
-    In training with the batch's own mean and variance, which also move the running ones; in
-    evaluation with the running ones.  The formula and its gradients: `nnx.ops.norm`.
+        y = γ (x - mean) / √(variance + eps) + β         (Xu 6.5-6.8)
+
+    of the shape of x.  In training with the batch's own mean and variance of each channel, over N,
+    H and W, which also move the running ones; in evaluation with the running ones.  The gradients
+    are derived in `nnx.ops.norm`.
 
     Args:
+        num_features: C.
+        eps: keeps the root away from 0.
         momentum: how much a new batch weighs in the running statistics, as in PyTorch (the
             textbook's 0.95 is one minus this); None: all batches weigh the same.
-        affine: learn a scale `weight` and a shift `bias` for every channel.
-        bias: False: learn the scale alone.
+        affine: learn a scale γ, `weight`, and a shift β, `bias`, (C,) each, from 1 and 0.
         track_running_stats: False: use the batch's statistics in evaluation too.
+        dtype: of the parameters and of the running statistics; x must have the same.
+        bias: False: learn the scale alone.
 
     The textbook corrects the variance at inference instead, by N/(N-1) with N the pictures of a
     batch and not the N H W values of a channel (Xu 6.12 has m of these), so for batches of 8
     its outputs are smaller by 6%; its ε is 1e-8 where this one's is 1e-5.
 
-    Buffers: running_mean, running_var (unbiased), num_batches_tracked.
+    Buffers: running_mean (C,), running_var (C,), unbiased, num_batches_tracked ().
+
+    Raises:
+        ValueError: num_features is not positive; x has another shape; in training, a channel with
+            one value only, which has no variance.
     """
 
     ranks = (4,)
@@ -155,11 +188,26 @@ class BatchNorm2d(_BatchNorm):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch norm over a whole batch that is computed in parts; see `BatchNorm2d`.
+    """Batch norm over a whole batch that is computed in parts; the formula is `BatchNorm2d`'s.
 
     In a `parallel.DataParallel` model, in training, mean and variance are those of all parts of
     the batch; elsewhere, and where the batch is in one piece, this is the batch norm of inputs of
-    any rank.  For batches whose parts are too small for statistics of their own.
+    any rank, x (N, C) or (N, C, ...).  For batches whose parts are too small for statistics of
+    their own.
+
+    Args:
+        num_features: C.
+        eps: added to the variance, under the root.
+        momentum: how much a new batch, all its parts, weighs in the running statistics; None: all
+            batches weigh the same.
+        affine: False: there is neither γ, `weight`, nor β, `bias`.
+        track_running_stats: False: the batch's statistics are used in evaluation too.
+        dtype: of the parameters and of the running statistics; x must have the same.
+        bias: False: there is no β.
+
+    Raises:
+        ValueError: num_features is not positive; x has another shape; in training, a channel with
+            one value in all parts together.
     """
 
     ranks = (2, 3, 4, 5)
@@ -173,9 +221,20 @@ class SyncBatchNorm(_BatchNorm):
 
 
 class LayerNorm(Module):
-    """Normalise each sample over its last axes (Ba, Kiros and Hinton 2016).
+    """Normalise each sample over its last axes (Ba, Kiros and Hinton 2016), in training and
+    evaluation.
 
-    `weight` and `bias` have the shape `normalized_shape`, or are None.
+        y = γ (x - mean) / √(variance + eps) + β
+
+    x (..., *normalized_shape) -> y of the same shape; mean and (biased) variance are those of one
+    sample, γ is `weight` and β `bias`, of the shape normalized_shape, from 1 and 0.
+
+    Args:
+        normalized_shape: the length of the last axis, or a tuple of those of the last axes.
+        eps: added to the variance, under the root.
+        elementwise_affine: False: neither γ nor β.
+        bias: False: no β.
+        dtype: of γ and β; x must have the same.
     """
 
     weight: Parameter | None
@@ -210,10 +269,23 @@ class LayerNorm(Module):
 
 
 class GroupNorm(Module):
-    """Normalise each sample's channels in groups (Wu and He 2018).
+    """Normalise each sample's channels in groups (Wu and He 2018), in training and evaluation.
 
-    `weight` and `bias` are (num_channels,), or None: both with affine=False, the shift alone with
-    bias=False.
+        y = γ (x - mean) / √(variance + eps) + β
+
+    x (N, C) or (N, C, ...) -> y of the same shape; mean and (biased) variance are taken over the
+    C / num_groups channels of a group and all their pixels.  One group: over the whole sample.
+
+    Args:
+        num_groups: into how many groups the channels are split.
+        num_channels: C.
+        eps: added to the variance, under the root.
+        affine: False: neither γ, `weight` (C,), nor β, `bias` (C,).
+        dtype: of γ and β; x must have the same.
+        bias: False: no β.
+
+    Raises:
+        ValueError: num_channels is not a multiple of num_groups.
     """
 
     weight: Parameter | None

@@ -1,4 +1,4 @@
-"""Pooling layers: no parameters, PyTorch's arguments."""
+"""Pooling layers: no parameters, PyTorch's arguments, checked when the layer is called."""
 
 from __future__ import annotations
 
@@ -31,7 +31,24 @@ class _MaxPool(Module):
 
 
 class MaxPool2d(_MaxPool):
-    """The largest value of each window: (N, C, H, W) -> (N, C, oh, ow); see `ops.max_pool2d`."""
+    """The largest value of each window: x (N, C, H, W) -> (N, C, oh, ow), or (C, H, W) -> (C, oh,
+    ow).
+
+        oh = floor((H + padding - dilation (kh - 1) - 1) / stride) + 1
+
+    with the padding of both sides.  Of equal values the first takes the gradient; NaN wins.  Errors
+    are those of `ops.max_pool2d`.
+
+    Args:
+        kernel_size: an integer, or (kh, kw).
+        stride: from one window to the next, an integer or a pair; None: kernel_size.
+        padding: as in `Conv2d`, at most half a window; what is put there is never chosen.
+        dilation: how far apart the pixels of a window are, an integer or a pair.
+        return_indices: also return where in its image each value stood, row W + column, int64, of
+            y's shape.
+        ceil_mode: the ceiling of the fraction instead of the floor: the last window may reach
+            beyond the image, but starts in it.
+    """
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return ops.max_pool2d(
@@ -46,7 +63,18 @@ class MaxPool2d(_MaxPool):
 
 
 class MaxPool1d(_MaxPool):
-    """The largest value of each window: (N, C, L) -> (N, C, ol); see `ops.max_pool1d`."""
+    """The largest value of each window: x (N, C, L) -> (N, C, ol), or (C, L) -> (C, ol).
+
+    ol is `MaxPool2d`'s oh, with L for H; errors are those of `ops.max_pool1d`.
+
+    Args:
+        kernel_size: how long a window is.
+        stride: from one window to the next; None: kernel_size, so that they lie side by side.
+        padding: how much is put before and after, at most half a window; it is never chosen.
+        dilation: the distance between the numbers of a window.
+        return_indices: also return where each value stood in its sequence, int64, of y's shape.
+        ceil_mode: let the last window run over the end.
+    """
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         return ops.max_pool1d(
@@ -82,7 +110,18 @@ class _AvgPool(Module):
 
 
 class AvgPool2d(_AvgPool):
-    """The mean of each window: (N, C, H, W) -> (N, C, oh, ow); see `ops.avg_pool2d`."""
+    """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow), or (C, H, W) -> (C, oh, ow).
+
+    oh and ow as in `MaxPool2d`, without its dilation; errors are those of `ops.avg_pool2d`.
+
+    Args:
+        kernel_size: an integer, or (kh, kw).
+        stride: from one window to the next, an integer or a pair; None: kernel_size.
+        padding: as in `Conv2d`, at most half a window.
+        ceil_mode: let the last windows run over the edge.
+        count_include_pad: whether a pixel of the padding counts, as zero, in the mean.
+        divisor_override: divide every sum by this instead of by the number of pixels.
+    """
 
     def __init__(
         self,
@@ -109,7 +148,17 @@ class AvgPool2d(_AvgPool):
 
 
 class AvgPool1d(_AvgPool):
-    """The mean of each window: (N, C, L) -> (N, C, ol); see `ops.avg_pool1d`."""
+    """The mean of each window: x (N, C, L) -> (N, C, ol), or (C, L) -> (C, ol).
+
+    ol as in `MaxPool1d`; errors are those of `ops.avg_pool1d`.
+
+    Args:
+        kernel_size: how long a window is.
+        stride: from one window to the next; None: kernel_size, so that they lie side by side.
+        padding: how much is put before and after, at most half a window.
+        ceil_mode: let the last window run over the end.
+        count_include_pad: whether what was put there counts, as zero, in the mean.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.avg_pool1d(
@@ -118,9 +167,15 @@ class AvgPool1d(_AvgPool):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means of windows that cut an image of any size into `output_size`; 1: global pooling.
+    """Means of windows that cut images of any size into `output_size`: (N, C, H, W) -> (N, C, oh,
+    ow).
 
-    In a pair, None keeps the image's own length.
+    x may be one image (C, H, W).  Window (p, q) is rows floor(p H/oh) to ceil((p+1) H/oh), columns
+    likewise.
+
+    Args:
+        output_size: oh and ow, or one number for both: 1 is global pooling.  In a pair, None keeps
+            the image's own length.
     """
 
     def __init__(self, output_size: Size) -> None:
@@ -134,7 +189,14 @@ class AdaptiveAvgPool2d(Module):
 
 
 class AdaptiveMaxPool2d(Module):
-    """Largest values of windows that cut an image of any size into `output_size`."""
+    """Largest values of the windows of `AdaptiveAvgPool2d`: x (N, C, H, W) -> (N, C, oh, ow).
+
+    Args:
+        output_size: oh and ow, or one number for both; in a pair, None keeps the image's own
+            length.
+        return_indices: also return where in its image each value stood, row W + column, int64, of
+            y's shape.
+    """
 
     def __init__(self, output_size: Size, return_indices: bool = False) -> None:
         self.output_size, self.return_indices = output_size, return_indices

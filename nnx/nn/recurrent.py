@@ -103,11 +103,29 @@ class _Recurrent(Module):
     def layer(
         self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
     ) -> tuple[Tensor, ...]:
-        """One layer, both directions: y and the last states."""
+        """One layer, both directions: y and the last states.
+
+        Args:
+            x: (T, N, D), or (N, T, D) where `batch_first`.
+            states: the layer's own (directions, N, H) of each kind, None for zeros.
+            weights: its parameters, direction after direction, None for one that is not there.
+            lengths: (N,) in host memory, or None.
+
+        Returns:
+            y (T, N, directions H), or with N first, and the last states, each (directions, N, H).
+        """
         raise NotImplementedError
 
     def run(self, x: Tensor, states: States, lengths: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All layers: y, and each kind of last state (num_layers S, N, H)."""
+        """All layers: y, and each kind of last state (num_layers S, N, H).
+
+        Args:
+            x, states, lengths: what `forward` was given, unchecked.
+
+        Raises:
+            ValueError: shapes that do not fit.
+            TypeError: dtypes that differ.
+        """
         name = type(self).__name__
         x = as_tensor(name, x)
         states = tuple([None if h is None else as_tensor(name, h, x) for h in states])
@@ -203,20 +221,23 @@ class _Recurrent(Module):
 
 
 class RNN(_Recurrent):
-    """h[t] = f(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh), f = tanh or relu.
+    """h[t] = f(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh), f = tanh or relu (Xu 7.1-7.3).
 
     `nnx.ops.recurrent.rnn` derives it.
 
     Args:
-        input_size, hidden_size: features of x, units of a layer.
+        input_size: D, the features of x.
+        hidden_size: H, the units of a layer.
         num_layers: each further layer reads the outputs of the one below.
         nonlinearity: "tanh" or "relu".
-        bias: whether there are bias_ih and bias_hh.
+        bias: whether there are bias_ih and bias_hh: two, as in PyTorch, for the textbook's one.
+            Their gradients are equal, so under SGD their sum moves twice as far as one would.
         batch_first: x and y are (N, T, ...) instead of (T, N, ...); states are not affected.
         dropout: probability to drop an output between two layers, in training.
         bidirectional: a second direction from the last step to the first; y has both side by side.
         variational: one dropout mask per sequence, the same at all its time steps (Gal and
             Ghahramani 2016), instead of a new one at every step.
+        dtype: of the parameters; x must have the same.
 
     Call: `y, h_n = rnn(x, h_0=None, lengths=None)`
 
@@ -226,6 +247,14 @@ class RNN(_Recurrent):
                  beyond is not read: y is 0 there, h_n is the state after the last real step, and
                  the second direction starts at it.
         y        (T, N, directions x H), and h_n like h_0
+
+    Parameters, for each layer k: `weight_ih_l{k}` (H, D), (H, directions x H) above the first
+    layer, `weight_hh_l{k}` (H, H), `bias_ih_l{k}`, `bias_hh_l{k}` (H,); the second direction's end
+    in `_reverse`.  All start from U(-1/√H, 1/√H).
+
+    Raises:
+        ValueError: a size is not positive, dropout is not a probability, an unknown nonlinearity;
+            when called, shapes or lengths that do not fit.
     """
 
     def __init__(
@@ -274,14 +303,30 @@ class RNN(_Recurrent):
 
 
 class LSTM(_Recurrent):
-    """Long short-term memory, gates i, f, g, o; `nnx.ops.recurrent.lstm` derives it.
+    """Long short-term memory (Hochreiter and Schmidhuber 1997; Xu 8.2-8.7).
 
-    Args: those of `RNN`, without the nonlinearity, and
-        proj_size: if positive, h[t] = W_hr (o[t] * tanh c[t]) has this many units instead of H;
+    With i, f, g, o = σ, σ, tanh, σ of W_ih x[t] + b_ih + W_hh h[t-1] + b_hh, cut in four,
+
+        c[t] = f c[t-1] + i g,    h[t] = o tanh(c[t])
+
+    `nnx.ops.recurrent.lstm` derives it.
+
+    Args:
+        input_size: D, the features of x.
+        hidden_size: H, the units of a layer.
+        num_layers, bias, batch_first, dropout, bidirectional, variational, dtype: as in `RNN`.
+        proj_size: if positive, h[t] = W_hr (o tanh(c[t])) has this many units instead of H;
             parameters `weight_hr_l{k}` (proj_size, H).
 
-    Call: `y, (h_n, c_n) = lstm(x, (h_0, c_0)=None, lengths=None)`, as `RNN`; c_0 and c_n have
-    hidden_size units, h_0, h_n and each direction of y proj_size of them if that is set.
+    Call: `y, (h_n, c_n) = lstm(x, hx=None, lengths=None)`, with x, lengths and y as in `RNN`; hx is
+    the pair (h_0, c_0), zeros where None.  c_0 and c_n have hidden_size units, h_0, h_n and each
+    direction of y proj_size of them if that is set.
+
+    Parameters as in `RNN`, with 4H rows for H, in the order i, f, g, o.
+
+    Raises:
+        ValueError: a size is not positive, dropout is not a probability, proj_size is not below
+            hidden_size; when called, hx is no pair, or shapes or lengths that do not fit.
     """
 
     gates = 4
@@ -330,15 +375,32 @@ class LSTM(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """Gated recurrent units, gates r, z, n; `nnx.ops.recurrent.gru` derives both variants.
+    """Gated recurrent units (Cho et al. 2014; Xu 9.2-9.9).
 
-    Args: those of `RNN`, without the nonlinearity, and
-        reset_after: True, PyTorch's variant, resets after the recurrent product; False, the
-            textbook's (Xu 9.4), before it.  The parameters have the same shapes but mean different
-            functions, so the variant travels with them: with False the state dict holds one more
-            entry, `reset_before`, which strict loading into the other variant refuses by name.
+    With r and z = σ of their thirds of W_ih x[t] + b_ih + W_hh h[t-1] + b_hh,
+
+        n    = tanh(W_in x[t] + b_in + r (W_hn h[t-1] + b_hn))
+        h[t] = (1 - z) n + z h[t-1]
+
+    (in the textbook's 9.6 z is inverted).  `nnx.ops.recurrent.gru` derives both variants.
+
+    Args:
+        input_size: D, the features of x.
+        hidden_size: H, the units of a layer.
+        num_layers, bias, batch_first, dropout, bidirectional, variational, dtype: as in `RNN`.
+        reset_after: True, PyTorch's variant, resets after the recurrent product, as above; False,
+            the textbook's (Xu 9.4), before it: n = tanh(... + W_hn (r h[t-1]) + b_hn).  The
+            parameters have the same shapes but mean different functions, so the variant travels
+            with them: with False the state dict holds one more entry, `reset_before`, which strict
+            loading into the other variant refuses by name.
 
     Call: `y, h_n = gru(x, h_0=None, lengths=None)`, as `RNN`.
+
+    Parameters as in `RNN`, with 3H rows for H, in the order r, z, n.
+
+    Raises:
+        ValueError: a size is not positive, dropout is not a probability; when called, shapes or
+            lengths that do not fit.
     """
 
     gates = 3

@@ -82,9 +82,13 @@ def summary(model: Module, input_shape: Any, dtype: str = "float32") -> Summary:
     own.
 
     Args:
+        model: it is computed where its parameters are.
         input_shape: the input's shape, batch included; or the input itself, a tensor, or a tuple
             of tensors for a model that takes several.
         dtype: of the zeros; an embedding wants "int64".
+
+    Raises:
+        TypeError: input_shape is none of these.
     """
     inputs = _inputs(input_shape, dtype, model)
     names = {id(module): name for name, module in model.named_modules()}

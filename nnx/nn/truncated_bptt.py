@@ -24,6 +24,12 @@ def truncated(
             optimizer.step()
             optimizer.zero_grad()
 
+    Args:
+        module: an RNN, LSTM or GRU.
+        x: (T, N, D), (N, T, D) where the module has batch_first, or (T, D) for one sequence.
+        steps: how long a piece is; the last one may be shorter.
+        hx: the state that the first piece starts from, as the module takes it; None: zeros.
+
     Raises:
         ValueError: steps is not positive, or what the module itself refuses.
     """

@@ -9,6 +9,13 @@ from typing import Any
 from ..backends import Array, backend_of
 from ..tensor import Tensor, tensor
 
+__all__ = [
+    "clip_grad_norm_",
+    "clip_grad_value_",
+    "parameters_to_vector",
+    "vector_to_parameters",
+]
+
 
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
@@ -20,14 +27,22 @@ def clip_grad_norm_(
 
         norm = (sum over all gradients of |g|^p)^(1/p),    g = g · min(1, max_norm / (norm + 1e-6))
 
-    The direction stays, unlike with `clip_grad_value_` (Pascanu et al. 2013).  p is `norm_type`,
-    math.inf for the largest |g|.  Parameters without a gradient are left out; gradients become new
-    arrays.  What is returned, a scalar tensor, is the norm there was before; no number is fetched
-    from a device unless `error_if_nonfinite`.
+    The direction stays, unlike with `clip_grad_value_` (Pascanu et al. 2013).  What is returned, a
+    scalar tensor, is the norm there was before; no number is fetched from a device unless
+    `error_if_nonfinite`.  The 1e-6, PyTorch's, is not in the textbook's rule (Xu 7.18).
+
+    Args:
+        parameters: tensors, or one; those without a gradient are left out.  Gradients become new
+            arrays.
+        max_norm: the largest norm.
+        norm_type: p; math.inf for the largest |g|.
+        error_if_nonfinite: whether a norm that is infinite or NaN is an error; without it the
+            gradients become 0 or NaN.
 
     Raises:
+        ValueError: norm_type is not positive.
         FloatingPointError: the norm is infinite or NaN and `error_if_nonfinite`; nothing has been
-            changed then.  Without it the gradients become 0 or NaN.
+            changed then.
     """
     if not norm_type > 0:
         raise ValueError(f"clip_grad_norm_: norm_type must be positive, got {norm_type}")
@@ -61,7 +76,15 @@ def _norm(xp: Any, gradients: list[Array], p: float) -> Array:
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
-    """Limit every element of every gradient to [-clip_value, clip_value]."""
+    """Limit every element of every gradient to [-clip_value, clip_value]; each becomes a new array.
+
+    Args:
+        parameters: tensors, or one; those without a gradient are left out.
+        clip_value: the largest size of an element, at least 0.
+
+    Raises:
+        ValueError: clip_value is negative.
+    """
     if not clip_value >= 0:
         raise ValueError(f"clip_grad_value_: clip_value must not be negative, got {clip_value}")
     for p in _with_gradient(parameters):
@@ -70,7 +93,14 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All parameters in one vector, one after the other, row by row; off the tape."""
+    """All parameters in one vector (P,), one after the other, row by row; a copy, off the tape.
+
+    Args:
+        parameters: tensors of one backend.
+
+    Raises:
+        ValueError: there are none.
+    """
     arrays = [p.data for p in parameters]
     if not arrays:
         raise ValueError("parameters_to_vector: there are no parameters")
@@ -79,10 +109,14 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def vector_to_parameters(vector: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Give the parameters the values of a vector that `parameters_to_vector` made.
+    """Give the parameters the values of a vector that `parameters_to_vector` made; they are copied.
+
+    Args:
+        vector: (P,), as long as all parameters together.
+        parameters: in the same order.
 
     Raises:
-        ValueError: the vector is shorter or longer than all parameters together.
+        ValueError: the vector is shorter or longer than that.
     """
     some = list(parameters)
     total = sum(p.size for p in some)
