@@ -46,7 +46,7 @@ class _Moments(Optimizer):
 class Adam(_Moments):
     """Adam (Kingma and Ba 2015; Xu 5.18-5.22).
 
-        g = ∂L/∂p + λ p
+        g = ∂L/∂p + λ p                                        λ: weight_decay
         m = β1 m + (1-β1) g        m̂ = m / (1 - β1^t)
         s = β2 s + (1-β2) g²       ŝ = s / (1 - β2^t)
         p = p - lr m̂ / (√ŝ + ε)
@@ -54,9 +54,19 @@ class Adam(_Moments):
     m and s start from zero, so after t steps of gradients of one size g they are (1 - β1^t) g and
     (1 - β2^t) g²; the divisions undo that bias.  (The lecture notes' Adam has m and s in their
     place, without correction, and 0.9999 as an example of β2, whose default is 0.999 here.)  t
-    counts each parameter's own steps, from 1: the
-    first step of every weight is lr long.  With `amsgrad` (Reddi et al. 2018) the largest s so far
-    takes the place of s.
+    counts each parameter's own steps, from 1: the first step of every weight is lr long.
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate.
+        betas: (β1, β2), at least 0 and less than 1: how much of the two means is kept.
+        eps: ε, added outside of the root, after the bias was undone.
+        weight_decay: λ; here part of g, in `AdamW` decoupled.
+        amsgrad: the largest s so far takes the place of s (Reddi et al. 2018).
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: lr, eps or weight_decay below 0, or betas out of their range.
     """
 
     slots = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
@@ -94,6 +104,18 @@ class AdamW(Adam):
 
     Before Adam's step with g = ∂L/∂p, the weights shrink: p = p - lr λ p.  In Adam itself, λ p is
     part of g and is divided by √ŝ like the rest.
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate.
+        betas: (β1, β2), as in `Adam`.
+        eps: ε, as there.
+        weight_decay: λ; 0.01 by default, where Adam has 0.
+        amsgrad: the largest s so far takes the place of s.
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: lr, eps or weight_decay below 0, or betas out of their range.
     """
 
     decoupled = True
@@ -115,13 +137,26 @@ class AdamW(Adam):
 class NAdam(_Moments):
     """Adam with Nesterov's momentum (Dozat 2016), as PyTorch defines it.
 
-    μ(t) = β1 (1 - 0.96^(ψ t) / 2)             ψ: momentum_decay
-    Π = μ(1) ... μ(t)
-    p = p - lr ((1 - μ(t)) g / (1 - Π) + μ(t+1) m / (1 - Π μ(t+1))) / (√ŝ + ε)
+        μ(t) = β1 (1 - 0.96^(ψ t) / 2)             ψ: momentum_decay
+        Π = μ(1) ... μ(t)
+        p = p - lr ((1 - μ(t)) g / (1 - Π) + μ(t+1) m / (1 - Π μ(t+1))) / (√ŝ + ε)
 
-    Π is kept in float32 also where the parameters are float64, because PyTorch does (in its default
-    dtype): in float64 that moves the first steps by 1e-7 of their length, and a run can go on from
-    PyTorch's state.
+    with `Adam`'s g, m and ŝ.  Π is kept in float32 also where the parameters are float64, because
+    PyTorch does (in its default dtype): in float64 that moves the first steps by 1e-7 of their
+    length, and a run can go on from PyTorch's state.
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate.
+        betas: (β1, β2), at least 0 and less than 1.
+        eps: ε.
+        weight_decay: λ.
+        momentum_decay: ψ, at least 0; 0 is a momentum of β1/2 from the first step to the last.
+        decoupled_weight_decay: shrink p by lr λ p, as `AdamW` does, instead of adding λ p to g.
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: lr, eps, weight_decay or momentum_decay below 0, or betas out of their range.
     """
 
     def __init__(
@@ -152,7 +187,7 @@ class NAdam(_Moments):
         self.require(group, "momentum_decay")
 
     def momentum(self, group: Group, step: int) -> float:
-        """μ(t)."""
+        """μ(t) of a `group`'s options, for t = step."""
         return group["betas"][0] * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
 
     def start(self, p: Tensor, group: Group) -> State:
@@ -186,9 +221,23 @@ class NAdam(_Moments):
 class RAdam(_Moments):
     """Rectified Adam (Liu et al. 2020): plain momentum until s is worth trusting.
 
-    ρ∞ = 2 / (1-β2) - 1        ρ = ρ∞ - 2 t β2^t / (1 - β2^t)
-    r = √((ρ-4)(ρ-2) ρ∞ / ((ρ∞-4)(ρ∞-2) ρ))
-    p = p - lr m̂ r √(1 - β2^t) / (√s + ε)  where ρ > 5,  p - lr m̂  before
+        ρ∞ = 2 / (1-β2) - 1        ρ = ρ∞ - 2 t β2^t / (1 - β2^t)
+        r = √((ρ-4)(ρ-2) ρ∞ / ((ρ∞-4)(ρ∞-2) ρ))
+        p = p - lr m̂ r √(1 - β2^t) / (√s + ε)  where ρ > 5,  p - lr m̂  before
+
+    with `Adam`'s m̂ and s.
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate.
+        betas: (β1, β2), at least 0 and less than 1.
+        eps: ε.
+        weight_decay: λ.
+        decoupled_weight_decay: shrink p by lr λ p, as `AdamW` does, instead of adding λ p to g.
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: lr, eps or weight_decay below 0, or betas out of their range.
     """
 
     def __init__(
@@ -236,9 +285,20 @@ class RAdam(_Moments):
 class Adamax(_Moments):
     """Adam with the largest gradient, of a fading memory, for √s (Kingma and Ba 2015, section 7).
 
-    m = β1 m + (1-β1) g
-    u = max(β2 u, |g| + ε)
-    p = p - lr / (1 - β1^t) m / u
+        m = β1 m + (1-β1) g
+        u = max(β2 u, |g| + ε)
+        p = p - lr / (1 - β1^t) m / u
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate.
+        betas: (β1, β2), at least 0 and less than 1.
+        eps: ε, which keeps u from 0.
+        weight_decay: λ; λ p is part of g.
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: lr, eps or weight_decay below 0, or betas out of their range.
     """
 
     slots = ("exp_avg", "exp_inf")

@@ -20,6 +20,18 @@ class Adagrad(Optimizer):
 
     ε stands outside of the root, as in PyTorch and in the textbook's code, not inside as in its
     equation 5.10.
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate.
+        lr_decay: η.
+        weight_decay: λ.
+        initial_accumulator_value: s at first.
+        eps: ε.
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: one of these numbers is below 0.
     """
 
     slots = ("sum",)
@@ -70,11 +82,21 @@ class RMSprop(Optimizer):
         s = α s + (1-α) g²
         p = p - lr g / (√s + ε)
 
-    Centered (Graves 2013), the variance s - a² with a = α a + (1-α) g takes the place of s.  With
-    momentum, v = μ v + g / (√s + ε) and p = p - lr v.
+    The defaults are PyTorch's, lr 0.01 and α 0.99; Hinton and the lecture notes have 0.001 and 0.9,
+    and Xu α 0.9.  ε stands outside of the root, as in Xu's code, not inside as in 5.12.
 
-    The defaults are PyTorch's, lr 0.01 and α 0.99; Hinton has 0.001 and 0.9, and Xu α 0.9.  ε
-    stands outside of the root, as in Xu's code, not inside as in 5.12.
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate.
+        alpha: α, how much of s is kept.
+        eps: ε.
+        weight_decay: λ.
+        momentum: μ; with it, v = μ v + g / (√s + ε) and p = p - lr v.
+        centered: the variance s - a², with a = α a + (1-α) g, takes the place of s (Graves 2013).
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: one of these numbers is below 0.
     """
 
     slots = ("square_avg", "grad_avg", "momentum_buffer")
@@ -132,6 +154,16 @@ class Rprop(Optimizer):
 
     s stays between the two `step_sizes`.  After a turn the weight stands still for one step.  For
     gradients over all samples: those of a few turn by chance.
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: s at first.
+        etas: (η⁻, η⁺), below and above 1.
+        step_sizes: the smallest and the largest s.
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: lr below 0, or etas not below and above 1.
     """
 
     slots = ("prev", "step_size")
@@ -177,6 +209,17 @@ class Adadelta(Optimizer):
         p = p - lr δ
 
     Both roots are in the units that g and p have, so δ has the units of p whatever those are.
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: a factor for all steps; 1 is the paper's, and the textbook's.
+        rho: ρ, at least 0 and less than 1: how much of s and d is kept.
+        eps: ε; the first step of every weight is about √(ε / (1-ρ)) long.
+        weight_decay: λ.
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: lr, eps or weight_decay below 0, or rho out of its range.
     """
 
     slots = ("square_avg", "acc_delta")

@@ -73,6 +73,14 @@ class LBFGS(Optimizer):
         )
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Take the one group that there is, when the optimizer is made.
+
+        Args:
+            group: the parameters, of one library and dtype, and their options.
+
+        Raises:
+            ValueError: there is one already, or an option makes no sense.
+        """
         if self.param_groups:
             raise ValueError("LBFGS: all parameters must be in one group")
         super().add_param_group(group)
@@ -217,6 +225,9 @@ class LBFGS(Optimizer):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict()` was taken; arrays are copied to the parameters' side.
+
+        Args:
+            state: what `state_dict()` returned, here, in a file or in PyTorch.
 
         Raises:
             ValueError: it is of other parameters.

@@ -46,6 +46,10 @@ class Optimizer:
     Attributes:
         param_groups: the groups; a schedule changes `group["lr"]` in them.
         state: per parameter that was updated, what is remembered.
+
+    Raises:
+        TypeError: one of them is no leaf tensor.
+        ValueError: there are none, one is given twice, or an option is unknown or makes no sense.
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
@@ -64,7 +68,10 @@ class Optimizer:
             self.add_param_group({"params": entries})
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """More parameters, with options of their own: `{"params": tensors, "lr": 0.01}`.
+        """Learn more parameters, with options of their own.
+
+        Args:
+            group: `{"params": tensors, "lr": 0.01}`; options that are left out are the defaults.
 
         Raises:
             TypeError: something in it is no leaf tensor.
@@ -92,7 +99,9 @@ class Optimizer:
         self.param_groups.append(full)
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Forget the gradients: each becomes None, as PyTorch's set_to_none does, and no array of
+        zeros.
+        """
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None
@@ -102,6 +111,10 @@ class Optimizer:
 
         Args:
             closure: computes the gradients first and returns the loss, which `step` returns.
+
+        Raises:
+            TypeError: a gradient set by hand is no array of its parameter's library and dtype.
+            ValueError: it has another shape.
         """
         loss = None
         if closure is not None:
@@ -187,18 +200,35 @@ class Optimizer:
     # ---- what a subclass says ----
 
     def check(self, group: Group) -> None:
-        """Raise ValueError where an option of a group makes no sense."""
+        """Refuse options that make no sense.
+
+        Args:
+            group: the options of a group, with the defaults filled in.
+
+        Raises:
+            ValueError: one of them is outside of where the update is defined.
+        """
 
     def start(self, p: Tensor, group: Group) -> State:
-        """The state of a parameter before its first step."""
+        """The state of a parameter before its first step: numbers, and arrays of its shape.
+
+        Args:
+            p: the parameter.
+            group: the options of its group.
+        """
         return {}
 
     def progress(self, state: State) -> Any:
-        """The numbers in a state: parameters that agree in them are updated in one call."""
+        """The numbers in a `state`: parameters that agree in them are updated in one call."""
         return state.get("step")
 
     def advance(self, group: Group, states: list[State]) -> None:
-        """Count a step, in the states of the parameters that are about to take it."""
+        """Count a step, before it is made.
+
+        Args:
+            group: the options.
+            states: of the parameters that are about to take it; their numbers are changed.
+        """
         for state in states:
             state["step"] += 1
 
@@ -207,14 +237,23 @@ class Optimizer:
     ) -> tuple[Any, ...]:
         """The new parameters and the new state, by one kernel call.
 
-        `at` holds the numbers of these parameters' state: at["step"] counts from 1.  `state` has
-        for each of `slots` a list with one array per parameter, or None where the parameters have
-        no such state, and so has what is returned.
+        Args:
+            backend: what computes.
+            group: the options.
+            at: the numbers of these parameters' state: at["step"] counts from 1.
+            params: arrays of any shapes, which the kernel may write into or replace.
+            grads: their gradients, of the same shapes.
+            state: for each of `slots` a list with one array per parameter, or None where the
+                parameters have no such state; what is returned has the same after the parameters.
         """
         raise NotImplementedError(f"{type(self).__name__}.update")
 
     def require(self, group: Group, option: str, low: float = 0.0, below: float = 0.0) -> None:
-        """Raise ValueError unless low <= group[option] (< below, where that is given)."""
+        """Check one option of a group: low <= group[option], and < below where that is not 0.
+
+        Raises:
+            ValueError: it is not so.
+        """
         value = group[option]
         if not (low <= value and (not below or value < below)):
             rule = f"at least {low:g}" + (f" and less than {below:g}" if below else "")
@@ -244,7 +283,10 @@ class Optimizer:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from where `state_dict()` was taken; arrays are copied to their parameter's side.
 
-        Nothing is changed unless everything fits.
+        Nothing is changed unless everything fits.  PyTorch's state of the same optimizer fits too.
+
+        Args:
+            state: what `state_dict()` returned, here or in a file.
 
         Raises:
             ValueError: the groups, the options or what is remembered of a parameter are not those

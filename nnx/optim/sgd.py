@@ -25,7 +25,15 @@ class SGD(Optimizer):
     Args:
         params: parameters, or groups of them (see `Optimizer`).
         lr: the learning rate.
+        momentum: μ, at least 0; 0 keeps no v.
+        dampening: d.
+        weight_decay: λ, at least 0.
+        nesterov: whether the step looks ahead.
         maximize: climb instead of descend.
+
+    Raises:
+        ValueError: a rate, a momentum or a decay below 0; nesterov without momentum, or with
+            dampening.
     """
 
     slots = ("momentum_buffer",)
@@ -63,7 +71,7 @@ class SGD(Optimizer):
             )
 
     def advance(self, group: Group, states: list[State]) -> None:
-        """There is no step to count."""
+        """There is no step to count: nothing changes in the `states` of a `group`."""
 
     def update(
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
@@ -85,6 +93,18 @@ class ASGD(Optimizer):
     t0 on, before that a = p; it is in `opt.state[p]["ax"]`, and copying it into the parameters when
     training is over is left to the caller.  η and μ are kept in float32 also where the parameters
     are float64, because PyTorch does (in its default dtype).
+
+    Args:
+        params: parameters, or groups of them (see `Optimizer`).
+        lr: the learning rate; η at first.
+        lambd: l, how fast η falls; it also draws p towards 0.
+        alpha: α, the power by which η falls.
+        t0: the step from which on the mean is taken.
+        weight_decay: λ, at least 0.
+        maximize: climb instead of descend.
+
+    Raises:
+        ValueError: a rate or a decay below 0.
     """
 
     slots = ("ax",)
@@ -123,7 +143,12 @@ class ASGD(Optimizer):
         return state["step"], state["eta"], state["mu"]
 
     def advance(self, group: Group, states: list[State]) -> None:
-        """Count a step and set η and μ for the next; those of this one go to `update`."""
+        """Count a step and set η and μ for the next; those of this one go to `update`.
+
+        Args:
+            group: the options.
+            states: of the parameters that are about to take it; their numbers are changed.
+        """
         self._eta, self._mu = states[0]["eta"], states[0]["mu"]
         super().advance(group, states)
         t, lr, lambd = states[0]["step"], group["lr"], group["lambd"]

@@ -14,7 +14,18 @@ class CosineAnnealingWarmRestarts(LRScheduler):
 
         lr = η + (base - η) (1 + cos(π s / T)) / 2
 
-    where s counts the steps since the last restart and the k-th cosine has T = T_0 · T_mult^k.
+    where s counts the steps since the last restart and the k-th cosine, from 0, has T = T_0 ·
+    T_mult^k.
+
+    Args:
+        optimizer: whose rate it is.
+        T_0: the length of the first cosine, in steps.
+        T_mult: how many times as long as the one before each is.
+        eta_min: η, the lowest rate.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        ValueError: T_0 or T_mult is not positive.
     """
 
     def __init__(
@@ -41,12 +52,24 @@ class CyclicLR(LRScheduler):
     """Up from base_lr to max_lr and down again, over and over (Smith 2017); step it every batch.
 
     Args:
-        base_lr: the lowest rate, or one for each group; `max_lr`: the highest.
-        step_size_up: steps from base_lr to max_lr; `step_size_down`: back; the same by default.
+        optimizer: whose rate it is, and whose momentum.
+        base_lr: the lowest rate, or one for each group.
+        max_lr: the highest, likewise.
+        step_size_up: steps from base_lr to max_lr.
+        step_size_down: steps back; as many as up where left out.
         mode: "triangular"; "triangular2", where each cycle is half as high as the one before; or
             "exp_range", where the height is multiplied by `gamma` at every step.
+        gamma: for "exp_range".
         cycle_momentum: whether the momentum (of Adam, β1) goes from max_momentum down to
             base_momentum and up again, against the rate.
+        base_momentum: the lowest.
+        max_momentum: the highest.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        TypeError: optimizer is no Optimizer.
+        ValueError: an unknown mode, step_size_up not positive, not as many rates as groups, or an
+            optimizer that has no momentum to cycle.
     """
 
     def __init__(
@@ -83,7 +106,7 @@ class CyclicLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def height(self, t: int) -> float:
-        """Between 0 (base_lr) and 1 (max_lr)."""
+        """Where between 0 (base_lr) and 1 (max_lr) the rate is at t."""
         cycle, s = divmod(t, self.length)
         h = s / self.up if s <= self.up else (self.length - s) / (self.length - self.up)
         if self.mode == "triangular2":
@@ -111,9 +134,24 @@ class OneCycleLR(LRScheduler):
     began, as fast as it rose.  The momentum (of Adam, β1) goes the other way.
 
     Args:
+        optimizer: whose rate it is, and whose momentum.
         max_lr: the highest rate, or one for each group.
         total_steps: how many steps there will be; or give `epochs` and `steps_per_epoch`.
+        epochs, steps_per_epoch: their product is the number of steps.
+        pct_start: the share of the steps in which the rate rises, 0 to 1 (not a percentage).
         anneal_strategy: "cos" or "linear".
+        cycle_momentum: False leaves the momentum alone.
+        base_momentum: the momentum where the rate is highest.
+        max_momentum: the momentum at the beginning and at the end.
+        div_factor: max_lr over the rate at the beginning.
+        final_div_factor: the rate at the beginning over the one at the end.
+        three_phase: whether there are three parts instead of two.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        TypeError: optimizer is no Optimizer.
+        ValueError: no number of steps, or none that is positive; an unknown strategy; a pct_start
+            outside [0, 1]; not as many rates as groups; an optimizer that has no momentum to cycle.
     """
 
     def __init__(
@@ -162,7 +200,11 @@ class OneCycleLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def phase(self, t: int) -> tuple[int, int, float]:
-        """At t: between which two stations, and how far (0 to 1)."""
+        """At t: between which two stations, and how far (0 to 1).
+
+        Raises:
+            ValueError: the cycle was made for fewer steps than t.
+        """
         if t > self.total_steps:
             raise ValueError(
                 f"OneCycleLR: step {t}, but the cycle was made for {self.total_steps} steps"
@@ -175,6 +217,7 @@ class OneCycleLR(LRScheduler):
         return first, second, (t - begin) / (end - begin) if end > begin else 1.0
 
     def between(self, a: float, b: float, share: float) -> float:
+        """From a (share 0) to b (share 1), in a straight line or half a cosine."""
         if self.linear:
             return a + (b - a) * share
         return b + (a - b) * (1 + math.cos(math.pi * share)) / 2

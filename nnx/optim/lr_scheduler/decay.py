@@ -13,7 +13,17 @@ Factor = Callable[[int], float]
 
 
 class LambdaLR(LRScheduler):
-    """lr = base f(t), with a function of one's own, or one for each group."""
+    """lr = base f(t), with a function of one's own, or one for each group.
+
+    Args:
+        optimizer: whose rate it is.
+        lr_lambda: f, from the number of steps t to a factor; or a list, one for each group.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        TypeError: optimizer is no Optimizer.
+        ValueError: there are not as many functions as groups.
+    """
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Factor | Sequence[Factor], last_epoch: int = -1
@@ -30,7 +40,17 @@ class LambdaLR(LRScheduler):
 
 
 class StepLR(LRScheduler):
-    """lr = base γ^(t // step_size): lower by the factor γ every `step_size` steps."""
+    """lr = base γ^(t // step_size): lower by the factor γ every `step_size` steps.
+
+    Args:
+        optimizer: whose rate it is.
+        step_size: steps from one fall to the next.
+        gamma: γ.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        ValueError: step_size is not positive.
+    """
 
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
@@ -44,7 +64,14 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """lr = base γ^k, where k milestones have been reached; one that is named twice counts twice."""
+    """lr = base γ^k, where k milestones have been reached.
+
+    Args:
+        optimizer: whose rate it is.
+        milestones: numbers of steps, in any order; one that is named twice counts twice.
+        gamma: γ.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+    """
 
     def __init__(
         self,
@@ -61,7 +88,13 @@ class MultiStepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """lr = base γ^t."""
+    """lr = base γ^t.
+
+    Args:
+        optimizer: whose rate it is.
+        gamma: γ.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
@@ -72,7 +105,14 @@ class ExponentialLR(LRScheduler):
 
 
 class ConstantLR(LRScheduler):
-    """lr = base · factor for the first `total_iters` steps, base after."""
+    """lr = base · factor for the first `total_iters` steps, base after.
+
+    Args:
+        optimizer: whose rate it is.
+        factor: of those steps.
+        total_iters: how many there are.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+    """
 
     def __init__(
         self,
@@ -92,6 +132,16 @@ class LinearLR(LRScheduler):
     """From base · start_factor in a straight line to base · end_factor, in `total_iters` steps.
 
     Warm-up, as it stands; combine it with another schedule by `SequentialLR`.
+
+    Args:
+        optimizer: whose rate it is.
+        start_factor: at t = 0; positive.
+        end_factor: from t = total_iters on.
+        total_iters: how many steps it takes.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        ValueError: start_factor is not positive.
     """
 
     def __init__(
@@ -114,7 +164,17 @@ class LinearLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """lr = base (1 - t / total_iters)^power, and 0 from there on."""
+    """lr = base (1 - t / total_iters)^power, and 0 from there on.
+
+    Args:
+        optimizer: whose rate it is.
+        total_iters: the step at which it is 0.
+        power: 1 is a straight line.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        ValueError: total_iters is not positive.
+    """
 
     def __init__(
         self,
@@ -135,6 +195,15 @@ class CosineAnnealingLR(LRScheduler):
     """lr = η + (base - η) (1 + cos(π t / T_max)) / 2, with η = eta_min.
 
     Half a wave down in T_max steps (Loshchilov and Hutter 2017), and up again in the next T_max.
+
+    Args:
+        optimizer: whose rate it is.
+        T_max: steps from the highest rate to the lowest.
+        eta_min: η, the lowest rate.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        ValueError: T_max is not positive.
     """
 
     def __init__(

@@ -17,14 +17,19 @@ class ReduceLROnPlateau:
         scheduler.step(validation_loss)          # after every epoch
 
     Args:
+        optimizer: whose rate it is.
         mode: "min" if the measure is to fall, "max" if it is to rise.
-        factor: what the rate is multiplied by.
+        factor: what the rate is multiplied by, below 1.
         patience: how many epochs without improvement are let pass; the next lowers the rate.
         threshold: how much better counts as better: a share of the best value so far
             (`threshold_mode` "rel"), or an amount ("abs").
         cooldown: epochs after lowering that are not counted.
         min_lr: the rate is not made lower than this; or one for each group.
         eps: a change smaller than this is not made.
+
+    Raises:
+        TypeError: optimizer is no Optimizer.
+        ValueError: factor is 1 or more, an unknown mode, or not as many min_lr as groups.
     """
 
     def __init__(
@@ -69,7 +74,11 @@ class ReduceLROnPlateau:
         return value < self.best - margin if self.mode == "min" else value > self.best + margin
 
     def step(self, metrics: Any) -> None:
-        """Tell the schedule the measure after another epoch: a number, or a tensor with one."""
+        """Take in the measure after another epoch, and lower the rates if it is time.
+
+        Args:
+            metrics: a number, or a tensor with one.
+        """
         value = float(metrics)
         self.last_epoch += 1
         if self.is_better(value):
@@ -102,7 +111,7 @@ class ReduceLROnPlateau:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from where `state_dict()` was taken."""
+        """Go on from where the state was taken, by `state_dict()`."""
         self.last_epoch, self.best = state["last_epoch"], state["best"]
         self.num_bad_epochs = state["num_bad_epochs"]
         self.cooldown_counter = state["cooldown_counter"]

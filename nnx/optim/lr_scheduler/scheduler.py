@@ -28,6 +28,10 @@ class LRScheduler:
         optimizer: its groups' "lr" is what changes.
         last_epoch: start at t = last_epoch + 1 instead; the groups must then hold "initial_lr", as
             they do in the state of an optimizer that had a schedule.
+
+    Raises:
+        TypeError: optimizer is no Optimizer.
+        ValueError: last_epoch is given, and a group has no "initial_lr".
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
@@ -93,6 +97,9 @@ class LRScheduler:
 
         The optimizer's own state is to be loaded too, before this or after, and before the
         schedule is made or after: making it sets the rates of its t = 0, and this undoes that.
+
+        Args:
+            state: what `state_dict()` returned, here or in a file.
 
         Raises:
             ValueError: the state is of an optimizer with more or fewer groups.

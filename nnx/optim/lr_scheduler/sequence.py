@@ -13,8 +13,18 @@ from .scheduler import LRScheduler, require_optimizer
 class SequentialLR(LRScheduler):
     """Schedules of one optimizer, each beginning from its t = 0 where its milestone is reached.
 
-    warm = LinearLR(optimizer, total_iters=5)
-    SequentialLR(optimizer, [warm, CosineAnnealingLR(optimizer, 95)], milestones=[5])
+        warm = LinearLR(optimizer, total_iters=5)
+        SequentialLR(optimizer, [warm, CosineAnnealingLR(optimizer, 95)], milestones=[5])
+
+    Args:
+        optimizer: whose rate it is.
+        schedulers: one after another, made for this optimizer.
+        milestones: at which step each but the first takes over, rising.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        TypeError: optimizer is no Optimizer.
+        ValueError: not one milestone less than schedulers, or one of another optimizer.
     """
 
     def __init__(
