@@ -22,6 +22,7 @@ ROOMS = [
     ["linear_model"],
     ["train", "tools", "debug", "bench"],
     ["recipes"],
+    ["reproduce"],
     ["cli", "__main__"],
 ]
 OPERATORS = ("tensor", "in_place")  # their `ops` are filled in when `nnx.ops` is imported

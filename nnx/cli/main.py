@@ -18,6 +18,7 @@ from .terminal import complain, give_up_output, streams_prepared
 # name -> the file in this folder that defines `command`, and the line in `nnx --help`
 _COMMANDS = {
     "train": ("train", "Train a network: an experiment of the textbooks."),
+    "reproduce": ("reproduce", "Run the textbooks' experiments beside what they print."),
     "launch": ("launch", "Start a command in several processes that train one model."),
     "predict": ("predict", "Say what a trained run makes of images or text."),
     "plot": ("plot", "Draw pictures of trained runs."),

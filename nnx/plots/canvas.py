@@ -10,6 +10,12 @@ from typing import Any
 
 from ..io import printable, replacing
 
+# Okabe and Ito's colours, which people with any kind of colour blindness can tell apart.
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442"
+)  # fmt: skip
+DASHES = ("-", "--", "-.", ":")  # a second difference, for whoever prints in grey
+
 
 def available() -> bool:
     """Whether matplotlib is installed."""
@@ -52,8 +58,12 @@ def save_figure(drawn: Any, path: str | os.PathLike[str]) -> None:
         text.set_parse_math(False)
         text.set_fontfamily(families)
         text.set_text(_drawable(text.get_text(), families))
-    with replacing(path) as beside:
-        drawn.savefig(beside, format=form, dpi=120)
+    from matplotlib import rc_context
+
+    # The same picture is the same file: without a date, with names that are not drawn at random.
+    more = {"metadata": {"Date": None}} if form == "svg" else {}
+    with replacing(path) as beside, rc_context({"svg.hashsalt": "nnx"}):
+        drawn.savefig(beside, format=form, dpi=120, **more)
 
 
 def _is_text(artist: Any) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,6 +64,54 @@ def sheet(
         axes.set_axis_off()
     if title:
         drawn.suptitle(title)
+    save_figure(drawn, path)
+
+
+def mosaic(
+    rows: Mapping[str, Array],
+    path: str | os.PathLike[str],
+    title: str = "",
+    columns: Sequence[str] = (),
+    signed: bool = False,
+) -> None:
+    """Rows of small pictures, laid side by side as one: a small file however many there are.
+
+    Args:
+        rows: the name of each row and its pictures, (N, H, W); dark where they are large.
+        path: the PNG or SVG file.
+        title: above the picture.
+        columns: names above the columns, N of them.
+        signed: blue is negative, red positive, and each picture has a scale of its own; else the
+            values are shown from 0 to 1.
+    """
+    strips = []
+    for pictures in rows.values():
+        x = np.asarray(pictures, float)  # (N, H, W)
+        if signed:
+            x = x / np.maximum(np.abs(x).max(axis=(1, 2), keepdims=True), 1e-30)
+        x = np.pad(x, ((0, 0), (1, 1), (1, 1)), constant_values=0.0)
+        strips.append(np.concatenate(list(x), axis=1))  # (H + 2, N (W + 2))
+    count = max(len(pictures) for pictures in rows.values())
+    wide = max(strip.shape[1] for strip in strips)
+    whole = np.concatenate([np.pad(s, ((0, 0), (0, wide - s.shape[1]))) for s in strips])
+    aspect = whole.shape[0] / whole.shape[1]
+    width = min(9.0, 1.6 + 0.6 * count)
+    drawn = figure(width, (width - 1.4) * aspect + (0.7 if title else 0.3))
+    axes = drawn.subplots()
+    if signed:
+        axes.imshow(whole, cmap="RdBu_r", vmin=-1, vmax=1, interpolation="none")
+    else:
+        axes.imshow(whole, cmap="gray_r", vmin=0, vmax=1, interpolation="none")
+    heights = [strip.shape[0] for strip in strips]
+    axes.set_yticks(np.cumsum(heights) - np.asarray(heights) / 2, list(rows), fontsize=8)
+    step = wide / count
+    axes.set_xticks(step * (np.arange(len(columns)) + 0.5), list(columns), fontsize=8)
+    axes.tick_params(length=0)
+    axes.xaxis.tick_top()
+    for side in axes.spines.values():
+        side.set_visible(False)
+    if title:
+        drawn.suptitle(title, fontsize=10)
     save_figure(drawn, path)
 
 

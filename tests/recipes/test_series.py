@@ -155,7 +155,7 @@ def test_the_parts_of_the_curve_have_no_value_in_common():
 
 
 def test_curve_rnn_learns(tmp_path, capsys):
-    """Two short epochs; the full plan is in docs/experiments.md."""
+    """Two short epochs; the full plan is in docs/sequences.md."""
     run = recipes.train("curve-rnn", out=tmp_path, epochs=2, batch_size=128, lr=0.02)
     lines = capsys.readouterr().out.splitlines()
     result = run.result

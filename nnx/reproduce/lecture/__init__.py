@@ -1,0 +1,1 @@
+"""The experiments of the lecture notes, a file each."""

@@ -1,0 +1,1 @@
+"""The experiments of Liu's text, a file each."""

@@ -1,0 +1,1 @@
+"""The experiments of the notes on Saito, a file each."""

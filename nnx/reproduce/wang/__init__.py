@@ -1,0 +1,1 @@
+"""The experiments of Wang's chapter, a file each."""

@@ -1,0 +1,1 @@
+"""The experiments of Xu Bin's textbook, a file each."""
