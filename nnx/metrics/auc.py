@@ -28,6 +28,9 @@ class AUC(Metric):
         probabilities: whether outputs (N, C) are probabilities already.
 
     A class without a positive or without a negative example makes the value NaN.
+
+    Raises:
+        ValueError: an unknown average; when called, shapes that do not fit together.
     """
 
     name = "auc"

@@ -35,7 +35,19 @@ class _Share(Metric):
         return (output > threshold) == (target > 0)
 
     def right(self, xp: Any, output: Array, target: Array) -> Array:
-        """One bool per answer, in the target's shape."""
+        """Which answers are right.
+
+        Args:
+            xp: the arrays' namespace.
+            output: a batch's (N, ...).
+            target: what was right, (N, ...).
+
+        Returns:
+            One bool per answer, in the target's shape.
+
+        Raises:
+            ValueError: shapes that do not fit together.
+        """
         raise NotImplementedError(f"{type(self).__name__}.right")
 
     def __init__(self, ignore_index: int | None = None) -> None:
@@ -130,6 +142,13 @@ class TopK(_Share):
 
     output (N, C), target (N,).  The right class has the rank  #{c: z[c] > z[t]} + #{c < t: z[c] =
     z[t]},  counted from 0: no sorting, and TopK(1) is Accuracy, ties included.
+
+    Args:
+        k: how many answers an example has.
+        ignore_index: targets of this value do not count.
+
+    Raises:
+        ValueError: k is below 1.
     """
 
     def __init__(self, k: int = 5, ignore_index: int | None = None) -> None:

@@ -131,13 +131,20 @@ class _Confusion(Metric):
 class ConfusionMatrix(_Confusion):
     """How often each class was taken for each: `compute()` gives (C, C), int64, row t, column p.
 
-    Takes what `Precision` takes.  It is a table, no number, so a Trainer does not take it as a
-    metric of its history:
+    It is a table, no number, so a Trainer does not take it as a metric of its history:
 
         confusion = nnx.metrics.ConfusionMatrix()
         for x, target in batches:
             confusion.update(model(x), target)
         print(confusion.compute())
+
+    Outputs and targets as in `Precision`.
+
+    Args:
+        classes: C, where outputs are class indices; if not given, as many as the largest asks for.
+        threshold: from which output on a single number means class 1: 0 for logits, 0.5 for
+            probabilities.
+        ignore_index: targets of this value do not count.
     """
 
     name = "confusion matrix"
@@ -160,7 +167,12 @@ class _OfClasses(_Confusion):
         super().__init__(**options)
 
     def quotient(self, tp: Any, fp: Any, fn: Any) -> tuple[Any, Any]:
-        """Numerator and denominator, of numbers or arrays."""
+        """Numerator and denominator of the measure.
+
+        Args:
+            tp, fp, fn: how many were rightly taken for a class, wrongly taken for it, and missed;
+                numbers, or arrays (C,).
+        """
         raise NotImplementedError(f"{type(self).__name__}.quotient")
 
     def _value(self, tp: Any, fp: Any, fn: Any) -> np.ndarray:
@@ -195,7 +207,8 @@ class _OfClasses(_Confusion):
 
 
 class Precision(_OfClasses):
-    """Of what was taken for a class, the share that belongs to it, as in scikit-learn.
+    """TP / (TP + FP): of what was taken for a class, the share that belongs to it (as in
+    scikit-learn).
 
     output: logits or probabilities (N, C) or (N, C, d1, ...) with target (N,) or (N, d1, ...) of
     class indices; or a single number for each example, (N,) or (N, 1), for the classes 0 and 1,
@@ -206,14 +219,14 @@ class Precision(_OfClasses):
             of the counts of all classes together; "weighted", the mean by how many examples each
             class has; "binary", the value of class 1.  If not given: "binary" for single outputs,
             else "macro".  `per_class()` gives the value of each.
-        classes: how many there are, where outputs are class indices; if not given, as many as the
-            largest index asks for.
-        threshold: from which output on a single number means class 1: 0 for logits, 0.5 for
-            probabilities.
-        ignore_index: targets of this value do not count.
+        options: by name, classes: how many there are, where outputs are class indices; if not
+            given, as many as the largest index asks for; threshold: from which output on a single
+            number means class 1: 0 for logits, 0.5 for probabilities; ignore_index: targets of this
+            value do not count.
 
     Raises:
-        ValueError: the shapes do not fit; when it is read, a target is outside 0 .. C-1.
+        ValueError: an unknown average; the shapes do not fit; when it is read, a target is outside
+            0 .. C-1.
     """
 
     name = "precision"
@@ -223,7 +236,18 @@ class Precision(_OfClasses):
 
 
 class Recall(_OfClasses):
-    """Of what belongs to a class, the share that was found, as in scikit-learn; see `Precision`."""
+    """TP / (TP + FN): of what belongs to a class, the share that was found (as in scikit-learn).
+
+    Outputs and targets as in `Precision`.
+
+    Args:
+        average: over the classes, as in `Precision`.
+        options: classes, threshold and ignore_index, as in `Precision`.
+
+    Raises:
+        ValueError: an unknown average; the shapes do not fit; when it is read, a target is outside
+            0 .. C-1.
+    """
 
     name = "recall"
 
@@ -232,7 +256,18 @@ class Recall(_OfClasses):
 
 
 class F1(_OfClasses):
-    """The harmonic mean of precision and recall, as in scikit-learn; see `Precision`."""
+    """2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall (as in scikit-learn).
+
+    Outputs and targets as in `Precision`.
+
+    Args:
+        average: over the classes, as in `Precision`.
+        options: classes, threshold and ignore_index, as in `Precision`.
+
+    Raises:
+        ValueError: an unknown average; the shapes do not fit; when it is read, a target is outside
+            0 .. C-1.
+    """
 
     name = "f1"
 

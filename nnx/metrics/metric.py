@@ -26,7 +26,7 @@ class Deferred:
         return len(self._read) + len(self._pending)
 
     def append(self, scalar: Array | float) -> None:
-        """Keep an array of shape (), unread; or a number, where a library gave one."""
+        """Keep a scalar: an array of shape (), unread; or a number, where a library gave one."""
         if isinstance(scalar, int | float):
             self.values().append(scalar)
         else:
@@ -73,13 +73,27 @@ class Metric:
         self.sums: dict[str, Deferred] = {}
 
     def update(self, output: Tensor | Array, target: Tensor | Array) -> None:
-        """Take in one batch."""
+        """Take in one batch.
+
+        Args:
+            output: what the model gave, (N, ...).
+            target: what was right, (N, ...); the class says which shapes fit together.
+        """
         output = output.data if isinstance(output, Tensor) else output
         target = target.data if isinstance(target, Tensor) else target
         self.add(backend_of(output, target).xp, output, target)
 
     def add(self, xp: Any, output: Array, target: Array) -> None:
-        """Take in one batch of arrays."""
+        """Take in one batch of arrays; what a subclass says.
+
+        Args:
+            xp: their namespace.
+            output: as in `update`, an array.
+            target: likewise.
+
+        Raises:
+            ValueError: shapes that do not fit together.
+        """
         raise NotImplementedError(f"{type(self).__name__}.add")
 
     def compute(self) -> float:
@@ -91,7 +105,10 @@ class Metric:
         return f"{100 * value:.2f}%" if self.percent else f"{value:.4g}"
 
     def merge(self, state: dict[str, Any]) -> None:
-        """Take in what another metric of this kind has added up: its `state_dict()`.
+        """Take in what another metric of this kind has added up.
+
+        Args:
+            state: its `state_dict()`.
 
         Raises:
             NotImplementedError: a subclass keeps a state of its own and does not say how.
@@ -104,7 +121,7 @@ class Metric:
         self.merge_sums(state)
 
     def merge_sums(self, state: dict[str, Any]) -> None:
-        """The part of `merge` that every metric has: the count, and what `keep` added up."""
+        """The part of `merge(state)` that every metric has: the count, and what `keep` added up."""
         self.count += state["count"]
         for name, values in state["sums"].items():
             for value in values:
@@ -113,7 +130,7 @@ class Metric:
     # ---- for subclasses ----
 
     def keep(self, name: str, scalar: Array | float) -> None:
-        """Add an array of shape () to the sum called `name`."""
+        """Add a scalar, an array of shape (), to the sum called `name`."""
         part = self.sums.get(name)
         if part is None:
             part = self.sums[name] = Deferred()
@@ -134,7 +151,11 @@ class Metric:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict()` was taken."""
+        """Go on from where the state was taken, by `state_dict()`.
+
+        Raises:
+            ValueError: it is no state of such a metric.
+        """
         self.reset()
         self.count = state["count"]
         for name, values in state["sums"].items():
@@ -143,7 +164,11 @@ class Metric:
 
 
 class Mean(Metric):
-    """The mean of a number that is given per batch, weighted by the size of the batch."""
+    """The mean of a number that is given per batch, weighted by the size of the batch.
+
+    Args:
+        name: what it is called in the history.
+    """
 
     higher_is_better = False
 
@@ -157,7 +182,12 @@ class Mean(Metric):
         self.parts = Deferred()
 
     def take(self, scalar: Array, size: int) -> None:
-        """A batch's mean, an array of shape (), and the number of examples in the batch."""
+        """Take in one batch.
+
+        Args:
+            scalar: the batch's mean, an array of shape (); it is read when the value is.
+            size: the number of examples in the batch.
+        """
         self.count += size
         self.sizes.append(size)
         self.parts.append(scalar)
@@ -176,6 +206,11 @@ class Mean(Metric):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where the state was taken, by `state_dict()`.
+
+        Raises:
+            ValueError: its count, sizes and values do not agree.
+        """
         self.reset()
         self.count, self.sizes = state["count"], numbers(state["sizes"])
         values = numbers(state["values"])

@@ -17,6 +17,12 @@ class _Elementwise(Metric):
     higher_is_better = False
 
     def distance(self, xp: Any, difference: Array) -> Array:
+        """The distance of each pair.
+
+        Args:
+            xp: the arrays' namespace.
+            difference: output - target, float, of any shape; the distances have the same.
+        """
         raise NotImplementedError(f"{type(self).__name__}.distance")
 
     def add(self, xp: Any, output: Array, target: Array) -> None:
@@ -34,7 +40,7 @@ class _Elementwise(Metric):
 
 
 class MSE(_Elementwise):
-    """The mean squared error, over all elements."""
+    """The mean of (y - t)² over all elements of output y and target t, which have one shape."""
 
     name = "mse"
 
@@ -43,7 +49,7 @@ class MSE(_Elementwise):
 
 
 class MAE(_Elementwise):
-    """The mean absolute error, over all elements."""
+    """The mean of |y - t| over all elements of output y and target t, which have one shape."""
 
     name = "mae"
 
@@ -52,12 +58,14 @@ class MAE(_Elementwise):
 
 
 class R2(Metric):
-    """The coefficient of determination, the mean over columns d of
+    """The coefficient of determination, as in scikit-learn.
+
+    It is the mean over columns d of
 
         R²[d] = 1 - sum_n (t[n, d] - y[n, d])² / sum_n (t[n, d] - mean_n t[n, d])²
 
-    output and target (N, ...), every position but the first a column.  A column of equal targets
-    gives 1 where the prediction is exact, else 0, as in scikit-learn.
+    output y and target t (N, ...), every position but the first a column.  A column of equal
+    targets gives 1 where the prediction is exact, else 0.
 
     The denominator is not computed as sum t² - N mean², whose digits cancel where the mean is
     large against the spread.  Each batch gives its own mean and its own sum of squares about it,

@@ -38,6 +38,9 @@ class WeightAverage(Callback):
     Attributes:
         average: the averages by the parameters' names; empty before the first.
         count: how many values are in it.
+
+    Raises:
+        ValueError: decay or start is out of its range.
     """
 
     def __init__(self, decay: float | None = None, start: int = 1) -> None:
@@ -73,6 +76,10 @@ class WeightAverage(Callback):
     @contextmanager
     def on(self, model: Module) -> Iterator[Module]:
         """The model with the averages as its parameters, for a `with` block.
+
+        Args:
+            model: the one that was trained, or one like it; its own parameters are back after the
+                block.
 
         Raises:
             ValueError: there is no average yet, or it is of other parameters.

@@ -20,7 +20,7 @@ class Callback:
 
     `on_step_end` and `on_gradients` run at every step, so they should wait for no device.  A
     callback whose behaviour depends on the past keeps that in `state_dict`, or a resumed run would
-    differ from an uninterrupted one.
+    differ from an uninterrupted one.  Each method is given the `trainer` that calls it.
 
     Attributes:
         last: whether it runs after the others (a checkpoint is to see what they changed).
@@ -31,29 +31,29 @@ class Callback:
     columns: tuple[str, ...] = ()
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Before the first step of `fit`."""
+        """Before the first step of the trainer's `fit`."""
 
     def on_gradients(self, trainer: Trainer) -> None:
-        """Between backward and the optimizer's step."""
+        """Between backward and the optimizer's step: a trainer's gradients may be changed here."""
 
     def on_step_end(self, trainer: Trainer) -> None:
-        """After each step."""
+        """After each step; trainer.step has counted it."""
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         """After each epoch, when its row is in `trainer.history`."""
 
     def on_interrupt(self, trainer: Trainer) -> None:
-        """After Ctrl-C, when the step that was running is complete."""
+        """After Ctrl-C, when the step that was running is complete; the trainer can be saved."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        """After the last step, and also where training ended in an error."""
+        """After the trainer's last step, and also where training ended in an error."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What the future depends on."""
+        """What the future depends on: numbers, strings, arrays, lists and dicts of them."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict()` was taken."""
+        """Go on from where the state was taken, by `state_dict()`."""
 
 
 class Schedule(Callback):
@@ -63,6 +63,9 @@ class Schedule(Callback):
         scheduler: one of `nnx.optim.lr_scheduler`.
         per: "epoch" or "step".
         monitor: for ReduceLROnPlateau, the column of the history it watches.
+
+    Raises:
+        ValueError: `per` is neither, or a column is watched per step.
     """
 
     def __init__(self, scheduler: Any, per: str = "epoch", monitor: str | None = None) -> None:
@@ -91,7 +94,12 @@ class Schedule(Callback):
 
 
 class ClipGradNorm(Callback):
-    """Scales the gradients of a step so that their norm, taken together, is at most `max_norm`."""
+    """Scales the gradients of a step so that their norm, taken together, is at most `max_norm`.
+
+    Args:
+        max_norm: the largest norm.
+        norm_type: which norm, as in `nn.utils.clip_grad_norm_`: 2, or math.inf for the largest |g|.
+    """
 
     def __init__(self, max_norm: float, norm_type: float = 2.0) -> None:
         self.max_norm, self.norm_type = max_norm, norm_type
@@ -117,12 +125,13 @@ class Monitor(Callback):
         self.best_epoch = 0
 
     def watched(self, trainer: Trainer) -> str:
+        """The column that is watched, of the trainer's history."""
         if self.monitor is not None:
             return self.monitor
         return "val_loss" if "val_loss" in trainer.history.rows[-1] else "loss"
 
     def improved(self, trainer: Trainer) -> bool:
-        """Whether the last epoch is the best so far; NaN never is."""
+        """Whether the trainer's last epoch is the best so far; NaN never is."""
         name = self.watched(trainer)
         value = trainer.latest(name)
         if math.isnan(value):
@@ -147,8 +156,12 @@ class EarlyStopping(Monitor):
 
     Args:
         patience: the number of epochs in a row without a better value that end the training.
-        monitor, min_delta: see `Monitor`.
+        monitor: the column of the history; `val_loss` by default, `loss` without validation data.
+        min_delta: how much better a value must be to count.
         restore_best: whether the model gets back the weights of its best epoch at the end.
+
+    Raises:
+        ValueError: patience is below 1.
     """
 
     def __init__(
@@ -193,7 +206,8 @@ class Checkpoint(Monitor):
 
     Args:
         folder: where; it is made.
-        monitor: what decides which epoch is the best; see `Monitor`.
+        monitor: the column of the history that decides which epoch is the best; `val_loss` by
+            default, `loss` without validation data.
         every_steps: write `last` also in the middle of an epoch, every so many steps.
         config: JSON to stand in the files' headers, so that they tell what they belong to.
     """
@@ -264,7 +278,12 @@ class CSVLog(Callback):
 
 
 class LearningCurve(Callback):
-    """Draws the history when training ends, where matplotlib is installed (extra `plot`)."""
+    """Draws the history when training ends, where matplotlib is installed (extra `plot`).
+
+    Args:
+        path: the picture's file; its ending says of which kind (.png, .svg, .pdf).
+        title: what stands above it.
+    """
 
     def __init__(self, path: str | os.PathLike[str], title: str = "") -> None:
         self.path, self.title = Path(path), title

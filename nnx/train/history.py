@@ -58,11 +58,13 @@ class History:
         return "step,loss\n" + "".join(lines)
 
     def state_dict(self) -> dict[str, Any]:
+        """The rows, and the losses of all steps as an array (steps,), float64."""
         import numpy as np
 
         return {"rows": self.rows, "step_losses": np.asarray(self.step_losses, np.float64)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where the state was taken, by `state_dict()`."""
         self.rows = [dict(row) for row in state["rows"]]
         self.step_losses = state["step_losses"].tolist()
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class NonFinite(ArithmeticError):
     """Training met NaN or infinity; the message says where.
 
-    Attributes:
+    Args:
+        message: what a person reads.
         step: the step, counted from 1 over all epochs.
         layer: the name of the layer whose output was the first that is not finite, or None where
             it was no layer's output.

@@ -45,7 +45,14 @@ class Penalty:
                 raise ValueError("Penalty: there are no parameters to penalise")
 
     def on(self, model: Module) -> list[Tensor]:
-        """The parameters that are penalised."""
+        """The parameters that are penalised, each in its own shape.
+
+        Args:
+            model: where they are looked for, at the first call, if none were named.
+
+        Raises:
+            ValueError: the model has no parameter of two axes or more.
+        """
         if self.parameters is None:
             self.parameters = [p for p in model.parameters() if p.ndim > 1]
             if not self.parameters:
@@ -56,7 +63,7 @@ class Penalty:
         return self.parameters
 
     def add_gradients(self, model: Module) -> None:
-        """Add the gradient to the `.grad` of every such parameter that has one."""
+        """Add the gradient to the `.grad` of every parameter `on(model)` that has one."""
         for p in self.on(model):
             if p.grad is None:  # frozen, or not used in this step
                 continue
@@ -66,7 +73,7 @@ class Penalty:
                 p.grad = p.grad + self.l1 * backend_of(p.data).xp.sign(p.data)
 
     def value(self, model: Module) -> float:
-        """The penalty at the present parameters."""
+        """The penalty at the present parameters of the model: l1 Σ|p| + l2/2 Σ p², one number."""
         terms: list[Array] = []
         for p in self.on(model):
             xp = backend_of(p.data).xp

@@ -91,6 +91,7 @@ class Progress(Callback):
             self.print(f"stopped after epoch {trainer.epoch}: {trainer.stopped}")
 
     def print(self, line: str) -> None:
+        """Write a line above the bar, or to standard output where there is none."""
         if self.bar is None:
             print(printable(line), flush=True)
         else:

@@ -82,6 +82,12 @@ class Trainer:
             by its ranks, which must all call the same methods; only rank 0 prints and writes.
         interrupted: whether Ctrl-C ended the last `fit`.
         stopped: why the last `fit` ended early, or None.
+
+    Raises:
+        ValueError: a metric of an unknown name, or of another's; a penalty without a parameter;
+            accumulate below 1, or together with what it does not go with; a callback that
+            watches a column that the history will not have.
+        TypeError: a callback is no Callback.
     """
 
     check_every = 64
@@ -139,7 +145,19 @@ class Trainer:
     # ---- what a task may define otherwise ----
 
     def compute(self, batch: Batch) -> tuple[Tensor, Any, Any]:
-        """The loss of a batch (shape ()), the model's output, and the target it is held against."""
+        """What a task computes of a batch; to be overridden where it is not model, then loss.
+
+        Args:
+            batch: the inputs and, last, the target.
+
+        Returns:
+            The loss, shape (), the model's output, and the target it is held against: the metrics
+            are given these two.
+
+        Raises:
+            TypeError: the batch is a dict, and nothing says which of it is the target.
+            ValueError: it has less than two arrays.
+        """
         if isinstance(batch, Mapping):
             raise TypeError(
                 f"fit: a batch is a dict ({', '.join(map(str, batch))}), and nothing says which "
@@ -234,7 +252,7 @@ class Trainer:
         return self.history
 
     def stop(self, reason: str) -> None:
-        """End `fit` after this epoch."""
+        """End `fit` after this epoch; `reason` is shown, and stands in `stopped`."""
         self.stopped = reason
 
     def _epoch(
@@ -326,7 +344,13 @@ class Trainer:
         return copy_context().run(evaluation.predict, self, inputs, batch_size)
 
     def tensors(self, batch: Any, target: bool = True) -> Any:
-        """A batch, with or without its target, on the active backend and in the Trainer's dtype."""
+        """A batch, with or without its target, on the active backend and in the Trainer's dtype.
+
+        Args:
+            batch: a tensor, an array, or a tuple or dict of them, of any shapes, which stay.
+            target: False: the last of them is no target, so of several dtypes the last is not for
+                them.
+        """
         return to_tensors(batch, self.dtype, target)
 
     def threads(self) -> AbstractContextManager[None]:
@@ -349,19 +373,26 @@ class Trainer:
         return self.parallel is None or self.parallel.communicator.rank == 0
 
     def latest(self, name: str) -> float:
-        """A column of the history's last row."""
+        """A value of the history's last row.
+
+        Args:
+            name: the column.
+
+        Raises:
+            KeyError: there is none of this name.
+        """
         row = self.history.rows[-1]
         if name not in row:
             raise KeyError(f"there is no {name!r} to monitor; the history has {', '.join(row)}")
         return row[name]
 
     def higher_is_better(self, name: str) -> bool:
-        """Whether a larger value of this column is the better one."""
+        """Whether a larger value of the history's column `name` is the better one."""
         bare = name.removeprefix("val_")
         return any(m.higher_is_better for m in self.metrics if m.name == bare)
 
     def show(self, name: str, value: float) -> str:
-        """A value of the history as people read it."""
+        """A value of the history's column `name` as people read it."""
         bare = name.removeprefix("val_")
         metric = next((m for m in self.metrics if m.name == bare), None)
         return metric.show(value) if metric else f"{value:.4f}"
@@ -383,6 +414,10 @@ class Trainer:
         """Write a checkpoint: the model's weights under their own names, and the state beside.
 
         On several ranks one writes, and all go on when the file is there.
+
+        Args:
+            path: the file, `.safetensors`; it is written beside and renamed.
+            config: JSON to stand in its header, so that it tells what it belongs to.
         """
         if self.writes:
             weights = self.model.state_dict()
@@ -395,6 +430,9 @@ class Trainer:
         """Go on from a checkpoint: the next `fit` continues exactly where it was taken.
 
         Model, optimizer, metrics and callbacks must be made as they were for the first run.
+
+        Args:
+            path: a file that `save`, or a `Checkpoint`, wrote.
 
         Raises:
             CorruptFile: the file is damaged or no checkpoint.
