@@ -31,6 +31,9 @@ class _Recurrent(Module):
     `weight_hh_l{k}` (G H, H), `bias_ih_l{k}`, `bias_hh_l{k}` (G H,), where G is 1, 4 or 3 and
     D_k the input's features; `_reverse` ends the second direction's.  All start from
     U(-1/√H, 1/√H).
+
+    On the CPU states and gradients below the smallest normal number (1.2e-38 in float32) become 0
+    (`nnx/backends/flush.py`; NNX_FLUSH=0 keeps them).
     """
 
     gates = 1

@@ -20,7 +20,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from .. import nn
-from ..backends import active_backend, get_backend, unavailable
+from ..backends import active_backend, flush, get_backend, unavailable
 from ..parallel import launch
 from ..tensor import Tensor
 from .parity import parity
@@ -83,9 +83,10 @@ def _python() -> Iterator[Finding]:
 
 
 def _variables() -> Iterator[Finding]:
-    names = ("NNX_BACKEND", "NNX_KERNELS", "NNX_JIT", "NNX_DATA")
+    names = ("NNX_BACKEND", "NNX_KERNELS", "NNX_JIT", "NNX_NUM_THREADS", "NNX_FLUSH", "NNX_DATA")
     found = [f"{n}={os.environ[n]}" for n in names if n in os.environ]
     yield Finding("settings", OK, ", ".join(found) or "no NNX_ variable is set")
+    yield Finding("arithmetic", OK, flush.described())
     if os.environ.get("OPENBLAS_CORETYPE"):
         yield Finding(
             "OPENBLAS_CORETYPE",

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from ...typing import Array
+from ..flush import flushing
 from ..portable.activation import ERF_END, ERF_P, ERF_Q, ActivationKernels
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _ELU_END = -80.0  # below, e^x - 1 rounds to -1
 BLOCK = 32768  # numbers that are worked on at a time
 
+# Exponentials have subnormal tails; for few numbers they cost less than asking for 0 instead.
+with_tails = partial(flushing, least=4096)
+
 
 class NumpyActivation(ActivationKernels):
+    @with_tails
     def sigmoid(self, x: Array) -> Array:
         if not _in_place(x):
             return super().sigmoid(x)
@@ -41,6 +47,7 @@ class NumpyActivation(ActivationKernels):
         gx *= g
         return gx
 
+    @with_tails
     def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
         if not _in_place(x):
             return super().silu(x, slope)
@@ -91,6 +98,7 @@ class NumpyActivation(ActivationKernels):
             u += (x > 0) * u.dtype.type(scale - scale * alpha / width)
         return y, u
 
+    @with_tails
     def softplus(self, x: Array) -> Array:
         if not _in_place(x):
             return super().softplus(x)
@@ -128,6 +136,7 @@ class NumpyActivation(ActivationKernels):
         y += rest
         return y, None
 
+    @with_tails
     def gelu(self, x: Array, approximate: str, slope: bool) -> tuple[Array, Array | None]:
         if not _in_place(x) or approximate != "none":
             return super().gelu(x, approximate, slope)
@@ -148,12 +157,14 @@ class NumpyActivation(ActivationKernels):
         d += phi
         return y, d
 
+    @with_tails
     def softmax(self, x: Array, axis: int) -> Array:
         y = x - np.maximum.reduce(x, axis=axis, keepdims=True)
         np.exp(y, out=y)
         y /= np.add.reduce(y, axis=axis, keepdims=True)
         return y
 
+    @with_tails
     def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
         gx = g * y
         total = np.add.reduce(gx, axis=axis, keepdims=True)
@@ -165,6 +176,7 @@ class NumpyActivation(ActivationKernels):
         y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
         return y
 
+    @with_tails
     def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
         gx = np.exp(y)
         gx *= -np.add.reduce(g, axis=axis, keepdims=True)

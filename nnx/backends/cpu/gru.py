@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..flush import by_hand, clean, flushing
 from ..portable.gru import GRUKernels
 from ..portable.residuals import Residuals
 from .memory import empty_like
@@ -50,6 +51,7 @@ def _gates(a: Array, hidden: int) -> tuple[Array, Array, Array, Array]:
 
 
 class NumpyGRU(GRUKernels):
+    @flushing
     def gru(
         self,
         x: Array,
@@ -88,6 +90,7 @@ class NumpyGRU(GRUKernels):
         if directions == 1 and not reset_after:  # np.dot writes to contiguous memory only
             u_rz = u_rz.copy()
         add, multiply, subtract, tanh = np.add, np.multiply, np.subtract, np.tanh
+        by_us = by_hand()
         half = np.asarray(0.5, z.dtype)
         for rz, r, update, n, before, h, m, done in zip(
             *_gates(zs, hidden), hs[:-1], hs[1:], us, held(end, directions), strict=False
@@ -116,9 +119,12 @@ class NumpyGRU(GRUKernels):
             add(h, n, out=h)  # (1 - z) n + z h
             if done is not None:
                 np.copyto(h, before, where=done)
+            if by_us:
+                clean(h)
         residuals = Columns((xt, weights, z, u_n, states, end))
         return output(states[1:], end), last_states(states), residuals
 
+    @flushing
     def gru_backward(
         self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
@@ -188,10 +194,12 @@ def _back_reset_after(
     thrice = g_all[:, :, None]  # the same memory, for all gates in one call
     q = np.empty_like(gh)
     product = times(w_t)
-    add, multiply = np.add, np.multiply
+    add, multiply, by_us = np.add, np.multiply, by_hand()
     arrays = one_or_both(directions, gu, by_gate, z, g_out, g_all, thrice)
     for u, gates, z_k, g_k, d, d_thrice in zip(*(a[::-1] for a in arrays), strict=True):
         add(gh, g_k, out=d)
+        if by_us:
+            clean(d)
         multiply(gates, d_thrice, out=gates)
         multiply(d, z_k, out=q)
         product(u, gh)
@@ -212,10 +220,12 @@ def _back_reset_before(
     q = np.empty_like(gh)
     twice = gh[..., None, :, :]  # the same memory, for z and n in one call
     product_rz, product_n = times(w_rz), times(w_n)
-    add, multiply = np.add, np.multiply
+    add, multiply, by_us = np.add, np.multiply, by_hand()
     arrays = one_or_both(directions, zn, d_r, d_n, rz, r, z, g_out)
     for zn_k, dr, dn, rz_k, r_k, z_k, g_k in zip(*(a[::-1] for a in arrays), strict=True):
         add(gh, g_k, out=gh)
+        if by_us:
+            clean(gh)
         multiply(zn_k, twice, out=zn_k)
         multiply(gh, z_k, out=gh)
         product_n(dn, q)  # the gradient of r h

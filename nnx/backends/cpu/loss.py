@@ -6,11 +6,13 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.loss import LossKernels
+from .activation import with_tails
 
 FEW = 40  # classes: up to here the steps along an axis are fewer and longer across the classes
 
 
 class NumpyLoss(LossKernels):
+    @with_tails
     def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Array]:
         n, classes = logits.shape
         if n == 0 or not all_inside(targets, classes):

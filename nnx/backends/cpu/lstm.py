@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..flush import by_hand, clean, flushing
 from ..portable.lstm import LSTMKernels
 from ..portable.residuals import Residuals
 from .memory import empty_like
@@ -47,6 +48,7 @@ def _sigmoids_first(a: Array, scaled: bool = False) -> Array:
 
 
 class NumpyLSTM(LSTMKernels):
+    @flushing
     def lstm(
         self,
         x: Array,
@@ -74,7 +76,7 @@ class NumpyLSTM(LSTMKernels):
         sigmoids, i, f, o, g = _gates(zs, hidden)
         u, i_g = np.empty_like(zs[0]), np.empty_like(hs[0])
         product = times(w_hh)
-        add, multiply, tanh = np.add, np.multiply, np.tanh
+        add, multiply, tanh, by_us = np.add, np.multiply, np.tanh, by_hand()
         half = np.asarray(0.5, z.dtype)
         for a, s_k, i_k, f_k, o_k, g_k, h_before, h, c_before, c, tc, done in zip(
             zs,
@@ -104,9 +106,12 @@ class NumpyLSTM(LSTMKernels):
             if done is not None:
                 np.copyto(c, c_before, where=done)
                 np.copyto(h, h_before, where=done)
+            if by_us:
+                clean(c, h)
         residuals = Columns((xt, weights, z, states, cells, tanh_c, end))
         return output(states[1:], end), last_states(states), last_states(cells), residuals
 
+    @flushing
     def lstm_backward(
         self, gy: Array, gh_n: Array, gc_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, Array, list[tuple[Any, ...]]]:
@@ -144,7 +149,7 @@ class NumpyLSTM(LSTMKernels):
         i_and_f = i_and_f.reshape(*gz.shape[:2], 2, hidden, -1)
         arrays = (gz, i_and_f, to_o, to_g, h_to_c, f, in_scan_order(gy, directions, end))
         product = times(w_t)
-        add, multiply = np.add, np.multiply
+        add, multiply, by_us = np.add, np.multiply, by_hand()
         for d, d_if, d_o, d_g, r_k, f_k, g_k, done in zip(
             *(a[::-1] for a in one_or_both(directions, *arrays)),
             held(end, directions, backward=True),
@@ -157,6 +162,8 @@ class NumpyLSTM(LSTMKernels):
             multiply(d_g, gc, out=d_g)
             multiply(d_o, gh, out=d_o)
             multiply(gc, f_k, out=gc)
+            if by_us:
+                clean(gc, d)
             product(d, back)
             if done is not None:
                 np.copyto(back, gh, where=done)

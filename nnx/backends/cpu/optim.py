@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...typing import Array
+from ..flush import by_hand, clean, flushing
 from ..portable.optim import OptimKernels
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ BLOCK = 32768  # elements: a parameter, its gradient, two states and a temporary
 
 
 class NumpyOptim(OptimKernels):
+    @flushing
     def sgd_(
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
@@ -35,6 +37,7 @@ class NumpyOptim(OptimKernels):
                 t = np.multiply(t, lr, out=None if t is g else t)
                 p -= t
             return params, None
+        by_us = by_hand()
         for p, g, v in blocks(params, grads, buffers):
             g = descent(p, g, rule)
             v *= momentum
@@ -44,8 +47,11 @@ class NumpyOptim(OptimKernels):
             if rule.nesterov:
                 np.multiply(g, lr, out=t)
                 p -= t
+            if by_us:
+                clean(v)
         return params, buffers
 
+    @flushing
     def adagrad_(
         self, params: Arrays, grads: Arrays, sums: Arrays, rule: rules.Adagrad
     ) -> tuple[Arrays, Arrays]:
@@ -62,6 +68,7 @@ class NumpyOptim(OptimKernels):
             p -= t
         return params, sums
 
+    @flushing
     def rmsprop_(
         self,
         params: Arrays,
@@ -73,6 +80,7 @@ class NumpyOptim(OptimKernels):
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays | None]:
         if not writable(params, squares, averages, buffers):
             return super().rmsprop_(params, grads, squares, averages, buffers, rule)
+        by_us = by_hand()
         for p, g, s, a, v in blocks(params, grads, squares, averages, buffers):
             g = descent(p, g, rule)
             t = g * g
@@ -97,8 +105,11 @@ class NumpyOptim(OptimKernels):
             else:
                 t *= rule.lr
             p -= t
+            if by_us:
+                clean(s, a, v)
         return params, squares, averages, buffers
 
+    @flushing
     def adadelta_(
         self,
         params: Arrays,
@@ -109,7 +120,7 @@ class NumpyOptim(OptimKernels):
     ) -> tuple[Arrays, Arrays, Arrays]:
         if not writable(params, squares, deltas):
             return super().adadelta_(params, grads, squares, deltas, rule)
-        rho, eps = rule.rho, rule.eps
+        rho, eps, by_us = rule.rho, rule.eps, by_hand()
         for p, g, s, d in blocks(params, grads, squares, deltas):
             g = descent(p, g, rule)
             t = g * g
@@ -127,8 +138,11 @@ class NumpyOptim(OptimKernels):
             d += t
             step *= rule.lr
             p -= step
+            if by_us:
+                clean(s, d)
         return params, squares, deltas
 
+    @flushing
     def adam_(
         self,
         params: Arrays,
@@ -140,7 +154,7 @@ class NumpyOptim(OptimKernels):
     ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
         if not writable(params, averages, squares, maxima):
             return super().adam_(params, grads, averages, squares, maxima, rule)
-        beta1, beta2 = rule.betas
+        (beta1, beta2), by_us = rule.betas, by_hand()
         # m̂ / (√ŝ + ε) with both of its divisions folded into two numbers
         rate, small, shrink = rule.rate * rule.root, rule.eps * rule.root, rule.shrink
         for p, g, m, s, largest in blocks(params, grads, averages, squares, maxima):
@@ -154,6 +168,8 @@ class NumpyOptim(OptimKernels):
             t *= 1 - beta2
             s *= beta2
             s += t
+            if by_us:
+                clean(m, s)
             if maxima is not None:
                 s = np.maximum(largest, s, out=largest)
             np.sqrt(s, out=t)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..flush import by_hand, clean, flushing
 from ..portable.residuals import Residuals
 from ..portable.rnn import RNNKernels
 from .memory import empty_like
@@ -35,6 +36,7 @@ from .recurrent import (
 
 
 class NumpyRNN(RNNKernels):
+    @flushing
     def rnn(
         self,
         x: Array,
@@ -56,7 +58,7 @@ class NumpyRNN(RNNKernels):
         states = first_states(z, h0, w_hh.shape[-1])
         zs, hs = one_or_both(directions, z, states)
         product = times(w_hh)
-        relu, add, tanh = nonlinearity == "relu", np.add, np.tanh
+        relu, add, tanh, by_us = nonlinearity == "relu", np.add, np.tanh, by_hand()
         for z_k, before, h, done in zip(zs, hs[:-1], hs[1:], held(end, directions), strict=False):
             product(before, h)
             add(h, z_k, out=h)
@@ -66,9 +68,12 @@ class NumpyRNN(RNNKernels):
                 tanh(h, out=h)
             if done is not None:
                 np.copyto(h, before, where=done)
+            if by_us:
+                clean(h)
         residuals = Columns((xt, weights, states, end, relu))
         return output(states[1:], end), last_states(states), residuals
 
+    @flushing
     def rnn_backward(
         self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
@@ -88,11 +93,13 @@ class NumpyRNN(RNNKernels):
         gh = scan_state(directions, gh_n)
         back = np.empty_like(gh)
         product = times(w_t)
-        add, multiply = np.add, np.multiply
+        add, multiply, by_us = np.add, np.multiply, by_hand()
         dones = held(end, directions, backward=True)
         for g_k, gz_k, done in zip(gs[::-1], gzs[::-1], dones, strict=False):
             add(gh, g_k, out=gh)
             multiply(gz_k, gh, out=gz_k)
+            if by_us:
+                clean(gh, gz_k)
             product(gz_k, back)
             if done is not None:
                 np.copyto(back, gh, where=done)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...typing import Array
 from ..cpu.activation import NumpyActivation
+from ..flush import flushing
 
 _WORTH_IT = 4096  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
 _NOTHING = np.empty(0, np.float32)  # in place of a derivative that is not wanted
@@ -95,6 +96,7 @@ def loops() -> Any:
     return _loops
 
 
+@flushing
 def each(name: str, *arrays: Array) -> Array:
     """What a loop over vectors makes of arrays of one shape."""
     y = np.empty(arrays[0].shape, np.float32)
@@ -102,6 +104,7 @@ def each(name: str, *arrays: Array) -> Array:
     return y
 
 
+@flushing
 def with_slope(name: str, x: Array, slope: bool, *numbers: float) -> tuple[Array, Array | None]:
     """Likewise, and the derivative where it is wanted."""
     y = np.empty(x.shape, np.float32)
@@ -111,6 +114,7 @@ def with_slope(name: str, x: Array, slope: bool, *numbers: float) -> tuple[Array
     return y, d
 
 
+@flushing
 def rows(name: str, *arrays: Array) -> Array:
     """What a loop over the rows of matrices makes of arrays of one shape."""
     shape = arrays[0].shape

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...typing import Array
+from ..cpu.activation import with_tails
 from ..cpu.loss import NumpyLoss, all_inside
 from . import activation
 from .linear import WORTH_IT, loops, worth_compiled
@@ -13,6 +14,7 @@ _FEW = 64  # classes: up to here, e^z of all rows together is quicker than row b
 
 
 class JitLoss(NumpyLoss):
+    @with_tails
     def softmax_cross_entropy(self, logits: Array, targets: Array) -> tuple[Array, Array]:
         n, classes = logits.shape
         if n * classes < WORTH_IT // 4 or not worth_compiled(logits, least=1):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cpu.optim import NumpyOptim
+from ..flush import flushing
 
 if TYPE_CHECKING:
     from ..portable import optim_rules as rules
@@ -25,6 +26,7 @@ _loops: Any = None
 
 
 class JitOptim(NumpyOptim):
+    @flushing
     def sgd_(
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
@@ -42,6 +44,7 @@ class JitOptim(NumpyOptim):
             loops().momentum(p, g, v, *numbers, *more)
         return params, buffers
 
+    @flushing
     def adagrad_(
         self, params: Arrays, grads: Arrays, sums: Arrays, rule: rules.Adagrad
     ) -> tuple[Arrays, Arrays]:
@@ -52,6 +55,7 @@ class JitOptim(NumpyOptim):
             loops().adagrad(p, g, s, rule.lr, rule.eps, rule.decay, rule.sign)
         return params, sums
 
+    @flushing
     def rmsprop_(
         self,
         params: Arrays,
@@ -69,6 +73,7 @@ class JitOptim(NumpyOptim):
             loops().rmsprop(p, g, s, rule.lr, rule.alpha, rule.eps, rule.decay, rule.sign)
         return params, squares, None, None
 
+    @flushing
     def adadelta_(
         self,
         params: Arrays,
@@ -84,6 +89,7 @@ class JitOptim(NumpyOptim):
             loops().adadelta(p, g, s, d, rule.lr, rule.rho, rule.eps, rule.decay, rule.sign)
         return params, squares, deltas
 
+    @flushing
     def adam_(
         self,
         params: Arrays,

@@ -13,6 +13,7 @@ row for each time and sequence, (T N, S G).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,14 @@ import numpy as np
 from ....typing import Array
 from ...cpu.memory import empty
 from ...cpu.recurrent import alike
+from ...flush import flushing
 from ...portable.residuals import Residuals
 from ..codegen.threads import matmul, split
 
 PER_THREAD = 2**19  # multiply-adds of a scan: for fewer, waking a second thread does not pay
 
+
+_flushed = cache(flushing)
 
 # Pre-activations in all: for fewer, NumPy's layers are as quick and compile nothing.
 WORTH_IT = 2**14
@@ -132,11 +136,13 @@ class Layer:
         return self.factors([own[1] for own in self.weights], forward)
 
     def scan(self, kernel: Callable[..., None], w: Array, *args: Any) -> None:
-        """Run a scan over the rows, on as many threads as its work is worth."""
+        """Run a scan over the rows, on as many threads as its work is worth; subnormal numbers
+        are 0 (`flush.py`)."""
         from ..codegen.microkernel import kernel_address
 
         least = max(1, PER_THREAD // (self.steps * w.shape[1] * w.shape[2]))
-        split(kernel, self.directions * self.n, kernel_address(4), *args, least=least)
+        rows = self.directions * self.n
+        split(_flushed(kernel), rows, kernel_address(4), *args, least=least)
 
     # ---- products over all time steps ----
 
