@@ -48,6 +48,8 @@ class Tensor(InPlace):
             data = data.data
         elif isinstance(data, np.generic):  # what NumPy makes of 0-d arrays
             data = np.asarray(data)
+        else:
+            backend_of(data)  # a list is refused here, not where it is first computed with
         if requires_grad:
             _require_float(data)
         self.data = data

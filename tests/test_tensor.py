@@ -63,6 +63,16 @@ def test_tensor_is_made_on_the_active_backend(backend):
     np.testing.assert_array_equal(backend.to_numpy(again), X)
 
 
+@pytest.mark.parametrize("make", [nnx.Tensor, nnx.nn.Parameter])
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("data", [[[1.0]], (1, 2), 1.0, 3, "one", None])
+def test_what_is_no_array_is_refused_at_the_door(make, requires_grad, data):
+    """And not where it is first computed with; the message says what makes tensors of such."""
+    message = rf"expected an array.*{type(data).__name__}.*nnx\.tensor\("
+    with pytest.raises(TypeError, match=message):
+        make(data, requires_grad)
+
+
 def test_only_floats_can_require_a_gradient():
     for make in (lambda: nnx.Tensor(np.arange(3), True), lambda: nnx.tensor([1, 2], None, True)):
         with pytest.raises(TypeError, match=r"only floating-point tensors.*int64"):

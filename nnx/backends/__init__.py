@@ -128,7 +128,10 @@ def _first_sight(array: Array, types: dict[type, Backend]) -> Backend:
     kind = type(array)
     library = kind.__module__.partition(".")[0]
     if not (hasattr(array, "shape") and hasattr(array, "dtype")):
-        raise TypeError(f"expected an array, got {kind.__module__}.{kind.__qualname__}: {array!r}")
+        raise TypeError(
+            f"expected an array, got {kind.__module__}.{kind.__qualname__}: {array!r:.60}; "
+            "nnx.tensor(values) makes a tensor of numbers and lists"
+        )
     if hasattr(array, "requires_grad") and hasattr(array, "creator"):
         raise TypeError(
             f"expected an array, got a {kind.__name__} of shape {array.shape}: a tensor's data and "

@@ -95,6 +95,9 @@ class KLDivergence(ElementwiseLoss):
     whoever makes t has dt/du ∝ t (a softmax, a sigmoid, an exponential), and their gradient is
     t (log t + 1 - x) -> 0, which any finite dt gives and an infinite one makes NaN (0 · ∞; PyTorch
     gives NaN).  Of the finite ones 0 is what a term that is left out of the sum has.
+
+    A target below 0 has no logarithm: l and dt are NaN.  Where nothing depends on that l, which is
+    said by g = 0, nothing depends on t either: dt is 0 there.
     """
 
     def __init__(self, reduction: str, log_target: bool) -> None:
@@ -121,6 +124,11 @@ class KLDivergence(ElementwiseLoss):
 
     def slope_t(self) -> Array:
         return self.slope
+
+    def backward(self, g: Array) -> tuple[Array | None, Array | None]:
+        xp = self.backend.xp
+        gx, gt = super().backward(g)
+        return gx, None if gt is None else xp.where(g == 0, xp.zeros_like(gt), gt)
 
 
 def binary_cross_entropy(
