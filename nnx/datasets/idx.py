@@ -92,7 +92,11 @@ def _magic(path: Path, start: bytes, expect: tuple[str, int] | None) -> tuple[np
 
 
 def write_idx(path: str | os.PathLike[str], array: Array) -> None:
-    """Write an array as an IDX file, gzipped where the name ends in .gz.
+    """Write an array as an IDX file.
+
+    Args:
+        path: the file, gzipped where its name ends in .gz; it is written beside and renamed.
+        array: of uint8, int8, int16, int32, float32 or float64, with 1 to 255 axes.
 
     Raises:
         ValueError: IDX has no such dtype, or the array has no axes or more than 255.

@@ -53,6 +53,9 @@ def load_digits(split: str = "stratified") -> TrainTest[Images]:
 
     Returns:
         Images of shape (N, 8, 8), values 0 to 16.
+
+    Raises:
+        ValueError: an unknown split.
     """
     images = read_idx(_DIGITS / "images-idx3-ubyte.gz")
     labels = read_idx(_DIGITS / "labels-idx1-ubyte.gz").astype(np.int64)

@@ -28,6 +28,7 @@ def load_csi300(test_share: float = 0.2) -> TrainTest[TradingDays]:
         test_share: the share of the days, the latest ones, that make the test part.
 
     Raises:
+        ValueError: test_share is not between 0 and 1.
         DataNotFoundError: the file is nowhere; where to put it.
         DataError: a line of it is not four numbers, or the days are not in order.
     """
@@ -63,7 +64,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def curve(x: Array) -> Array:
-    """sin(pi x / 3) + cos(pi x / 3) + sin(2 pi x / 3).
+    """sin(pi x / 3) + cos(pi x / 3) + sin(2 pi x / 3), elementwise, in float64.
 
     Xu's curve (7.19), with the last term as the code of section 7.8 has it: the printed formula
     says sin(3 pi x / 2).
@@ -87,6 +88,9 @@ def load_curve(
         ahead: how many of the values that follow it are its target.
         noise: the noise is uniform in [-noise, noise).
         seed: of the noise.
+
+    Raises:
+        ValueError: steps below 1, ahead not from 1 to 1000, or a negative noise.
     """
     if steps < 1 or not 1 <= ahead <= 1000:
         raise ValueError(

@@ -60,7 +60,7 @@ class Estimator:
         return {name: getattr(self, name) for name in self._names()}
 
     def set_params(self, **params: Any) -> Self:
-        """Change some of the constructor's arguments.
+        """Change some of the constructor's arguments, given by name in `params`; returns the model.
 
         Raises:
             ValueError: there is no argument of that name.
@@ -86,7 +86,14 @@ class Estimator:
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def require(self, **allowed: tuple[Any, ...]) -> None:
-        """Raise ValueError unless each of these parameters is one of what is allowed."""
+        """Refuse parameters that are none of what is allowed.
+
+        Args:
+            allowed: by parameter, the values it may have.
+
+        Raises:
+            ValueError: one of them is another; the message lists what is allowed.
+        """
         for name, values in allowed.items():
             value = getattr(self, name)
             if not any(value is v or (isinstance(value, str) and value == v) for v in values):
@@ -96,7 +103,14 @@ class Estimator:
                 )
 
     def require_number(self, **least: float) -> None:
-        """Raise ValueError unless each of these parameters is a number and at least so large."""
+        """Refuse parameters that are no numbers, or too small.
+
+        Args:
+            least: by parameter, the smallest number it may be.
+
+        Raises:
+            ValueError: one of them is no number, or smaller.
+        """
         for name, low in least.items():
             value = getattr(self, name)
             if not (isinstance(value, int | float | np.number) and value >= low):
@@ -108,7 +122,16 @@ class Estimator:
     # ---- input ----
 
     def fit_input(self, X: Any) -> Array:
-        """The features to learn from, (n, p) in floating point; their number is remembered."""
+        """The features to learn from, (n, p) in floating point; their number and names are
+        remembered.
+
+        Args:
+            X: an array of any library, a tensor, a list or a data frame, (n, p).
+
+        Raises:
+            TypeError: X is a sparse matrix, or holds what is no number.
+            ValueError: X is complex or not a matrix, has no rows or no columns, or is not finite.
+        """
         name = type(self).__name__
         names = checks.names_of(X)
         array = checks.features(X, name)
@@ -120,7 +143,10 @@ class Estimator:
         return array
 
     def input(self, X: Any) -> Array:
-        """Features for a fitted model, (n, p), beside what it learnt.
+        """Features for a fitted model, (n, p), in floating point.
+
+        Args:
+            X: as in `fit_input`.
 
         Raises:
             NotFittedError: `fit` has not been called.
@@ -175,7 +201,15 @@ class Regressor(Estimator):
     intercept_: Any
 
     def fit_targets(self, y: Any, X: Array) -> tuple[Array, bool]:
-        """The targets as (n, k) beside X, and whether they were given as (n,)."""
+        """The targets as (n, k) beside X, and whether they were given as (n,).
+
+        Args:
+            y: targets (n,) or (n, k).
+            X: features (n, p), as `fit_input` gave them.
+
+        Raises:
+            ValueError: y has other rows than X, more axes, or is not finite.
+        """
         y = checks.numbers(y, X, type(self).__name__)
         flat = y.ndim == 1
         return (backend_of(y).xp.expand_dims(y, axis=1) if flat else y), flat
@@ -189,7 +223,15 @@ class Regressor(Estimator):
             self.intercept_ = float(intercept[0]) if flat else intercept
 
     def predict(self, X: Any) -> Array:
-        """X w + b: (n,), or (n, k) for several targets."""
+        """X w + b, the numbers that are expected: (n,), or (n, k) for several targets.
+
+        Args:
+            X: features (n, p).
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            ValueError: X does not fit what was learnt from.
+        """
         X = self.input(X)
         xp = backend_of(X).xp
         coef, intercept = beside(X, self.coef_), self.intercept_
@@ -198,7 +240,12 @@ class Regressor(Estimator):
         return X @ (coef if coef.ndim == 1 else xp.matrix_transpose(coef)) + intercept
 
     def score(self, X: Any, y: Any) -> float:
-        """R² = 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the mean over the targets where there are several."""
+        """R² = 1 - Σ (y - ŷ)² / Σ (y - ȳ)², the mean over the targets where there are several.
+
+        Args:
+            X: features (n, p), of which ŷ is predicted.
+            y: targets (n,) or (n, k).
+        """
         predicted = self.predict(X)
         xp = backend_of(predicted).xp
         y = checks.numbers(y, predicted, type(self).__name__)
@@ -228,7 +275,15 @@ class Classifier(Estimator):
     intercept_: Array
 
     def fit_labels(self, y: Any, X: Array) -> Array:
-        """The place of each label in `classes_`, (n,) int64 beside X; `classes_` is set."""
+        """The place of each label in `classes_`, (n,) int64 beside X; `classes_` is set.
+
+        Args:
+            y: labels (n,): integers, booleans, strings, or floats that are whole numbers.
+            X: features (n, p), as `fit_input` gave them.
+
+        Raises:
+            ValueError: y has other rows than X, one class only, or holds no labels.
+        """
         codes, self.classes_, column = checks.labels(y, X, type(self).__name__)
         if column:
             warn(
@@ -240,21 +295,29 @@ class Classifier(Estimator):
         return codes
 
     def decision_function(self, X: Any) -> Array:
-        """X w + b: (n,) for two classes, positive for the second; otherwise (n, k)."""
+        """X w + b: (n,) for two classes, positive for the second; otherwise (n, k).
+
+        Args:
+            X: features (n, p).
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            ValueError: X does not fit what was learnt from.
+        """
         X = self.input(X)
         xp = backend_of(X).xp
         scores = X @ xp.matrix_transpose(beside(X, self.coef_)) + beside(X, self.intercept_)
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> Array:
-        """The likeliest label of each row, (n,)."""
+        """The likeliest label (n,) of each row of features X (n, p), in the labels' own library."""
         scores = self.decision_function(X)
         xp = backend_of(scores).xp
         where = xp.astype(scores > 0, xp.int64) if scores.ndim == 1 else xp.argmax(scores, axis=1)
         return taken(self.classes_, where)
 
     def score(self, X: Any, y: Any) -> float:
-        """The share of labels that are right."""
+        """The share of labels y (n,) that are predicted rightly from features X (n, p)."""
         predicted = checks.host(self.predict(X))
         y = checks.host(y)
         return float(np.mean(predicted == y.reshape(predicted.shape)))

@@ -14,7 +14,9 @@ from .least_squares import centred
 
 
 class ElasticNet(Regressor):
-    """The elastic net (Zou and Hastie 2005): the w and b that minimise
+    """The elastic net (Zou and Hastie 2005): least squares with both penalties.
+
+    The w and b that minimise
 
         1/(2n) |y - Xw - b|² + α ρ |w|₁ + α (1-ρ)/2 |w|²
 
@@ -95,7 +97,13 @@ class Lasso(ElasticNet):
     The penalty of Wang 1.1.1, λ |w|₁ beside 1/(2n) |y - Xw|², with α = λ.  The kink of |w| at 0
     holds weights there: those zeros are exact.
 
-    Args, attributes and errors are those of `ElasticNet`, whose ρ is 1 here.
+    Args:
+        alpha: α, at least 0.
+        fit_intercept: learn b.
+        max_iter: sweeps over the weights, at most.
+        tol: as in `ElasticNet`, whose ρ is 1 here.
+
+    Attributes and errors are those of `ElasticNet`.
     """
 
     def __init__(

@@ -80,6 +80,9 @@ class LinearRegression(Regressor):
 
         Args:
             coef_init, intercept_init: where descent starts; zero where they are left out.
+
+        Raises:
+            ValueError: as the class says.
         """
         return self._fit(X, y, 0.0, coef_init, intercept_init)
 
@@ -136,7 +139,13 @@ class Ridge(LinearRegression):
 
     Args:
         alpha: α, at least 0; or one for each target, (k,).
-        The others are those of `LinearRegression`; descent is on 1/n of the half of the sum.
+        fit_intercept: learn b.
+        solver: "svd", in closed form, or "gd", "sgd", "minibatch", by descent on 1/(2n) of the sum.
+        tol: for descent, see `stop`; in closed form nothing but rounding is cut off.
+        learning_rate, eta0, batch_size, sampling, stop, max_iter, random_state, keep_path: of
+            descent; `nnx.linear_model.descent.Descent` says what they mean.
+
+    Attributes are those of `LinearRegression`.
 
     Raises (in fit):
         ValueError: α is negative or of another number than the targets, or as LinearRegression.
@@ -174,7 +183,14 @@ class Ridge(LinearRegression):
         self.alpha = alpha
 
     def fit(self, X: Any, y: Any, coef_init: Any = None, intercept_init: Any = None) -> Self:
-        """Learn from X (n, p) and y (n,) or (n, k); see `LinearRegression.fit`."""
+        """Learn from X (n, p) and y (n,) or (n, k).
+
+        Args:
+            coef_init, intercept_init: where descent starts; zero where they are left out.
+
+        Raises:
+            ValueError: as the class says.
+        """
         return self._fit(X, y, self.alpha, coef_init, intercept_init)
 
     def _cutoff(self, X: Array) -> float:

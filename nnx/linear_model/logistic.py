@@ -14,7 +14,9 @@ MOST_FOR_NEWTON = 1000  # weights, where solver="auto" leaves the choice
 
 
 class LogisticRegression(Classifier):
-    """Logistic regression (Wang 1.1.2): P(second class) = σ(x·w + b), with w and b that minimise
+    """Logistic regression (Wang 1.1.2): P(second class) = σ(x·w + b).
+
+    The w and b that minimise
 
         C Σ log(1 + e^(-t (x·w + b))) + ½ |w|²        t = 1 for the second class, else -1
 
@@ -88,6 +90,9 @@ class LogisticRegression(Classifier):
 
         Args:
             coef_init, intercept_init: where descent starts; zero where they are left out.
+
+        Raises:
+            ValueError: as the class says.
         """
         name = type(self).__name__
         self.require(solver=("auto", "newton", "lbfgs", *STEPPING))
@@ -186,11 +191,11 @@ class LogisticRegression(Classifier):
             del self.path_
 
     def predict_proba(self, X: Any) -> Array:
-        """The probability of each class for each row, (n, k)."""
+        """The probability of each class for features X (n, p): (n, k), as `classes_` stand."""
         return backend_of(log := self.predict_log_proba(X)).xp.exp(log)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """The logarithms of `predict_proba`, exact where a probability rounds to 0."""
+        """The logarithms of `predict_proba(X)`, (n, k), exact where these round to 0."""
         scores = self.decision_function(X)
         home = backend_of(scores)
         if scores.ndim == 1:
@@ -199,8 +204,9 @@ class LogisticRegression(Classifier):
 
 
 class SoftmaxRegression(LogisticRegression):
-    """Softmax regression (Xu 2; Wang 1.1.3): P = softmax(x·w + b), a w and b for each class, that
-    minimise
+    """Softmax regression (Xu 2; Wang 1.1.3): P = softmax(x·w + b), a w and b for each class.
+
+    They minimise
 
         C Σ -log P(class of the sample) + ½ Σ |w|²
 
@@ -208,8 +214,12 @@ class SoftmaxRegression(LogisticRegression):
     difference v = 2 w: ½ Σ |w|² is ¼ |v|², so a C here is 2 C there.  The mean cross-entropy
     without a penalty (Xu 2.7) is C = inf.
 
-    Args, attributes and errors are those of `LogisticRegression`; coef_ is (k, p) for two classes
-    too.
+    Args:
+        C: the weight of the data, above 0; `float("inf")` for no penalty.
+        fit_intercept, solver, tol, max_iter, learning_rate, eta0, batch_size, sampling, stop,
+            random_state, keep_path: as in `LogisticRegression`.
+
+    Attributes and errors are those of `LogisticRegression`; coef_ is (k, p) for two classes too.
     """
 
     def _two(self, k: int) -> bool:

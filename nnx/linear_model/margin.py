@@ -12,8 +12,9 @@ CURVATURE = {"hinge": 1.0, "squared_hinge": 1.0, "logistic": 0.25}
 
 
 class MarginClassifier(Classifier):
-    """A linear classifier by a loss of the margin m = t (x·w + b), t = ±1 (Liu 1.4): the w and b
-    that minimise 1/n Σ l(m) + α/2 |w|², with one of Liu's three functions
+    """A linear classifier by a loss of the margin m = t (x·w + b), t = ±1 (Liu 1.4).
+
+    The w and b minimise 1/n Σ l(m) + α/2 |w|², with one of Liu's three functions
 
         "hinge"           l = max(0, 1 - m)             l' = -1 where m < 1, else 0
         "squared_hinge"   l = ½ max(0, 1 - m)²          l' = -(1 - m) where m < 1, else 0

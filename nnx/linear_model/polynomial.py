@@ -48,7 +48,12 @@ class PolynomialFeatures(Estimator):
         self.include_bias = include_bias
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Find the products for the features of X (n, p); y is not used."""
+        """Find the products for the features of X (n, p); y is not used.
+
+        Raises:
+            ValueError: the degrees are not whole numbers with 0 <= lowest <= highest, or nothing is
+                left.
+        """
         X = self.fit_input(X)
         low, high = self.degree if isinstance(self.degree, tuple | list) else (0, self.degree)
         if not all(isinstance(d, int | np.integer) for d in (low, high)) or not 0 <= low <= high:
@@ -70,7 +75,12 @@ class PolynomialFeatures(Estimator):
         return self
 
     def transform(self, X: Any) -> Array:
-        """The products for each row, (n, products), in X's library and dtype."""
+        """The products for each row of X (n, p): (n, products), in X's library and dtype.
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            ValueError: X has not as many features as in `fit`.
+        """
         X = self.input(X)
         xp = backend_of(X).xp
         one = xp.ones((X.shape[0],), dtype=X.dtype, device=X.device)
@@ -91,11 +101,18 @@ class PolynomialFeatures(Estimator):
         return made[factors]
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
-        """`fit(X).transform(X)`."""
+        """`fit(X).transform(X)`, (n, products) for X (n, p); y is not used."""
         return self.fit(X, y).transform(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names as scikit-learn writes them: "1", "x0", "x0^2", "x0 x1"."""
+        """Names as scikit-learn writes them, (products,): "1", "x0", "x0^2", "x0 x1".
+
+        Args:
+            input_features: p names to make them of; None: those of the data frame, or x0, x1, ...
+
+        Raises:
+            ValueError: there are not p names.
+        """
         if input_features is None:
             input_features = getattr(
                 self, "feature_names_in_", [f"x{j}" for j in range(self.n_features_in_)]

@@ -24,8 +24,9 @@ CONTROL, DATA = 0, 1  # two channels, so that a thread can send gradients while 
 class RankFailed(RuntimeError):
     """A rank failed, and with it all of them; the message says which one, and why.
 
-    Attributes:
+    Args:
         rank: which.
+        cause: why, as people read it.
     """
 
     def __init__(self, rank: int, cause: str) -> None:
@@ -51,7 +52,7 @@ class Communicator:
     # ---- what a library gives ----
 
     def takes(self, array: Array) -> bool:
-        """Whether arrays such as this one are sent from where they lie; others from host memory."""
+        """Whether such an array is sent from where it lies; others go by host memory."""
         return isinstance(array, np.ndarray)
 
     def exchange(
@@ -64,26 +65,34 @@ class Communicator:
 
         Args:
             sends, receives: (rank, contiguous vector); at most one each way for a rank.
-            channel: messages of two channels do not meet.
+            channel: 0 for values, 1 for gradients: messages of two channels do not meet.
         """
         raise NotImplementedError(f"{type(self).__name__}.exchange")
 
     def send_bytes(self, to: int, message: bytes) -> None:
-        """Send a message whose length the receiver does not know."""
+        """Send the rank `to` a message whose length it does not know."""
         raise NotImplementedError(f"{type(self).__name__}.send_bytes")
 
     def receive_bytes(self, source: int) -> bytes:
-        """The next message that `send_bytes` sends from a rank to this one."""
+        """The next message that `send_bytes` sends from the rank `source` to this one."""
         raise NotImplementedError(f"{type(self).__name__}.receive_bytes")
 
     def abort(self, cause: str) -> None:
-        """End all ranks, now; `cause` is told."""
+        """End all ranks, now; `cause` is told.
+
+        Raises:
+            RankFailed: always, where this rank is the only one.
+        """
         raise RankFailed(self.rank, cause)
 
     # ---- values ----
 
     def gather(self, value: Any) -> list[Any]:
-        """Every rank's value, by rank, on every rank: numbers, texts, lists and dicts of them."""
+        """Every rank's value, by rank, on every rank.
+
+        Args:
+            value: numbers, texts, NumPy arrays, lists and dicts of them.
+        """
         if self.size == 1:
             return [value]
         text = _packed(value)
@@ -96,7 +105,12 @@ class Communicator:
         return _unpacked(self._broadcast_bytes(together))
 
     def broadcast_value(self, value: Any = None, root: int = 0) -> Any:
-        """The root's value on every rank: numbers, texts, lists and dicts of them."""
+        """The root's value on every rank.
+
+        Args:
+            value: numbers, texts, NumPy arrays, lists and dicts of them; only the root's counts.
+            root: whose it is.
+        """
         if self.size == 1:
             return value
         text = _packed(value) if self.rank == root else b""
@@ -104,6 +118,10 @@ class Communicator:
 
     def agree(self, what: str, value: Any) -> None:
         """See to it that all ranks have the same value.
+
+        Args:
+            what: what the value is of, for the message.
+            value: this rank's, as in `gather`.
 
         Raises:
             ValueError: they do not; on every rank, and the message has all values.
@@ -134,7 +152,13 @@ class Communicator:
     # ---- arrays ----
 
     def broadcast(self, vector: Array, root: int = 0, channel: int = CONTROL) -> None:
-        """Fill `vector` with the root's, along a binomial tree."""
+        """Fill a vector (n,) on every rank with the root's, along a binomial tree.
+
+        Args:
+            vector: contiguous, of one length and dtype on all ranks; the root's is only read.
+            root: whose it is.
+            channel: as in `exchange`.
+        """
         n = self.size
         place = (self.rank - root) % n
         reach = 1 << (n - 1).bit_length()
@@ -151,8 +175,12 @@ class Communicator:
 
         Args:
             parts: of the batch; a power of two, and not less than there are ranks.
-            nodes: the sums over the largest whole subtrees of this rank's own parts
-                (`tree.spans`), vectors; they are written into.
+            nodes: the sums over the largest whole subtrees of this rank's own parts (`tree.spans`),
+                vectors (n,); they are written into, and one may be what is returned.
+            channel: as in `exchange`.
+
+        Returns:
+            A vector (n,).
 
         A power of two of ranks halves the vector at each of its log2 n exchanges, and doubles it
         again: 2 log2 n messages and 2 (n-1)/n of the vector's bytes for a rank.  Any other number
@@ -166,7 +194,12 @@ class Communicator:
         return self._pieces(parts, nodes, channel)
 
     def fast_sum(self, vector: Array, channel: int = DATA) -> Array:
-        """The sum of every rank's vector, in the order that suits the library."""
+        """The sum of every rank's vector (n,), in the order that suits the library.
+
+        Args:
+            vector: this rank's; it may be written into.
+            channel: as in `exchange`.
+        """
         return self.tree_sum(self.size, [vector], channel) if self.size > 1 else vector
 
     def _halving(self, vector: Array, channel: int) -> Array:

@@ -35,7 +35,12 @@ def as_rank(communicator: Communicator) -> Block[Communicator]:
 
 @dataclass(frozen=True)
 class Link:
-    """What connects two ranks: seconds for an empty message, and bytes a second; each way."""
+    """What connects two ranks, each way.
+
+    Args:
+        latency: seconds for an empty message.
+        bandwidth: bytes a second.
+    """
 
     latency: float
     bandwidth: float
@@ -61,6 +66,9 @@ class LocalWorld:
 
     Attributes:
         seconds: after `run`, with a link: the time on each rank's clock.
+
+    Raises:
+        ValueError: n is below 1.
     """
 
     def __init__(self, n: int, link: Link | None = None, timeout: float = 60.0) -> None:
@@ -70,7 +78,13 @@ class LocalWorld:
         self.seconds = [0.0] * n
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """Call `function` in every rank; what they return, by rank.
+        """Call a function in every rank.
+
+        Args:
+            function: called with args and kwargs.
+
+        Returns:
+            What it returned, by rank.
 
         Raises:
             RankFailed: a rank raised an error (it is the cause of this one), or did not answer.

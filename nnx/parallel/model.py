@@ -154,13 +154,29 @@ class DataParallel(Module):
     def named_modules(
         self, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
+        """The wrapper, and the modules of the model, under the model's names.
+
+        Args:
+            prefix: what the model is called; the names of those inside are `prefix.name`.
+            remove_duplicate: False: a shared module comes once under each of its names.
+        """
         yield prefix, self
         yield from self.module.named_modules(prefix, remove_duplicate)
 
     def get_submodule(self, target: str) -> Module:
+        """The model's module at the dotted path `target`.
+
+        Raises:
+            AttributeError: there is none.
+        """
         return self.module.get_submodule(target)
 
     def get_parameter(self, target: str) -> Any:
+        """The model's parameter at the dotted path `target`.
+
+        Raises:
+            AttributeError: there is none.
+        """
         return self.module.get_parameter(target)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> DataParallel:
@@ -193,7 +209,13 @@ class DataParallel(Module):
     @contextmanager
     def part_again(self, batch: Batch, part: int, step: int) -> Iterator[Batch]:
         """The rows of one of this rank's parts; inside the `with` block what is drawn is what was
-        drawn for it in that step."""
+        drawn for it in that step.
+
+        Args:
+            batch: the whole batch, or this rank's `Shard` of it.
+            part: which part.
+            step: which step.
+        """
         size, first = _size_of(batch)
         low, high = rows_of_part(size, self.parts, part)
         with use_generator(default_generator().fork("step", step, "part", part)):

@@ -39,9 +39,12 @@ class ShardedSampler:
         return len(self.sampler)
 
     def order(self, generator: Generator) -> np.ndarray | None:
+        """The order of all examples in an epoch, as the sampler inside draws it from `generator`:
+        indices (examples,), or None for that in which they stand.
+        """
         return self.sampler.order(generator)
 
     def rows(self, start: int, stop: int) -> tuple[int, int]:
-        """Of the batch start..stop-1, this rank's run of places."""
+        """Of the batch at the places start to stop - 1 of the order, this rank's run of places."""
         first, end = rows_of_parts(stop - start, self.parts, *self.mine)
         return start + first, start + end

@@ -23,7 +23,7 @@ def available() -> bool:
 
 
 def figure(width: float = 7.0, height: float = 4.5) -> Any:
-    """A matplotlib Figure of this size in inches, to be saved with `save_figure`.
+    """A matplotlib Figure, width by height inches, to be saved with `save_figure`.
 
     Raises:
         RuntimeError: matplotlib is not installed.
@@ -39,13 +39,17 @@ def figure(width: float = 7.0, height: float = 4.5) -> Any:
 
 
 def save_figure(drawn: Any, path: str | os.PathLike[str]) -> None:
-    """Write a figure, whole or not at all, in the form that the name's end tells; without, PNG.
+    """Write a figure, whole or not at all.
 
     All its text is shown as it is: a dollar sign begins no formula.  Characters that no font of
     this machine has are written as Python writes them.
 
+    Args:
+        drawn: a matplotlib Figure.
+        path: the file; its ending says of which kind (.png, .svg, .pdf), PNG without one.
+
     Raises:
-        ValueError: matplotlib writes no such form.
+        ValueError: matplotlib writes no such kind.
     """
     form = Path(path).suffix[1:].lower() or "png"
     known = drawn.canvas.get_supported_filetypes()

@@ -25,7 +25,17 @@ def learning_curves(rows: Rows, path: str | os.PathLike[str], title: str = "") -
 
 
 def compare_curves(runs: Mapping[str, Rows], path: str | os.PathLike[str], title: str = "") -> None:
-    """The same for several runs in one picture, each in its own colour."""
+    """The curves of several runs in one picture, each in its own colour.
+
+    Args:
+        runs: by name, the rows of a `History`: a panel for each column but epoch, lr and seconds.
+        path: the picture; its ending says of which kind (.png, .svg, .pdf).
+        title: above the picture.
+
+    Raises:
+        ValueError: there are more than 64 columns to draw.
+        RuntimeError: matplotlib is not installed.
+    """
     columns = [name for rows in runs.values() for row in rows for name in row]
     aside = ("epoch", "lr", "seconds")
     panels = [n for n in dict.fromkeys(columns) if n not in aside and not n.startswith("val_")]

@@ -71,7 +71,7 @@ class TextEncoder:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> TextEncoder:
-        """The encoder that `to_dict` described.
+        """The encoder that a `state` of `to_dict` describes.
 
         Raises:
             ValueError: it describes none.

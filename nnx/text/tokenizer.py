@@ -65,7 +65,9 @@ def _few(run: re.Match[str]) -> str:
 
 
 class Tokenizer:
-    """Cuts a text into words: `Tokenizer()("It isn't <b>bad</b>!")` is it, is, n't, bad, !
+    """Cuts a text into words.
+
+        Tokenizer()("It isn't <b>bad</b>!")          # it, is, n't, bad, !
 
     HTML marks are removed and entities (`&amp;`) resolved, letters made small.  What remains are
     words and numbers, `!` and `?`, and emoji; an underscore or a bare full stop is none of these.
@@ -75,6 +77,9 @@ class Tokenizer:
     Args:
         stop_words: words to leave out (Xu 9.8.1), for example `STOP_WORDS`; none by default.
         lower: whether letters are made small.
+
+    Raises:
+        TypeError: stop_words is one text; when called, what is to be cut is no text.
     """
 
     def __init__(self, stop_words: Iterable[str] = (), lower: bool = True) -> None:
@@ -105,7 +110,7 @@ class Tokenizer:
 
     @classmethod
     def from_dict(cls, state: dict[str, Any]) -> Tokenizer:
-        """The tokenizer that `to_dict` described.
+        """The tokenizer that a `state` of `to_dict` describes.
 
         Raises:
             ValueError: it describes none.

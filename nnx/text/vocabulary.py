@@ -130,14 +130,24 @@ class Vocabulary:
         return list(self.words[2:])
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a JSON file, `{"words": [...]}`."""
+        """Write the words to a JSON file, `{"words": [...]}`.
+
+        Args:
+            path: the file; it is written beside and renamed.
+
+        Raises:
+            TooLarge: the file would be one that `load` refuses (`nnx.io.limits`).
+        """
         text = json.dumps({"words": self.to_list()}, ensure_ascii=False, indent=0)
         hold_json(path, text)  # or `load` would refuse it
         write_text(path, text + "\n")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Vocabulary:
-        """Read what `save` wrote.
+        """Read the words that `save` wrote to a file.
+
+        Args:
+            path: the file.
 
         Raises:
             FileNotFoundError: there is no such file.
