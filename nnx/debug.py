@@ -14,6 +14,8 @@ from .backends.forks import renew_in_child
 from .backends.portable.indices import values_unseen
 from .tensor import Tensor
 
+__all__ = ["HiddenTransfer", "no_transfers"]
+
 # What makes the host wait for the device: reading values out of an array.
 _READING = (
     "__bool__",
@@ -31,7 +33,7 @@ _TENSOR_READING = ("__bool__", "__float__", "__int__", "__array__", "item", "num
 
 
 class HiddenTransfer(RuntimeError):
-    """Values were read from the device inside `no_transfers`."""
+    """Values were read from the device inside `no_transfers`; the message says by which method."""
 
 
 @contextmanager

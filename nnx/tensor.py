@@ -35,6 +35,9 @@ class Tensor(InPlace):
         data: the array itself.
         grad: after `backward`, the gradient: an array of the same library, shape and dtype, which
             no other tensor shares.
+
+    Raises:
+        TypeError: a gradient is required of integers or booleans.
     """
 
     __slots__ = ()
@@ -62,14 +65,17 @@ class Tensor(InPlace):
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The length of each axis, a tuple."""
         return tuple(self.data.shape)
 
     @property
     def dtype(self) -> Any:
+        """The type of the elements, as the array's library names it."""
         return self.data.dtype
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         return self.data.ndim
 
     @property
@@ -82,6 +88,7 @@ class Tensor(InPlace):
 
     @property
     def device(self) -> Any:
+        """Where the array lies, as its library names it."""
         return self.data.device
 
     def __len__(self) -> int:
@@ -149,7 +156,12 @@ class Tensor(InPlace):
         self.grad = None
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Turn gradients of this leaf on or off."""
+        """Turn gradients of this leaf on (requires_grad=True) or off; returns it.
+
+        Raises:
+            RuntimeError: it is no leaf: it was computed from others.
+            TypeError: it holds integers or booleans.
+        """
         if self.creator is not None:
             raise RuntimeError("requires_grad_: only a leaf can be changed; use detach()")
         if requires_grad:
@@ -158,7 +170,7 @@ class Tensor(InPlace):
         return self
 
     def detach(self) -> Tensor:
-        """The same array, off the tape; changing the one in place does not change the other."""
+        """The array in a tensor of the same shape, off the tape; neither sees the other change."""
         return Tensor(self.data)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -179,13 +191,18 @@ class Tensor(InPlace):
     # ---- to other places ----
 
     def item(self) -> Any:
-        """The value of a tensor with one element, as a Python number."""
+        """The value of a tensor with one element, as a Python number; on a GPU that waits for the
+        device.
+
+        Raises:
+            ValueError: it has more elements than one, or none.
+        """
         if self.size != 1:
             raise ValueError(f"item: only a tensor of one element has one; shape {self.shape}")
         return backend_of(self.data).to_numpy(self.data).reshape(()).item()
 
     def numpy(self) -> np.ndarray:
-        """The values in host memory, as a NumPy array; shared, not copied, where that is possible.
+        """The values in host memory, in the same shape; shared, not copied, where that is possible.
 
         Raises:
             RuntimeError: the tensor is on the tape, where its gradient would be lost silently.
@@ -199,7 +216,12 @@ class Tensor(InPlace):
         return backend_of(self.data).to_numpy(self.data).tolist()
 
     def to(self, backend: str) -> Tensor:
-        """This tensor on another backend ("numpy", "cupy", ...); the copy is off the tape."""
+        """This tensor, in its shape and dtype, on another backend; the copy is off the tape.
+
+        Args:
+            backend: "numpy", "cupy", ..., as in `get_backend`.  A tensor that is there already is
+                returned itself.
+        """
         home, target = backend_of(self.data), get_backend(backend)
         if home is target and target.device is None:
             return self
@@ -305,82 +327,130 @@ class Tensor(InPlace):
     # ---- the operations people write as methods ----
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The sum along `axis` (an axis or several; None: all); keepdims keeps axes of length 1."""
         return ops.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The mean along `axis` (one or several; None: all); keepdims keeps axes of length 1."""
         return ops.mean(self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The largest along `axis` (an axis or several; None: all); keepdims keeps axes of length
+        1.
+        """
         return ops.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The smallest along `axis` (an axis or several; None: all); keepdims keeps axes of length
+        1.
+        """
         return ops.min(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """The product along `axis` (an axis or several; None: all); keepdims keeps axes of length
+        1.
+        """
         return ops.prod(self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        """The variance along `axis`, Σ (x - mean)² / (n - correction); keepdims keeps axes of
+        length 1.
+
+        correction is 0, as in NumPy and the array API, where PyTorch has 1 for the unbiased one.
+        """
         return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def std(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
+        """The square root of `var` along `axis`, with its correction (0) and keepdims."""
         return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether any is not 0 along `axis` (None: of all); keepdims keeps axes of length 1; no
+        gradient.
+        """
         return ops.any(self, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """Whether none is 0 along `axis` (None: of all); keepdims keeps axes of length 1; no
+        gradient.
+        """
         return ops.all(self, axis=axis, keepdims=keepdims)
 
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """The index of the (first) largest value; no gradient."""
+        """The index of the (first) largest value along `axis`, int64; no gradient.
+
+        With axis None it counts through all elements, row by row.  keepdims keeps axes of length 1.
+        """
         return ops.argmax(self, axis=axis, keepdims=keepdims)
 
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """The index of the (first) smallest value; no gradient."""
+        """The index of the (first) smallest value along `axis`, int64; no gradient.
+
+        With axis None it counts through all elements, row by row.  keepdims keeps axes of length 1.
+        """
         return ops.argmin(self, axis=axis, keepdims=keepdims)
 
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """Each element held between min and max, elementwise; None is no bound."""
         return ops.clip(self, min, max)
 
     def squeeze(self, axis: Axis = None) -> Tensor:
+        """Without the axes of length 1 named by `axis` (an axis or several; None: all of them)."""
         return ops.squeeze(self, axis)
 
     def expand_dims(self, axis: Axis = 0) -> Tensor:
+        """With new axes of length 1, at the places that `axis` (one or several) names in the
+        result.
+        """
         return ops.expand_dims(self, axis)
 
     def reshape(self, *shape: Any) -> Tensor:
-        """`t.reshape(2, -1)` or `t.reshape((2, -1))`."""
+        """The elements, row by row, in another shape: `t.reshape(2, -1)` or `t.reshape((2, -1))`.
+
+        One length may be -1, for what the others leave.
+        """
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def permute_dims(self, *axes: Any) -> Tensor:
+        """The axes in another order: `t.permute_dims(1, 0)`, or all axes in a tuple."""
         return ops.permute_dims(self, axes[0] if len(axes) == 1 else axes)
 
     def astype(self, dtype: Any) -> Tensor:
-        """The values in another dtype; between float dtypes, gradients are cast back."""
+        """The values in another dtype and the same shape; between float dtypes, gradients are cast
+        back.
+        """
         return ops.astype(self, dtype)
 
     @property
     def T(self) -> Tensor:
-        """The transpose of a matrix."""
+        """The transpose (n, m) of a matrix (m, n).
+
+        Raises:
+            ValueError: the tensor is no matrix.
+        """
         if self.data.ndim != 2:
             raise ValueError(f"T: the tensor must be a matrix; shape {self.shape}; see .mT")
         return ops.permute_dims(self, (1, 0))
 
     @property
     def mT(self) -> Tensor:
-        """The transpose of each matrix of a stack."""
+        """The transpose of each matrix of a stack: (..., m, n) -> (..., n, m)."""
         return ops.matrix_transpose(self)
 
     def exp(self) -> Tensor:
+        """e to the power of each element, elementwise."""
         return ops.exp(self)
 
     def log(self) -> Tensor:
+        """The natural logarithm, elementwise."""
         return ops.log(self)
 
     def sqrt(self) -> Tensor:
+        """The square root, elementwise."""
         return ops.sqrt(self)
 
     def tanh(self) -> Tensor:
+        """The hyperbolic tangent, elementwise."""
         return ops.tanh(self)
 
 
@@ -395,10 +465,16 @@ def _require_float(data: Array) -> None:
 
 
 def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-    """A new tensor on the active backend, from nested lists, numbers or an array.
+    """A new tensor on the active backend.
 
-    Python floats become float32 unless `dtype` says otherwise; arrays keep their dtype.  The
-    values are copied.
+    Args:
+        values: nested lists, numbers, a tensor or an array of any library; they are copied, in
+            their shape.
+        dtype: None: Python floats become float32, arrays keep theirs.
+        requires_grad: whether `backward` shall compute its gradient.
+
+    Raises:
+        TypeError: a gradient is required of integers or booleans.
     """
     backend = active_backend()
     if isinstance(values, Node):

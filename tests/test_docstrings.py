@@ -1,6 +1,6 @@
 """What every public docstring says, held by reading them; there is no list of exceptions.
 
-Of each name in a room's `__all__`, and of each public method of its classes:
+Of each name in a room's `__all__`, and of each public method and property of its classes:
 
 - a first line that ends as a sentence does;
 - every argument by its name, in `Args:` or, where a formula or a sentence says enough, in that;
@@ -20,15 +20,32 @@ import inspect
 import re
 import textwrap
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import nnx
 
-ROOMS = (
-    "ops nn nn.init nn.utils optim optim.lr_scheduler train metrics linear_model data datasets io "
-    "text plots parallel random"
-).split()
+PACKAGE = Path(nnx.__file__).parent
+
+
+def rooms():
+    """nnx, every package in it, every single file that has an `__all__`, and the modules that these
+    name there: name -> module."""
+    files = [path for path in PACKAGE.glob("*.py") if "\n__all__ " in path.read_text("utf-8")]
+    left = [p.stem for p in files if p.stem != "__init__"]
+    left += [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    left = [nnx, *[import_module(f"nnx.{name}") for name in left]]
+    found = {}
+    while left:
+        module = left.pop()
+        found[module.__name__.removeprefix("nnx.")] = module
+        inside = [getattr(module, name) for name in module.__all__]
+        left += [m for m in inside if inspect.ismodule(m) and m not in found.values()]
+    return dict(sorted(found.items()))
+
+
+ROOMS = rooms()
 
 CHECK = re.compile(r"_?(check|require|matching)")
 SHAPE = re.compile(
@@ -37,21 +54,37 @@ SHAPE = re.compile(
 )
 
 
+@functools.cache
+def public():
+    """Every class that has a public name."""
+    things = [getattr(module, name) for module in ROOMS.values() for name in module.__all__]
+    return {thing for thing in things if inspect.isclass(thing)}
+
+
+def methods(kind):
+    """(name, function) of a class's methods and properties: its own, and those of its bases in nnx
+    that have no public name themselves."""
+    hidden = [b for b in kind.__mro__ if b.__module__.startswith("nnx") and b not in public()]
+    found = {}
+    for base in [*reversed(hidden), kind]:
+        for name, member in vars(base).items():
+            function = getattr(member, "fget", getattr(member, "__func__", member))
+            if not name.startswith("_") and inspect.isfunction(function):
+                found[name] = function
+    return [(name, function) for name, function in found.items() if function.__name__ == name]
+
+
 def everything(room):
     """(name, object, class or None) of all public callables of a room, each class once."""
-    module = import_module(f"nnx.{room}")
-    for name in module.__all__:
-        thing = getattr(module, name)
+    for name in ROOMS[room].__all__:
+        thing = getattr(ROOMS[room], name)
         if inspect.ismodule(thing) or not getattr(thing, "__module__", "").startswith("nnx"):
             continue
+        if callable(thing):
+            yield f"{room}.{name}", thing, None
         if inspect.isclass(thing):
-            yield f"{room}.{name}", thing, None
-            for key, member in vars(thing).items():
-                function = getattr(member, "__func__", member)
-                if not key.startswith("_") and inspect.isfunction(function):
-                    yield f"{room}.{name}.{key}", function, thing
-        elif callable(thing):
-            yield f"{room}.{name}", thing, None
+            for key, function in methods(thing):
+                yield f"{room}.{name}.{key}", function, thing
 
 
 def said(thing, owner):
@@ -123,10 +156,16 @@ def faults(thing, owner):
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_what_is_public_is_explained(room):
-    seen = {name: faults(thing, owner) for name, thing, owner in everything(room)}
-    assert seen
-    wrong = [f"{name} {fault}" for name, found in seen.items() for fault in found]
+    wrong = [f"{name} {f}" for name, thing, owner in everything(room) for f in faults(thing, owner)]
     assert not wrong, "\n" + "\n".join(wrong)
+
+
+def test_the_rooms_are_found():
+    """Those that nothing leads to but their name, and those inside others."""
+    assert {"nnx", "autograd", "typing", "nn.init", "optim.lr_scheduler", "tools.parity"} <= {
+        *ROOMS
+    }
+    assert sum(1 for room in ROOMS for _ in everything(room)) > 1000
 
 
 def test_the_rule_finds_what_is_missing():

@@ -38,13 +38,20 @@ def backward(
 ) -> None:
     """Add d(root)/d(leaf), seen through `grad`, to the `.grad` of every leaf behind `root`.
 
-    The tape's memory is freed as it is walked, unless `retain_graph`.  Where `take` is given, it
-    gets each gradient that would be added to a leaf, and `.grad` stays as it is; `leaf_uses` tells
-    how many there will be.
-
     While it walks, one array may be the gradient of several tensors: nothing is written in place.
     What stays behind is its owner's alone: a leaf whose gradient somebody else holds too, or that
     is a view of memory that others see, gets a copy.
+
+    Args:
+        root: a tensor on the tape.
+        grad: dL/d(root), an array of root's shape; None: 1, for a scalar.
+        retain_graph: keep the tape's memory, which is freed as it is walked otherwise.
+        take: gets each gradient that would be added to a leaf, with the leaf, and `.grad` stays as
+            it is; `leaf_uses` tells how many there will be.
+
+    Raises:
+        RuntimeError: nothing behind root requires a gradient, or the tape was walked and freed.
+        ValueError: root is no scalar and grad is None, or its shape is not root's.
     """
     if not root.requires_grad:
         raise RuntimeError(

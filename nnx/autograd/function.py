@@ -35,7 +35,12 @@ def calls_made() -> int:
 
 
 class Node:
-    """An array and its place on the tape; `nnx.Tensor` adds names and operators to it."""
+    """An array and its place on the tape; `nnx.Tensor` adds names and operators to it.
+
+    Args:
+        data: the array; it is not copied.
+        requires_grad: whether `backward` shall compute its gradient.
+    """
 
     __slots__ = ("__weakref__", "creator", "data", "grad", "requires_grad", "slot")
 
@@ -88,9 +93,20 @@ class Function:
     tensor_type: type[Node] = Node  # what outputs are wrapped in: `nnx.tensor` sets it to Tensor
 
     def forward(self, *arrays: Any) -> Any:
+        """The outputs of the operation: an array, or a tuple of them.
+
+        Args:
+            arrays: the inputs; a plain number comes as it was given.
+        """
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def backward(self, *gradients: Any) -> Any:
+        """The gradient of the loss by each input, in the inputs' shapes; None where there is none.
+
+        Args:
+            gradients: that by each output, in its shape; zeros for an output that nobody used, or
+                None with `takes_none`.
+        """
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def __call__(self, *inputs: Any) -> Any:
@@ -154,6 +170,9 @@ class Function:
         """`gradient` as `backward` returned it, in the shape and dtype of the input.
 
         Called where they differ, which is a mistake unless the operation broadcasts.
+
+        Raises:
+            RuntimeError: this operation does not.
         """
         raise RuntimeError(
             f"{type(self).__name__}.backward returned a gradient of {gradient.dtype} "
@@ -308,8 +327,10 @@ class Binary(Function):
         return self(as_tensor(type(self).__name__, a), b)
 
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
-        """Operands of two dtypes, or an array and a number, as `forward` shall see them."""
+        """Operands a and b as `forward` shall see them: of two dtypes, or an array and a number."""
         return a, b
 
     def explain(self, a: Any, b: Any) -> None:
-        """Raise an error that says more than the library's, where there is more to say."""
+        """Raise an error about operands a and b that says more than the library's, where there is
+        more.
+        """

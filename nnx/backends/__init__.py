@@ -82,7 +82,7 @@ renew_in_child(_in_child)
 
 
 def backend_of(first: Array, *others: Array) -> Backend:
-    """The backend that computes on these arrays.
+    """The backend that computes on these arrays, `first` and the `others`.
 
     Raises:
         TypeError: they are not arrays, or they live in different libraries.
@@ -96,7 +96,12 @@ def backend_of(first: Array, *others: Array) -> Backend:
 
 
 def copy_beside(array: Array, values: Array) -> Array:
-    """A copy of `values`, of any library, in the library and dtype and on the device of `array`."""
+    """A copy of some values in the library and dtype and on the device of another array.
+
+    Args:
+        array: beside which they are to be.
+        values: an array of any library and shape, which the copy has too.
+    """
     home = backend_of(array)
     host = values if isinstance(values, np.ndarray) else backend_of(values).to_numpy(values)
     host = np.array(host, dtype=np.dtype(dtype_name(array.dtype)))
@@ -104,7 +109,7 @@ def copy_beside(array: Array, values: Array) -> Array:
 
 
 def mixed(a: Backend, b: Backend) -> TypeError:
-    """The error for arrays of two libraries in one call."""
+    """The error for arrays of two libraries in one call, those of the backends a and b."""
     return TypeError(
         f"arrays of two libraries in one call: {a.name} and {b.name}; move one of them, "
         f'for example with tensor.to("{a.name}") or module.to("{a.name}")'
@@ -146,10 +151,14 @@ def _first_sight(array: Array, types: dict[type, Backend]) -> Backend:
 
 
 def get_backend(name: str) -> Backend:
-    """The backend called `name`: "numpy", "cupy", "torch", "array_api_strict", or any importable
-    namespace that follows the array API standard; "name:device" makes new arrays on that device.
+    """The backend called `name`.
+
+    Args:
+        name: "numpy", "cupy", "torch", "array_api_strict", or any importable namespace that follows
+            the array API standard; "name:device" makes new arrays on that device.
 
     Raises:
+        TypeError: the name is no text.
         ValueError: the library is not installed, does not follow the standard, or has no device;
             the message says which, and the remedy.
     """
@@ -286,7 +295,11 @@ def set_backend(name: str) -> None:
 
 @contextmanager
 def use_backend(name: str | Backend) -> Iterator[Backend]:
-    """Make new arrays on this backend inside a `with` block, in this thread or task."""
+    """Make new arrays on this backend inside a `with` block, in this thread or task.
+
+    Args:
+        name: as in `get_backend`; or a backend.
+    """
     backend = get_backend(name) if isinstance(name, str) else name
     leave_device = backend.use_device()
     try:
@@ -325,9 +338,11 @@ def _known_mode(mode: str, said: str) -> str:
 
 @contextmanager
 def kernels(mode: str) -> Iterator[None]:
-    """Compute with the `fast`, `portable` or `check` kernels inside a `with` block.
+    """Choose the kernels that compute inside a `with` block, in this thread or task.
 
-    In this thread or task, as with `use_backend`.
+    Args:
+        mode: "fast", the library's own; "portable", those in array-API code; or "check", both at
+            every call, held to each other.
     """
     mode = _known_mode(mode, "kernels({!r})")
     active = active_backend()
@@ -337,9 +352,14 @@ def kernels(mode: str) -> Iterator[None]:
 
 @contextmanager
 def override(kind: type, backend: Backend) -> Iterator[Backend]:
-    """Compute on arrays of this type with `backend`, and make new arrays there, inside a `with`.
+    """Compute on arrays of one type with a backend, and make new arrays there, inside a `with`
+    block.
 
     For tests, and for trying a kernel: `with override(np.ndarray, MyBackend()): ...`
+
+    Args:
+        kind: the arrays' type.
+        backend: what computes on them.
     """
     here = _chosen.get() or _Kernels(_default_mode(), {})
     with _choose(here._replace(types={**here.types, kind: backend})), use_backend(backend):

@@ -70,7 +70,11 @@ class Backend(Indices, PortableKernels):
         return f"<{type(self).__name__} {self.name}{where}>"
 
     def dtype(self, name: Any) -> Any:
-        """This library's dtype for a name ("float32"), or for another library's dtype."""
+        """This library's dtype for a name ("float32"), or for another library's dtype.
+
+        Raises:
+            TypeError: it has none of this name.
+        """
         if not isinstance(name, str):
             if isinstance(name, type) and name in _PYTHON_DTYPES:
                 name = _PYTHON_DTYPES[name]
@@ -102,9 +106,14 @@ class Backend(Indices, PortableKernels):
         return kind
 
     def asarray(self, values: Any, dtype: Any = None) -> Array:
-        """`values` (nested lists, numbers, a NumPy array) as an array made on this backend.
+        """Nested lists, numbers or a NumPy array as an array made on this backend, of the same
+        shape.
 
         Python floats become float32 unless `dtype` says otherwise; arrays keep their dtype.
+
+        Args:
+            values: what is in it.
+            dtype: a name, or a dtype of any library.
         """
         if not isinstance(values, np.ndarray):
             values = np.asarray(values)
@@ -115,11 +124,13 @@ class Backend(Indices, PortableKernels):
         return self.from_numpy(values)
 
     def from_numpy(self, x: np.ndarray) -> Array:
-        """A NumPy array's values as an array of this library, on this backend's device."""
+        """A NumPy array x as an array of this library, on this backend's device: same shape, same
+        dtype.
+        """
         return self.xp.asarray(np.asarray(native(x), order="C"), device=self.device)
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        """An array's values in host memory; no copy where the library allows."""
+        """An array x in host memory, in its shape; no copy where the library allows."""
         try:
             return np.from_dlpack(x)
         except (AttributeError, BufferError, RuntimeError, TypeError, ValueError):
@@ -147,7 +158,7 @@ class Backend(Indices, PortableKernels):
 
 
 def native(x: np.ndarray) -> np.ndarray:
-    """A NumPy array in this machine's byte order; itself, where it is."""
+    """A NumPy array x, of the same shape, in this machine's byte order; itself, where it is."""
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))
 
 
@@ -159,7 +170,7 @@ _PYTHON_DTYPES = {float: "float32", int: "int64", bool: "bool"}
 
 
 def dtype_name(dtype: Any) -> str:
-    """ "float32" for any library's float32."""
+    """The name of any library's dtype: "float32" for `torch.float32`."""
     name = getattr(dtype, "name", None)  # NumPy, CuPy
     if name is None and isinstance(dtype, type):
         name = dtype.__name__  # numpy.float32, the scalar's class

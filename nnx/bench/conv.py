@@ -21,22 +21,34 @@ from ..backends.portable.window import Window
 from ..typing import Array
 from .timing import interleaved, percentile
 
+__all__ = ["LAYERS", "Layer", "Method", "Timed", "methods", "time_layer"]
+
 TOLERANCE = 1e-4  # of a result's largest value: float32 sums of some thousand products
 FEW = 1  # images for the definition, which is too slow for more
 
 
 class Layer(NamedTuple):
-    """A convolution of the textbook's network: stride 1, the size kept."""
+    """A convolution of the textbook's network: stride 1, the size kept.
+
+    Args:
+        name: what the table calls it.
+        channels: of the image.
+        filters: how many outputs there are.
+        size: rows and columns of the image.
+        kernel: rows and columns of the window, odd.
+        needs_input: whether somebody before it learns, so that x needs a gradient.
+    """
 
     name: str
     channels: int
     filters: int
     size: int
     kernel: int = 5
-    needs_input: bool = True  # whether somebody before it learns
+    needs_input: bool = True
 
     @property
     def padding(self) -> int:
+        """Rows and columns of zeros on every side."""
         return self.kernel // 2
 
 
@@ -47,7 +59,14 @@ LAYERS = (
 
 
 class Method(NamedTuple):
-    """A way to convolve: x, weight, bias -> y and what `backward` is given with the gradient."""
+    """A way to convolve.
+
+    Args:
+        name: what the table calls it.
+        forward: x, weight, bias -> y and what `backward` is given with the gradient.
+        backward: that of y, and what was kept -> those of x (or None), weight and bias.
+        slow: whether it is timed with few images.
+    """
 
     name: str
     forward: Callable[[Array, Array, Array], tuple[Array, Any]]
@@ -56,7 +75,7 @@ class Method(NamedTuple):
 
 
 def methods(layer: Layer) -> Iterator[Method]:
-    """From the definition upwards."""
+    """Every way to convolve as a layer does, from the definition upwards."""
     p, needs = layer.padding, layer.needs_input
     border = ((p, p), (p, p))
     window = Window((layer.kernel, layer.kernel), padding=border)
@@ -90,19 +109,32 @@ def methods(layer: Layer) -> Iterator[Method]:
 
 @dataclass(frozen=True)
 class Timed:
-    """Seconds for one image."""
+    """How long a method takes.
+
+    Args:
+        method: its name.
+        images: of the batch that was timed.
+        forward: seconds for one image.
+        both: seconds for one image, forward and backward.
+    """
 
     method: str
-    images: int  # of the batch that was timed
+    images: int
     forward: float
     both: float
 
 
 def time_layer(layer: Layer, batch: int, rounds: int, seconds: float = 0.05) -> list[Timed]:
-    """Check every method, then time them in turns.
+    """Check every method of a layer, then time them in turns.
 
     Each is given its images and gradients laid out in memory as its own result is: as the layers
     around it, computed likewise, would hand them over.
+
+    Args:
+        layer: one of `LAYERS`.
+        batch: how many images, for the methods that are not slow.
+        rounds, seconds: turns of each, and how long one is, as in `timing.interleaved`; what counts
+            is the time that a tenth of the calls does not exceed.
 
     Raises:
         RuntimeError: two methods do not agree.

@@ -20,6 +20,8 @@ from ..tensor import Tensor
 from ..typing import Array
 from .timing import PAUSE, percentile
 
+__all__ = ["ROWS", "Network", "Stage", "networks", "time_networks"]
+
 Spent = dict[str, tuple[float, float]]  # row -> seconds forward and backward
 
 ROWS = ("conv-1 + ReLU", "pool-1", "conv-2 + ReLU", "pool-2", "dense-1 + ReLU", "dense-2", "loss")
@@ -27,7 +29,13 @@ TOLERANCE = 1e-3  # of a gradient's largest value: near-ties of ReLU and pooling
 
 
 class Stage(NamedTuple):
-    """A part of the network: x -> y and what `backward` is given with y's gradient."""
+    """A part of the network.
+
+    Args:
+        row: what the table calls it.
+        forward: x -> y and what `backward` is given with y's gradient.
+        backward: y's gradient and that -> x's gradient.
+    """
 
     row: str
     forward: Callable[[Any], tuple[Any, Any]]
@@ -38,8 +46,10 @@ class Stage(NamedTuple):
 class Network:
     """The stages in a row; the last one's result is the loss.
 
-    Attributes:
-        x: the images.
+    Args:
+        name: what the table calls it.
+        x: the images (N, 1, 28, 28).
+        stages: from the images to the loss.
         gradients: gives those of `weights`, in that order, after a walk.
         clear: forgets them.
     """
@@ -200,7 +210,9 @@ def taped(
 
 
 def networks(batch: int) -> Iterator[Network]:
-    """The textbook's style, nnx layer by layer and as `Sequential` runs it, and PyTorch."""
+    """The textbook's style, nnx layer by layer and as `Sequential` runs it, and PyTorch where it is
+    installed, with the same weights and a `batch` of so many images.
+    """
     yield textbook(batch)
     ours = (nn, Tensor, lambda x, learns: Tensor(x.data, requires_grad=learns), batch)
     yield taped("nnx, layer by layer", *ours, False)
@@ -219,7 +231,16 @@ def networks(batch: int) -> Iterator[Network]:
 
 
 def time_networks(batch: int, rounds: int, each: int = 3) -> dict[str, Spent]:
-    """Check every network, then let them take turns: so many steps each, the first not counted.
+    """Check every network, then let them take turns.
+
+    Args:
+        batch: how many images.
+        rounds: how many turns each has.
+        each: steps in a turn that are counted, after one that is not.
+
+    Returns:
+        By network and row, seconds forward and backward: those that a tenth of the steps does not
+        exceed.
 
     Raises:
         RuntimeError: two of them do not compute the same.

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+__all__ = ["interleaved", "percentile"]
+
 PAUSE = 0.12  # seconds: OpenBLAS's threads spin for about 0.1 s after a product
 
 

@@ -51,7 +51,11 @@ def cli() -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command, and exit with its code."""
+    """Run the command, and exit with its code.
+
+    Args:
+        arguments: what stands behind `nnx`; None: those of this process.
+    """
     sys.exit(run(arguments))
 
 

@@ -215,7 +215,13 @@ class Regressor(Estimator):
         return (backend_of(y).xp.expand_dims(y, axis=1) if flat else y), flat
 
     def keep(self, coef: Array, intercept: Array | None, flat: bool) -> None:
-        """Show coef (k, p) and intercept (k,) in the form that the targets had."""
+        """Show what was learnt in the form that the targets had.
+
+        Args:
+            coef: (k, p).
+            intercept: (k,), or None.
+            flat: whether the targets were (n,).
+        """
         self.coef_ = coef[0, :] if flat else coef
         if intercept is None:
             self.intercept_ = 0.0

@@ -18,6 +18,18 @@ class _Share(Metric):
         """Whether output > threshold where target is 1, and not where it is 0 or -1.
 
         The targets of the first batch are looked at.
+
+        Args:
+            xp: the arrays' namespace.
+            output: of any shape.
+            target: of the same shape.
+            threshold: the border between the two classes.
+
+        Returns:
+            Bools of that shape.
+
+        Raises:
+            ValueError: a target is neither 0 nor 1, nor -1 nor 1.
         """
         home = backend_of(target)
         if not (home.is_float(target.dtype) or home.is_integer(target.dtype)):

@@ -39,7 +39,11 @@ class _Numbered(Module):
         self._renumber(modules)
 
     def append(self, module: Module) -> Self:
-        """Add a module at the end, under the first free number."""
+        """Add a module at the end, under the first free number.
+
+        Raises:
+            TypeError: it is no Module.
+        """
         number = len(self)
         while str(number) in vars(self):  # the names of a slice begin where it was cut
             number += 1
@@ -47,13 +51,21 @@ class _Numbered(Module):
         return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
-        """Add modules at the end."""
+        """Add modules at the end, in their order.
+
+        Raises:
+            TypeError: one of them is no Module.
+        """
         for module in modules:
             self.append(module)
         return self
 
     def insert(self, index: int, module: Module) -> None:
-        """Put a module before position `index`; those after it are renumbered."""
+        """Put a module before position `index`; those after it are renumbered.
+
+        Raises:
+            TypeError: it is no Module.
+        """
         modules = self._layers()
         modules.insert(index, module)
         self._renumber(modules)

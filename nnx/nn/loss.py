@@ -32,7 +32,9 @@ class _Loss(Module):
         self.reduction = reduction
 
     def weight_buffer(self, name: str, weight: Any) -> None:
-        """Keep a weight, given as an array, a tensor or a list, as a buffer; or none."""
+        """Keep a weight as the buffer `name`: given as an array, a tensor or a list, or None for no
+        weight.
+        """
         if isinstance(weight, Tensor):
             weight = weight.data
         elif weight is not None and not hasattr(weight, "dtype"):

@@ -147,6 +147,7 @@ class BatchNorm1d(_BatchNorm):
     Raises:
         ValueError: num_features is not positive; x has another shape; in training, a channel with
             one value only, which has no variance.
+        TypeError: x and the parameters are of different dtypes.
     """
 
     ranks = (2, 3)
@@ -181,6 +182,7 @@ class BatchNorm2d(_BatchNorm):
     Raises:
         ValueError: num_features is not positive; x has another shape; in training, a channel with
             one value only, which has no variance.
+        TypeError: x and the parameters are of different dtypes.
     """
 
     ranks = (4,)
@@ -208,6 +210,7 @@ class SyncBatchNorm(_BatchNorm):
     Raises:
         ValueError: num_features is not positive; x has another shape; in training, a channel with
             one value in all parts together.
+        TypeError: x and the parameters are of different dtypes.
     """
 
     ranks = (2, 3, 4, 5)

@@ -48,9 +48,13 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {  # `--optimizer`
 
 
 class Options(SimpleNamespace):
-    """The values an experiment runs with: epochs, batch_size, lr, seed, and the recipe's own."""
+    """The values an experiment runs with: epochs, batch_size, lr, seed, and the recipe's own.
+
+    Each is an attribute, `options.lr`.  `assets` is what prediction needs besides the weights.
+    """
 
     def to_dict(self) -> dict[str, Any]:
+        """The values by name, a new dict."""
         return dict(vars(self))
 
 
@@ -78,6 +82,7 @@ class Option:
 
     @property
     def lowest(self) -> Any:
+        """The smallest value: `least`, or 1 for a whole number and 0 for another."""
         return self.least if self.least is not None else 1 if type(self.default) is int else 0.0
 
     def checked(self, value: Any) -> Any:
@@ -143,7 +148,8 @@ class Recipe:
     """One experiment: its data, its model, and the plan of its training.
 
     A subclass names itself, sets the numbers of its plan, and defines `data` and `model`; the
-    other methods have defaults that suit a classification.
+    other methods have defaults that suit a classification.  Where a method takes `o`, these are the
+    options that the run has.
 
     Attributes:
         name: what follows `nnx train`.
@@ -170,7 +176,10 @@ class Recipe:
     # ---- what an experiment defines ----
 
     def data(self, o: Options) -> Data:
-        """The examples.  Whatever is drawn for a split comes from a generator of its own."""
+        """The examples, for options o.
+
+        Whatever is drawn for a split comes from a generator of its own.
+        """
         raise NotImplementedError(f"{type(self).__name__}.data")
 
     def model(self, o: Options) -> nn.Module:
@@ -180,16 +189,20 @@ class Recipe:
     # ---- what it may define ----
 
     def begin(self, model: nn.Module, o: Options) -> None:
-        """Change a new model before its first step, for example by weights from a file."""
+        """Change a new model before its first step, for example by weights from a file that o
+        names.
+        """
 
     def loss(self, o: Options) -> Any:
+        """The loss that is minimised, as o asks for: loss(output, target), a mean over a batch."""
         return nn.CrossEntropyLoss()
 
     def optimizer(self, model: nn.Module, o: Options) -> Optimizer:
+        """A new optimizer of the model's parameters, for options o: plain SGD, at the rate o.lr."""
         return SGD(model.parameters(), lr=o.lr)
 
     def new_model(self, o: Options) -> nn.Module:
-        """A new model with the initial values that the options ask for."""
+        """A new model with the initial values that o.init asks for."""
         model = self.model(o)
         if o.init == "book":
             for name, p in model.named_parameters():
@@ -200,7 +213,9 @@ class Recipe:
         return model
 
     def new_optimizer(self, model: nn.Module, o: Options) -> Optimizer:
-        """The recipe's optimizer, or the one that the options name, with the recipe's groups."""
+        """The recipe's optimizer of the model, or the one that o.optimizer names, with the recipe's
+        groups.
+        """
         own = self.optimizer(model, o)
         if not o.optimizer:
             return own
@@ -212,7 +227,9 @@ class Recipe:
         return make(groups, lr=o.lr)
 
     def callbacks(self, optimizer: Optimizer, o: Options) -> list[Callback]:
-        """Learning-rate schedule, gradient clipping, early stopping."""
+        """Learning-rate schedule of the optimizer, gradient clipping, early stopping, as o asks
+        for.
+        """
         return []
 
     def trainer(
@@ -224,13 +241,22 @@ class Recipe:
         callbacks: Sequence[Callback],
         progress: bool,
     ) -> Trainer:
-        """The Trainer; a task of another kind returns its own subclass."""
+        """The Trainer; a task of another kind returns its own subclass.
+
+        Args:
+            model, loss, optimizer, metrics, callbacks, progress: as `Trainer` takes them.
+        """
         return Trainer(
             model, loss, optimizer, metrics=metrics, callbacks=callbacks, progress=progress
         )
 
     def loader(self, arrays: Arrays, o: Options) -> Any:
-        """The batches of an epoch of training."""
+        """The batches of an epoch of training.
+
+        Args:
+            arrays: (inputs..., targets), one row per example.
+            o: batch_size and seed are used.
+        """
         return DataLoader(arrays, batch_size=o.batch_size, shuffle=True, seed=o.seed)
 
     def about_data(self, data: Data) -> str:
@@ -241,23 +267,51 @@ class Recipe:
         return ", ".join([*parts, f"{data.test[-1].shape[0]:,} to test"])
 
     def report(self, trainer: Trainer, data: Data, o: Options) -> tuple[dict[str, float], str]:
-        """The values on the test part, and the run's last line; may print more before it."""
+        """The values on the test part, and the run's last line; may print more before it.
+
+        Args:
+            trainer: with the weights that are kept.
+            data: the experiment's.
+            o: its options.
+        """
         values = trainer.evaluate(data.test)
         value = values[self.measure]
         return values, f"test {self.measure} {trainer.show(self.measure, value)}"
 
     def draw(self, trainer: Trainer, data: Data, o: Options, folder: Path) -> list[Path]:
-        """Pictures beside the learning curves, made where matplotlib is installed: their paths."""
+        """Pictures beside the learning curves, made where matplotlib is installed.
+
+        Args:
+            trainer: with the weights that are kept.
+            data: the experiment's.
+            o: its options.
+            folder: where they go.
+
+        Returns:
+            Their paths.
+        """
         return []
 
     # ---- prediction, from the run folder alone ----
 
     def predict_files(self, run: Run, paths: Sequence[Path]) -> Prediction:
-        """What the run's model says of the contents of some files."""
+        """What the run's model says of the contents of some files.
+
+        Args:
+            run: the trained model.
+            paths: the files.
+
+        Raises:
+            ValueError: this experiment does not predict from files.
+        """
         raise ValueError(f"{self.name} does not predict from files")
 
     def predict_text(self, run: Run, text: str) -> Prediction:
-        """What the run's model says of a text."""
+        """What the run's model says of a text.
+
+        Raises:
+            ValueError: this experiment does not predict from text.
+        """
         raise ValueError(f"{self.name} does not predict from text")
 
     # ---- for the command line and the runner ----

@@ -63,7 +63,14 @@ class Run:
         options: Options,
         parts: int | None = None,
     ) -> Run:
-        """A new folder OUT/NAME-N, with the smallest N that is above all there are."""
+        """A new folder OUT/NAME-N, with the smallest N that is above all there are.
+
+        Args:
+            out: the folder of the run folders; it is made.
+            recipe: the experiment, whose name the folder has.
+            options: the values it will run with.
+            parts: in how many parts each batch is computed; None: in one piece.
+        """
         out = Path(out)
         made = [place for place in (out, *out.parents) if not place.exists()]
         out.mkdir(parents=True, exist_ok=True)
@@ -171,18 +178,24 @@ class Run:
         return model.eval()
 
     def predict(self, inputs: Any, batch_size: int = 256, model: nn.Module | None = None) -> Any:
-        """The trained model's outputs, a Tensor; `model`, where it was made before."""
+        """The trained model's outputs, a Tensor (N, ...) with a row for each example.
+
+        Args:
+            inputs: as in `Trainer.predict`.
+            batch_size: how many examples are computed at once.
+            model: what `model()` gave, where it was made before.
+        """
         model = self.model() if model is None else model
         trainer = Trainer(model, None, None, progress=False)  # type: ignore[arg-type]
         return trainer.predict(inputs, batch_size)
 
     def finish(self, result: dict[str, float], line: str) -> None:
-        """Note the result in config.json."""
+        """Note the result in config.json: the values on the test part, and the run's last line."""
         self.config |= {"result": result, "line": line}
         _write_json(self.folder / "config.json", self.config)
 
     def extend(self, epochs: int) -> None:
-        """Note that the run is to have more epochs."""
+        """Note that the run is to have more epochs, so many in all."""
         option = next(o for o in self.recipe.all_options() if o.name == "epochs")
         self.options.epochs = self.config["options"]["epochs"] = option.checked(epochs)
         _write_json(self.folder / "config.json", self.config)

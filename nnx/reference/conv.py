@@ -31,6 +31,11 @@ def conv2d(
     """The definition: one loop for every index of the result, one dot product for each.
 
     x (N, C, H, W), weight (O, C/groups, kh, kw), bias (O,) -> (N, O, oh, ow)
+
+    Args:
+        stride, dilation: (down, across).
+        padding: ((top, bottom), (left, right)) zeros.
+        groups: the channels are split into as many parts that do not see each other.
     """
     x = np.pad(x, ((0, 0), (0, 0), *padding))
     (sh, sw), (dh, dw) = stride, dilation
@@ -65,7 +70,13 @@ def conv2d_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """The same loops, each dot product differentiated: y = window . w gives w G and window G.
 
-    gy (N, O, oh, ow) -> the gradients of x (if it is needed), weight and bias
+    Args:
+        gy: G (N, O, oh, ow), the gradient of the result.
+        x, weight, stride, padding, dilation, groups: what `conv2d` was given.
+        needs_input: False: x needs no gradient, and None stands for it.
+
+    Returns:
+        The gradients of x (N, C, H, W), weight (O, C/groups, kh, kw) and bias (O,).
     """
     (top, bottom), (left, right) = padding
     x = np.pad(x, ((0, 0), (0, 0), *padding))
@@ -94,7 +105,8 @@ def bordered(x: np.ndarray, padding: int) -> np.ndarray:
 def conv2d_sliced(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, padding: int) -> np.ndarray:
     """Only the windows are looped over: a slice has one place of all images and channels.
 
-    x (N, C, H, W), weight (O, C, kh, kw), bias (O,) -> (N, O, oh, ow)
+    x (N, C, H, W), weight (O, C, kh, kw), bias (O,) -> (N, O, oh, ow), with `padding` rows and
+    columns of zeros on every side.
     """
     x = bordered(x, padding)
     kh, kw = weight.shape[2:]
@@ -111,7 +123,13 @@ def conv2d_sliced(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, padding: 
 def conv2d_sliced_backward(
     gy: np.ndarray, x: np.ndarray, weight: np.ndarray, padding: int, needs_input: bool = True
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """The gradients of x (if it is needed), weight and bias, window by window."""
+    """The gradients of x (N, C, H, W), weight (O, C, kh, kw) and bias (O,), window by window.
+
+    Args:
+        gy: the gradient of the result (N, O, oh, ow).
+        x, weight, padding: what `conv2d_sliced` was given.
+        needs_input: False: x needs no gradient, and None stands for it.
+    """
     x = bordered(x, padding)
     kh, kw = weight.shape[2:]
     gx, gw = np.zeros_like(x), np.zeros_like(weight)
@@ -126,7 +144,11 @@ def conv2d_sliced_backward(
 
 
 def conv2d_columns(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, padding: int) -> np.ndarray:
-    """The textbook's fast version (Xu 5.2.3): every window a column, a product for each image."""
+    """The textbook's fast version (Xu 5.2.3): every window a column, a product for each image.
+
+    x (N, C, H, W), weight (O, C, kh, kw), bias (O,) -> (N, O, oh, ow), with `padding` rows and
+    columns of zeros on every side.
+    """
     o, _, kh, kw = weight.shape
     x = bordered(x, padding)
     oh, ow = x.shape[2] - kh + 1, x.shape[3] - kw + 1
@@ -149,6 +171,14 @@ def conv2d_columns_backward(
     That of the weight is the image's with gy as the kernel (Xu 4.25), for each image and channel a
     product; that of x is gy's with the kernel turned by 180 degrees, its input and output channels
     exchanged (Xu 4.17, 4.22).
+
+    Args:
+        gy: the gradient of the result (N, O, oh, ow).
+        x, weight, padding: what `conv2d_columns` was given.
+        needs_input: False: x needs no gradient, and None stands for it.
+
+    Returns:
+        The gradients of x (N, C, H, W), weight (O, C, kh, kw) and bias (O,).
     """
     n, o, oh, ow = gy.shape
     _, c, kh, kw = weight.shape

@@ -8,7 +8,11 @@ import numpy as np
 def batch_norm(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x (M, C), weight and bias (C,) -> y, mean (C,), biased variance (C,).  Images: (N H W, C)."""
+    """y = weight (x - mean) / √(variance + eps) + bias, with the mean and biased variance of each
+    column.
+
+    x (M, C), images as (N H W, C), weight and bias (C,) -> y (M, C), mean (C,), variance (C,).
+    """
     mean = x.sum(axis=0) / len(x)
     variance = ((x - mean) ** 2).sum(axis=0) / len(x)
     return weight * (x - mean) / np.sqrt(variance + eps) + bias, mean, variance
@@ -17,7 +21,15 @@ def batch_norm(
 def batch_norm_backward(
     gy: np.ndarray, x: np.ndarray, weight: np.ndarray, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The chain rule through x̂, μ and σ² in turn, before anything is simplified."""
+    """The chain rule through x̂, μ and σ² in turn, before anything is simplified.
+
+    Args:
+        gy: the gradient of y (M, C).
+        x, weight, eps: what `batch_norm` was given.
+
+    Returns:
+        The gradients of x (M, C), weight (C,) and bias (C,).
+    """
     m = len(x)
     mean = x.mean(axis=0)
     variance = ((x - mean) ** 2).mean(axis=0)

@@ -31,8 +31,15 @@ def max_pool2d(
     padding: tuple[Pair, Pair] = NO_PADDING,
     dilation: Pair = (1, 1),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """x (N, C, H, W) -> the largest value of each window, and where in the image it stands (row W +
-    column): the first of equal ones, the first NaN before all."""
+    """The largest value of each window, and where in the image it stands.
+
+    x (N, C, H, W) -> y (N, C, oh, ow), and of the same shape row W + column, int64: of equal values
+    the first, and the first NaN before all.
+
+    Args:
+        kernel, stride, dilation: (down, across).
+        padding: ((top, bottom), (left, right)); what is put there is never chosen.
+    """
     n_images, n_channels, h, w = x.shape
     oh = output_size(h, kernel[0], stride[0], padding[0], dilation[0])
     ow = output_size(w, kernel[1], stride[1], padding[1], dilation[1])
@@ -52,7 +59,13 @@ def max_pool2d(
 
 
 def max_pool2d_backward(gy: np.ndarray, where: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Each window's gradient goes to the pixel it chose."""
+    """Each window's gradient goes to the pixel it chose.
+
+    Args:
+        gy: the gradient of y (N, C, oh, ow).
+        where: what `max_pool2d` gave beside y.
+        shape: of x, and so of what is returned, (N, C, H, W).
+    """
     gx = np.zeros(shape, gy.dtype)
     for n, c, p, q in np.ndindex(gy.shape):
         gx[n, c].flat[where[n, c, p, q]] += gy[n, c, p, q]
@@ -76,7 +89,15 @@ def max_pool2d_columns(x: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray
 
 
 def max_pool2d_columns_backward(gy: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Each window's gradient spread over all of it, times the ones and zeros."""
+    """Each window's gradient spread over all of it, times the ones and zeros.
+
+    Args:
+        gy: the gradient of y (N, C, oh, ow).
+        chosen: what `max_pool2d_columns` gave beside y, (N, C, windows, size²).
+
+    Returns:
+        The gradient of x (N, C, H, W).
+    """
     n, c, oh, ow = gy.shape
     size = math.isqrt(chosen.shape[3])
     spread = np.zeros((n, c, oh * size, ow * size), gy.dtype)
@@ -97,7 +118,13 @@ def avg_pool2d(
     padding: tuple[Pair, Pair] = NO_PADDING,
     count_include_pad: bool = True,
 ) -> np.ndarray:
-    """x (N, C, H, W) -> the mean of each window, the zeros of the padding counted or not."""
+    """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow).
+
+    Args:
+        kernel, stride: (down, across).
+        padding: ((top, bottom), (left, right)) zeros.
+        count_include_pad: whether these zeros count in the mean.
+    """
     oh = output_size(x.shape[2], kernel[0], stride[0], padding[0], 1)
     ow = output_size(x.shape[3], kernel[1], stride[1], padding[1], 1)
     y = np.empty((*x.shape[:2], oh, ow), x.dtype)
@@ -115,7 +142,13 @@ def avg_pool2d_backward(
     padding: tuple[Pair, Pair] = NO_PADDING,
     count_include_pad: bool = True,
 ) -> np.ndarray:
-    """Each pixel of a window gets an even share of its gradient."""
+    """Each pixel of a window gets an even share of its gradient.
+
+    Args:
+        gy: the gradient of y (N, C, oh, ow).
+        shape: of x, and so of what is returned, (N, C, H, W).
+        kernel, stride, padding, count_include_pad: what `avg_pool2d` was given.
+    """
     gx = np.zeros(shape, gy.dtype)
     for (p, q), pixels in _windows(shape, kernel, stride, padding, (1, 1)):
         count = kernel[0] * kernel[1] if count_include_pad else len(pixels)

@@ -1,1 +1,5 @@
 """What a careful person wants beside training: comparisons, checks, a doctor."""
+
+from . import doctor, parity
+
+__all__ = ["doctor", "parity"]

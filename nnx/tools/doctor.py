@@ -25,6 +25,8 @@ from ..parallel import launch
 from ..tensor import Tensor
 from .parity import parity
 
+__all__ = ["NOTE", "OK", "WRONG", "Finding", "examine", "verdict"]
+
 OK, NOTE, WRONG = "ok", "note", "wrong"
 
 CUPY_WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
@@ -32,10 +34,17 @@ CUPY_WHEELS = ("cupy", "cupy-cuda11x", "cupy-cuda12x", "cupy-cuda13x")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at."""
+    """One thing looked at.
+
+    Args:
+        what: its name.
+        state: OK, NOTE (worth knowing) or WRONG (to be mended).
+        detail: what was found.
+        remedy: what to do, where there is something.
+    """
 
     what: str
-    state: str  # OK, NOTE (worth knowing), WRONG (to be mended)
+    state: str
     detail: str
     remedy: str = ""
 
@@ -61,7 +70,7 @@ def examine() -> list[Finding]:
 
 
 def verdict(findings: list[Finding]) -> str:
-    """The one line to remember."""
+    """The one line to remember of some findings."""
     wrong = [f for f in findings if f.state == WRONG]
     if wrong:
         return f"{len(wrong)} of {len(findings)} checks failed; first: {wrong[0].what}"

@@ -22,6 +22,8 @@ from ..backends import Backend, backend_of, get_backend, override
 from ..nn import Module
 from ..tensor import Tensor
 
+__all__ = ["BOUNDS", "ParityReport", "Row", "parity"]
+
 # Two libraries may add the terms of a sum in different orders.  The bound is relative to the
 # largest value of the array, or of the terms where they cancel (`_sizes_of_terms`): about 100
 # roundings of its dtype.
@@ -30,29 +32,45 @@ BOUNDS = {"float16": 1e-1, "float32": 1e-5, "float64": 2e-14}
 
 @dataclass(frozen=True)
 class Row:
-    """One compared tensor of one layer."""
+    """One compared tensor of one layer.
+
+    Args:
+        layer: its dotted name in the model.
+        kind: the layer's class.
+        tensor: "output", "gradient of input", "gradient of weight", "running_mean", ...
+        shape: the tensor's.
+        error: the largest difference, relative to the largest value or term.
+        bound: what it may be.
+    """
 
     layer: str
-    kind: str  # the layer's class
-    tensor: str  # "output", "gradient of input", "gradient of weight", "running_mean", ...
+    kind: str
+    tensor: str
     shape: tuple[int, ...]
-    error: float  # the largest difference, relative to the largest value or term
+    error: float
     bound: float
 
     @property
     def ok(self) -> bool:
-        return self.error <= self.bound  # False for NaN
+        """Whether the error is within its bound; NaN never is."""
+        return self.error <= self.bound
 
 
 @dataclass
 class ParityReport:
-    """What `nnx.parity` found.  `str(report)` is a table; `report.ok` the verdict."""
+    """What `nnx.parity` found; `str(report)` is a table.
+
+    Args:
+        backends: the names of the two.
+        rows: the comparisons, in the order the layers ran.
+    """
 
     backends: tuple[str, str]
     rows: list[Row] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
+        """Whether something was compared, and all of it agrees."""
         return bool(self.rows) and all(row.ok for row in self.rows)
 
     @property

@@ -50,7 +50,7 @@ class ActivationKernels:
     xp: Any
 
     def sigmoid(self, x: Array) -> Array:
-        """1 / (1 + exp(-x)).  exp only sees -|x|, so that nothing overflows."""
+        """1 / (1 + exp(-x)), elementwise.  exp only sees -|x|, so that nothing overflows."""
         xp = self.xp
         e = xp.exp(-xp.abs(x))
         return xp.where(x >= 0, xp.ones_like(x), e) / (e + 1)
@@ -60,10 +60,11 @@ class ActivationKernels:
         return g * (y * (1 - y))
 
     def tanh(self, x: Array) -> Array:
+        """The hyperbolic tangent of x, elementwise."""
         return self.xp.tanh(x)
 
     def tanh_backward(self, g: Array, y: Array) -> Array:
-        """g (1 - y²), for y = tanh x."""
+        """g (1 - y²), elementwise, for y = tanh x."""
         return g * (1 - y * y)
 
     def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
@@ -73,7 +74,7 @@ class ActivationKernels:
         return y, s + y * (1 - s) if slope else None
 
     def leaky_relu(self, x: Array, a: float, slope: bool) -> tuple[Array, Array | None]:
-        """x where x > 0, else a x, and its derivative if `slope`."""
+        """x where x > 0, else a x, elementwise, and its derivative (x's shape) if `slope`."""
         xp = self.xp
         positive = x > 0
         y = xp.where(positive, x, x * a)
@@ -82,7 +83,14 @@ class ActivationKernels:
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:
-        """s x where x > 0, else s a (e^(x/b) - 1), and its derivative if `slope`."""
+        """s x where x > 0, else s a (e^(x/b) - 1), elementwise, and its derivative (x's shape) if
+        `slope`.
+
+        Args:
+            x: of any shape.
+            alpha, scale, width: a, s and b.
+            slope: whether a derivative is wanted; None stands for it otherwise.
+        """
         xp = self.xp
         positive = x > 0
         below = xp.where(positive, xp.zeros_like(x), x) / width
@@ -98,7 +106,7 @@ class ActivationKernels:
         return xp.maximum(x, xp.zeros_like(x)) + xp.log1p(xp.exp(-xp.abs(x)))
 
     def erf(self, x: Array) -> Array:
-        """The error function, to within a few units in the last place."""
+        """The error function of x, elementwise, to within a few units in the last place."""
         xp = self.xp
         if x.dtype == xp.float64:
             return self._erf_by_cody(x)
@@ -121,7 +129,9 @@ class ActivationKernels:
         return xp.where(size <= 0.46875, small, xp.sign(x) * (1 - erfc))
 
     def gelu(self, x: Array, approximate: str, slope: bool) -> tuple[Array, Array | None]:
-        """x Φ(x) (or its tanh approximation), and its derivative if `slope`."""
+        """x Φ(x), elementwise, and its derivative (x's shape) if `slope`; approximate="tanh" by
+        tanh.
+        """
         xp = self.xp
         if approximate == "tanh":
             scale, cubic = math.sqrt(2 / math.pi), 0.044715
@@ -144,7 +154,7 @@ class ActivationKernels:
         return e / xp.sum(e, axis=axis, keepdims=True)
 
     def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
-        """y (g - sum of g y), for y = softmax(x)."""
+        """y (g - sum of g y along the axis), of g's shape, for y = softmax(x, axis)."""
         return y * (g - self.xp.sum(g * y, axis=axis, keepdims=True))
 
     def log_softmax(self, x: Array, axis: int) -> Array:
@@ -154,7 +164,7 @@ class ActivationKernels:
         return z - xp.log(xp.sum(xp.exp(z), axis=axis, keepdims=True))
 
     def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
-        """g - exp(y) sum of g, for y = log_softmax(x)."""
+        """g - exp(y) (sum of g along the axis), of g's shape, for y = log_softmax(x, axis)."""
         return g - self.xp.exp(y) * self.xp.sum(g, axis=axis, keepdims=True)
 
 

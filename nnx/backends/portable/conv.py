@@ -21,9 +21,9 @@ class ConvKernels:
     xp: Any
 
     def im2col(self, x: Array, window: Window) -> Array:
-        """Lay out every window of an image as a column: (N, C, H, W) -> (N, C*kh*kw, oh*ow).
+        """Lay out every window of an image as a column: x (N, C, H, W) -> (N, C*kh*kw, oh*ow).
 
-        Row (c, i, j) of the result is what place (i, j) of the windows sees in channel c.
+        Row (c, i, j) of the result is what place (i, j) of the window sees in channel c.
         """
         n, c, h, w = x.shape
         out = window.counts((h, w))
@@ -32,7 +32,7 @@ class ConvKernels:
         return self.xp.reshape(columns, (n, c * window.places, out[0] * out[1]))
 
     def col2im(self, cols: Array, shape: tuple[int, ...], window: Window) -> Array:
-        """Add every column back where `im2col` read it: the transpose of `im2col`.
+        """Add every column back where `im2col`, with the same window, read it: its transpose.
 
         cols (N, C*kh*kw, oh*ow), shape of the image (N, C, H, W) -> (N, C, H, W)
         """
@@ -48,10 +48,20 @@ class ConvKernels:
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
-        """y[n, o] = b[o] + sum over c, i, j of weight[o, c, i, j] x[n, c, y sh + i dh, x sw + j dw]
+        """The convolution of images.
 
-        Channels are split into `groups`; output channel o sees only those of its own group.
-        Returns y (N, O, oh, ow) and what `conv2d_backward` needs.
+            y[n, o, p, q] = b[o] + Σ_c Σ_i Σ_j W[o, c, i, j] x[n, c, p sh + i dh, q sw + j dw]
+
+        Args:
+            x: (N, C, H, W).
+            weight: W (O, C/groups, kh, kw).
+            bias: b (O,), or None.
+            window: kernel, stride (sh, sw), padding and dilation (dh, dw).
+            groups: the channels are split into so many; output channel o sees those of its own
+                group.
+
+        Returns:
+            y (N, O, oh, ow), and what `conv2d_backward` needs.
         """
         xp = self.xp
         n, c, h, w = x.shape
@@ -73,7 +83,14 @@ class ConvKernels:
     def conv2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """The gradients of x, weight and bias that are needed; None for the others."""
+        """The gradients of x, weight and bias, in their shapes, that are needed; None for the
+        others.
+
+        Args:
+            gy: the gradient of y (N, O, oh, ow).
+            residuals: what `conv2d` kept.
+            needs: which of the three are wanted.
+        """
         x, weight, window, groups = residuals
         gx = gw = gb = None
         if needs[0]:

@@ -36,8 +36,16 @@ class ConvBlockKernels(ConvKernels, LinearKernels, NormKernels, PoolKernels):
     ) -> tuple[Array, Array | None, Array | None, Residuals]:
         """`conv2d`, then those of `batch_norm`, `relu` and `max_pool2d` that are asked for.
 
-        Returns the result, batch norm's mean and biased variance (None without `norm`), and what
-        `conv_block2d_backward` needs.
+        Args:
+            x, weight, bias, window, groups: of the convolution, as in `conv2d`.
+            norm: weight (O,) or None, bias (O,) or None, and eps of batch norm; None: there is
+                none.
+            relu: whether there is one.
+            pool: the window of the pooling; None: there is none.
+
+        Returns:
+            The result (N, O, oh, ow); batch norm's mean and biased variance (O,), None without
+            `norm`; and what `conv_block2d_backward` needs.
         """
         y, convolved = self.conv2d(x, weight, bias, window, groups)
         mean = variance = normalised = rectified = shape = places = None
@@ -54,7 +62,13 @@ class ConvBlockKernels(ConvKernels, LinearKernels, NormKernels, PoolKernels):
     def conv_block2d_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, ...]:
-        """The gradients of x, weight, bias, and batch norm's weight and bias that are needed."""
+        """The gradients of x, weight, bias, and batch norm's weight and bias, in their shapes.
+
+        Args:
+            gy: the gradient of the result.
+            residuals: what `conv_block2d` kept.
+            needs: which of the five are wanted; None stands for the others.
+        """
         convolved, normalised, rectified, shape, places, pool = residuals
         if places is not None:
             gy = self.max_pool2d_backward(gy, places, shape, pool)

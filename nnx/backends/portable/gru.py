@@ -50,8 +50,9 @@ class GRUKernels:
     def gru_cell_backward(
         self, gh: Array, gates: Array, u_n: Array, h: Array
     ) -> tuple[Array, Array, Array]:
-        """gh (N, H), the gradient of h'; u_n (N, H), the last third of u
-        -> gx (N, 3H), gu (N, 3H), and the part of h's gradient that does not go through u (N, H).
+        """gh (N, H), the gradient of h' -> gx (N, 3H), gu (N, 3H), and h's (N, H) but through u.
+
+        gates are what `gru_cell` gave, h what it was given, and u_n (N, H) the last third of its u.
         """
         xp = self.xp
         hidden = h.shape[1]
@@ -68,8 +69,10 @@ class GRUKernels:
     def gru_reset_backward(
         self, g_rh: Array, gz: Array, rz: Array, h: Array
     ) -> tuple[Array, Array]:
-        """g_rh, gz (N, H), the gradients of r h and of z
-        -> the gradient of x and u (N, 2H), and of h (N, H).
+        """g_rh, gz (N, H), the gradients of r h and of z -> that of x and u (N, 2H), and of h (N,
+        H).
+
+        rz are the gates that `gru_reset` gave, h what it was given.
         """
         hidden = h.shape[1]
         r, z = rz[:, :hidden], rz[:, hidden:]
@@ -84,7 +87,10 @@ class GRUKernels:
     def gru_update_backward(
         self, gh: Array, z: Array, n: Array, h: Array
     ) -> tuple[Array, Array, Array]:
-        """gh (N, H), the gradient of h' -> those of x and u, of z, and of h, each (N, H)."""
+        """gh (N, H), the gradient of h' -> those of x and u, of z, and of h, each (N, H).
+
+        n is what `gru_update` gave, z and h what it was given.
+        """
         return gh * (1 - z) * (1 - n * n), gh * (h - n), gh * z
 
     # ---- the scan over time ----
@@ -100,8 +106,9 @@ class GRUKernels:
     ) -> tuple[Array, Residuals]:
         """The cell of the chosen variant on z[t] and u = h[t-1] W_hh^T + b_hh, for every t.
 
-        z (T, N, S, 3H) with bias_ih in it, h0 (S, N, H), weight_hh (S, 3H, H), bias_hh (S, 3H)
-        -> states (T, N, S, H), saved.
+        z (T, N, S, 3H) with bias_ih in it, h0 (S, N, H), weight_hh (S, 3H, H), bias_hh (S, 3H) or
+        None, lengths (N,) or None, reset_after as in `nnx.nn.GRU` -> states (T, N, S, H), and what
+        the backward needs.
         """
         xp = self.xp
         steps, n, directions, _ = z.shape
@@ -137,8 +144,10 @@ class GRUKernels:
     ) -> tuple[Array, Array, Array, Array]:
         """gz (T, N, S, 3H), gh0 (S, N, H), gW_hh (S, 3H, H), gb_hh (S, 3H).
 
-        gy (T, N, S, H): what the output hands down at each time, 0 where a sequence has ended;
-        gh_n (S, N, H): what the last state hands back.
+        Args:
+            gy: (T, N, S, H), what the output hands down at each time, 0 where a sequence has ended.
+            gh_n: (S, N, H), what the last state hands back.
+            residuals: what `gru_sequence` kept.
         """
         xp = self.xp
         gates, u_n, states, h0, weight_hh, lengths = residuals
@@ -194,7 +203,16 @@ class GRUKernels:
         lengths: Array | None,
         reset_after: bool,
     ) -> tuple[Array, Array, Residuals]:
-        """x (T, N, D), h0 (S, N, H) or None for zeros -> y (T, N, S H), h_n (S, N, H), saved."""
+        """A whole layer: y (T, N, S H), h_n (S, N, H), and what `gru_backward` needs.
+
+        Args:
+            x: (T, N, D).
+            h0: (S, N, H), or None for zeros.
+            weights: for each direction (weight_ih, weight_hh, bias_ih, bias_hh), a bias None if not
+                there.
+            lengths: (N,), or None where all are T.
+            reset_after: as in `nnx.nn.GRU`.
+        """
         xp = self.xp
         steps, n, _ = x.shape
         mask = running(xp, lengths, steps)
@@ -210,7 +228,14 @@ class GRUKernels:
     def gru_backward(
         self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
-        """gx (None unless needed), gh0, and per direction (gW_ih, gW_hh, gb_ih, gb_hh)."""
+        """gx (T, N, D), gh0 (S, N, H), and per direction (gW_ih, gW_hh, gb_ih, gb_hh).
+
+        Args:
+            gy: the gradient of y (T, N, S H).
+            gh_n: that of h_n (S, N, H).
+            residuals: what `gru` kept.
+            needs_x: False: None stands for gx.
+        """
         xp = self.xp
         x, weights, lengths, swept = residuals
         gy = only(xp, running(xp, lengths, x.shape[0]), gy)

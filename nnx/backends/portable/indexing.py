@@ -18,7 +18,7 @@ class IndexingKernels:
     xp: Any
 
     def slice(self, x: Array, key: Key) -> Array:
-        """x[key]."""
+        """x[key], with an axis for each slice of the key, and one of length 1 for each None."""
         forwards, flipped = _forwards(key, x.shape)
         y = x[forwards]
         return self.xp.flip(y, axis=flipped) if flipped else y

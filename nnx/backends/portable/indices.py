@@ -23,7 +23,7 @@ class Indices:
         return self.values_at_hand and not values_unseen.get()
 
     def positions(self, integers: Array) -> Array:
-        """Integers of any dtype as int64: sums and products of positions overflow in fewer bits.
+        """The integers, of any dtype and shape, as int64: sums of positions overflow in fewer bits.
 
         Raises:
             IndexError: one does not fit into 64 bits with a sign, if values are checked.
@@ -39,7 +39,7 @@ class Indices:
         return wide
 
     def wrap_indices(self, indices: Array, length: int) -> Array:
-        """Indices in [-length, length), counted from the front, as int64.
+        """The indices, in [-length, length) and of any shape, counted from the front, as int64.
 
         Raises:
             IndexError: one is outside, if values are checked.
@@ -60,8 +60,16 @@ class Indices:
     def class_indices(
         self, targets: Array, classes: int, ignore_index: int | None
     ) -> tuple[Array, Array | None]:
-        """Targets (M,) as int64, with -1 for those to be ignored, and which of them count: bool
-        (M,), or None if all do.
+        """The class indices of a loss: which is which, and which of them count.
+
+        Args:
+            targets: (M,), integers.
+            classes: they are from 0 to classes - 1.
+            ignore_index: or this, for a target that counts for nothing.
+
+        Returns:
+            The targets (M,) as int64, -1 for those to be ignored, and which count: bool (M,), or
+            None if all do.
 
         Raises:
             IndexError: a target is neither a class nor `ignore_index`, if values are checked.

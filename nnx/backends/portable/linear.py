@@ -20,7 +20,14 @@ class LinearKernels:
     def linear_backward(
         self, gy: Array, x: Array, weight: Array, needs: tuple[bool, bool, bool]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """The gradients of x, weight and bias that are needed; None for the others."""
+        """The gradients of x (N, D), weight (O, D) and bias (O,) that are needed; None for the
+        others.
+
+        Args:
+            gy: the gradient of y (N, O).
+            x, weight: what `linear` was given.
+            needs: which of the three are wanted.
+        """
         gx = gy @ weight if needs[0] else None  # (N, O) x (O, D) -> (N, D)
         gw = self.xp.matrix_transpose(gy) @ x if needs[1] else None  # (O, N) x (N, D) -> (O, D)
         gb = self.xp.sum(gy, axis=0) if needs[2] else None
@@ -31,15 +38,23 @@ class LinearKernels:
         return self.xp.maximum(x, self.xp.zeros_like(x))
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
-        """gy where the output was positive, 0 elsewhere: relu'(0) = 0."""
+        """gy where the output y was positive, 0 elsewhere, elementwise: relu'(0) = 0."""
         return self.xp.where(y > 0, gy, self.xp.zeros_like(gy))
 
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        """max(x W^T + b, 0)."""
+        """max(x W^T + b, 0): x (N, D), weight W (O, D), bias b (O,) or None -> (N, O)."""
         return self.relu(self.linear(x, weight, bias))
 
     def linear_relu_backward(
         self, gy: Array, y: Array, x: Array, weight: Array, needs: tuple[bool, bool, bool]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """The gradients of x, weight and bias that are needed; y is what `linear_relu` gave."""
+        """The gradients of x (N, D), weight (O, D) and bias (O,) that are needed; None for the
+        others.
+
+        Args:
+            gy: the gradient of y (N, O).
+            y: what `linear_relu` gave.
+            x, weight: what it was given.
+            needs: which of the three are wanted.
+        """
         return self.linear_backward(self.relu_backward(gy, y), x, weight, needs)

@@ -46,7 +46,10 @@ class LSTMKernels:
     def lstm_cell_backward(
         self, gh: Array, gc: Array, gates: Array, c: Array, c_next: Array
     ) -> tuple[Array, Array]:
-        """gh, gc (N, H), the gradients of h' and c' -> gz (N, 4H) and the gradient of c (N, H)."""
+        """gh, gc (N, H), the gradients of h' and c' -> gz (N, 4H) and the gradient of c (N, H).
+
+        gates and c_next are what `lstm_cell` gave, c what it was given.
+        """
         xp = self.xp
         hidden = c.shape[1]
         i, f = gates[:, :hidden], gates[:, hidden : 2 * hidden]
@@ -77,9 +80,9 @@ class LSTMKernels:
     ) -> tuple[Array, Array, Residuals]:
         """`lstm_cell` on z[t] + h[t-1] W_hh^T, for every t.
 
-        z (T, N, S, 4H) with both biases in it, h0 (S, N, P), c0 (S, N, H), weight_hh (S, 4H, P);
-        P = H, unless weight_hr (S, P, H) projects: h = (o tanh c) W_hr^T.
-        -> states (T, N, S, P), c_n (S, N, H), saved.
+        z (T, N, S, 4H) with both biases in it, h0 (S, N, P), c0 (S, N, H), weight_hh (S, 4H, P),
+        lengths (N,) or None; P = H, unless weight_hr (S, P, H) projects: h = (o tanh c) W_hr^T. ->
+        states (T, N, S, P), c_n (S, N, H), and what the backward needs.
         """
         xp = self.xp
         steps, n, directions, _ = z.shape
@@ -108,8 +111,10 @@ class LSTMKernels:
     ) -> tuple[Array, Array, Array, Array, Array | None]:
         """gz (T, N, S, 4H), gh0 (S, N, P), gc0 (S, N, H), gW_hh (S, 4H, P), gW_hr or None.
 
-        gy (T, N, S, P): what the output hands down at each time, 0 where a sequence has ended;
-        gh_n (S, N, P) and gc_n (S, N, H): what the last states hand back.
+        Args:
+            gy: (T, N, S, P), what the output hands down at each time, 0 where a sequence has ended.
+            gh_n, gc_n: (S, N, P) and (S, N, H), what the last states hand back.
+            residuals: what `lstm_sequence` kept.
         """
         xp = self.xp
         gates, cells, states, h0, c0, weight_hh, weight_hr, lengths = residuals
@@ -158,8 +163,15 @@ class LSTMKernels:
         weights: list[Any],
         lengths: Array | None,
     ) -> tuple[Array, Array, Array, Residuals]:
-        """x (T, N, D), h0 (S, N, P) and c0 (S, N, H), None for zeros
-        -> y (T, N, S P), h_n (S, N, P), c_n (S, N, H), saved.
+        """A whole layer: y (T, N, S P), h_n (S, N, P), c_n (S, N, H), and what `lstm_backward`
+        needs.
+
+        Args:
+            x: (T, N, D).
+            h0, c0: (S, N, P) and (S, N, H), None for zeros.
+            weights: for each direction (weight_ih, weight_hh, bias_ih, bias_hh, weight_hr), None
+                for what is not there.
+            lengths: (N,), or None where all are T.
         """
         xp = self.xp
         steps, n, _ = x.shape
@@ -180,8 +192,13 @@ class LSTMKernels:
     def lstm_backward(
         self, gy: Array, gh_n: Array, gc_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, Array, list[tuple[Any, ...]]]:
-        """gx (None unless needed), gh0, gc0, and per direction
-        (gW_ih, gW_hh, gb_ih, gb_hh, gW_hr), None for what is not there.
+        """gx (T, N, D), gh0, gc0, and per direction (gW_ih, gW_hh, gb_ih, gb_hh, gW_hr).
+
+        Args:
+            gy: the gradient of y (T, N, S P).
+            gh_n, gc_n: those of h_n (S, N, P) and c_n (S, N, H).
+            residuals: what `lstm` kept.
+            needs_x: False: None stands for gx.
         """
         xp = self.xp
         x, weights, lengths, swept = residuals

@@ -20,7 +20,7 @@ class NormKernels:
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array, Residuals]:
-        """Normalise every channel over the batch and all positions.
+        """Normalise every channel over the batch and all positions, eps added to the variance.
 
         x (N, C, ...), weight and bias (C,) or None -> y like x, mean (C,), biased variance (C,),
         and what `batch_norm_backward` needs.
@@ -59,7 +59,14 @@ class NormKernels:
     def batch_norm_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """The gradients of x, weight and bias that are needed; None for the others."""
+        """The gradients of x (N, C, ...), weight (C,) and bias (C,) that are needed; None for the
+        others.
+
+        Args:
+            gy: the gradient of y (N, C, ...).
+            residuals: what `batch_norm` kept.
+            needs: which of the three are wanted.
+        """
         normal, inverse, weight = residuals
         axes = (0, *range(2, gy.ndim))
         gx = None
@@ -72,7 +79,10 @@ class NormKernels:
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Residuals]:
-        """Normalise every row: x (M, D), weight and bias (D,) or None -> y (M, D), saved."""
+        """Normalise every row, eps added to its variance.
+
+        x (M, D), weight and bias (D,) or None -> y (M, D), and what `layer_norm_backward` needs.
+        """
         _, _, inverse, normal = self._normalized(x, (1,), eps)
         y = normal if weight is None else normal * weight
         return y if bias is None else y + bias, Residuals((normal, inverse, weight))
@@ -80,7 +90,14 @@ class NormKernels:
     def layer_norm_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """The gradients of x, weight and bias that are needed; None for the others."""
+        """The gradients of x (M, D), weight (D,) and bias (D,) that are needed; None for the
+        others.
+
+        Args:
+            gy: the gradient of y (M, D).
+            residuals: what `layer_norm` kept.
+            needs: which of the three are wanted.
+        """
         normal, inverse, weight = residuals
         gx = None
         if needs[0]:
@@ -95,7 +112,8 @@ class NormKernels:
     ) -> tuple[Array, Residuals]:
         """Normalise each sample's channels in groups, over the group and all positions.
 
-        x (N, C, ...), weight and bias (C,) or None -> y like x, saved.
+        x (N, C, ...), weight and bias (C,) or None -> y like x, and what `group_norm_backward`
+        needs; eps is added to the variance of each group.
         """
         xp = self.xp
         n, c = x.shape[:2]
@@ -108,7 +126,14 @@ class NormKernels:
     def group_norm_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        """The gradients of x, weight and bias that are needed; None for the others."""
+        """The gradients of x (N, C, ...), weight (C,) and bias (C,) that are needed; None for the
+        others.
+
+        Args:
+            gy: the gradient of y (N, C, ...).
+            residuals: what `group_norm` kept.
+            needs: which of the three are wanted.
+        """
         xp = self.xp
         normal, inverse, weight = residuals
         axes = (0, *range(2, gy.ndim))

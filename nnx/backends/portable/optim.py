@@ -20,7 +20,12 @@ Arrays = list[Any]
 
 
 class OptimKernels:
-    """The update rules, with PyTorch's definitions."""
+    """The update rules, with PyTorch's definitions.
+
+    Each takes lists with one array per parameter: `params` p, their gradients `grads` g, and the
+    state; and a `rule` with the numbers.  It returns the new p and the new state, in the same
+    lists.
+    """
 
     xp: Any
 
@@ -29,7 +34,9 @@ class OptimKernels:
     ) -> tuple[Arrays, Arrays | None]:
         """v = μ v + (1 - d) g;  p -= lr v, or lr (g + μ v) by Nesterov.
 
-        `buffers` is None before the first step, which starts with v = g, and where μ is 0.
+        Args:
+            params, grads, rule: p, g, and the numbers, as the class says.
+            buffers: v; None before the first step, which starts with v = g, and where μ is 0.
         """
         new, moved = [], []
         for k, p in enumerate(params):
@@ -47,7 +54,12 @@ class OptimKernels:
     def asgd_(
         self, params: Arrays, grads: Arrays, averages: Arrays, rule: rules.ASGD
     ) -> tuple[Arrays, Arrays]:
-        """p = shrink p - η g;  a += share (p - a)."""
+        """p = shrink p - η g;  a += share (p - a).
+
+        Args:
+            params, grads, rule: p, g, and the numbers; its lr is η.
+            averages: a.
+        """
         new, moved = [], []
         for p, g, a in zip(params, grads, averages, strict=True):
             g = self._descent(p, g, rule)
@@ -60,8 +72,14 @@ class OptimKernels:
     def rprop_(
         self, params: Arrays, grads: Arrays, before: Arrays, sizes: Arrays, rule: rules.Rprop
     ) -> tuple[Arrays, Arrays, Arrays]:
-        """s *= η⁺ where g has kept its sign, η⁻ where it has turned, and g = 0 there;
-        p -= sign(g) s."""
+        """s *= η⁺ where g has kept its sign, η⁻ where it has turned, and g = 0 there;  p -= sign(g)
+        s.
+
+        Args:
+            params, grads, rule: p, g, and the numbers.
+            before: the g of the last step.
+            sizes: s.
+        """
         xp, (down, up), (least, most) = self.xp, rule.etas, rule.step_sizes
         out: tuple[Arrays, Arrays, Arrays] = ([], [], [])
         for p, g, last, s in zip(params, grads, before, sizes, strict=True):
@@ -76,7 +94,12 @@ class OptimKernels:
     def adagrad_(
         self, params: Arrays, grads: Arrays, sums: Arrays, rule: rules.Adagrad
     ) -> tuple[Arrays, Arrays]:
-        """s += g²;  p -= lr g / (√s + ε)."""
+        """s += g²;  p -= lr g / (√s + ε).
+
+        Args:
+            params, grads, rule: p, g, and the numbers.
+            sums: s.
+        """
         new, squares = [], []
         for p, g, s in zip(params, grads, sums, strict=True):
             g = self._descent(p, g, rule)
@@ -96,8 +119,11 @@ class OptimKernels:
     ) -> tuple[Arrays, Arrays, Arrays | None, Arrays | None]:
         """s = α s + (1-α) g²;  p -= lr g / (√s + ε).
 
-        With `averages` (centered) a = α a + (1-α) g and √(s - a²) takes the place of √s; with
-        `buffers` the quotient moves v = μ v + g / (√s + ε) and p -= lr v.
+        Args:
+            params, grads, rule: p, g, and the numbers.
+            squares: s.
+            averages: a = α a + (1-α) g, and √(s - a²) takes the place of √s; None: not centered.
+            buffers: v = μ v + g / (√s + ε), and p -= lr v; None: no momentum.
         """
         xp, alpha = self.xp, rule.alpha
         out: tuple[Arrays, Arrays, Arrays, Arrays] = ([], [], [], [])
@@ -125,7 +151,13 @@ class OptimKernels:
         deltas: Arrays,
         rule: rules.Adadelta,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        """s = ρ s + (1-ρ) g²;  δ = g √(d + ε) / √(s + ε);  d = ρ d + (1-ρ) δ²;  p -= lr δ."""
+        """s = ρ s + (1-ρ) g²;  δ = g √(d + ε) / √(s + ε);  d = ρ d + (1-ρ) δ²;  p -= lr δ.
+
+        Args:
+            params, grads, rule: p, g, and the numbers.
+            squares: s.
+            deltas: d.
+        """
         xp, rho, eps = self.xp, rule.rho, rule.eps
         out: tuple[Arrays, Arrays, Arrays] = ([], [], [])
         for p, g, s, d in zip(params, grads, squares, deltas, strict=True):
@@ -148,8 +180,14 @@ class OptimKernels:
     ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
         """m = β1 m + (1-β1) g;  s = β2 s + (1-β2) g²;  p -= lr m̂ / (√ŝ + ε).
 
-        m̂ = m / (1-β1^t) and ŝ = s / (1-β2^t); with `maxima` ŝ is made of the largest s so far
-        (AMSGrad).  Weight decay is added to g, or, decoupled, shrinks p first (AdamW).
+        m̂ = m / (1-β1^t) and ŝ = s / (1-β2^t).  Weight decay is added to g, or, decoupled, shrinks
+        p first (AdamW).
+
+        Args:
+            params, grads, rule: p, g, and the numbers, t = rule.step among them.
+            averages: m.
+            squares: s.
+            maxima: the largest s so far, of which ŝ is made then (AMSGrad); None: s itself.
         """
         xp, rate, root = self.xp, rule.rate, rule.root
         out: tuple[Arrays, Arrays, Arrays, Arrays] = ([], [], [], [])
@@ -172,7 +210,12 @@ class OptimKernels:
         squares: Arrays,
         rule: rules.NAdam,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        """Adam's m and s;  p -= (gradient_rate g + average_rate m) / (√ŝ + ε)."""
+        """Adam's m and s;  p -= (gradient_rate g + average_rate m) / (√ŝ + ε).
+
+        Args:
+            params, grads, rule: p, g, and the numbers.
+            averages, squares: m and s.
+        """
         root = rule.root
         out: tuple[Arrays, Arrays, Arrays] = ([], [], [])
         for k, p in enumerate(params):
@@ -191,7 +234,12 @@ class OptimKernels:
         squares: Arrays,
         rule: rules.RAdam,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        """Adam's m and s;  p -= adaptive_rate m / (√s + ε), or average_rate m where that is 0."""
+        """Adam's m and s;  p -= adaptive_rate m / (√s + ε), or average_rate m where that is 0.
+
+        Args:
+            params, grads, rule: p, g, and the numbers.
+            averages, squares: m and s.
+        """
         out: tuple[Arrays, Arrays, Arrays] = ([], [], [])
         for k, p in enumerate(params):
             _, m, s = self._moments(p, grads[k], averages[k], squares[k], rule)
@@ -211,7 +259,12 @@ class OptimKernels:
         norms: Arrays,
         rule: rules.Adamax,
     ) -> tuple[Arrays, Arrays, Arrays]:
-        """m = β1 m + (1-β1) g;  u = max(β2 u, |g| + ε);  p -= lr m / u."""
+        """m = β1 m + (1-β1) g;  u = max(β2 u, |g| + ε);  p -= lr m / u.
+
+        Args:
+            params, grads, rule: p, g, and the numbers.
+            averages, norms: m and u.
+        """
         xp, (beta1, beta2) = self.xp, rule.betas
         out: tuple[Arrays, Arrays, Arrays] = ([], [], [])
         for k, p in enumerate(params):

@@ -41,7 +41,14 @@ class PoolKernels:
     def max_pool2d_backward(
         self, gy: Array, argmax: Array, shape: tuple[int, ...], window: Window
     ) -> Array:
-        """Send each window's gradient to the place it chose: (N, C, oh, ow) -> `shape`."""
+        """Send each window's gradient to the place it chose: gy (N, C, oh, ow) -> `shape`.
+
+        Args:
+            gy: the gradient of y.
+            argmax: the places, as `max_pool2d` gave them.
+            shape: of x (N, C, H, W).
+            window: as there.
+        """
         xp = self.xp
         image = padded_zeros(xp, gy, shape, window)
         zeros = xp.zeros_like(gy)
@@ -50,7 +57,7 @@ class PoolKernels:
         return image[(..., *window.inside((shape[2], shape[3])))]
 
     def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
-        """The mean of each window: (N, C, H, W) -> (N, C, oh, ow).
+        """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow).
 
         Padding adds zeros to the sum; `counted` says how much of it, on each side, the mean's
         divisor counts as pixels.
@@ -66,7 +73,14 @@ class PoolKernels:
     def avg_pool2d_backward(
         self, gy: Array, shape: tuple[int, ...], window: Window, counted: Padding
     ) -> Array:
-        """Give every pixel of a window the same share of its gradient: -> `shape`."""
+        """Give every pixel of a window the same share of its gradient: gy (N, C, oh, ow) ->
+        `shape`.
+
+        Args:
+            gy: the gradient of y.
+            shape: of x (N, C, H, W).
+            window, counted: as in `avg_pool2d`.
+        """
         xp = self.xp
         out = (gy.shape[2], gy.shape[3])
         share = gy / self._divisor(gy, shape, out, window, counted)
@@ -115,7 +129,13 @@ class PoolKernels:
     def adaptive_max_pool2d_backward(
         self, gy: Array, chosen: Array, shape: tuple[int, ...]
     ) -> Array:
-        """Each window's gradient at the pixel it chose: (N, C, oh, ow) -> `shape`, (N, C, H, W)."""
+        """Each window's gradient at the pixel it chose: gy (N, C, oh, ow) -> `shape`.
+
+        Args:
+            gy: the gradient of y.
+            chosen: the pixels, as `adaptive_max_pool2d` gave them.
+            shape: of x (N, C, H, W).
+        """
         xp = self.xp
         gx = xp.zeros(shape, dtype=gy.dtype, device=gy.device)
         every = xp.arange(shape[2] * shape[3], dtype=xp.int64, device=gy.device)
@@ -127,7 +147,7 @@ class PoolKernels:
         return gx
 
     def adaptive_avg_pool2d(self, x: Array, size: Pair) -> Array:
-        """The mean of each window of `adaptive_cells`: (N, C, H, W) -> (N, C, *size)."""
+        """The mean of each window of `adaptive_cells`: x (N, C, H, W) -> (N, C, *size)."""
         xp = self.xp
         y = xp.empty((*x.shape[:2], *size), dtype=x.dtype, device=x.device)
         for p, q, rows, columns in adaptive_cells(x.shape, size):
@@ -135,7 +155,9 @@ class PoolKernels:
         return y
 
     def adaptive_avg_pool2d_backward(self, gy: Array, shape: tuple[int, ...]) -> Array:
-        """Each window's gradient, shared evenly by its pixels."""
+        """Each window's gradient, shared evenly by its pixels: gy (N, C, oh, ow) -> `shape` (N, C,
+        H, W).
+        """
         gx = self.xp.zeros(shape, dtype=gy.dtype, device=gy.device)
         for p, q, rows, columns in adaptive_cells(shape, gy.shape[2:]):
             area = (rows.stop - rows.start) * (columns.stop - columns.start)

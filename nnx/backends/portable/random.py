@@ -51,7 +51,14 @@ class RandomKernels:
     device: Any
 
     def philox(self, key: tuple[int, int], counter: int, n: int, device: Any = None) -> Array:
-        """n words, uint32 (n,); key two words, counter 128 bits."""
+        """n words of Philox 4x32-10 (Salmon et al. 2011), uint32 (n,).
+
+        Args:
+            key: two words.
+            counter: the first block's number, 128 bits; a block has four words.
+            n: how many words.
+            device: where; None: where the backend makes new arrays.
+        """
         return self.xp.astype(self._philox_words(key, counter, n, device), self.xp.uint32)
 
     def random_uniform(
@@ -59,8 +66,11 @@ class RandomKernels:
     ) -> Array:
         """n floats (n,) in [0, 1), on an even grid, none of them rounded.
 
-        "float32": one word w each, (w >> 8) / 2^24.
-        "float64": two words v, w each, ((v >> 5) 2^26 + (w >> 6)) / 2^53.
+        Args:
+            key, counter, device: as in `philox`.
+            n: how many floats.
+            dtype: "float32", of one word w each, (w >> 8) / 2^24; or "float64", of two words v, w
+                each, ((v >> 5) 2^26 + (w >> 6)) / 2^53.
         """
         xp = self.xp
         if dtype == "float32":
@@ -73,7 +83,10 @@ class RandomKernels:
     def random_mask(
         self, key: tuple[int, int], counter: int, n: int, threshold: int, device: Any = None
     ) -> Array:
-        """bool (n,), true where a word is below `threshold`: with probability threshold / 2^32."""
+        """bool (n,), true where a word is below `threshold`: with probability threshold / 2^32.
+
+        key, counter and device are those of `philox`.
+        """
         return self._philox_words(key, counter, n, device) < threshold
 
     def dropout(
@@ -81,8 +94,9 @@ class RandomKernels:
     ) -> Array:
         """x times `scale` where element i's word is below `threshold`, 0 elsewhere: x's shape.
 
-        The gradient is the same function of the output's gradient, so the mask is drawn again
-        and not kept.  Elements count in row-major order.
+        The words are those of `philox(key, counter, ...)`; elements count in row-major order.  The
+        gradient is the same function of the output's gradient, so the mask is drawn again and not
+        kept.
         """
         xp = self.xp
         n = 1

@@ -13,11 +13,11 @@ class ReduceKernels:
     xp: Any
 
     def sum_over(self, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        """The sum over some axes."""
+        """The sum of x over some axes, which stay, with length 1, if keepdims."""
         return self.xp.sum(x, axis=axes, keepdims=keepdims)
 
     def mean_over(self, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        """The mean over some axes."""
+        """The mean of x over some axes, which stay, with length 1, if keepdims."""
         return self.xp.mean(x, axis=axes, keepdims=keepdims)
 
     def stretch(self, g: Array, shape: tuple[int, ...]) -> Array:

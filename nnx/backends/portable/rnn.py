@@ -31,10 +31,10 @@ class RNNKernels:
     def rnn_sequence(
         self, z: Array, h0: Array, weight_hh: Array, lengths: Array | None, nonlinearity: str
     ) -> tuple[Array, Residuals]:
-        """h[t] = f(z[t] + h[t-1] W_hh^T), f being "tanh" or "relu".
+        """h[t] = f(z[t] + h[t-1] W_hh^T), f being the `nonlinearity`, "tanh" or "relu".
 
-        z (T, N, S, H) with both biases in it, h0 (S, N, H), weight_hh (S, H, H)
-        -> states (T, N, S, H), saved.
+        z (T, N, S, H) with both biases in it, h0 (S, N, H), weight_hh (S, H, H), lengths (N,) or
+        None -> states (T, N, S, H), and what the backward needs.
         """
         xp = self.xp
         steps, _, directions, _ = z.shape
@@ -55,8 +55,10 @@ class RNNKernels:
     ) -> tuple[Array, Array, Array]:
         """gz (T, N, S, H), gh0 (S, N, H) and gW_hh (S, H, H).
 
-        gy (T, N, S, H): what the output hands down at each time, 0 where a sequence has ended;
-        gh_n (S, N, H): what the last state hands back.
+        Args:
+            gy: (T, N, S, H), what the output hands down at each time, 0 where a sequence has ended.
+            gh_n: (S, N, H), what the last state hands back.
+            residuals: what `rnn_sequence` kept.
         """
         xp = self.xp
         states, h0, weight_hh, lengths, nonlinearity = residuals
@@ -88,7 +90,16 @@ class RNNKernels:
         lengths: Array | None,
         nonlinearity: str,
     ) -> tuple[Array, Array, Residuals]:
-        """x (T, N, D), h0 (S, N, H) or None for zeros -> y (T, N, S H), h_n (S, N, H), saved."""
+        """A whole layer: y (T, N, S H), h_n (S, N, H), and what `rnn_backward` needs.
+
+        Args:
+            x: (T, N, D).
+            h0: (S, N, H), or None for zeros.
+            weights: for each direction (weight_ih, weight_hh, bias_ih, bias_hh), a bias None if not
+                there.
+            lengths: (N,), or None where all are T.
+            nonlinearity: "tanh" or "relu".
+        """
         xp = self.xp
         steps, n, _ = x.shape
         mask = running(xp, lengths, steps)
@@ -104,7 +115,14 @@ class RNNKernels:
     def rnn_backward(
         self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
-        """gx (None unless needed), gh0, and per direction (gW_ih, gW_hh, gb_ih, gb_hh)."""
+        """gx (T, N, D), gh0 (S, N, H), and per direction (gW_ih, gW_hh, gb_ih, gb_hh).
+
+        Args:
+            gy: the gradient of y (T, N, S H).
+            gh_n: that of h_n (S, N, H).
+            residuals: what `rnn` kept.
+            needs_x: False: None stands for gx.
+        """
         xp = self.xp
         x, weights, lengths, swept = residuals
         gy = only(xp, running(xp, lengths, x.shape[0]), gy)

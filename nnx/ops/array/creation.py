@@ -119,9 +119,11 @@ def full_like(x: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
 
 
 def from_dlpack(x: Any) -> Tensor:
-    """A tensor that shares the memory of any object with `__dlpack__`, where its library allows.
+    """A tensor that shares the memory of another library's array, where that library allows it.
 
-    The library is chosen by the device: the host's memory becomes NumPy, a CUDA device's CuPy.
+    Args:
+        x: any object with `__dlpack__`; the tensor has its shape and dtype.  The library is chosen
+            by x's device: the host's memory becomes NumPy, a CUDA device's CuPy.
     """
     cpu = 1  # DLPack's device type
     name = "numpy" if x.__dlpack_device__()[0] == cpu else "cupy"
