@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -179,3 +180,41 @@ def thinned(x: Array, y: Array) -> tuple[Array, Array]:
         return x, y
     kept = np.unique(np.linspace(0, len(x) - 1, MOST).astype(int))
     return x[kept], y[kept]
+
+
+def network(
+    sizes: Sequence[int],
+    path: str | os.PathLike[str],
+    title: str = "",
+    names: Sequence[Sequence[str]] = (),
+) -> None:
+    """A feed-forward network: a circle for each unit, a line for each weight.
+
+    Args:
+        sizes: the units of each layer, from the input on.
+        path: the PNG or SVG file.
+        title: above the picture.
+        names: what stands in the circles, layer by layer; nothing where it is left out.
+    """
+    drawn = figure(1.6 * len(sizes) + 1.0, 0.62 * max(sizes) + 1.3)
+    axes = drawn.subplots()
+    fills = {"input": "0.4", "hidden": COLOURS[0], "output": COLOURS[1]}
+    places = [[(2.0 * k, (n - 1) / 2 - i) for i in range(n)] for k, n in enumerate(sizes)]
+    for left, right in pairwise(places):
+        for a in left:
+            for b in right:
+                axes.plot(*zip(a, b, strict=True), color="0.7", lw=0.8, zorder=1)
+    for k, layer in enumerate(places):
+        x, y = zip(*layer, strict=True)
+        kind = "input" if k == 0 else "output" if k == len(sizes) - 1 else "hidden"
+        axes.scatter(x, y, s=520, color=fills[kind], edgecolor="black", zorder=2)
+        for i, (at, up) in enumerate(layer):
+            text = names[k][i] if k < len(names) and i < len(names[k]) else ""
+            axes.text(at, up, text, ha="center", va="center", fontsize=8, color="white", zorder=3)
+        axes.text(2.0 * k, -(max(sizes) + 0.4) / 2, f"{kind}\n{len(layer)}", ha="center", va="top")
+    axes.set_xlim(-0.8, 2.0 * len(sizes) - 1.2)
+    axes.set_ylim(-max(sizes) / 2 - 1.0, max(sizes) / 2)
+    axes.set_axis_off()
+    if title:
+        drawn.suptitle(title, fontsize=11)
+    save_figure(drawn, path)

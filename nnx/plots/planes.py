@@ -13,6 +13,7 @@ from .canvas import COLOURS, DASHES, figure, save_figure
 from .charts import legend, thinned
 
 FINE = 150  # squares in each direction, in which a border is looked for
+COARSE = 60  # points in each direction, between which a contour line is straight
 MARKS = "os^vD"
 PALE = ("#CFE5F2", "#F8DCC6", "#CBEBDF", "#F3DDE9", "#FAEBC9")  # COLOURS, laid on white
 
@@ -44,7 +45,7 @@ def boundaries(
     for axes in grid[len(panels) :]:
         axes.set_axis_off()
     for axes, (above, (classify, points, classes)) in zip(grid, panels.items(), strict=False):
-        points, classes = np.asarray(points, float), np.asarray(classes)
+        points, classes = np.asarray(points, float), np.asarray(classes).astype(int)
         low, high = points.min(axis=0), points.max(axis=0)
         margin = 0.15 * (high - low)
         low, high = low - margin, high + margin
@@ -64,7 +65,7 @@ def boundaries(
         for k in np.unique(classes):
             axes.scatter(
                 *points[classes == k].T,
-                s=14,
+                s=14 if len(points) > 20 else 90,
                 marker=MARKS[k],
                 color=COLOURS[k],
                 edgecolor="white",
@@ -107,7 +108,7 @@ def routes(
         low, high = every.min(axis=0), every.max(axis=0)
         margin = 0.1 * (high - low) + 1e-9
         span = (low[0] - margin[0], high[0] + margin[0], low[1] - margin[1], high[1] + margin[1])
-    x, y = np.linspace(span[0], span[1], FINE), np.linspace(span[2], span[3], FINE)
+    x, y = np.linspace(span[0], span[1], COARSE), np.linspace(span[2], span[3], COARSE)
     z = height(*np.meshgrid(x, y))
     across = min(across, len(panels))
     down = -(-len(panels) // across)
