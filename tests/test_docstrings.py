@@ -3,7 +3,8 @@
 Of each name in a room's `__all__`, and of each public method and property of its classes:
 
 - a first line that ends as a sentence does;
-- every argument by its name, in `Args:` or, where a formula or a sentence says enough, in that;
+- every argument by its name, as an entry of `Args:` or, where a formula or a sentence says enough,
+  in that: to be named in another's entry, or in an error's, explains nothing;
 - where a tensor or an array comes back, its shape: in words, or written out as (N, C);
 - under `Raises:` every error that it raises itself, or that a check which it calls raises for it (a
   function called check..., require... or matching).
@@ -104,6 +105,22 @@ def arguments(thing):
     return [n for n in names if n not in ("self", "cls", "args", "kwargs") and n[0] != "_"]
 
 
+HEADING = re.compile(r"^ *(Args|Attributes|Returns|Raises)\b[^\n:]*:\n( +)", re.M)
+
+
+def explained(text):
+    """What a docstring says of its arguments: the names that begin an entry of `Args:` (of a
+    dataclass, `Attributes:`), and the sentences and formulas outside of such lists."""
+    prose, *lists = HEADING.split(text)
+    for heading, margin, below in zip(*[iter(lists)] * 3, strict=True):
+        end = re.search(rf"\n {{0,{len(margin) - 1}}}\S", below)  # a line that is less indented
+        entries, after = (below[: end.start()], below[end.start() :]) if end else (below, "")
+        if heading in ("Args", "Attributes"):
+            prose += "\n" + "\n".join(re.findall(rf"^{margin}(\S[^:]*):", margin + entries, re.M))
+        prose += after
+    return prose
+
+
 @functools.cache
 def body(function):
     try:
@@ -140,8 +157,9 @@ def faults(thing, owner):
     found = []
     if not re.search(r"[.:?)]$", text.split("\n\n")[0].strip()):
         found.append("its first sentence has no end")
+    about = explained(text)
     for name in arguments(thing):
-        if not re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text):
+        if not re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", about):
             found.append(f"does not explain {name}")
     function = thing.__init__ if inspect.isclass(thing) else thing
     if not inspect.isclass(thing):
@@ -179,7 +197,19 @@ def test_the_rule_finds_what_is_missing():
         if width < 0:
             raise ValueError("silent: width must not be negative")
 
+    def aside(x, width, height):
+        """Nothing of its arguments.
+
+        Args:
+            x: as wide as width,
+                and as high.
+
+        Raises:
+            ValueError: height is negative.
+        """
+
     assert faults(nothing, None) == ["says nothing"]
+    assert faults(aside, None) == ["does not explain width", "does not explain height"]
     assert faults(silent, None) == [
         "its first sentence has no end",
         "does not explain width",

@@ -205,7 +205,12 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
 
 
 def one_hot(indices: Any, num_classes: int, dtype: Any = "float32") -> Tensor:
-    """1 at each index and 0 elsewhere, along a new last axis: (...) -> (..., num_classes), `dtype`.
+    """1 at each of the indices and 0 elsewhere, along a new last axis: (...) -> (..., num_classes).
+
+    Args:
+        indices: integers from 0 to num_classes - 1, of any shape.
+        num_classes: the length of the new axis.
+        dtype: of the result.
 
     Raises:
         TypeError: the indices are not integers.

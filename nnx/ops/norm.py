@@ -313,7 +313,7 @@ def group_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise each sample's channels in groups, over the group and its pixels.
+    """Normalise each sample's channels in `num_groups` groups, over the group and its pixels.
 
     x (N, C) or (N, C, ...), weight and bias (C,) or None -> like x.  `eps` is added to the
     variance under the root.

@@ -152,7 +152,11 @@ def tensordot(
 
 
 def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
-    """The inner products of vectors along `axis`, which counts from the end; other axes broadcast.
+    """The inner products of the vectors of a and b along `axis`, an axis that goes.
+
+    Args:
+        a, b: of one length along it; the other axes broadcast.
+        axis: it counts from the end, before they broadcast.
 
     Raises:
         ValueError: the axis has another length in a than in b, or the rest cannot be broadcast.
@@ -176,11 +180,13 @@ def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
 def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     """A sum of products written with an index for every axis: `einsum("ik,kj->ij", a, b)`.
 
-    An index that is not in the output is summed over.  Without "->" the output has the indices
-    that occur once, in alphabetical order.  "..." stands for leading or other axes that
-    broadcast.  Several operands are multiplied from the left to the right.
-
-    An index that an operand has twice stands for its diagonal: "ii->i", and "ii->" is the trace.
+    Args:
+        subscripts: the indices of each operand, and behind "->" those of the output.  An index that
+            is not in the output is summed over.  Without "->" the output has the indices that occur
+            once, in alphabetical order.  "..." stands for leading or other axes that broadcast.  An
+            index that an operand has twice stands for its diagonal: "ii->i", and "ii->" is the
+            trace.
+        operands: tensors; they are multiplied from the left to the right.
 
     Raises:
         ValueError: subscripts that cannot be read, lengths that differ for one index, or an index

@@ -104,11 +104,16 @@ class Generator:
         dtype: Any = "float32",
         like: Array | None = None,
     ) -> Array:
-        """Floats with low <= x < high, of that shape, beside the array `like` (None: where the
-        active backend makes them).
+        """Floats with low <= x < high.
 
         On an even grid of 2^24 points in float32 (one word each), 2^53 in float64 (two words
         each); for low = 0 and high = 1 none of them is rounded.
+
+        Args:
+            shape: of the result.
+            low, high: the bounds.
+            dtype: "float32" or "float64".
+            like: an array beside which they are made; None: where the active backend makes them.
 
         Raises:
             ValueError: low >= high, they are too far apart, or dtype is neither of the two.
@@ -157,8 +162,9 @@ class Generator:
     def normal(
         self, shape: Shape = (), mean: float = 0.0, std: float = 1.0, dtype: Any = "float32"
     ) -> Array:
-        """Floats of that shape around `mean`, from the normal distribution: computed in float64 and
-        rounded to dtype.
+        """Floats of that shape from the normal distribution about `mean`, of deviation `std`.
+
+        They are computed in float64 and rounded to dtype.
 
         Raises:
             ValueError: std is negative, or dtype is neither float32 nor float64.
@@ -180,6 +186,9 @@ class Generator:
         dtype: Any = "float32",
     ) -> Array:
         """Floats of that shape from the normal distribution, given that low <= x <= high.
+
+        `mean` and `std` are those of the distribution before it was cut.  They are computed in
+        float64 and rounded to dtype.
 
         Raises:
             ValueError: std <= 0, low >= high, [low, high] begins further than 37 std from the

@@ -121,10 +121,12 @@ def pad(
     """x with a border.
 
     Args:
+        x: of any shape; every axis grows by its two widths.
         pad_width: (before, after) for each axis, as in NumPy; or one pair for all axes; or one
             number for both sides of all axes.
         mode: "constant" (`value`), or a continuation: "reflect" (without the edge itself),
             "replicate" (the edge again), "circular" (the other end).
+        value: what the border is of, in the mode "constant".
 
     Raises:
         ValueError: widths that are negative or not one pair per axis, an unknown mode, or a

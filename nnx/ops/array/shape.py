@@ -283,7 +283,7 @@ def moveaxis(x: Tensor, source: int, destination: int) -> Tensor:
 
 
 def squeeze(x: Tensor, axis: Axis = None) -> Tensor:
-    """x without the axes named (None: without all axes of length 1).
+    """x without those axes of length 1 that `axis` names (one or several; None: all of them).
 
     Raises:
         ValueError: a named axis is longer than 1.
@@ -322,7 +322,7 @@ def expand_dims(x: Tensor, axis: Axis = 0) -> Tensor:
 
 
 def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """x repeated along new axes and along axes of length 1.
+    """x repeated along new axes and along axes of length 1, so that it has the `shape`.
 
     Raises:
         ValueError: x cannot be broadcast to this shape.

@@ -132,11 +132,17 @@ def hinge_loss(
     squared: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """max(0, margin - t x) for scores x and targets t of 1 or -1 (Cortes and Vapnik 1995); with
-    `squared` half its square, the second of Liu's three margin functions (Liu 1.4).
+    """max(0, margin - t x) for scores x and targets t of 1 or -1 (Cortes and Vapnik 1995).
 
     With `margin=0` this has the perceptron's values (Xu 1.8), but no gradient where a score is 0:
     from weights of 0 nothing ever moves.  `nnx.linear_model.Perceptron` counts that as a mistake.
+
+    Args:
+        input: the scores x, of any shape, floating-point.
+        target: t, of the same shape; no gradient goes to it.
+        margin: how far on the right side of 0 a score is to be.
+        squared: half the square of that, the second of Liu's three margin functions (Liu 1.4).
+        reduction: "mean", "sum" (one number each) or "none" (the input's shape).
 
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or (where looking
@@ -150,6 +156,11 @@ def hinge_loss(
 def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-t x)) for scores x and targets t of 1 or -1: logistic regression.
 
+    Args:
+        input: the scores x, of any shape, floating-point.
+        target: t, of the same shape; no gradient goes to it.
+        reduction: "mean", "sum" (one number each) or "none" (the input's shape).
+
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or (where looking
             costs no wait for a device) a target other than 1 and -1.
@@ -162,8 +173,14 @@ def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Ten
 def hinge_embedding_loss(
     input: Tensor, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """For a distance x between two things: x where they are alike (t = 1), max(0, margin - x)
-    where they are not (t = -1).
+    """A distance x where two things are alike (t = 1), max(0, margin - x) where they are not (t =
+    -1).
+
+    Args:
+        input: the distances x, of any shape, floating-point.
+        target: t, of the same shape; no gradient goes to it.
+        margin: how far apart things that are not alike are to be.
+        reduction: "mean", "sum" (one number each) or "none" (the input's shape).
 
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or (where looking
@@ -186,7 +203,13 @@ def multi_margin_loss(
     """The hinge loss for C classes: every wrong class whose score comes closer than `margin` to
     the right one's costs the shortfall to the power p (1 or 2), divided by C.
 
-    input (N, C), target (N,) integers, weight (C,) or None; or (C,) and () for one sample.
+    Args:
+        input: scores (N, C), or (C,) for one sample.
+        target: class indices (N,), or () for one sample.
+        p: 1 or 2.
+        margin: how far above the others the right class's score is to be.
+        weight: (C,), a factor for each sample by its class.
+        reduction: "mean" over the samples, "sum" (one number each) or "none" (the target's shape).
 
     Raises:
         ValueError: shapes that do not fit, p neither 1 nor 2, or an unknown reduction.

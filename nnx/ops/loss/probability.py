@@ -134,10 +134,16 @@ class KLDivergence(ElementwiseLoss):
 def binary_cross_entropy(
     input: Tensor, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
-    """-t log p - (1 - t) log(1 - p) for probabilities `input` and targets between 0 and 1.
+    """-t log p - (1 - t) log(1 - p) for probabilities p = input and targets t between 0 and 1.
 
-    `weight` broadcasts to the input's shape.  Where there are logits, use
+    The logarithms are held above -100.  Where there are logits, use
     `binary_cross_entropy_with_logits`, which does not lose what sigmoid rounds away.
+
+    Args:
+        input: of any shape, floating-point.
+        target: of the same shape; it is cast to the input's dtype, never broadcast.
+        weight: a factor for each element; broadcasts to the input's shape.
+        reduction: "mean" over all elements, "sum" (one number each) or "none" (the input's shape).
 
     Raises:
         ValueError: shapes that differ, an unknown reduction, or (where looking costs no wait for
@@ -177,10 +183,14 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: Any = None,
 ) -> Tensor:
-    """Sigmoid and binary cross-entropy in one step, exact for logits of any size.
+    """Binary cross-entropy of sigmoid(input) in one step, exact for logits of any size.
 
-    `weight` and `pos_weight`, which multiplies the term of the positive class, broadcast to the
-    input's shape.
+    Args:
+        input: logits of any shape, floating-point.
+        target: between 0 and 1, of the same shape; it is cast to the input's dtype.
+        weight: a factor for each element; broadcasts to the input's shape.
+        reduction: "mean" over all elements, "sum" (one number each) or "none" (the input's shape).
+        pos_weight: a factor for the term of the positive class; broadcasts likewise.
 
     Raises:
         ValueError: shapes that do not fit, an unknown reduction, or (where looking costs no wait

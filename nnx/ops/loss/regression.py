@@ -74,6 +74,11 @@ def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     1.1.1) is half of this, so a step size or a λ counts twice here; for k outputs, the sums of the
     lecture notes and of Saito 3.2.1, ½ Σ (y - t)², are n k / 2 times this, and Xu's 7.20 k/2 times.
 
+    Args:
+        input: of any shape, floating-point.
+        target: of the same shape; it is cast to the input's dtype, never broadcast.
+        reduction: "mean", "sum" (one number each) or "none" (the input's shape).
+
     Raises:
         ValueError: input and target differ in shape, or an unknown reduction.
     """
@@ -84,6 +89,12 @@ def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
 
 def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """The absolute difference, averaged over all elements; the gradient at 0 is 0.
+
+    Args:
+        input: of any shape, floating-point.
+        target: of the same shape; it is cast to the input's dtype, never broadcast.
+        reduction: "mean" (the lecture notes have the sum), "sum" (one number each) or "none" (the
+            input's shape).
 
     Raises:
         ValueError: input and target differ in shape, or an unknown reduction.
@@ -96,7 +107,14 @@ def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
 def smooth_l1_loss(
     input: Tensor, target: Any, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
-    """d²/(2 beta) where |d| < beta, else |d| - beta/2 (Girshick 2015); beta = 0 is `l1_loss`.
+    """d²/(2 beta) where |d| < beta, else |d| - beta/2, of d = input - target (Girshick 2015).
+
+    Args:
+        input: of any shape, floating-point.
+        target: of the same shape; it is cast to the input's dtype, never broadcast.
+        reduction: "mean" (the lecture notes have the sum), "sum" (one number each) or "none" (the
+            input's shape).
+        beta: where the parabola ends; 0 is `l1_loss`.
 
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or beta below 0.
@@ -111,7 +129,13 @@ def smooth_l1_loss(
 
 
 def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
-    """d²/2 where |d| <= delta, else delta (|d| - delta/2) (Huber 1964).
+    """d²/2 where |d| <= delta, else delta (|d| - delta/2), of d = input - target (Huber 1964).
+
+    Args:
+        input: of any shape, floating-point.
+        target: of the same shape; it is cast to the input's dtype, never broadcast.
+        reduction: "mean", "sum" (one number each) or "none" (the input's shape).
+        delta: where the parabola ends.
 
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or delta not positive.

@@ -93,7 +93,7 @@ def rnn(
 
     x (T, N, D); weights: per direction (one, or two for both) the tuple weight_ih (H, D),
     weight_hh (H, H), bias_ih (H,), bias_hh (H,), the biases or None; h0 (S, N, H), zeros where
-    None; lengths: per sequence its number of steps, 1..T
+    None; lengths: per sequence its number of steps, 1..T; nonlinearity: "tanh" or "relu"
     -> y (T, N, S H), 0 after a sequence's end, and h_n (S, N, H), the state after its last step.
 
     Raises:

@@ -48,13 +48,15 @@ class AdaptiveMaxPool2d(Unary):
 
 
 def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
-    """The means of windows that cut the image into output_size: (N, C, H, W) -> (N, C, oh, ow),
-    or without N for one image.
-
-    In a pair, None keeps the image's own length.
+    """The means of windows that cut the image into output_size: x (N, C, H, W) -> (N, C, oh, ow).
 
     Window (p, q) is rows floor(p H/oh) to ceil((p+1) H/oh), columns likewise: they may overlap by
     a pixel and differ in size by one.
+
+    Args:
+        x: (N, C, H, W), or (C, H, W) for one image.
+        output_size: oh and ow, or one number for both; in a pair, None keeps the image's own
+            length.
 
     Raises:
         ValueError: x is not (N, C, H, W) or (C, H, W), or empty; output_size is not positive.

@@ -21,8 +21,8 @@ class ReduceLROnPlateau:
         mode: "min" if the measure is to fall, "max" if it is to rise.
         factor: what the rate is multiplied by, below 1.
         patience: how many epochs without improvement are let pass; the next lowers the rate.
-        threshold: how much better counts as better: a share of the best value so far
-            (`threshold_mode` "rel"), or an amount ("abs").
+        threshold: how much better counts as better.
+        threshold_mode: "rel": the threshold is a share of the best value so far; "abs": an amount.
         cooldown: epochs after lowering that are not counted.
         min_lr: the rate is not made lower than this; or one for each group.
         eps: a change smaller than this is not made.
