@@ -62,12 +62,14 @@ class CrossEntropyLoss(_Loss):
 
     input (N, C, ...), or (C,) for one sample; target class indices (N, ...), integers from 0 to C -
     1, or probabilities of the input's shape.  The first input is looked at: one of probabilities,
-    as a Softmax layer before this loss gives them, is warned of.
+    as a Softmax layer before this loss gives them, is warned of (Saito 3.2.2 and Wang 1.1.2 define
+    the loss of such probabilities, and take the softmax before it).
 
     Args:
         weight: (C,), a factor for each class.
         ignore_index: targets of this value count for nothing.
-        reduction: "mean" over the targets, or over their classes' weights; "sum"; "none": (N, ...).
+        reduction: "mean" over the targets, or over their classes' weights; "sum", the lecture
+            notes' loss; "none": (N, ...).
         label_smoothing: e, for targets (1 - e) onehot + e / C.
     """
 

@@ -27,7 +27,8 @@ class SGD(Optimizer):
         lr: the learning rate.
         momentum: μ, at least 0; 0 keeps no v.
         dampening: d.
-        weight_decay: λ, at least 0.
+        weight_decay: λ, at least 0, of the penalty λ/2 |p|² (Xu 3.3-3.5, Liu, Saito, the lecture
+            notes); Wang's λ |p|² is weight_decay = 2 λ.
         nesterov: whether the step looks ahead.
         maximize: climb instead of descend.
 
