@@ -18,7 +18,7 @@ ROOT_HALF = np.float32(math.sqrt(0.5))
 DENSITY = np.float32(1 / math.sqrt(2 * math.pi))
 INNER, CUBIC, THREE = np.float32(math.sqrt(2 / math.pi)), np.float32(0.044715), np.float32(3)
 TWO = np.float32(2)
-STRANDS = 64  # in which a row's maximum is looked for, joined at the end: four registers or more
+STRANDS = 64  # in which a row's maximum is looked for, joined at the end: four vectors or more
 
 
 @fused

@@ -62,7 +62,7 @@ def max_pool(lo, hi, x, y, places, g):
     """y and places (parts, oh, ow, last): the largest number of each window, and where it is.
 
     A place is gathered for all windows of a part, and then compared: loops so long fill wide
-    registers, and nothing in them branches.
+    vectors, and nothing in them branches.
     """
     h, w, last, oh, ow, kh, kw, sh, sw, top, left, dh, dw = g
     each = oh * ow * last

@@ -2,7 +2,7 @@
 
     tile:   C[r, v] += Σ_k A[r, k] · B[k, v]        r < rows,  v < vectors · LANES
 
-A is read one number at a time and spread over a register; B and C are read in whole registers; the
+A is read one number at a time and spread over a vector; B and C are read in whole vectors; the
 `rows` x `vectors` sums stay in registers for the whole loop over k.  This is the inner kernel of
 every fast BLAS (Goto and van de Geijn 2008), with one freedom that BLAS does not give: k runs over
 *three* nested loops with strides of their own, and strides may overlap.  So A may be a padded
@@ -65,7 +65,7 @@ ARGUMENTS = 20  # of a kernel
 
 
 def lanes(itemsize: int) -> int:
-    """How many numbers of this size a register holds."""
+    """How many numbers of this size a vector holds."""
     return REGISTER_BYTES // itemsize
 
 
@@ -97,14 +97,14 @@ def _emit(context: Any, builder: Any, dtype: Any, arguments: Any, rows: int, vec
     itemsize = dtype.bitwidth // 8
     count = lanes(itemsize)
     number = context.get_value_type(dtype)
-    register = ir.VectorType(number, count)
+    vector = ir.VectorType(number, count)
     word = ir.IntType(64)
     zeros = ir.Constant(ir.VectorType(ir.IntType(32), count), [0] * count)
-    nothing = ir.Constant(register, ir.Undefined)
+    nothing = ir.Constant(vector, ir.Undefined)
     # a * b + c in one instruction where the processor has it
     fused = cgutils.get_or_insert_function(
         builder.module,
-        ir.FunctionType(register, [register] * 3),
+        ir.FunctionType(vector, [vector] * 3),
         f"llvm.fmuladd.v{count}f{dtype.bitwidth}",
     )
 
@@ -124,7 +124,7 @@ def _emit(context: Any, builder: Any, dtype: Any, arguments: Any, rows: int, vec
 
     width = ir.Constant(word, count * itemsize)
     # LLVM keeps these in registers: they are only ever loaded and stored whole.
-    sums = [[cgutils.alloca_once(builder, register) for _ in range(vectors)] for _ in range(rows)]
+    sums = [[cgutils.alloca_once(builder, vector) for _ in range(vectors)] for _ in range(rows)]
     places = [(r, v) for r in range(rows) for v in range(vectors)]
 
     with cgutils.for_range(builder, tiles, intp=word) as t:
@@ -137,16 +137,16 @@ def _emit(context: Any, builder: Any, dtype: Any, arguments: Any, rows: int, vec
         with builder.if_else(onto) as (then, otherwise):
             with then:
                 for r, v in places:
-                    builder.store(load(c_at(r, v), register), sums[r][v])
+                    builder.store(load(c_at(r, v), vector), sums[r][v])
             with otherwise:
                 for r, v in places:
-                    builder.store(ir.Constant(register, [0.0] * count), sums[r][v])
+                    builder.store(ir.Constant(vector, [0.0] * count), sums[r][v])
         with cgutils.for_range(builder, n0, intp=word) as i0:
             a_0, b_0 = moved(a_here, a0, i0.index), moved(b, b0, i0.index)
             with cgutils.for_range(builder, n1, intp=word) as i1:
                 a_1, b_1 = moved(a_0, a1, i1.index), moved(b_0, b1, i1.index)
                 with _do_times(builder, n2, (a_1, a2), (b_1, b2)) as (a_2, b_2):
-                    line = [load(moved(b_2, width, v), register) for v in range(vectors)]
+                    line = [load(moved(b_2, width, v), vector) for v in range(vectors)]
                     for r in range(rows):
                         # Three rows from one address, at 0, 1 and 2 strides: what an instruction
                         # can add by itself.
@@ -156,7 +156,7 @@ def _emit(context: Any, builder: Any, dtype: Any, arguments: Any, rows: int, vec
                             total = builder.load(sums[r][v])
                             builder.store(builder.call(fused, [factor, line[v], total]), sums[r][v])
         for r, v in places:
-            builder.store(builder.load(sums[r][v]), at(c_at(r, v), register), align=itemsize)
+            builder.store(builder.load(sums[r][v]), at(c_at(r, v), vector), align=itemsize)
 
 
 @contextmanager

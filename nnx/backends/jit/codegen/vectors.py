@@ -1,16 +1,16 @@
-"""Whole registers of float32 as values in compiled code, for the pointwise half of a time step.
+"""Whole vectors of float32 as values in compiled code, for the pointwise half of a time step.
 
 numba leaves it to LLVM to work on eight or sixteen numbers at a time, and LLVM refuses where it
 cannot show that the arrays which a loop reads and writes do not overlap.  A recurrent cell reads
 and writes about ten arrays: too many pairs to be compared before the loop, so it would run on one
-number at a time.  Here a loop over units says itself what a register holds:
+number at a time.  Here a loop over units says itself what a vector holds:
 
     for j in range(0, units, LANES):
         store(h, j, sigmoid(load(o, j)) * tanh(load(c, j)))
 
-`load` and `store` take an address and how many numbers beyond it; `+ - * /` take two registers, or
-a register and a number; a product and a sum may be fused into one rounding.  How many numbers a
-register holds is the processor's matter (`microkernel.py`); arrays are therefore made with a
+`load` and `store` take an address and how many numbers beyond it; `+ - * /` take two vectors, or
+a vector and a number; a product and a sum may be fused into one rounding.  How many numbers a
+vector holds is the processor's matter (`microkernel.py`); arrays are therefore made with a
 multiple of LANES units.
 
 tanh and sigmoid are made of e^x = 2^n e^r with |r| at most half of log 2, as in `elementary.py`;
@@ -56,22 +56,22 @@ TWO = np.float32(2)
 ZERO = np.float32(0)
 
 
-class Register(types.Type):
+class Vector(types.Type):
     def __init__(self) -> None:
-        super().__init__(name=f"Register({LANES})")
+        super().__init__(name=f"Vector({LANES})")
 
 
-REGISTER = Register()
+VECTOR = Vector()
 
 
-@register_model(Register)
+@register_model(Vector)
 class _Model(datamodel.models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _LLVM)
 
 
 def _spread(builder: Any, number: Any) -> Any:
-    """A number in every place of a register."""
+    """A number in every place of a vector."""
     nothing = ir.Constant(_LLVM, ir.Undefined)
     first = builder.insert_element(nothing, number, ir.Constant(ir.IntType(32), 0))
     places = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
@@ -79,19 +79,19 @@ def _spread(builder: Any, number: Any) -> Any:
 
 
 def _define(symbol: Any, instruction: str) -> None:
-    """Let `symbol` take two registers, or a register and a number."""
-    pairs = [(REGISTER, REGISTER), (REGISTER, types.float32), (types.float32, REGISTER)]
-    signatures = [signature(REGISTER, *pair) for pair in pairs]
+    """Let `symbol` take two vectors, or a vector and a number."""
+    pairs = [(VECTOR, VECTOR), (VECTOR, types.float32), (types.float32, VECTOR)]
+    signatures = [signature(VECTOR, *pair) for pair in pairs]
 
     class Operator(ConcreteTemplate):
         cases = signatures
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        registers = [
-            value if kind == REGISTER else _spread(builder, value)
+        vectors = [
+            value if kind == VECTOR else _spread(builder, value)
             for value, kind in zip(arguments, signature.args, strict=True)
         ]
-        return getattr(builder, instruction)(*registers, flags=("contract",))
+        return getattr(builder, instruction)(*vectors, flags=("contract",))
 
     infer_global(symbol)(Operator)
     for pair in pairs:
@@ -116,17 +116,17 @@ def load(typing, address, index):
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.load(_at(builder, *arguments), align=SIZE)
 
-    return REGISTER(types.int64, types.int64), emit
+    return VECTOR(types.int64, types.int64), emit
 
 
 @intrinsic
-def store(typing, address, index, register):
+def store(typing, address, index, vector):
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        address, index, register = arguments
-        builder.store(register, _at(builder, address, index), align=SIZE)
+        address, index, vector = arguments
+        builder.store(vector, _at(builder, address, index), align=SIZE)
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, REGISTER), emit
+    return types.void(types.int64, types.int64, VECTOR), emit
 
 
 @intrinsic
@@ -136,7 +136,7 @@ def spread(typing, number):
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return _spread(builder, arguments[0])
 
-    return REGISTER(types.float32), emit
+    return VECTOR(types.float32), emit
 
 
 @intrinsic
@@ -150,7 +150,7 @@ def between(typing, x, low, high):
             x = builder.select(builder.fcmp_ordered(sign, x, far), far, x)
         return x
 
-    return REGISTER(REGISTER, types.float32, types.float32), emit
+    return VECTOR(VECTOR, types.float32, types.float32), emit
 
 
 @intrinsic
@@ -162,7 +162,7 @@ def power_of_two(typing, rounded):
         bits = builder.bitcast(arguments[0], whole)
         return builder.bitcast(builder.shl(bits, ir.Constant(whole, [23] * LANES)), _LLVM)
 
-    return REGISTER(REGISTER), emit
+    return VECTOR(VECTOR), emit
 
 
 @intrinsic
@@ -174,7 +174,7 @@ def where_positive(typing, sign, x):
         zero = ir.Constant(_LLVM, [0.0] * LANES)
         return builder.select(builder.fcmp_ordered(">", sign, zero), x, zero)
 
-    return REGISTER(REGISTER, REGISTER), emit
+    return VECTOR(VECTOR, VECTOR), emit
 
 
 @register_jitable(inline="always")

@@ -108,7 +108,7 @@ def gradients(
 
 def fills_vectors(x: Array, weight: Array, groups: int) -> bool:
     """Whether the compiled loops are made for this: not for other dtypes, nor for so many groups
-    that most of a register would be empty."""
+    that most of a vector would be empty."""
     outputs = weight.shape[0] // groups
     return x.dtype in (np.float32, np.float64) and x.size > 0 and (groups == 1 or outputs >= 4)
 

@@ -44,7 +44,7 @@ def clear(target, start, count):
 
 @compiled
 def scratch(count, like):
-    """An uninitialised array of `count` numbers that begins with a line of the cache, as registers
+    """An uninitialised array of `count` numbers that begins with a line of the cache, as vectors
     are read: one that lies across two lines costs two reads."""
     line = 64 // like.itemsize
     room = np.empty(count + line, like.dtype)

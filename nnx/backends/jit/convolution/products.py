@@ -4,7 +4,7 @@ Each is a few loops around `microkernel`'s product on arrays as they lie in memo
 says where A, B and C begin and how far apart their numbers are.  Names of layouts:
 
     image     (hp, wp, C)                  padded, channels last
-    result    (oh, ow, os)                 os >= O: room for the last, partly filled register
+    result    (oh, ow, os)                 os >= O: room for the last, partly filled vector
     panels    (G, nob, hd, wd, ob)         a gradient, cut into blocks of `ob` output channels, so
                                            that a block's pixels lie side by side; zeros around it
     weights   (G, nob, kh, kw C/G, ob)     for the result
@@ -47,7 +47,7 @@ def plan_at(typing, address):
 
 @compiled
 def vectors_of(channels, block, width, lanes):
-    """How many registers hold the channels of a block."""
+    """How many vectors hold the channels of a block."""
     return (min(width, channels - block * width) + lanes - 1) // lanes
 
 

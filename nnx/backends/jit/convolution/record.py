@@ -12,7 +12,7 @@ FIELDS = {
     "input_by_scattering": "",
     "kernel": "the address of the product in registers (`microkernel.kernel_address`)",
     "size": "bytes of a number",
-    "lanes": "numbers in a register",
+    "lanes": "numbers in a vector",
     # How the batch is divided.
     "least": "images that make it worth to ask another thread",
     "parts": "parts of the batch that sum their weight gradients apart",
@@ -37,13 +37,13 @@ FIELDS = {
     "runs": "in how many runs its numbers lie: one, unless dilated or grouped",
     "run": "how long each is",
     "apart": "how far apart they begin",
-    # Groups, and channels in blocks that fill registers.
+    # Groups, and channels in blocks that fill vectors.
     "g": "groups",
     "cg": "input channels of a group",
     "og": "output channels of a group",
     "ob": "output channels of a block",
     "nob": "blocks of output channels in a group",
-    "os": "numbers from one pixel of the result to the next, with room for the last register",
+    "os": "numbers from one pixel of the result to the next, with room for the last vector",
     "cb": "input channels of a block",
     "ncb": "blocks of input channels in a group",
     "cs": "numbers from one pixel of the input gradient to the next",
