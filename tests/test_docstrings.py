@@ -19,8 +19,10 @@ import ast
 import functools
 import inspect
 import re
+import sys
 import textwrap
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,22 @@ def test_the_rooms_are_found():
         *ROOMS
     }
     assert sum(1 for room in ROOMS for _ in everything(room)) > 1000
+
+
+def test_the_page_for_contributors_keeps_the_rule(tmp_path, monkeypatch):
+    """Whoever writes as CONTRIBUTING does is not sent back."""
+    page = (PACKAGE.parent / "CONTRIBUTING.md").read_text("utf-8")
+    blocks = re.findall(r"^( *)```python\n(.*?)^\1```", page, re.M | re.S)
+    file = tmp_path / "nnx_page.py"
+    file.write_text("\n".join(textwrap.dedent(block) for _, block in blocks), "utf-8")
+    spec = spec_from_file_location(file.stem, file)
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, file.stem, module)  # where inspect looks for its classes
+    spec.loader.exec_module(module)
+    things = [module.Scale, module.log_cosh_loss, module.lion_, module.Lion]
+    found = [(thing, None) for thing in things]
+    found += [(f, kind) for kind in (module.Scale, module.Lion) for _, f in methods(kind)]
+    assert not [(thing, wrong) for thing, owner in found if (wrong := faults(thing, owner))]
 
 
 def test_the_rule_finds_what_is_missing():
