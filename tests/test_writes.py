@@ -43,6 +43,18 @@ def test_backward_after_a_step_that_does_not_matter_is_right():
     np.testing.assert_allclose(w.grad, 1 + 2 * w.data)
 
 
+def test_another_leaf_s_later_step_does_not_matter():
+    """What was computed after w was changed has w's new values, whatever is changed after it."""
+    w, other = leaf([3.0, 4.0]), leaf([1.0, 1.0])
+    w.grad = other.grad = np.ones(2)
+    sgd_step(w)
+    y = (w * w).sum()
+    sgd_step(other)
+    w.grad = None
+    y.backward()
+    np.testing.assert_array_equal(w.grad, 2 * w.data)
+
+
 LAYERS = {
     "Linear": lambda: (nnx.nn.Linear(4, 4), (2, 4)),
     "Conv2d": lambda: (nnx.nn.Conv2d(4, 4, 3), (2, 4, 5, 5)),
@@ -167,6 +179,7 @@ def test_views_and_nests_of_what_was_changed_are_found():
     for keep, refused in [
         (lambda w: [1, (w.T,)], True),
         (lambda w: {"w": w[1:].reshape(-1)}, True),
+        (lambda w: nnx.Tensor(w), True),
         (lambda w: w.copy(), False),
         (lambda w: np.ones((2, 2)), False),
     ]:

@@ -96,7 +96,7 @@ def _compute(
         x, weight, bias, *arguments,
         gamma, beta, eps, relu is not None, window,
     )  # fmt: skip
-    if norm is not None and norm.training and norm.running_mean is not None:
+    if norm is not None and norm.running_mean is not None:  # in training: else it is folded
         norm.track(mean, variance, values)
     return y, count
 

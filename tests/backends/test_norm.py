@@ -14,6 +14,7 @@ SHAPES = {
     "many lines": (200, 5),
     "sequences": (5, 6, 37),
     "images": (7, 6, 9, 11),
+    "images of which a block holds several": (7, 2, 3, 3),
     "one image": (1, 4, 20, 21),
     "one pixel": (130, 6, 1, 1),
     "cubes": (3, 2, 4, 5, 6),

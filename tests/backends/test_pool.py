@@ -130,3 +130,15 @@ def test_small_images_are_pooled_with_few_calls(backend, case, monkeypatch):
     monkeypatch.setattr(pool, "SMALL", x.size * window.places - 1)
     assert not pool.is_small(x, window)
     assert not pool.is_small(x[:0], window._replace(padding=((1, 1), (0, 0))))
+
+
+@pytest.mark.parametrize("places", [254, 255, 256, 257])
+def test_the_last_place_of_a_window_is_told_from_the_first(backend, places):
+    """A byte counts to 255."""
+    x = backend.asarray(np.arange(places, dtype="f4").reshape(1, 1, 1, -1))
+    window = Window((1, places), (1, places))
+    y, at = backend.backend.max_pool2d(x, window)
+    gx = backend.backend.max_pool2d_backward(y, at, x.shape, window)
+    expected = np.zeros(places)
+    expected[-1] = places - 1
+    np.testing.assert_array_equal(backend.to_numpy(gx).reshape(-1), expected)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nnx.backends.cuda.launcher import LARGEST_GRID
+
 # A row's sum of up to 300 terms in another order.
 RTOL = {"float32": 1e-5, "float64": 1e-14}
 
@@ -45,9 +47,12 @@ def test_nothing_to_add(cuda, real):
     empty = np.empty((0, 4), real), np.empty(0, "int64")
     (out,) = cuda.agree(lambda b, v, i: b.index_add(v, i, 5), *empty)
     assert out.shape == (5, 4) and not out.any()
+    cuda.agree(lambda b, v, i: b.index_add(v, i, 0), *empty)
     cuda.agree(lambda b, v, i: b.index_add(v, i, 5), np.ones((3, 0), real), np.arange(3))
 
 
-def test_other_dtypes_use_the_twin(cuda):
+def test_other_dtypes_and_rows_wider_than_a_grid_use_the_twin(cuda):
+    wide = np.ones((1, 32 * LARGEST_GRID[1] + 1), "float32")
+    cuda.agree(lambda b, v, i: b.index_add(v, i, 1), wide, np.zeros(1, "int64"))
     cuda.agree(lambda b, v, i: b.index_add(v, i, 3), np.ones((4, 2), "int64"), np.arange(4) % 3)
     assert not cuda.launched

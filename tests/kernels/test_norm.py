@@ -131,3 +131,16 @@ def test_running_statistics(cuda, real, channels):
         return b.track_moments_((*running, count), new_mean, new_variance, 0.1, 1.25)
 
     cuda.agree(body, *old, *new, rtol={"float32": 3e-7, "float64": 1e-15}[real])
+
+
+def test_running_statistics_that_are_no_vector_in_memory(cuda):
+    """What is written in place cannot be copied first."""
+    old, new = values((2, 10), "float32"), values((2, 5), "float32", 1)
+
+    def body(b, mean, variance, new_mean, new_variance):
+        running = [b.xp.asarray(a, copy=True)[::2] for a in (mean, variance)]
+        count = b.from_numpy(np.array(2, np.int64))
+        return b.track_moments_((*running, count), new_mean, new_variance, 0.1, 1.25)
+
+    cuda.agree(body, *old, *new, rtol=3e-7)
+    assert not cuda.launched

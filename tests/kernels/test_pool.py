@@ -16,6 +16,7 @@ CASES = {
     "2x2, padded": ((2, 1, 6, 7), (2, 2), (2, 2), ((1, 0), (1, 0)), (1, 1)),
     "3x3 that overlap": ((1, 2, 9, 8), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
     "overlap in one direction": ((1, 2, 6, 9), (2, 3), (2, 1), NO_PADDING, (1, 1)),
+    "overlap in the other": ((1, 2, 6, 9), (3, 2), (2, 2), NO_PADDING, (1, 1)),
     "stride over kernel": ((2, 2, 9, 11), (2, 2), (3, 4), NO_PADDING, (1, 1)),
     "stride over kernel, down": ((1, 2, 11, 11), (2, 2), (4, 3), NO_PADDING, (1, 1)),
     "stride over kernel, padded": ((3, 2, 5, 5), (2, 2), (3, 3), ((1, 1), (1, 1)), (1, 1)),
@@ -27,6 +28,7 @@ CASES = {
     "33 windows": ((1, 3, 33, 1), (1, 1), (1, 1), NO_PADDING, (1, 1)),
     "more than a block": ((1, 1, 20, 33), (2, 2), (1, 1), NO_PADDING, (1, 1)),
     "17x17": ((1, 1, 20, 19), (17, 17), (1, 2), NO_PADDING, (1, 1)),
+    "17x17 side by side": ((1, 1, 18, 34), (17, 17), (17, 17), NO_PADDING, (1, 1)),
 }
 
 
@@ -170,3 +172,9 @@ def test_adaptive_avg_pool(cuda, real, shape, size):
         return b.adaptive_avg_pool2d(x, size), b.adaptive_avg_pool2d_backward(gy, shape)
 
     cuda.agree(body, x, gy, rtol={"float32": 1e-6, "float64": 1e-15}[real])
+
+
+def test_windows_that_32_bits_cannot_count_use_the_twin(cuda):
+    x = small_integers((1, 1, 1, 2**16), "float32")
+    cuda.agree(lambda b, x: b.adaptive_avg_pool2d(x, (1, 2**15)), x)
+    assert not cuda.launched

@@ -63,6 +63,33 @@ def test_threads_stride_where_the_grid_is_cut_off(cuda):
     np.testing.assert_array_equal(cuda.backend.to_numpy(words), expected)
 
 
+def test_numbers_are_drawn_on_the_device_that_is_asked_for(cuda, monkeypatch):
+    """An argument's, else the backend's own; a CUDA device is its own `with` block."""
+
+    class Device:
+        def __init__(self):
+            self.entered = 0
+
+        def __enter__(self):
+            self.entered += 1
+
+        def __exit__(self, *error):
+            pass
+
+    own, other = Device(), Device()
+    backend = cuda.backend
+    monkeypatch.setattr(backend, "device", own)
+    for draw in (
+        lambda *d: backend.philox(KEY, 0, 4, *d),
+        lambda *d: backend.random_uniform(KEY, 0, 4, "float32", *d),
+        lambda *d: backend.random_mask(KEY, 0, 4, 5, *d),
+    ):
+        before = own.entered, other.entered
+        draw()
+        draw(other)
+        assert (own.entered, other.entered) == (before[0] + 1, before[1] + 1)
+
+
 def test_known_answer(cuda):
     """Random123's: philox4x32 with 10 rounds, all ones."""
     words = cuda.backend.philox((2**32 - 1,) * 2, 2**128 - 1, 4)

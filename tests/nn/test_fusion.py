@@ -263,7 +263,10 @@ LEARNERS = {
 def test_in_evaluation_a_block_is_folded_where_nothing_learns(taken, learner):
     of_conv, of_norm, x_learns, folded = LEARNERS[learner]
     nnx.manual_seed(0)
-    model = nn.Sequential(frozen(CONV(), of_conv), frozen(NORM(), of_norm), RELU(), POOL())
+    norm = NORM()
+    nn.init.normal_(norm.weight)  # as a trained norm's: away from where they begin
+    nn.init.normal_(norm.bias)
+    model = nn.Sequential(frozen(CONV(), of_conv), frozen(norm, of_norm), RELU(), POOL())
     model.train()
     model(image())
     model.eval()

@@ -176,6 +176,17 @@ def test_all_targets_ignored_is_nan_with_no_gradient(backend, name, weight):
     np.testing.assert_array_equal(backend.to_numpy(none), np.zeros(6))
 
 
+@pytest.mark.parametrize("reduction, expected", [("mean", np.nan), ("sum", 0), ("none", [0, 0])])
+def test_there_may_be_no_class_where_no_target_counts(backend, reduction, expected):
+    for rows in (0, 2):
+        x = backend.tensor(np.zeros((rows, 0), "f4"), requires_grad=True)
+        y = ops.cross_entropy(x, on(backend, np.full(rows, -100)), reduction=reduction)
+        wanted = expected[:rows] if reduction == "none" else expected
+        np.testing.assert_array_equal(backend.to_numpy(y), wanted)
+        y.backward(backend.xp.ones_like(y.data))
+        assert tuple(x.grad.shape) == (rows, 0)
+
+
 @pytest.mark.parametrize("size", [1e4, -1e4])
 def test_no_overflow_for_large_logits(backend, size):
     """Warnings are errors in this suite, so an overflow would fail here too."""

@@ -184,6 +184,13 @@ def test_errors():
         ops.cumulative_sum(x)
 
 
+@pytest.mark.parametrize("backend", ["numpy", "jit", "portable"], indirect=True)
+def test_mean_of_half_precision(backend):
+    """Neither the sum nor the count of 70,000 ones is a number that float16 has."""
+    half = backend.tensor(np.ones((2, 70000), "f2")).mean(axis=1)
+    np.testing.assert_array_equal(backend.to_numpy(half), np.ones(2, "f2"))
+
+
 def test_logsumexp_of_nothing(backend):
     """log 0; and there is nothing to have a gradient."""
     for shape, axis in (((2, 0), 1), ((0,), None), ((2, 0, 3), (0, 1)), ((0, 3), 1)):

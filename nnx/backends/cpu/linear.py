@@ -18,8 +18,6 @@ class NumpyLinear(LinearKernels):
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.product(x, weight.T)
         if bias is not None:
-            if bias.dtype != y.dtype:
-                return y + bias
             np.add(y, bias, out=y)
         return y
 

@@ -21,7 +21,7 @@ class NumpyReduce(ReduceKernels):
 
     def mean_over(self, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
         n = math.prod([x.shape[k] for k in axes])
-        if x.dtype not in _FLOATS or n == 0:
+        if x.dtype not in _FLOATS:
             return super().mean_over(x, axes, keepdims)
         return self.sum_over(x, axes, keepdims) / x.dtype.type(n)
 

@@ -86,7 +86,7 @@ class CudaConv(ConvKernels):
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
-        if x.dtype not in REALS or weight.dtype != x.dtype:
+        if x.dtype not in REALS:
             return super().conv2d(x, weight, bias, window, groups)
         n, _, h, w = x.shape
         out = window.counts((h, w))
@@ -101,7 +101,7 @@ class CudaConv(ConvKernels):
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         x, weight, window, groups = residuals
-        if not x.dtype == weight.dtype == gy.dtype or x.dtype not in REALS:
+        if x.dtype not in REALS:
             return super().conv2d_backward(gy, residuals, needs)
         xp = self.xp
         gx = xp.empty(x.shape, dtype=x.dtype) if needs[0] else None
@@ -130,7 +130,7 @@ class CudaConv(ConvKernels):
         window: Window,
         groups: int,
     ) -> Array:
-        if x.dtype not in REALS or weight.dtype != x.dtype:
+        if x.dtype not in REALS:
             return super().conv_transpose2d(x, weight, shape, window, groups)
         image = self.xp.empty(shape, dtype=x.dtype)
         for images in _chunks(shape, window, x.dtype.itemsize):

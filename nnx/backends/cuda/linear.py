@@ -51,12 +51,12 @@ class CudaLinear(LinearKernels):
     product: Callable[..., Array]  # of `CudaBackend`
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if bias is None or not same_real_dtype(x, weight, bias):
+        if bias is None or x.dtype not in REALS:
             return super().linear(x, weight, bias)
         return self._product(ADD_BIAS, x, weight, bias)
 
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if bias is None or not same_real_dtype(x, weight, bias):
+        if bias is None or x.dtype not in REALS:
             return super().linear_relu(x, weight, bias)
         return self._product(ADD_BIAS_RELU, x, weight, bias)
 
@@ -76,8 +76,7 @@ class CudaLinear(LinearKernels):
         self, gy: Array, y: Array, x: Array, weight: Array, needs: Needs
     ) -> tuple[Array | None, Array | None, Array | None]:
         rows, columns = gy.shape
-        sums = needs[2] and 0 < rows <= FEW_ROWS and columns
-        if not sums or gy.dtype not in REALS or gy.dtype != y.dtype:
+        if not needs[2] or rows > FEW_ROWS or gy.dtype not in REALS:
             return super().linear_relu_backward(gy, y, x, weight, needs)
         g = self.xp.empty(gy.shape, dtype=gy.dtype)
         gb = self.xp.empty((columns,), dtype=gy.dtype)
@@ -100,13 +99,8 @@ class CudaLinear(LinearKernels):
         return y
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
-        if gy.dtype not in REALS or gy.dtype != y.dtype:
+        if gy.dtype not in REALS:
             return super().relu_backward(gy, y)
         gx = self.xp.empty(gy.shape, dtype=gy.dtype)
         launch(RELU_BACKWARD, self.modules, gy=gy, y=y, gx=gx, n=gy.size)
         return gx
-
-
-def same_real_dtype(x: Array, weight: Array, bias: Array) -> bool:
-    """Whether the kernels take these arrays."""
-    return x.dtype in REALS and x.dtype == weight.dtype == bias.dtype

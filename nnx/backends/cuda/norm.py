@@ -167,8 +167,8 @@ class CudaNorm(NormKernels):
         fresh: float,
         unbiased: float,
     ) -> tuple[Array, Array, Array]:
-        same = _compiled_for(running[0], running[1], mean) and variance.dtype == mean.dtype
-        if not same or not all(a.flags.c_contiguous for a in running):
+        in_place = all(a.flags.c_contiguous for a in running)
+        if not in_place or not _compiled_for(running[0], running[1], mean):
             return super().track_moments_(running, mean, variance, fresh, unbiased)
         launch(
             TRACK_MOMENTS,
