@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..nn import Module
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
-from .callbacks import Schedule
+from .callbacks import Callback, Schedule
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 ALWAYS = ("epoch", "loss", "penalty", "lr", "seconds")  # the columns of every history
+
+
+def in_order(callbacks: Sequence[Callback]) -> list[Callback]:
+    """The callbacks as they run: those that are to see what the others changed at the end.
+
+    Raises:
+        TypeError: one of them is no Callback.
+    """
+    for callback in callbacks:
+        if not isinstance(callback, Callback):
+            remedy = ""
+            if isinstance(callback, type) and issubclass(callback, Callback):
+                remedy = f"; this is the class, make one: {callback.__name__}()"
+            elif isinstance(callback, LRScheduler | ReduceLROnPlateau):
+                remedy = "; a schedule of the learning rate goes into a train.Schedule(...)"
+            raise TypeError(
+                f"Trainer: a callback must be a train.Callback, got {callback!r:.80}{remedy}"
+            )
+    return sorted(callbacks, key=lambda callback: callback.last)
 
 
 def plan(trainer: Trainer) -> None:
@@ -22,7 +41,6 @@ def plan(trainer: Trainer) -> None:
     Raises:
         ValueError: two columns of the history would have one name; a callback watches a column
             that there will not be; a schedule for a plateau watches nothing.
-        TypeError: a callback is no Callback.
     """
     names = [metric.name for metric in trainer.metrics]
     for k, name in enumerate(names):

@@ -120,7 +120,7 @@ class Trainer:
         self.penalty = penalty
         if penalty is not None:
             penalty.on(model)  # an error now, not after the first step
-        self.callbacks = sorted(callbacks, key=lambda callback: callback.last)
+        self.callbacks = checks.in_order(callbacks)
         self.parallel = model if isinstance(model, DataParallel) else None
         self.progress = Progress() if progress and self.writes else None
         self.history = History()

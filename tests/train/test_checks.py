@@ -37,6 +37,21 @@ def test_a_plateau_watches_something_and_other_schedules_nothing(task):
         task.trainer([Schedule(StepLR(base.optimizer, 2), monitor="loss")])
 
 
+@pytest.mark.parametrize(
+    "wrong, remedy",
+    [
+        (lambda optimizer: 3, "3$"),
+        (lambda optimizer: EarlyStopping, r"make one: EarlyStopping\(\)"),
+        (lambda optimizer: StepLR(optimizer, 2), "goes into a train.Schedule"),
+        (ReduceLROnPlateau, "goes into a train.Schedule"),
+    ],
+)
+def test_what_is_no_callback_is_refused(task, wrong, remedy):
+    base, _ = task.trainer()
+    with pytest.raises(TypeError, match=f"a callback must be a train.Callback, got .*{remedy}"):
+        task.trainer([wrong(base.optimizer)])
+
+
 def test_a_monitor_of_validation_that_there_is_none_of(task):
     trainer, loader = task.trainer([EarlyStopping(monitor="val_loss")])
     with pytest.raises(ValueError, match="watches 'val_loss', but there are no validation data"):
