@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from sequences import SEQUENCES
 
+from nnx.backends.cuda.recurrent import MOST_UNITS
+
 # The sums of a step's product are added in another order than in the twin, and tanh on a GPU is
 # exact to 2 units in the last place; over a few steps the errors stay that small.
 RTOL = {"float32": 1e-5, "float64": 1e-14}
@@ -80,3 +82,17 @@ def test_mixed_dtypes_use_the_twin(cuda):
     given = (*given[:2], given[2].astype("float32"), *given[3:])
     cuda.agree(sequence("tanh"), *given, rtol=1e-6)
     assert not any("rnn" in name for name in cuda.launched)
+
+
+def test_a_layer_wider_than_a_launch_goes_step_by_step(cuda):
+    """Of all three kinds; it is one rule (`scanned_whole`)."""
+
+    def body(b, x, w_ih, w_hh, bias, gy, gh_n):
+        y, h_n, saved = b.rnn(x, None, [(w_ih, w_hh, bias, bias)], None, "tanh")
+        return y, h_n, b.rnn_backward(gy, gh_n, saved, True)
+
+    hidden = MOST_UNITS + 1
+    z, _, weight, gy, gh_n = arguments("float32", 2, 3, 1, hidden, None)
+    given = z[:, :, 0, :5], weight[0, :, :5], weight[0], weight[0, 0], gy[:, :, 0], gh_n
+    cuda.agree(body, *given, rtol=1e-5)
+    assert "rnn_step" in cuda.launched

@@ -408,3 +408,23 @@ def test_a_dense_layer_and_its_relu_are_one(backend, monkeypatch):
     handle.remove()
     model[1].register_forward_hook(lambda m, inputs, y: y * 0)
     assert (run(model)[0] == 0).all() and len(calls) == 4
+
+
+@pytest.mark.parametrize(
+    "make, fused",
+    [
+        (lambda: [nn.Linear(3, 4), nn.ReLU()], 1),
+        (lambda: [nn.Linear(3, 4), Leaky()], 0),
+        (lambda: [replaced(nn.Linear(3, 4)), nn.ReLU()], 0),
+        (lambda: [nn.Linear(3, 4), replaced(nn.ReLU())], 0),
+        (lambda: [nn.ReLU(), nn.Linear(3, 4)], 0),
+    ],
+)
+def test_each_reason_not_to_fuse_a_dense_layer_alone(monkeypatch, make, fused):
+    calls = []
+    whole = nnx.ops.linear_relu
+    monkeypatch.setattr(nnx.ops, "linear_relu", lambda *args: calls.append(1) or whole(*args))
+    model, x = nn.Sequential(*make()), nnx.tensor(integers(0, 5, 3).astype("f4"))
+    with nnx.no_grad():
+        np.testing.assert_allclose(model(x).numpy(), one_by_one(model, x).numpy(), rtol=1e-5)
+    assert len(calls) == fused

@@ -31,7 +31,7 @@ class JitLinear(NumpyLinear):
         return y
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
-        if not (worth_compiled(gy, y) and gy.dtype == y.dtype):
+        if not worth_compiled(gy, y):
             return super().relu_backward(gy, y)
         gx = np.empty(gy.shape, gy.dtype)
         loops().relu_backward(gy.reshape(-1), y.reshape(-1), gx.reshape(-1))
@@ -39,7 +39,7 @@ class JitLinear(NumpyLinear):
 
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.product(x, weight.T)
-        if bias is None or not worth_compiled(y) or bias.dtype != y.dtype:
+        if bias is None or not worth_compiled(y):
             y = y if bias is None else y + bias
             return np.maximum(y, 0, out=y)
         loops().bias_relu(y, bias)
@@ -48,7 +48,7 @@ class JitLinear(NumpyLinear):
     def linear_relu_backward(
         self, gy: Array, y: Array, x: Array, weight: Array, needs: tuple[bool, bool, bool]
     ) -> tuple[Array | None, Array | None, Array | None]:
-        if not (needs[2] and worth_compiled(gy, y) and gy.dtype == y.dtype):
+        if not needs[2] or not worth_compiled(gy, y):
             return super().linear_relu_backward(gy, y, x, weight, needs)
         gh = np.empty(gy.shape, gy.dtype)
         gb = np.zeros(gy.shape[1], gy.dtype)
