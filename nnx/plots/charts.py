@@ -66,6 +66,8 @@ def lines(
         for log, axis in ((xlog, axes.xaxis), (ylog, axes.yaxis)):
             if log:
                 logarithmic(axes, axis)
+        if xlog and marks:
+            axes.set_xticks(sorted({float(v) for x, _ in curves.values() for v in x})[:10])
         if ylim is not None:
             axes.set_ylim(*ylim)
         if k >= len(panels) - across:

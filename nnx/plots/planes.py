@@ -40,7 +40,7 @@ def boundaries(
 
     across = min(across, len(panels))
     down = -(-len(panels) // across)
-    drawn = figure(3.3 * across + 0.4, 3.1 * down + 0.6)
+    drawn = figure(max(3.3 * across + 0.4, 5.0), max(3.1 * down + 0.6, 4.2 if across == 1 else 0.0))
     grid = drawn.subplots(down, across, squeeze=False).ravel()
     for axes in grid[len(panels) :]:
         axes.set_axis_off()

@@ -10,7 +10,7 @@ EXPERIMENT = Experiment(
     about="A variational autoencoder: reparameterisation, Gaussian KL, samples, interpolation",
     section="5.1, II.9-II.10",
     prints="II.9: 2 (gradients flow through z = μ + σε); II.10: 3, 5",
-    tolerance="KL to 1e-10 of the integral; -ELBO below 115 on new digits (185 quick)",
+    tolerance="KL to 1e-10 of the integral; -ELBO below 125 on new digits (185 quick)",
     seconds=100,
     quick="6,000 digits and 4 epochs for 60,000 and 8",
     needs=("mnist",),
@@ -107,7 +107,7 @@ def run(page: Page) -> Result:
         "II.9: statement 1 holds too (`nnx reproduce liu/exercises-two`).  II.10: the divergence "
         "looks at the encoder's μ and σ alone (3), and draws them to N(0, 1), not to a uniform (4)."
     )
-    most = 185 if page.quick else 115
+    most = 185 if page.quick else 125
     assert off < 1e-10, f"the Gaussian KL is {off:.1e} from the integral"
     assert elbo < most, f"-ELBO is {elbo:.1f} on new digits"
     return Result(
