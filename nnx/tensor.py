@@ -327,28 +327,45 @@ class Tensor(InPlace):
     # ---- the operations people write as methods ----
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The sum along `axis` (an axis or several; None: all); keepdims keeps axes of length 1."""
+        """The sum along `axis` (an axis or several; None: all); keepdims keeps axes of length 1.
+
+        Raises:
+            ValueError: there is no such axis, or one is named twice.
+        """
         return ops.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The mean along `axis` (one or several; None: all); keepdims keeps axes of length 1."""
+        """The mean along `axis` (one or several; None: all); keepdims keeps axes of length 1.
+
+        Raises:
+            ValueError: there is no such axis, or one is named twice.
+        """
         return ops.mean(self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The largest along `axis` (an axis or several; None: all); keepdims keeps axes of length
         1.
+
+        Raises:
+            ValueError: there is no such axis, one is named twice, or there is nothing along it.
         """
         return ops.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The smallest along `axis` (an axis or several; None: all); keepdims keeps axes of length
         1.
+
+        Raises:
+            ValueError: there is no such axis, one is named twice, or there is nothing along it.
         """
         return ops.min(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The product along `axis` (an axis or several; None: all); keepdims keeps axes of length
         1.
+
+        Raises:
+            ValueError: there is no such axis, or one is named twice.
         """
         return ops.prod(self, axis=axis, keepdims=keepdims)
 
@@ -357,22 +374,35 @@ class Tensor(InPlace):
         length 1.
 
         correction is 0, as in NumPy and the array API, where PyTorch has 1 for the unbiased one.
+
+        Raises:
+            ValueError: there is no such axis, or there are not more numbers than `correction`.
         """
         return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def std(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
-        """The square root of `var` along `axis`, with its correction (0) and keepdims."""
+        """The square root of `var` along `axis`, with its correction (0) and keepdims.
+
+        Raises:
+            ValueError: as `var`.
+        """
         return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether any is not 0 along `axis` (None: of all); keepdims keeps axes of length 1; no
         gradient.
+
+        Raises:
+            ValueError: there is no such axis.
         """
         return ops.any(self, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether none is 0 along `axis` (None: of all); keepdims keeps axes of length 1; no
         gradient.
+
+        Raises:
+            ValueError: there is no such axis.
         """
         return ops.all(self, axis=axis, keepdims=keepdims)
 
@@ -380,6 +410,9 @@ class Tensor(InPlace):
         """The index of the (first) largest value along `axis`, int64; no gradient.
 
         With axis None it counts through all elements, row by row.  keepdims keeps axes of length 1.
+
+        Raises:
+            ValueError: there is no such axis, or nothing along it.
         """
         return ops.argmax(self, axis=axis, keepdims=keepdims)
 
@@ -387,20 +420,34 @@ class Tensor(InPlace):
         """The index of the (first) smallest value along `axis`, int64; no gradient.
 
         With axis None it counts through all elements, row by row.  keepdims keeps axes of length 1.
+
+        Raises:
+            ValueError: there is no such axis, or nothing along it.
         """
         return ops.argmin(self, axis=axis, keepdims=keepdims)
 
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
-        """Each element held between min and max, elementwise; None is no bound."""
+        """Each element held between min and max, elementwise; None is no bound.
+
+        Raises:
+            ValueError: bounds that are tensors and cannot be broadcast.
+        """
         return ops.clip(self, min, max)
 
     def squeeze(self, axis: Axis = None) -> Tensor:
-        """Without the axes of length 1 named by `axis` (an axis or several; None: all of them)."""
+        """Without the axes of length 1 named by `axis` (an axis or several; None: all of them).
+
+        Raises:
+            ValueError: there is no such axis, or it is longer than 1.
+        """
         return ops.squeeze(self, axis)
 
     def expand_dims(self, axis: Axis = 0) -> Tensor:
         """With new axes of length 1, at the places that `axis` (one or several) names in the
         result.
+
+        Raises:
+            ValueError: the result has no such axis.
         """
         return ops.expand_dims(self, axis)
 
@@ -408,11 +455,18 @@ class Tensor(InPlace):
         """The elements, row by row, in another shape: `t.reshape(2, -1)` or `t.reshape((2, -1))`.
 
         One length may be -1, for what the others leave.
+
+        Raises:
+            ValueError: another number of elements.
         """
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
 
     def permute_dims(self, *axes: Any) -> Tensor:
-        """The axes in another order: `t.permute_dims(1, 0)`, or all axes in a tuple."""
+        """The axes in another order: `t.permute_dims(1, 0)`, or all axes in a tuple.
+
+        Raises:
+            ValueError: not each axis once.
+        """
         return ops.permute_dims(self, axes[0] if len(axes) == 1 else axes)
 
     def astype(self, dtype: Any) -> Tensor:
@@ -434,7 +488,11 @@ class Tensor(InPlace):
 
     @property
     def mT(self) -> Tensor:
-        """The transpose of each matrix of a stack: (..., m, n) -> (..., n, m)."""
+        """The transpose of each matrix of a stack: (..., m, n) -> (..., n, m).
+
+        Raises:
+            ValueError: it has less than two axes.
+        """
         return ops.matrix_transpose(self)
 
     def exp(self) -> Tensor:

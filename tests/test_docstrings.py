@@ -6,8 +6,8 @@ Of each name in a room's `__all__`, and of each public method and property of it
 - every argument by its name, as an entry of `Args:` or, where a formula or a sentence says enough,
   in that: to be named in another's entry, or in an error's, explains nothing;
 - where a tensor or an array comes back, its shape: in words, or written out as (N, C);
-- under `Raises:` every error that it raises itself, or that a check which it calls raises for it (a
-  function called check..., require... or matching).
+- under `Raises:` every error that it raises itself, or that a function without a public name, which
+  it calls, raises for it, and what an operation, which a layer calls, lists; or that error's base.
 
 A class's docstring speaks for its `__init__`.  A method without a docstring has the one of the
 method that it overrides, and its class's beside it: that is where a layer's formula stands.
@@ -16,6 +16,7 @@ method that it overrides, and its class's beside it: that is where a layer's for
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import inspect
 import re
@@ -28,6 +29,8 @@ from pathlib import Path
 import pytest
 
 import nnx
+from nnx import nn
+from nnx.ops.loss.reduction import check_reduction
 
 PACKAGE = Path(nnx.__file__).parent
 
@@ -50,7 +53,6 @@ def rooms():
 
 ROOMS = rooms()
 
-CHECK = re.compile(r"_?(check|require|matching)")
 SHAPE = re.compile(
     r"\bshapes?\b|elementwise|->|scalar|\b(one|a) number\b|\baxis\b|\baxes\b|0-d"
     r"|\((?:\*?\w+(?:\[[^\]]*\])?|\.\.\.)?(?:, ?(?:\*?\w[\w*/+-]*|\.\.\.))*,?\)"
@@ -59,9 +61,9 @@ SHAPE = re.compile(
 
 @functools.cache
 def public():
-    """Every class that has a public name."""
+    """Every class and function that has a public name."""
     things = [getattr(module, name) for module in ROOMS.values() for name in module.__all__]
-    return {thing for thing in things if inspect.isclass(thing)}
+    return {inspect.unwrap(thing) for thing in things if callable(thing)}
 
 
 def methods(kind):
@@ -132,24 +134,74 @@ def body(function):
     return ast.parse(source).body[0]
 
 
-def raised(function, deeper=True):
-    """The names of the errors that a function raises: itself, and by its checks."""
+def listed(text):
+    """What stands under `Raises:`."""
+    below = re.split(r"^ *Raises[^\n]*:$", text, maxsplit=1, flags=re.M)[1:]
+    return re.findall(r"\b(\w+(?:Error|Exception|Failed|File|Found|Large))\b", "".join(below))
+
+
+def caught(tree):
+    """For each node in a `try`, the names that its handlers catch."""
+    found = {}
+    for block in ast.walk(tree):
+        if isinstance(block, ast.Try):
+            names = {
+                getattr(n, "id", "") for h in block.handlers if h.type for n in ast.walk(h.type)
+            }
+            for node in (n for part in block.body for n in ast.walk(part)):
+                found[node] = found.get(node, set()) | names
+    return found
+
+
+@functools.cache
+def raised(function, owner=None, deep=3):
+    """The names of the errors that a function, a class's where it has an owner, raises: itself, and
+    by what it calls."""
     tree = body(function)
     if tree is None:
-        return set()
-    found = set()
-    caught = {n for h in ast.walk(tree) if isinstance(h, ast.ExceptHandler) for n in ast.walk(h)}
+        return frozenset()
+    within, found = caught(tree), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            name = getattr(node.exc.func, "id", None)
-            if name and name.endswith(("Error", "Exception")) and name != "NotImplementedError":
-                found.add(name)
-        elif deeper and isinstance(node, ast.Call) and node not in caught:
-            name = getattr(node.func, "id", "")
-            helper = inspect.unwrap(function).__globals__.get(name)
-            if CHECK.match(name) and inspect.isfunction(helper):
-                found |= raised(helper, deeper=False)
-    return found
+            names = {getattr(node.exc.func, "id", "")} - {"NotImplementedError", "AssertionError"}
+            errors = {name for name in names if name.endswith(("Error", "Exception"))}
+        elif isinstance(node, ast.Call) and deep:
+            errors = raised_by(node.func, inspect.unwrap(function).__globals__, owner, deep - 1)
+        else:
+            continue
+        found |= {e for e in errors if not covered(e, within.get(node, ()))}
+    return frozenset(found)
+
+
+def raised_by(called, names, owner, deep):
+    """The errors of what a call names: those of a helper, of a method of one's own that is private,
+    of the `Function` behind an operation, and those that an operation lists."""
+    if isinstance(called, ast.Attribute):
+        home, name = getattr(called.value, "id", ""), called.attr
+        if names.get(home) is nnx.ops:
+            return set(listed(inspect.getdoc(getattr(nnx.ops, name)) or ""))
+        method = getattr(owner, name, None) if home == "self" else None
+        if inspect.isfunction(method) and (name[0] == "_" or issubclass(owner, nnx.Function)):
+            return raised(method, owner, deep)
+        return set()
+    helper = names.get(getattr(called, "id", ""))
+    if (
+        not getattr(helper, "__module__", "").startswith("nnx")
+        or inspect.unwrap(helper) in public()
+    ):
+        return set()
+    if inspect.isclass(helper) and issubclass(helper, nnx.Function):
+        parts = [f for f in (helper.__init__, helper.forward) if inspect.isfunction(f)]
+        return {error for part in parts for error in raised(part, helper, deep)}
+    return raised(helper, None, deep) if inspect.isfunction(helper) else set()
+
+
+def covered(error, names):
+    """Whether one of the names is that of an error, or of a class that it is derived from."""
+    kind = getattr(builtins, error, None)
+    return error in names or any(
+        kind and issubclass(kind, base) for base in (getattr(builtins, name, ()) for name in names)
+    )
 
 
 def faults(thing, owner):
@@ -169,8 +221,9 @@ def faults(thing, owner):
         if re.search(r"\b(Tensor|Array|ndarray)\b", returned) and not SHAPE.search(text):
             found.append("does not say which shape comes back")
     if inspect.isfunction(function) and function.__module__.startswith(("nnx", __name__)):
-        listed = re.split(r"^ *Raises[^\n]*:$", text, maxsplit=1, flags=re.M)[1:]
-        found += [f"does not list {e}" for e in sorted(raised(function)) if e not in str(listed)]
+        errors = listed(text)
+        mine = raised(function, thing if inspect.isclass(thing) else owner)
+        found += [f"does not list {e}" for e in sorted(mine) if not covered(e, errors)]
     return found
 
 
@@ -226,6 +279,25 @@ def test_the_rule_finds_what_is_missing():
             ValueError: height is negative.
         """
 
+    class Layer(nn.Module):
+        """max(x, 0) of x of any shape."""
+
+        def forward(self, x):
+            self._look(x)
+            check_reduction("Layer", self.reduction)
+            try:
+                return nnx.ops.softmax(x)
+            except ValueError:
+                raise IsADirectoryError("Layer: ...") from None
+
+        def _look(self, x):
+            if x is None:
+                raise TypeError("Layer: no x")
+
+    missing = ("IsADirectoryError", "TypeError", "ValueError")
+    assert faults(Layer.forward, Layer) == [f"does not list {error}" for error in missing]
+    Layer.__doc__ += "\n\nRaises:\n    OSError: it is no file.\n    TypeError: there is no x."
+    assert faults(Layer.forward, Layer) == ["does not list ValueError"]
     assert faults(nothing, None) == ["says nothing"]
     assert faults(aside, None) == ["does not explain width", "does not explain height"]
     assert faults(silent, None) == [

@@ -343,6 +343,9 @@ def kernels(mode: str) -> Iterator[None]:
     Args:
         mode: "fast", the library's own; "portable", those in array-API code; or "check", both at
             every call, held to each other.
+
+    Raises:
+        ValueError: an unknown mode.
     """
     mode = _known_mode(mode, "kernels({!r})")
     active = active_backend()
@@ -360,6 +363,9 @@ def override(kind: type, backend: Backend) -> Iterator[Backend]:
     Args:
         kind: the arrays' type.
         backend: what computes on them.
+
+    Raises:
+        ValueError: NNX_KERNELS names no mode.
     """
     here = _chosen.get() or _Kernels(_default_mode(), {})
     with _choose(here._replace(types={**here.types, kind: backend})), use_backend(backend):

@@ -82,6 +82,7 @@ class DataLoader:
         RuntimeError: a worker process was killed.
         ValueError: lengths differ, the batch size is less than 1, there are no examples, or no
             batch is left.
+        TypeError: an array of the data holds texts, dates or objects.
     """
 
     def __init__(

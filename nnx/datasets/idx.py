@@ -45,6 +45,7 @@ def read_idx(path: str | os.PathLike[str], expect: tuple[str, int] | None = None
             its header promises, or is not as expected; it is packed and promises more than
             `nnx.io.limits.unpacked`.  The message names the file.
         FileNotFoundError: there is no such file.
+        MemoryError: there is not enough for the values.
     """
     path = Path(path)
     with open_unpacked(path) as file:

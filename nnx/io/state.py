@@ -42,6 +42,7 @@ def save_state(
     Raises:
         TypeError: a value of another kind; the message says where it is.
         ValueError: an array in `tensors` or an entry of `metadata` whose name is taken.
+        OSError: the file cannot be written.
     """
     arrays: dict[str, Array] = {}
     try:
@@ -69,6 +70,7 @@ def load_state(
     Raises:
         FileNotFoundError: there is no such file.
         CorruptFile: it is damaged, or holds no state.
+        MemoryError: there is not enough for one of the arrays.
     """
     tensors, metadata = read(path)
     packed = metadata.pop("state", _MISSING)
@@ -93,6 +95,7 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         FileNotFoundError: there is no such file.
         CorruptFile: it is damaged, or no safetensors file.
         TypeError: an array's dtype is none of NumPy's.
+        MemoryError: there is not enough for one of the arrays.
     """
     tensors, metadata = read(path)
     used: set[str] = set()

@@ -48,6 +48,7 @@ def save(
             format lacks.
         ValueError: a name or a text that the format cannot hold, or more metadata than `load`
             reads.
+        OSError: the file cannot be written.
     """
     if not isinstance(tensors, Mapping):
         raise TypeError(
@@ -99,6 +100,7 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         CorruptFile: it is cut off, damaged, or no safetensors file; of the kinds that people have
             weights in (.pt, .npz, HDF5) the message says how to get at them.
         TypeError: an array's dtype is none of NumPy's.
+        MemoryError: there is not enough for one of the arrays.
     """
     tensors, metadata = read(path)
     try:

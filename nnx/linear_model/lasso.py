@@ -58,7 +58,11 @@ class ElasticNet(Regressor):
         self.tol = tol
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from X (n, p) and y (n,) or (n, k)."""
+        """Learn from X (n, p) and y (n,) or (n, k).
+
+        Raises:
+            ValueError: as the class says.
+        """
         return self._fit(X, y, self.l1_ratio)
 
     def _fit(self, X: Any, y: Any, ratio: float) -> Self:
@@ -120,7 +124,11 @@ class Lasso(ElasticNet):
         self.tol = tol
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learn from X (n, p) and y (n,) or (n, k)."""
+        """Learn from X (n, p) and y (n,) or (n, k).
+
+        Raises:
+            ValueError: as the class says.
+        """
         return self._fit(X, y, 1.0)
 
 

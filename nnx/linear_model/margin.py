@@ -83,6 +83,9 @@ class MarginClassifier(Classifier):
 
         Args:
             coef_init, intercept_init: where to start; zero where they are left out.
+
+        Raises:
+            ValueError: as the class says.
         """
         self.require(loss=tuple(CURVATURE), solver=("gd", "sgd", "minibatch"))
         self.require_number(alpha=0)

@@ -78,6 +78,9 @@ class Perceptron(Classifier):
 
         Args:
             coef_init, intercept_init: where to start; zero where they are left out.
+
+        Raises:
+            ValueError: as the class says.
         """
         self.require(order=("cyclic", "first", "random"))
         self.require_number(eta0=0, max_iter=1)

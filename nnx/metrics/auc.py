@@ -57,7 +57,11 @@ class AUC(Metric):
         self.batches.append((xp.reshape(output, (n, -1)), xp.reshape(target, (n,))))
 
     def per_class(self) -> np.ndarray:
-        """The value of each class (C,), float64; of single scores that of class 1, (1,)."""
+        """The value of each class (C,), float64; of single scores that of class 1, (1,).
+
+        Raises:
+            ValueError: the batches have different numbers of scores for an example.
+        """
         scores, target = self._all()
         classes = [1] if scores.shape[1] == 1 else range(scores.shape[1])
         column = [0] if scores.shape[1] == 1 else classes

@@ -57,6 +57,7 @@ class PReLU(Module):
 
     Raises:
         ValueError: axis 1 of x has not `num_parameters` channels.
+        TypeError: x and w are of different dtypes.
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: str = "float32") -> None:
@@ -133,6 +134,9 @@ class GELU(Module):
 
     Args:
         approximate: "none", or "tanh" for x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2.
+
+    Raises:
+        ValueError: when called, `approximate` is neither of the two.
     """
 
     def __init__(self, approximate: str = "none") -> None:
@@ -231,6 +235,9 @@ class Softmax(Module):
 
     Not to be put before `CrossEntropyLoss`, which takes the softmax itself.  PyTorch's `dim` has no
     default; here it is the last axis.
+
+    Raises:
+        ValueError: x has no such axis.
     """
 
     def __init__(self, dim: int = -1) -> None:
@@ -247,6 +254,9 @@ class LogSoftmax(Module):
     """log(softmax(x)) = x - log(sum of exp(x)) along axis `dim`, of the shape of x.
 
     Exact where softmax itself rounds to 0; what `NLLLoss` and `KLDivLoss` want.
+
+    Raises:
+        ValueError: x has no such axis.
     """
 
     def __init__(self, dim: int = -1) -> None:

@@ -96,6 +96,7 @@ class RNNCell(_Cell):
     Raises:
         ValueError: a size is not positive, or an unknown nonlinearity; when called, shapes that do
             not fit.
+        TypeError: x, the state and the parameters are of different dtypes.
     """
 
     def __init__(
@@ -143,6 +144,7 @@ class LSTMCell(_Cell):
 
     Raises:
         ValueError: a size is not positive; when called, hx is no pair, or shapes that do not fit.
+        TypeError: x, the state and the parameters are of different dtypes.
     """
 
     gates = 4
@@ -189,6 +191,7 @@ class GRUCell(_Cell):
 
     Raises:
         ValueError: a size is not positive; when called, shapes that do not fit.
+        TypeError: x, the state and the parameters are of different dtypes.
     """
 
     gates = 3

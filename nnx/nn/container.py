@@ -88,6 +88,7 @@ class Sequential(_Numbered):
         TypeError: one of them is no Module.
         KeyError: a name cannot be an attribute: it is empty, holds a dot, or means something
             already.
+        ValueError: when called, as the modules say.
     """
 
     def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
@@ -211,12 +212,20 @@ class ParameterList(Module):
         self.extend(parameters)
 
     def append(self, parameter: Parameter) -> Self:
-        """Add a parameter at the end."""
+        """Add a parameter at the end.
+
+        Raises:
+            TypeError: it is no Parameter.
+        """
         self.register_parameter(str(len(self)), _parameter(self, parameter))
         return self
 
     def extend(self, parameters: Iterable[Parameter]) -> Self:
-        """Add parameters at the end."""
+        """Add parameters at the end.
+
+        Raises:
+            TypeError: one of them is no Parameter.
+        """
         for parameter in parameters:
             self.append(parameter)
         return self

@@ -119,6 +119,7 @@ class Conv2d(_Conv):
     Raises:
         ValueError: channels that are not positive or no multiples of groups, an argument that is
             none of those; when called, an x that does not fit.
+        TypeError: x and the parameters are of different dtypes.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -158,6 +159,7 @@ class Conv1d(_Conv):
 
     Raises:
         ValueError: as in `Conv2d`.
+        TypeError: as there.
     """
 
     axes = 1
@@ -204,6 +206,7 @@ class ConvTranspose2d(_Conv):
     Raises:
         ValueError: as in `Conv2d`; when called, an output_padding below neither stride nor
             dilation.
+        TypeError: x and the parameters are of different dtypes.
     """
 
     transposed = True

@@ -25,6 +25,8 @@ class Embedding(Module):
 
     Raises:
         ValueError: a size is not positive, or padding_idx is not a row.
+        TypeError: when called, the indices are no integers.
+        IndexError: one of them is not a row (where looking costs no wait for a device).
     """
 
     def __init__(

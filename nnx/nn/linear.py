@@ -27,6 +27,7 @@ class Linear(Module):
 
     Raises:
         ValueError: in_features or out_features is not positive.
+        TypeError: x and W are of different dtypes.
     """
 
     bias: Parameter | None

@@ -71,6 +71,11 @@ class CrossEntropyLoss(_Loss):
         reduction: "mean" over the targets, or over their classes' weights; "sum", the lecture
             notes' loss; "none": (N, ...).
         label_smoothing: e, for targets (1 - e) onehot + e / C.
+
+    Raises:
+        ValueError: when called, shapes that do not fit, or an unknown reduction or smoothing.
+        TypeError: the input is not of a floating-point dtype.
+        IndexError: a target is neither a class nor `ignore_index`.
     """
 
     shown = ("ignore_index", "label_smoothing")
@@ -120,6 +125,11 @@ class NLLLoss(_Loss):
         weight: (C,), a factor for each class.
         ignore_index: targets of this value count for nothing.
         reduction: "mean" over the targets, or over their classes' weights; "sum"; "none": (N, ...).
+
+    Raises:
+        ValueError: when called, shapes that do not fit, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype, or the target not of integers.
+        IndexError: a target is neither a class nor `ignore_index`.
     """
 
     shown = ("ignore_index",)
@@ -157,6 +167,10 @@ class MSELoss(_Loss):
 
     Args:
         reduction: "mean" over all elements, "sum", or "none": the input's shape.
+
+    Raises:
+        ValueError: when called, shapes that differ, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype.
     """
 
     def __init__(self, *, reduction: str = "mean") -> None:
@@ -174,6 +188,10 @@ class L1Loss(_Loss):
     Args:
         reduction: "mean" over all elements (the lecture notes have the sum), "sum", or "none": the
             input's shape.
+
+    Raises:
+        ValueError: when called, shapes that differ, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype.
     """
 
     def __init__(self, *, reduction: str = "mean") -> None:
@@ -192,6 +210,10 @@ class SmoothL1Loss(_Loss):
         reduction: "mean" over all elements (the lecture notes have the sum), "sum", or "none": the
             input's shape.
         beta: at least 0; 0 is `L1Loss`.
+
+    Raises:
+        ValueError: when called, shapes that differ, an unknown reduction, or beta below 0.
+        TypeError: the input is not of a floating-point dtype.
     """
 
     shown = ("beta",)
@@ -212,6 +234,10 @@ class HuberLoss(_Loss):
     Args:
         reduction: "mean" over all elements, "sum", or "none": the input's shape.
         delta: positive; `SmoothL1Loss(beta=delta)` is this divided by delta.
+
+    Raises:
+        ValueError: when called, shapes that differ, an unknown reduction, or delta not positive.
+        TypeError: the input is not of a floating-point dtype.
     """
 
     shown = ("delta",)
@@ -233,6 +259,11 @@ class BCELoss(_Loss):
     Args:
         weight: a factor for each element; broadcasts to the input.
         reduction: "mean" over all elements, "sum", or "none": the input's shape.
+
+    Raises:
+        ValueError: when called, shapes that differ, an unknown reduction, or numbers outside [0,
+            1].
+        TypeError: the input is not of a floating-point dtype.
     """
 
     weight: Array | None
@@ -256,6 +287,11 @@ class BCEWithLogitsLoss(_Loss):
         weight: a factor for each element; broadcasts to the input.
         reduction: "mean" over all elements, "sum", or "none": the input's shape.
         pos_weight: a factor for the term of the positive class; broadcasts likewise.
+
+    Raises:
+        ValueError: when called, shapes that differ, an unknown reduction, or a target outside [0,
+            1].
+        TypeError: the input is not of a floating-point dtype.
     """
 
     weight: Array | None
@@ -283,6 +319,10 @@ class KLDivLoss(_Loss):
         reduction: "mean" over all elements, "sum", "batchmean": the sum over the length of the
             first axis, which is the divergence per sample, or "none": the input's shape.
         log_target: the target is log t.
+
+    Raises:
+        ValueError: when called, shapes that differ, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype.
     """
 
     shown = ("log_target",)
@@ -305,6 +345,11 @@ class HingeLoss(_Loss):
         margin: how far on the right side of 0 a score is to be.
         squared: half the square of that.
         reduction: "mean" over all elements, "sum", or "none": the input's shape.
+
+    Raises:
+        ValueError: when called, shapes that differ, an unknown reduction, or a target other than
+            ±1.
+        TypeError: the input is not of a floating-point dtype.
     """
 
     shown = ("margin", "squared")
@@ -328,6 +373,11 @@ class HingeEmbeddingLoss(_Loss):
     Args:
         margin: how far apart things that are not alike are to be.
         reduction: "mean" over all elements, "sum", or "none": the input's shape.
+
+    Raises:
+        ValueError: when called, shapes that differ, an unknown reduction, or a target other than
+            ±1.
+        TypeError: the input is not of a floating-point dtype.
     """
 
     shown = ("margin",)
@@ -345,6 +395,11 @@ class SoftMarginLoss(_Loss):
 
     Args:
         reduction: "mean" over all elements, "sum", or "none": the input's shape.
+
+    Raises:
+        ValueError: when called, shapes that differ, an unknown reduction, or a target other than
+            ±1.
+        TypeError: the input is not of a floating-point dtype.
     """
 
     def __init__(self, *, reduction: str = "mean") -> None:
@@ -365,6 +420,11 @@ class MultiMarginLoss(_Loss):
         margin: how far above the others the right class's score is to be.
         weight: (C,), a factor for each sample by its class.
         reduction: "mean" over the samples, "sum", or "none": (N,).
+
+    Raises:
+        ValueError: when called, shapes that do not fit, p neither 1 nor 2, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype, or the target not of integers.
+        IndexError: a target is no class.
     """
 
     shown = ("p", "margin")

@@ -456,6 +456,10 @@ class Module:
 
         Args:
             state: arrays by name, as there.
+
+        Raises:
+            TypeError: the state is no dict of arrays by name.
+            ValueError: names or shapes do not fit.
         """
         mine = {key: _array(getattr(module, name)) for key, module, name in self._state_places()}
         self._fitting(mine, state, strict=True)

@@ -89,6 +89,10 @@ class _BatchNorm(Module):
         Returns:
             y like x, and with it the mean (C,), the biased variance (C,), and how many values of a
             channel they are of.  An empty batch has none: its y is as empty, and that number is 0.
+
+        Raises:
+            ValueError: a channel has one value only, which has no variance.
+            TypeError: x and the parameters are of different dtypes.
         """
         if x.size == 0:
             none = backend_of(x.data).xp.zeros(
@@ -238,6 +242,10 @@ class LayerNorm(Module):
         elementwise_affine: False: neither γ nor β.
         bias: False: no β.
         dtype: of γ and β; x must have the same.
+
+    Raises:
+        ValueError: when called, the last axes of x are others.
+        TypeError: x and the parameters are of different dtypes.
     """
 
     weight: Parameter | None
@@ -289,6 +297,7 @@ class GroupNorm(Module):
 
     Raises:
         ValueError: num_channels is not a multiple of num_groups.
+        TypeError: x and the parameters are of different dtypes.
     """
 
     weight: Parameter | None

@@ -48,6 +48,9 @@ class MaxPool2d(_MaxPool):
             y's shape.
         ceil_mode: the ceiling of the fraction instead of the floor: the last window may reach
             beyond the image, but starts in it.
+
+    Raises:
+        ValueError: when called, an argument makes no sense, or x does not fit.
     """
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -74,6 +77,9 @@ class MaxPool1d(_MaxPool):
         dilation: the distance between the numbers of a window.
         return_indices: also return where each value stood in its sequence, int64, of y's shape.
         ceil_mode: let the last window run over the end.
+
+    Raises:
+        ValueError: when called, an argument makes no sense, or x does not fit.
     """
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -121,6 +127,10 @@ class AvgPool2d(_AvgPool):
         ceil_mode: let the last windows run over the edge.
         count_include_pad: whether a pixel of the padding counts, as zero, in the mean.
         divisor_override: divide every sum by this instead of by the number of pixels.
+
+    Raises:
+        ValueError: when called, an argument makes no sense, or x does not fit.
+        TypeError: x is of integers.
     """
 
     def __init__(
@@ -158,6 +168,10 @@ class AvgPool1d(_AvgPool):
         padding: how much is put before and after, at most half a window.
         ceil_mode: let the last window run over the end.
         count_include_pad: whether what was put there counts, as zero, in the mean.
+
+    Raises:
+        ValueError: when called, an argument makes no sense, or x does not fit.
+        TypeError: x is of integers.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -176,6 +190,10 @@ class AdaptiveAvgPool2d(Module):
     Args:
         output_size: oh and ow, or one number for both: 1 is global pooling.  In a pair, None keeps
             the image's own length.
+
+    Raises:
+        ValueError: when called, output_size is not positive, or x is no image, or an empty one.
+        TypeError: x is of integers.
     """
 
     def __init__(self, output_size: Size) -> None:
@@ -196,6 +214,9 @@ class AdaptiveMaxPool2d(Module):
             length.
         return_indices: also return where in its image each value stood, row W + column, int64, of
             y's shape.
+
+    Raises:
+        ValueError: when called, output_size is not positive, or x is no image, or an empty one.
     """
 
     def __init__(self, output_size: Size, return_indices: bool = False) -> None:

@@ -32,42 +32,82 @@ def _pair(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Ten
 
 
 def equal(a: Any, b: Any) -> Tensor:
-    """a == b, elementwise, broadcast."""
+    """a == b, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: both are numbers.
+    """
     return _pair("equal", operator.eq, a, b)
 
 
 def not_equal(a: Any, b: Any) -> Tensor:
-    """a != b, elementwise, broadcast."""
+    """a != b, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: both are numbers.
+    """
     return _pair("not_equal", operator.ne, a, b)
 
 
 def less(a: Any, b: Any) -> Tensor:
-    """a < b, elementwise, broadcast."""
+    """a < b, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: both are numbers.
+    """
     return _pair("less", operator.lt, a, b)
 
 
 def less_equal(a: Any, b: Any) -> Tensor:
-    """a <= b, elementwise, broadcast."""
+    """a <= b, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: both are numbers.
+    """
     return _pair("less_equal", operator.le, a, b)
 
 
 def greater(a: Any, b: Any) -> Tensor:
-    """a > b, elementwise, broadcast."""
+    """a > b, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: both are numbers.
+    """
     return _pair("greater", operator.gt, a, b)
 
 
 def greater_equal(a: Any, b: Any) -> Tensor:
-    """a >= b, elementwise, broadcast."""
+    """a >= b, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: both are numbers.
+    """
     return _pair("greater_equal", operator.ge, a, b)
 
 
 def logical_and(a: Any, b: Any) -> Tensor:
-    """a and b, for booleans, elementwise, broadcast."""
+    """a and b, for booleans, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: a or b is not of booleans.
+    """
     return _logical("logical_and", operator.and_, a, b)
 
 
 def logical_or(a: Any, b: Any) -> Tensor:
-    """a or b, for booleans, elementwise, broadcast."""
+    """a or b, for booleans, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: a or b is not of booleans.
+    """
     return _logical("logical_or", operator.or_, a, b)
 
 
@@ -133,6 +173,9 @@ def any(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         Booleans, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, or one is named twice.
     """
     return _reduced("any", x, axis, keepdims)
 
@@ -147,6 +190,9 @@ def all(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         Booleans, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, or one is named twice.
     """
     return _reduced("all", x, axis, keepdims)
 
@@ -171,6 +217,9 @@ def argmax(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
 
     Returns:
         int64, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, or nothing along it.
     """
     return _position("argmax", x, axis, keepdims)
 
@@ -185,6 +234,9 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
 
     Returns:
         int64, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, or nothing along it.
     """
     return _position("argmin", x, axis, keepdims)
 
@@ -193,6 +245,9 @@ def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
     """The indices, int64 in x's shape, that sort x along `axis`; equal values keep their order.
 
     With `descending` the largest comes first.
+
+    Raises:
+        ValueError: x has no such axis.
     """
     x = as_tensor("argsort", x)
     xp = backend_of(x.data).xp

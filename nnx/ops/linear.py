@@ -135,12 +135,18 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises:
         ValueError: shapes that do not fit; the message gives all of them.
+        TypeError: dtypes that differ.
     """
     return _by_rows("linear", Linear(), x, weight, bias)
 
 
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`relu(linear(x, weight, bias))`, computed as one operation."""
+    """`relu(linear(x, weight, bias))`, computed as one operation.
+
+    Raises:
+        ValueError: as `linear`.
+        TypeError: as `linear`.
+    """
     return _by_rows("linear_relu", LinearReLU(), x, weight, bias)
 
 

@@ -320,6 +320,7 @@ def group_norm(
 
     Raises:
         ValueError: channels that do not split into num_groups, shapes that do not fit.
+        TypeError: dtypes that differ.
     """
     x, weight, bias = _checked("group_norm", x, weight, bias)
     if num_groups < 1 or x.shape[1] % num_groups:

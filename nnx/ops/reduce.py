@@ -260,6 +260,9 @@ def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         One number each, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, or one is named twice.
     """
     return Sum(axis, keepdims)(x)
 
@@ -274,6 +277,9 @@ def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         One number each, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, or one is named twice.
     """
     return Mean(axis, keepdims)(x)
 
@@ -290,6 +296,10 @@ def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = Fa
 
     Returns:
         One number each, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, one is named twice, or there are not more numbers than
+            `correction`.
     """
     return Var(axis, correction, keepdims)(x)
 
@@ -305,6 +315,9 @@ def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = Fa
 
     Returns:
         One number each, of x's shape without `axis`.
+
+    Raises:
+        ValueError: as `var`.
     """
     return Std(axis, correction, keepdims)(x)
 
@@ -322,6 +335,9 @@ def max(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         One number each, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, one is named twice, or there is nothing along it.
     """
     return Max(axis, keepdims)(x)
 
@@ -336,6 +352,9 @@ def min(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         One number each, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, one is named twice, or there is nothing along it.
     """
     return Min(axis, keepdims)(x)
 
@@ -350,6 +369,9 @@ def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         One number each, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, or one is named twice.
     """
     return Prod(axis, keepdims)(x)
 
@@ -364,6 +386,9 @@ def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
     Returns:
         One number each, of x's shape without `axis`.
+
+    Raises:
+        ValueError: x has no such axis, or one is named twice.
     """
     return LogSumExp(axis, keepdims)(x)
 

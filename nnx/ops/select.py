@@ -126,6 +126,9 @@ def clip(x: Tensor, min: Any = None, max: Any = None) -> Tensor:
     The gradient passes where min <= x <= max, the bounds included.  The result has x's dtype
     whatever the bounds' is; only integers between bounds that are floats become floats, the
     bounds' or float32 beside a number, as in arithmetic.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
     """
     x = as_tensor("clip", x)
     if min is None and max is None:

@@ -60,12 +60,19 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum of exp(x) along `axis`: probabilities that add up to 1 (Xu 2.2-2.3).
 
     A number, shape (), is as a vector of one.
+
+    Raises:
+        ValueError: x has no such axis.
     """
     return _along("softmax", Softmax, x, axis)
 
 
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
-    """log(softmax(x)) along `axis`, exact where softmax itself would round to 0."""
+    """log(softmax(x)) along `axis`, exact where softmax itself would round to 0.
+
+    Raises:
+        ValueError: x has no such axis.
+    """
     return _along("log_softmax", LogSoftmax, x, axis)
 
 

@@ -73,5 +73,9 @@ def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -
     The gradient where the norm is 0 is 0, as in PyTorch.
 
     `keepdims` keeps the axes that go, with length 1.
+
+    Raises:
+        ValueError: x has no such axis, one is named twice, or `ord` is infinite and there is
+            nothing along it.
     """
     return Norm(ord, axis, keepdims)(x)

@@ -215,6 +215,9 @@ class DataParallel(Module):
             batch: the whole batch, or this rank's `Shard` of it.
             part: which part.
             step: which step.
+
+        Raises:
+            ValueError: the arrays of the batch differ in length.
         """
         size, first = _size_of(batch)
         low, high = rows_of_part(size, self.parts, part)

@@ -31,6 +31,9 @@ class Generator:
 
     Arrays are made on the active backend; `like=array`, where a method has it, makes them beside
     that array instead: in its library, on its device.
+
+    Raises:
+        ValueError: the seed is out of its range.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -44,7 +47,11 @@ class Generator:
     # ---- state ----
 
     def seed(self, seed: int) -> None:
-        """Start again, as a new `Generator(seed)` does."""
+        """Start again, as a new `Generator(seed)` does.
+
+        Raises:
+            ValueError: it is not from 0 to 2^64 - 1.
+        """
         self._key = _in_64_bits("Generator.seed: seed", seed)
         self._stream = self._position = 0
 
@@ -92,7 +99,11 @@ class Generator:
     # ---- drawn where the arrays live ----
 
     def random_bits(self, n: int) -> Array:
-        """n random words, uint32 (n,)."""
+        """n random words, uint32 (n,).
+
+        Raises:
+            ValueError: n is negative.
+        """
         count = _size("random_bits", n)
         return active_backend().philox(*self.reserve(count), count)
 
@@ -239,11 +250,19 @@ class Generator:
         return host.integers(self._words, low, high, _product(shape)).reshape(shape)
 
     def permutation(self, n: int) -> Array:
-        """0 .. n-1 (int64) in random order, every order exactly as likely as any other."""
+        """0 .. n-1 (int64) in random order, every order exactly as likely as any other.
+
+        Raises:
+            ValueError: n is negative.
+        """
         return _moved(self.host_permutation(n))
 
     def host_permutation(self, n: int) -> np.ndarray:
-        """`permutation(n)`, of shape (n,), as a NumPy array, whatever the active backend."""
+        """`permutation(n)`, of shape (n,), as a NumPy array, whatever the active backend.
+
+        Raises:
+            ValueError: n is negative.
+        """
         return host.permutation(self._words, _size("permutation", n))
 
     def choice(self, n: int, shape: Shape = (), replace: bool = True) -> Array:

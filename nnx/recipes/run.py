@@ -136,7 +136,11 @@ class Run:
 
     @property
     def history(self) -> History:
-        """What the epochs gave."""
+        """What the epochs gave.
+
+        Raises:
+            CorruptFile: history.csv or steps.csv is damaged.
+        """
         if not self._has("history.csv"):
             return History()
         path, steps = self.folder / "history.csv", self.folder / "steps.csv"

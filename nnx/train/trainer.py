@@ -350,6 +350,10 @@ class Trainer:
             batch: a tensor, an array, or a tuple or dict of them, of any shapes, which stay.
             target: False: the last of them is no target, so of several dtypes the last is not for
                 them.
+
+        Raises:
+            TypeError: it holds something else, or no numbers.
+            ValueError: dtypes, where several are given, of another number than the arrays.
         """
         return to_tensors(batch, self.dtype, target)
 

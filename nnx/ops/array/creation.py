@@ -30,6 +30,10 @@ def zeros(shape: Shape, dtype: Any = "float32", requires_grad: bool = False) -> 
         shape: a tuple, or one number for one axis; () for a scalar.
         dtype: by name, or as any library's dtype.
         requires_grad: whether it is a leaf to learn.
+
+    Raises:
+        ValueError: a negative length.
+        TypeError: a length that is no integer.
     """
     return full(_shape("zeros", shape), 0, dtype, requires_grad)
 
@@ -41,6 +45,10 @@ def ones(shape: Shape, dtype: Any = "float32", requires_grad: bool = False) -> T
         shape: a tuple, or one number for one axis; () for a scalar.
         dtype: by name, or as any library's dtype.
         requires_grad: whether it is a leaf to learn.
+
+    Raises:
+        ValueError: a negative length.
+        TypeError: a length that is no integer.
     """
     return full(_shape("ones", shape), 1, dtype, requires_grad)
 
@@ -55,6 +63,10 @@ def full(
         fill_value: the value.
         dtype: by name, or as any library's dtype.
         requires_grad: whether it is a leaf to learn.
+
+    Raises:
+        ValueError: a negative length.
+        TypeError: a length that is no integer.
     """
     home = active_backend()
     lengths = _shape("full", shape)
@@ -81,7 +93,12 @@ def arange(start: Any, stop: Any = None, step: Any = 1, dtype: Any = None) -> Te
 
 
 def linspace(start: float, stop: float, num: int, dtype: Any = "float32") -> Tensor:
-    """`num` evenly spaced numbers from `start` to `stop`, both included: (num,), in `dtype`."""
+    """`num` evenly spaced numbers from `start` to `stop`, both included: (num,), in `dtype`.
+
+    Raises:
+        ValueError: a negative num.
+        TypeError: num is no integer.
+    """
     home = active_backend()
     (num,) = _shape("linspace", num)
     return Tensor(home.xp.linspace(start, stop, num, dtype=home.dtype(dtype), device=home.device))
@@ -94,6 +111,10 @@ def eye(n_rows: int, n_cols: int | None = None, dtype: Any = "float32") -> Tenso
         n_rows: how many rows.
         n_cols: how many columns; None: as many.
         dtype: by name, or as any library's dtype.
+
+    Raises:
+        ValueError: a negative length.
+        TypeError: a length that is no integer.
     """
     home = active_backend()
     rows, columns = _shape("eye", (n_rows, n_rows if n_cols is None else n_cols))

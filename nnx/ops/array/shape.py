@@ -274,7 +274,11 @@ def matrix_transpose(x: Tensor) -> Tensor:
 
 
 def moveaxis(x: Tensor, source: int, destination: int) -> Tensor:
-    """x with the axis `source` moved to `destination`, the others in their order."""
+    """x with the axis `source` moved to `destination`, the others in their order.
+
+    Raises:
+        ValueError: x has no such axis.
+    """
     x = as_tensor("moveaxis", x)
     start = one_axis("moveaxis", source, x.shape)
     axes = [k for k in range(x.ndim) if k != start]
@@ -335,7 +339,11 @@ def broadcast_to(x: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def flip(x: Tensor, axis: Axis = None) -> Tensor:
-    """x in reverse order along `axis` (None: along all)."""
+    """x in reverse order along `axis` (None: along all).
+
+    Raises:
+        ValueError: x has no such axis, or one is named twice.
+    """
     x = as_tensor("flip", x)
     return Flip(axes_of("flip", axis, x.shape))(x)
 
@@ -407,7 +415,11 @@ def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
 
 
 def unstack(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices of x along `axis`, without that axis."""
+    """The slices of x along `axis`, without that axis.
+
+    Raises:
+        ValueError: x has no such axis.
+    """
     x = as_tensor("unstack", x)
     return Unstack(one_axis("unstack", axis, x.shape))(x)
 

@@ -297,6 +297,8 @@ def cross_entropy(
     Raises:
         ValueError: shapes that do not fit, an unknown reduction, or smoothing outside [0, 1].
         IndexError: a target outside [0, C) that is not `ignore_index`.
+        TypeError: the input is not of a floating-point dtype, or the target neither of integers nor
+            of floats.
     """
     if isinstance(input, Tensor) and isinstance(input.creator, Softmax):
         warn_of_probabilities(2)

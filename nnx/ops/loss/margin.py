@@ -147,6 +147,7 @@ def hinge_loss(
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or (where looking
             costs no wait for a device) a target other than 1 and -1.
+        TypeError: the input is not of a floating-point dtype.
     """
     check_reduction("hinge_loss", reduction)
     input, target = matching("hinge_loss", input, target)
@@ -164,6 +165,7 @@ def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Ten
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or (where looking
             costs no wait for a device) a target other than 1 and -1.
+        TypeError: the input is not of a floating-point dtype.
     """
     check_reduction("soft_margin_loss", reduction)
     input, target = matching("soft_margin_loss", input, target)
@@ -185,6 +187,7 @@ def hinge_embedding_loss(
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or (where looking
             costs no wait for a device) a target other than 1 and -1.
+        TypeError: the input is not of a floating-point dtype.
     """
     check_reduction("hinge_embedding_loss", reduction)
     input, target = matching("hinge_embedding_loss", input, target)

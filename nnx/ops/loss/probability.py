@@ -148,6 +148,7 @@ def binary_cross_entropy(
     Raises:
         ValueError: shapes that differ, an unknown reduction, or (where looking costs no wait for
             a device) an input or a target outside [0, 1].
+        TypeError: the input is not of a floating-point dtype.
     """
     name = "binary_cross_entropy"
     check_reduction(name, reduction)
@@ -195,6 +196,7 @@ def binary_cross_entropy_with_logits(
     Raises:
         ValueError: shapes that do not fit, an unknown reduction, or (where looking costs no wait
             for a device) a target outside [0, 1].
+        TypeError: the input is not of a floating-point dtype.
     """
     name = "binary_cross_entropy_with_logits"
     check_reduction(name, reduction)
@@ -216,6 +218,7 @@ def kl_div(input: Tensor, target: Any, reduction: str = "mean", log_target: bool
 
     Raises:
         ValueError: input and target differ in shape, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype.
     """
     check_reduction("kl_div", reduction, (*REDUCTIONS, "batchmean"))
     input, target = matching("kl_div", input, target)

@@ -81,6 +81,7 @@ def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
 
     Raises:
         ValueError: input and target differ in shape, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype.
     """
     check_reduction("mse_loss", reduction)
     input, target = matching("mse_loss", input, target)
@@ -98,6 +99,7 @@ def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
 
     Raises:
         ValueError: input and target differ in shape, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype.
     """
     check_reduction("l1_loss", reduction)
     input, target = matching("l1_loss", input, target)
@@ -118,6 +120,7 @@ def smooth_l1_loss(
 
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or beta below 0.
+        TypeError: the input is not of a floating-point dtype.
     """
     check_reduction("smooth_l1_loss", reduction)
     if beta < 0:
@@ -139,6 +142,7 @@ def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float
 
     Raises:
         ValueError: input and target differ in shape, an unknown reduction, or delta not positive.
+        TypeError: the input is not of a floating-point dtype.
     """
     check_reduction("huber_loss", reduction)
     if delta <= 0:

@@ -163,6 +163,7 @@ def gru_cell(x: Tensor, u: Tensor, h: Tensor) -> Tensor:
 
     Raises:
         ValueError: the shapes do not fit.
+        TypeError: dtypes that differ.
     """
     x, u, h = _cell_operands("gru_cell", x=x, u=u, h=h)
     _check_cell("gru_cell", x, u, h, 3)
@@ -176,6 +177,7 @@ def gru_reset(x: Tensor, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
 
     Raises:
         ValueError: the shapes do not fit.
+        TypeError: dtypes that differ.
     """
     x, u, h = _cell_operands("gru_reset", x=x, u=u, h=h)
     _check_cell("gru_reset", x, u, h, 2)
@@ -196,6 +198,7 @@ def gru_update(x: Tensor, u: Tensor, z: Tensor, h: Tensor) -> Tensor:
 
     Raises:
         ValueError: the shapes do not fit.
+        TypeError: dtypes that differ.
     """
     x, u, z, h = _cell_operands("gru_update", x=x, u=u, z=z, h=h)
     if h.ndim != 2 or not x.shape == u.shape == z.shape == h.shape:
@@ -238,6 +241,7 @@ def gru(
 
     Raises:
         ValueError: shapes that do not fit, or a length outside 1..T.
+        TypeError: dtypes that differ.
     """
     x, weights, (h0,) = layer_operands("gru", x, weights, h0)
     checked = check_layer("gru", 3, x, weights, {"h0": h0}, lengths)

@@ -148,6 +148,7 @@ def lstm(
 
     Raises:
         ValueError: shapes that do not fit, or a length outside 1..T.
+        TypeError: dtypes that differ.
     """
     x, weights, (h0, c0) = layer_operands("lstm", x, weights, h0, c0)
     checked = check_layer("lstm", 4, x, weights, {"h0": h0, "c0": c0}, lengths)

@@ -98,6 +98,7 @@ def rnn(
 
     Raises:
         ValueError: shapes that do not fit, a length outside 1..T, an unknown nonlinearity.
+        TypeError: dtypes that differ.
     """
     if nonlinearity not in NONLINEARITIES:
         raise ValueError(f"rnn: nonlinearity must be tanh or relu, got {nonlinearity!r}")

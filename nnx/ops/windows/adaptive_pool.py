@@ -85,6 +85,9 @@ def adaptive_max_pool2d(
 
     Returns:
         (N, C, oh, ow), or that and the indices.
+
+    Raises:
+        ValueError: x is not (N, C, H, W) or (C, H, W), or empty; output_size is not positive.
     """
     x = as_tensor("adaptive_max_pool2d", x)
     size = _adaptive_size("adaptive_max_pool2d", x, output_size)

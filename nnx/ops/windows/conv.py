@@ -177,6 +177,10 @@ def conv1d(
         dilation: the distance between the numbers that a filter looks at.
         groups: the channels are split into as many parts that do not see each other.
         padding_mode: what is put there: "zeros", "reflect", "replicate" or "circular".
+
+    Raises:
+        ValueError: as `conv2d`.
+        TypeError: as `conv2d`.
     """
     return _convolve(
         "conv1d", Conv1d, x, weight, bias, stride, padding, dilation, groups, padding_mode

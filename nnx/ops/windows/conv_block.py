@@ -80,6 +80,7 @@ def conv_block2d(
 
     Raises:
         As `conv2d`.
+        TypeError: dtypes that differ.
     """
     x, weight, bias = operands("conv2d", x, weight, bias)
     shapes = x.shape, weight.shape, None if bias is None else bias.shape

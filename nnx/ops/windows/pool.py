@@ -148,6 +148,9 @@ def max_pool1d(
         dilation: the distance between the numbers of a window.
         ceil_mode: let the last window run over the end.
         return_indices: also give where each value stood in its sequence, int64 of the same shape.
+
+    Raises:
+        ValueError: as `max_pool2d`.
     """
     return _max_pool(
         "max_pool1d",
@@ -184,6 +187,7 @@ def avg_pool2d(
 
     Raises:
         ValueError: the message names the rule and the shapes.
+        TypeError: integers.
     """
     return _avg_pool(
         "avg_pool2d",
@@ -215,6 +219,10 @@ def avg_pool1d(
         padding: how much is put before and after, at most half a window.
         ceil_mode: let the last window run over the end.
         count_include_pad: whether what was put there counts (as zero) in the mean.
+
+    Raises:
+        ValueError: as `avg_pool2d`.
+        TypeError: integers.
     """
     return _avg_pool(
         "avg_pool1d", AvgPool1d, x, kernel_size, stride, padding, ceil_mode, count_include_pad, None
