@@ -18,8 +18,7 @@ from .tensor import Tensor
 def numerical_gradient(
     function: Callable[[Any], Any], x: Any, eps: float | None = None, at: Any = None
 ) -> Array:
-    """The gradient of a function of one array with one number as its result, by central
-    differences.
+    """The gradient of a function that gives one number, by central differences.
 
         ∂f/∂x_k ≈ (f(x + ε e_k) - f(x - ε e_k)) / (2 ε)
 

@@ -191,8 +191,7 @@ class Tensor(InPlace):
     # ---- to other places ----
 
     def item(self) -> Any:
-        """The value of a tensor with one element, as a Python number; on a GPU that waits for the
-        device.
+        """The value of a tensor with one element, as a Python number; a GPU is waited for.
 
         Raises:
             ValueError: it has more elements than one, or none.
@@ -327,7 +326,7 @@ class Tensor(InPlace):
     # ---- the operations people write as methods ----
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The sum along `axis` (an axis or several; None: all); keepdims keeps axes of length 1.
+        """The sum along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
         Raises:
             ValueError: there is no such axis, or one is named twice.
@@ -343,8 +342,7 @@ class Tensor(InPlace):
         return ops.mean(self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The largest along `axis` (an axis or several; None: all); keepdims keeps axes of length
-        1.
+        """The largest along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
         Raises:
             ValueError: there is no such axis, one is named twice, or there is nothing along it.
@@ -352,8 +350,7 @@ class Tensor(InPlace):
         return ops.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The smallest along `axis` (an axis or several; None: all); keepdims keeps axes of length
-        1.
+        """The smallest along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
         Raises:
             ValueError: there is no such axis, one is named twice, or there is nothing along it.
@@ -361,8 +358,7 @@ class Tensor(InPlace):
         return ops.min(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """The product along `axis` (an axis or several; None: all); keepdims keeps axes of length
-        1.
+        """The product along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
         Raises:
             ValueError: there is no such axis, or one is named twice.
@@ -370,8 +366,7 @@ class Tensor(InPlace):
         return ops.prod(self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
-        """The variance along `axis`, Σ (x - mean)² / (n - correction); keepdims keeps axes of
-        length 1.
+        """The variance Σ (x - mean)² / (n - correction) along `axis`; keepdims as in `sum`.
 
         correction is 0, as in NumPy and the array API, where PyTorch has 1 for the unbiased one.
 
@@ -389,7 +384,7 @@ class Tensor(InPlace):
         return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
 
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Whether any is not 0 along `axis` (None: of all); keepdims keeps axes of length 1; no
+        """Whether any number is not 0, along `axis` (None: of all); keepdims as in `sum`; no
         gradient.
 
         Raises:
@@ -398,8 +393,7 @@ class Tensor(InPlace):
         return ops.any(self, axis=axis, keepdims=keepdims)
 
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """Whether none is 0 along `axis` (None: of all); keepdims keeps axes of length 1; no
-        gradient.
+        """Whether no number is 0, along `axis` (None: of all); keepdims as in `sum`; no gradient.
 
         Raises:
             ValueError: there is no such axis.
@@ -443,8 +437,7 @@ class Tensor(InPlace):
         return ops.squeeze(self, axis)
 
     def expand_dims(self, axis: Axis = 0) -> Tensor:
-        """With new axes of length 1, at the places that `axis` (one or several) names in the
-        result.
+        """With new axes of length 1, where `axis` (one or several) says in the result.
 
         Raises:
             ValueError: the result has no such axis.
@@ -470,9 +463,7 @@ class Tensor(InPlace):
         return ops.permute_dims(self, axes[0] if len(axes) == 1 else axes)
 
     def astype(self, dtype: Any) -> Tensor:
-        """The values in another dtype and the same shape; between float dtypes, gradients are cast
-        back.
-        """
+        """The values in another dtype and the same shape; gradients are cast back."""
         return ops.astype(self, dtype)
 
     @property

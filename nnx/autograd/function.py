@@ -331,6 +331,4 @@ class Binary(Function):
         return a, b
 
     def explain(self, a: Any, b: Any) -> None:
-        """Raise an error about operands a and b that says more than the library's, where there is
-        more.
-        """
+        """Raise an error about a and b that says more than the library's, where there is one."""

@@ -122,8 +122,7 @@ class Estimator:
     # ---- input ----
 
     def fit_input(self, X: Any) -> Array:
-        """The features to learn from, (n, p) in floating point; their number and names are
-        remembered.
+        """The features to learn from, (n, p) in floating point; number and names are remembered.
 
         Args:
             X: an array of any library, a tensor, a list or a data frame, (n, p).

@@ -207,8 +207,7 @@ class _OfClasses(_Confusion):
 
 
 class Precision(_OfClasses):
-    """TP / (TP + FP): of what was taken for a class, the share that belongs to it (as in
-    scikit-learn).
+    """TP / (TP + FP): of what was taken for a class, the share that is of it (as in scikit-learn).
 
     output: logits or probabilities (N, C) or (N, C, d1, ...) with target (N,) or (N, d1, ...) of
     class indices; or a single number for each example, (N,) or (N, 1), for the classes 0 and 1,

@@ -22,11 +22,11 @@ METRICS: dict[str, type[Metric]] = {
 
 
 def get(metric: str | Metric) -> Metric:
-    """A metric by its name: accuracy, binary_accuracy, top<k> (top5), precision, recall, f1, auc,
-    mse, mae or r2.
+    """A metric by its name.
 
     Args:
-        metric: a name; or a metric, which is returned as it is.
+        metric: accuracy, binary_accuracy, top<k> (top5), precision, recall, f1, auc, mse, mae or
+            r2; or a metric, which is returned as it is.
 
     Raises:
         ValueError: there is none of this name; the message lists them.

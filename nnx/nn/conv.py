@@ -90,14 +90,15 @@ class _Conv(Module):
 
 
 class Conv2d(_Conv):
-    """Convolution of images: x (N, in_channels, H, W) -> (N, out_channels, oh, ow), or one without
-    N.
+    """Convolution of images: x (N, in_channels, H, W) -> (N, out_channels, oh, ow).
 
-        y[n, o, p, q] = b[o] + sum over c, i, j of W[o, c, i, j] x[n, c, p·stride + i, q·stride + j]
+        y[n, o, p, q] = b[o] + Σ_c Σ_i Σ_j W[o, c, i, j] x[n, c, p s + i d, q s + j d]
 
-    (Xu section 4.2, a correlation: the kernel is not turned round), with oh = floor((H + padding -
-    dilation (kh - 1) - 1) / stride) + 1, the padding of both sides.  The gradients are derived in
-    `nnx.ops.windows.conv`; arguments, names and initial values are PyTorch's.
+        oh = floor((H + padding - d (kh - 1) - 1) / s) + 1
+
+    with s the stride, d the dilation, x padded, and the padding of both sides (Xu section 4.2; a
+    correlation: the kernel is not turned round).  x may be one image (C, H, W).  The gradients are
+    derived in `nnx.ops.windows.conv`; arguments, names and initial values are PyTorch's.
 
     Args:
         in_channels: of x; each output sees in_channels/groups of them.

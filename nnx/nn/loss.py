@@ -32,9 +32,7 @@ class _Loss(Module):
         self.reduction = reduction
 
     def weight_buffer(self, name: str, weight: Any) -> None:
-        """Keep a weight as the buffer `name`: given as an array, a tensor or a list, or None for no
-        weight.
-        """
+        """Keep a weight as the buffer `name`: an array, a tensor, a list, or None for no weight."""
         if isinstance(weight, Tensor):
             weight = weight.data
         elif weight is not None and not hasattr(weight, "dtype"):
@@ -365,8 +363,7 @@ class HingeLoss(_Loss):
 
 
 class HingeEmbeddingLoss(_Loss):
-    """A distance x = input where two things are alike (t = 1), max(0, margin - x) where not (t =
-    -1).
+    """A distance x = input of two things: x where they are alike (t = 1), else max(0, margin - x).
 
     input and the target t have any one shape.
 
@@ -410,10 +407,9 @@ class SoftMarginLoss(_Loss):
 
 
 class MultiMarginLoss(_Loss):
-    """The hinge loss for C classes, 1/C sum over c ≠ k of max(0, margin - x_k + x_c)^p; k is the
-    target.
+    """The hinge loss for C classes: 1/C sum over c ≠ k of max(0, margin - x_k + x_c)^p.
 
-    input x (N, C), target class indices (N,); or (C,) and () for one sample.
+    input x (N, C), target class indices k (N,); or (C,) and () for one sample.
 
     Args:
         p: 1 or 2.

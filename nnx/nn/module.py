@@ -54,8 +54,8 @@ class Module:
     _after: tuple[Callable[..., Any], ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes: every subclass has its own; `module(x)` calls it, and the
-        hooks.
+        """What the module computes; `module(x)` calls it, and the hooks.  Every subclass has its
+        own.
         """
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
@@ -284,9 +284,7 @@ class Module:
                     yield dot + attribute, value
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Every parameter once, frozen ones too; recurse=False: without those of the modules
-        inside.
-        """
+        """Every parameter once, frozen ones too; recurse=False: not those of modules inside."""
         for _, parameter in self.named_parameters(recurse=recurse):
             yield parameter
 
@@ -305,9 +303,7 @@ class Module:
                     yield dot + attribute, array
 
     def buffers(self, recurse: bool = True) -> Iterator[Array]:
-        """The arrays of `named_buffers`, whatever their shapes; recurse=False: those of this
-        module.
-        """
+        """The arrays of `named_buffers`, whatever their shapes; recurse=False: this module's."""
         for _, array in self.named_buffers(recurse=recurse):
             yield array
 

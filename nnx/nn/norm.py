@@ -228,8 +228,7 @@ class SyncBatchNorm(_BatchNorm):
 
 
 class LayerNorm(Module):
-    """Normalise each sample over its last axes (Ba, Kiros and Hinton 2016), in training and
-    evaluation.
+    """Normalise each sample over its last axes (Ba, Kiros and Hinton 2016), not only in training.
 
         y = γ (x - mean) / √(variance + eps) + β
 

@@ -31,8 +31,7 @@ class _MaxPool(Module):
 
 
 class MaxPool2d(_MaxPool):
-    """The largest value of each window: x (N, C, H, W) -> (N, C, oh, ow), or (C, H, W) -> (C, oh,
-    ow).
+    """The largest value of each window: x (N, C, H, W) -> (N, C, oh, ow), or without N for one.
 
         oh = floor((H + padding - dilation (kh - 1) - 1) / stride) + 1
 
@@ -181,8 +180,7 @@ class AvgPool1d(_AvgPool):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means of windows that cut images of any size into `output_size`: (N, C, H, W) -> (N, C, oh,
-    ow).
+    """Means of windows that cut images into `output_size`: x (N, C, H, W) -> (N, C, oh, ow).
 
     x may be one image (C, H, W).  Window (p, q) is rows floor(p H/oh) to ceil((p+1) H/oh), columns
     likewise.

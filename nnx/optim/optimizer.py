@@ -99,9 +99,7 @@ class Optimizer:
         self.param_groups.append(full)
 
     def zero_grad(self) -> None:
-        """Forget the gradients: each becomes None, as PyTorch's set_to_none does, and no array of
-        zeros.
-        """
+        """Forget the gradients: each becomes None (PyTorch's set_to_none), and not zeros."""
         for group in self.param_groups:
             for p in group["params"]:
                 p.grad = None

@@ -189,9 +189,7 @@ class Recipe:
     # ---- what it may define ----
 
     def begin(self, model: nn.Module, o: Options) -> None:
-        """Change a new model before its first step, for example by weights from a file that o
-        names.
-        """
+        """Change a new model before its first step, for example by weights from o's file."""
 
     def loss(self, o: Options) -> Any:
         """The loss that is minimised, as o asks for: loss(output, target), a mean over a batch."""
@@ -213,9 +211,7 @@ class Recipe:
         return model
 
     def new_optimizer(self, model: nn.Module, o: Options) -> Optimizer:
-        """The recipe's optimizer of the model, or the one that o.optimizer names, with the recipe's
-        groups.
-        """
+        """The recipe's optimizer of the model, or the one that o names, with its groups."""
         own = self.optimizer(model, o)
         if not o.optimizer:
             return own
@@ -227,9 +223,7 @@ class Recipe:
         return make(groups, lr=o.lr)
 
     def callbacks(self, optimizer: Optimizer, o: Options) -> list[Callback]:
-        """Learning-rate schedule of the optimizer, gradient clipping, early stopping, as o asks
-        for.
-        """
+        """Schedule of the optimizer's rate, gradient clipping, early stopping, as o asks for."""
         return []
 
     def trainer(

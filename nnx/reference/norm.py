@@ -8,8 +8,7 @@ import numpy as np
 def batch_norm(
     x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """y = weight (x - mean) / √(variance + eps) + bias, with the mean and biased variance of each
-    column.
+    """y = weight (x - mean) / √(variance + eps) + bias, by each column's mean and biased variance.
 
     x (M, C), images as (N H W, C), weight and bias (C,) -> y (M, C), mean (C,), variance (C,).
     """

@@ -175,8 +175,7 @@ def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Ten
 def hinge_embedding_loss(
     input: Tensor, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
-    """A distance x where two things are alike (t = 1), max(0, margin - x) where they are not (t =
-    -1).
+    """A distance x of two things: x where they are alike (t = 1), else (t = -1) max(0, margin - x).
 
     Args:
         input: the distances x, of any shape, floating-point.
