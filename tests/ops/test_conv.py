@@ -323,6 +323,25 @@ def test_conv_transpose2d_equals_pytorch(
         np.testing.assert_array_equal(a, e.detach().numpy())
 
 
+def test_conv_transpose2d_without_bias(backend):
+    """Whichever of the two learns."""
+    x, w, zero = integers(0, 2, 4, 5, 4), integers(1, 4, 4, 3, 2), np.zeros(8, "f4")
+    y, gx, gw, _ = run(
+        backend,
+        lambda x, w, b: ops.conv_transpose2d(x, w, b, groups=2),
+        (x, w, zero),
+        gy := integers(2, 2, 8, 7, 5),
+    )
+    for learns in ((True, True), (True, False), (False, True)):
+        a, b = (backend.tensor(v, requires_grad=g) for v, g in zip((x, w), learns, strict=True))
+        got = ops.conv_transpose2d(a, b, None, groups=2)
+        got.backward(backend.asarray(gy))
+        np.testing.assert_array_equal(backend.to_numpy(got.data), y)
+        for tensor, expected in ((a, gx), (b, gw)):
+            if tensor.requires_grad:
+                np.testing.assert_array_equal(backend.to_numpy(tensor.grad), expected)
+
+
 def test_conv_transpose2d_finite_differences(backend):
     backend.skip_without_float64()
     rng = np.random.default_rng(0)

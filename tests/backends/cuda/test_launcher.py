@@ -9,6 +9,8 @@ import pytest
 
 from nnx.backends.cuda.kernel import parse_argument
 from nnx.backends.cuda.launcher import (
+    LARGEST_BLOCK,
+    LARGEST_GRID,
     REGISTRY,
     CompileError,
     Kernel,
@@ -151,6 +153,8 @@ COPY = Kernel("copy.cu", "copy", "x:in y:out n:i32", lambda n: per_element(n))
 
 def test_empty_grid_launches_nothing(modules, calls):
     launch(COPY, modules, x=np.empty(0, "f4"), y=np.empty(0, "f4"), n=0)
+    kernel = Kernel("copy.cu", "copy", "x:in y:out? n:i32", lambda n: Plan((n,), (32,)))
+    launch(kernel, modules, x=np.empty(0, "f4"), y=None, n=0)
     assert not calls.compiled and not calls.launched
 
 
@@ -266,6 +270,7 @@ def test_lists_are_passed_by_value(modules, calls):
         ({"grads": [None]}, "step: grads must be a numpy.ndarray"),
         ({"sizes": [1.5]}, "step: sizes must fit int64, got 1.5"),
         ({"sizes": [1] * 65}, "step: sizes may list 64 items, got 65"),
+        ({"grads": None}, "NoneType"),
     ],
 )
 def test_wrong_lists(modules, changes, message):
@@ -305,9 +310,26 @@ def test_addresses_of_the_same_arrays_are_looked_up_once(modules, calls, monkeyp
     assert len(launcher._kept) == kept - 1
 
 
+def test_a_full_list_and_one_with_gaps(modules, calls):
+    params = [np.ones(1, "f4") for _ in range(64)]
+    given = {"params": params, "grads": params, "sizes": [1] * 64, "n": 64}
+    for _ in range(2):  # the second finds what was kept of the first
+        launch(STEP, modules, **given, maxima=[params[0], None, params[2]])
+        passed = calls.launched[-1][2]
+        assert passed[0]["at"].all()
+        assert passed[2]["at"].astype(bool).sum() == 2 and not passed[2]["at"][0, 1]
+
+
 def test_empty_list_launches_nothing(modules, calls):
     launch(STEP, modules, params=[], grads=[], maxima=None, sizes=[], n=0)
     assert not calls.launched
+
+
+def test_the_largest_plan_is_launched(modules, calls):
+    plan = Plan((1, LARGEST_GRID[1]), (32, LARGEST_BLOCK // 32))
+    kernel = Kernel("copy.cu", "copy", "x:in y:out n:i32", lambda n: plan)
+    launch(kernel, modules, x=np.empty(3, "f4"), y=np.empty(3, "f4"), n=3)
+    assert len(calls.launched) == 1
 
 
 def test_planned_changes_the_plan_alone():
