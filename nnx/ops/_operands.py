@@ -69,13 +69,11 @@ def require_one_dtype(name: str, **named: Any) -> None:
     (data, x), *others = there.items()
     arrays = [a.data if isinstance(a, Node) else a for a in there.values()]
     home = backend_of(*arrays)  # of one library, or an error that says so
-    if others and all(a.dtype == x.dtype for _, a in others):
-        return
-    floating = home.is_float(x.dtype)
-    if floating and not others:
+    floating, same = home.is_float(x.dtype), all(a.dtype == x.dtype for _, a in others)
+    if floating and same:
         return
     given = dtype_name(x.dtype)
-    if not others:
+    if same:
         raise TypeError(
             f"{name}: {data} must be of a floating-point dtype, not {given}; use "
             f'{data}.astype("float32")'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
-from ._operands import as_tensor
+from ._operands import as_tensor, require_one_dtype
 
 if TYPE_CHECKING:
     from ..random import Generator
@@ -52,12 +52,14 @@ def dropout(
 
     Raises:
         ValueError: p is not between 0 and 1.
+        TypeError: x is not of a floating-point dtype.
     """
     if not 0.0 <= p <= 1.0:
         raise ValueError(f"dropout: p must be between 0 and 1, got {p}")
     x = as_tensor("dropout", x)
     if not training or p == 0.0:
         return x
+    require_one_dtype("dropout", x=x)
     if generator is None:
         from ..random import default_generator  # here, so that `import nnx` need not load it
 

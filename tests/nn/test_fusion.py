@@ -321,6 +321,10 @@ STRANGE = {
     "a weight of another dtype": (
         [CONV(), nn.BatchNorm2d(4, track_running_stats=False, dtype="float64"), RELU()], image,
     ),
+    "a weight of another dtype, alone": (
+        [CONV(), nn.BatchNorm2d(4, bias=False, track_running_stats=False, dtype="float64"), RELU()],
+        image,
+    ),
     "statistics of another dtype": (
         [CONV(), nn.BatchNorm2d(4, affine=False, dtype="float64"), RELU()], image,
     ),

@@ -62,5 +62,7 @@ def test_draws_follow_the_shared_generator():
 
 @pytest.mark.parametrize("p", [-0.1, 1.1])
 def test_a_probability_outside_its_range(p):
+    with pytest.raises(TypeError, match="dropout: x must be of a floating-point dtype, not int"):
+        ops.dropout(nnx.tensor([1, 2]))
     with pytest.raises(ValueError, match="between 0 and 1"):
         ops.dropout(nnx.Tensor(np.ones(2, "f4")), p)

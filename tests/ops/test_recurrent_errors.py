@@ -56,3 +56,23 @@ def test_bad_lengths(lengths, message):
         x, weights, _, _ = small(kind)
         with pytest.raises(ValueError, match=message):
             getattr(ops, kind)(x, weights, lengths=lengths)
+
+
+@pytest.mark.parametrize("name, gates", [("rnn", 1), ("lstm", 4), ("gru", 3)])
+@pytest.mark.parametrize("dtype", ["int32", "complex64"])
+def test_what_is_no_floating_point_is_refused(name, gates, dtype):
+    """And not computed with states that can only be 0, -1 and 1."""
+    x, w = np.ones((2, 2, 3), dtype), np.ones((2 * gates, 3), dtype)
+    weights = [(w, w[:, :2], w[:, 0], w[:, 0])]
+    with pytest.raises(TypeError, match=f"{name}: x must be of a floating-point dtype.*{dtype}"):
+        getattr(ops, name)(x, weights)
+
+
+def test_cells_of_integers_are_refused():
+    one = np.ones((1, 6), int)
+    for name, call in {
+        "lstm_cell": lambda: ops.lstm_cell(np.ones((1, 8), int), one[:, :2]),
+        "gru_cell": lambda: ops.gru_cell(one, one, one[:, :2]),
+    }.items():
+        with pytest.raises(TypeError, match=f"{name}: . must be of a floating-point dtype"):
+            call()

@@ -14,7 +14,6 @@ from .memory import empty_like
 from .recurrent import (
     Array,
     Columns,
-    alike,
     biases,
     columns,
     ends,
@@ -60,8 +59,6 @@ class NumpyGRU(GRUKernels):
         lengths: Array | None,
         reset_after: bool,
     ) -> tuple[Array, Array, Residuals]:
-        if not alike(x, weights, h0):
-            return super().gru(x, h0, weights, lengths, reset_after)
         steps, directions = x.shape[0], len(weights)
         hidden = weights[0][1].shape[1]
         two = 2 * hidden
@@ -128,8 +125,6 @@ class NumpyGRU(GRUKernels):
     def gru_backward(
         self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
-        if not isinstance(residuals, Columns):
-            return super().gru_backward(gy, gh_n, residuals, needs_x)
         xt, weights, gates, u_n, states, end = residuals
         directions, hidden = gates.shape[1], states.shape[2]
         before = states[:-1]

@@ -16,7 +16,6 @@ from .memory import empty_like
 from .recurrent import (
     Array,
     Columns,
-    alike,
     biases,
     columns,
     ends,
@@ -57,7 +56,7 @@ class NumpyLSTM(LSTMKernels):
         weights: list[Any],
         lengths: Array | None,
     ) -> tuple[Array, Array, Array, Residuals]:
-        if weights[0][4] is not None or not alike(x, [w[:4] for w in weights], h0, c0):
+        if weights[0][4] is not None:  # a projection
             return super().lstm(x, h0, c0, weights, lengths)
         steps, directions = x.shape[0], len(weights)
         hidden = weights[0][1].shape[1]

@@ -195,11 +195,3 @@ def scan_state(directions: int, h: Array) -> Array:
 def state(directions: int, h: Array) -> Array:
     """The way back: (S, N, H)."""
     return (h[None] if directions == 1 else h).transpose(0, 2, 1)
-
-
-def alike(x: Array, weights: list[Any], *others: Array | None) -> bool:
-    """Whether all arrays have one floating dtype: what the tuned kernels are written for."""
-    dtype = x.dtype
-    return dtype.kind == "f" and all(
-        a is None or a.dtype == dtype for a in (*others, *(w for own in weights for w in own))
-    )

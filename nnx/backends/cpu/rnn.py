@@ -13,7 +13,6 @@ from .memory import empty_like
 from .recurrent import (
     Array,
     Columns,
-    alike,
     biases,
     columns,
     ends,
@@ -45,8 +44,6 @@ class NumpyRNN(RNNKernels):
         lengths: Array | None,
         nonlinearity: str,
     ) -> tuple[Array, Array, Residuals]:
-        if not alike(x, weights, h0):
-            return super().rnn(x, h0, weights, lengths, nonlinearity)
         steps, directions = x.shape[0], len(weights)
         end = ends(lengths, steps, directions)
         xt = columns(x, end)
@@ -77,8 +74,6 @@ class NumpyRNN(RNNKernels):
     def rnn_backward(
         self, gy: Array, gh_n: Array, residuals: Residuals, needs_x: bool
     ) -> tuple[Array | None, Array, list[tuple[Any, ...]]]:
-        if not isinstance(residuals, Columns):
-            return super().rnn_backward(gy, gh_n, residuals, needs_x)
         xt, weights, states, end, relu = residuals
         directions, h = len(weights), states[1:]
         if relu:

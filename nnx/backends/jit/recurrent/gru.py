@@ -20,7 +20,7 @@ class JitGRU(NumpyGRU):
         lengths: Array | None,
         reset_after: bool,
     ) -> tuple[Array, Array, Residuals]:
-        if not worth_a_scan(x, weights, h0):
+        if not worth_a_scan(x, weights):
             return super().gru(x, h0, weights, lengths, reset_after)
         from . import gru_scan as loops
 

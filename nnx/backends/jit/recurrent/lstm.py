@@ -20,7 +20,7 @@ class JitLSTM(NumpyLSTM):
         weights: list[Any],
         lengths: Array | None,
     ) -> tuple[Array, Array, Array, Residuals]:
-        if weights[0][4] is not None or not worth_a_scan(x, [w[:4] for w in weights], h0, c0):
+        if weights[0][4] is not None or not worth_a_scan(x, weights):
             return super().lstm(x, h0, c0, weights, lengths)
         from .lstm_scan import lstm_forward
 

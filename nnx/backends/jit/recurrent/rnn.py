@@ -21,7 +21,7 @@ class JitRNN(NumpyRNN):
         nonlinearity: str,
     ) -> tuple[Array, Array, Residuals]:
         relu = nonlinearity == "relu"
-        if not worth_a_scan(x, weights, h0):
+        if not worth_a_scan(x, weights):
             return super().rnn(x, h0, weights, lengths, nonlinearity)
         from .rnn_scan import rnn_forward
 
