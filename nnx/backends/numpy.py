@@ -15,6 +15,7 @@ from .cpu.indexing import NumpyIndexing
 from .cpu.linear import NumpyLinear
 from .cpu.loss import NumpyLoss, all_inside
 from .cpu.lstm import NumpyLSTM
+from .cpu.memory import copied
 from .cpu.norm import NumpyNorm
 from .cpu.optim import NumpyOptim
 from .cpu.pool import NumpyPool
@@ -46,7 +47,9 @@ class NumpyBackend(
         super().__init__(np, name)
 
     def from_numpy(self, x: np.ndarray) -> Array:
-        return np.array(native(x))  # a new array: what is made here is never shared with the caller
+        # A new array: what is made here is never shared with the caller.
+        x = native(x)
+        return copied(x) if type(x) is np.ndarray and x.flags.c_contiguous else np.array(x)
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)

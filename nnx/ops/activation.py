@@ -103,7 +103,7 @@ class BySlope(Unary):
         raise NotImplementedError
 
     def backward(self, g: Array) -> Array:
-        return g * self.slope
+        return self.backend.slope_backward(g, self.slope)
 
 
 class LeakyReLU(BySlope):

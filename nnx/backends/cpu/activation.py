@@ -11,6 +11,7 @@ import numpy as np
 from ...typing import Array
 from ..flush import flushing
 from ..portable.activation import ERF_END, ERF_P, ERF_Q, ActivationKernels
+from .memory import empty_like, laid_like
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _ELU_END = -80.0  # below, e^x - 1 rounds to -1
@@ -25,7 +26,7 @@ class NumpyActivation(ActivationKernels):
     def sigmoid(self, x: Array) -> Array:
         if not _in_place(x):
             return super().sigmoid(x)
-        e = np.negative(x)
+        e = np.negative(x, out=laid_like(x))
         with np.errstate(over="ignore"):  # 1 / (1 + ∞) is the 0 that sigmoid rounds to
             np.exp(e, out=e)
         e += 1
@@ -34,15 +35,18 @@ class NumpyActivation(ActivationKernels):
     def sigmoid_backward(self, g: Array, y: Array) -> Array:
         if not _in_place(y):
             return super().sigmoid_backward(g, y)
-        gx = 1 - y
+        gx = np.subtract(1, y, out=laid_like(y))
         gx *= y
         gx *= g
         return gx
 
+    def tanh(self, x: Array) -> Array:
+        return np.tanh(x, out=laid_like(x)) if _in_place(x) else super().tanh(x)
+
     def tanh_backward(self, g: Array, y: Array) -> Array:
         if not _in_place(y):
             return super().tanh_backward(g, y)
-        gx = y * y
+        gx = np.multiply(y, y, out=laid_like(y))
         np.subtract(1, gx, out=gx)
         gx *= g
         return gx
@@ -52,13 +56,18 @@ class NumpyActivation(ActivationKernels):
         if not _in_place(x):
             return super().silu(x, slope)
         s = self.sigmoid(x)
-        y = x * s
+        y = np.multiply(x, s, out=laid_like(x))
         if not slope:
             return y, None
-        d = 1 - s
+        d = np.subtract(1, s, out=laid_like(x))
         d *= y
         d += s
         return y, d
+
+    def slope_backward(self, g: Array, slope: Array) -> Array:
+        if not _in_place(slope):
+            return super().slope_backward(g, slope)
+        return np.multiply(g, slope, out=laid_like(slope))
 
     def leaky_relu(self, x: Array, a: float, slope: bool) -> tuple[Array, Array | None]:
         if not _in_place(x) or not 0 < a <= 1:
@@ -125,12 +134,12 @@ class NumpyActivation(ActivationKernels):
         return in_blocks(self._erf, x)[0]
 
     def _erf(self, x: Array) -> tuple[Array, None]:
-        near = np.clip(x, -ERF_END, ERF_END)
-        t = near * near
+        near = np.clip(x, -ERF_END, ERF_END, out=laid_like(x))
+        t = np.multiply(near, near, out=laid_like(x))
         y = _polynomial(ERF_P, t)
         y *= near
         y /= _polynomial(ERF_Q, t)
-        rest = np.sign(x)  # ±1 beyond: exactly, as y is almost that
+        rest = np.sign(x, out=laid_like(x))  # ±1 beyond: exactly, as y is almost that
         rest -= y
         rest *= np.abs(near) >= ERF_END
         y += rest
@@ -159,16 +168,16 @@ class NumpyActivation(ActivationKernels):
 
     @with_tails
     def softmax(self, x: Array, axis: int) -> Array:
-        y = x - np.maximum.reduce(x, axis=axis, keepdims=True)
+        y = np.subtract(x, np.maximum.reduce(x, axis=axis, keepdims=True), out=laid_like(x))
         np.exp(y, out=y)
         y /= np.add.reduce(y, axis=axis, keepdims=True)
         return y
 
     @with_tails
     def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
-        gx = g * y
+        gx = np.multiply(g, y, out=laid_like(y))
         total = np.add.reduce(gx, axis=axis, keepdims=True)
-        gx -= y * total
+        gx -= np.multiply(y, total, out=laid_like(y))
         return gx
 
     def log_softmax(self, x: Array, axis: int) -> Array:
@@ -178,7 +187,7 @@ class NumpyActivation(ActivationKernels):
 
     @with_tails
     def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
-        gx = np.exp(y)
+        gx = np.exp(y, out=laid_like(y))
         gx *= -np.add.reduce(g, axis=axis, keepdims=True)
         gx += g
         return gx
@@ -200,12 +209,12 @@ def in_blocks(
     if x.size <= BLOCK or not x.flags.c_contiguous:
         return function(x)
     flat = x.reshape(-1)
-    y, slope = np.empty_like(flat), None
+    y, slope = empty_like(flat), None
     for lo in range(0, x.size, BLOCK):
         part = slice(lo, lo + BLOCK)
         y[part], d = function(flat[part])
         if d is not None:
-            slope = np.empty_like(flat) if slope is None else slope
+            slope = empty_like(flat) if slope is None else slope
             slope[part] = d
     return y.reshape(x.shape), None if slope is None else slope.reshape(x.shape)
 

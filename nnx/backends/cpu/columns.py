@@ -15,6 +15,7 @@ import numpy as np
 from ...typing import Array
 from ..portable.residuals import Residuals
 from ..portable.window import Window
+from .memory import empty
 
 COLUMN_BYTES = 2**17  # of all columns: up to here this is the quicker way
 FEW = 20  # numbers in a window: up to here it is for any number of images,
@@ -47,7 +48,7 @@ def forward(
     """x (N, C, H, W), weight (O, C, kh, kw), bias (O,) or None -> y (N, O, oh, ow), kept."""
     oh, ow = window.counts((x.shape[2], x.shape[3]))
     rows = weight.reshape(len(weight), -1)
-    y = np.empty((len(x), len(weight), oh * ow), x.dtype)
+    y = empty((len(x), len(weight), oh * ow), x.dtype)
     for images in _blocks(len(x), rows.shape[1] * oh * ow * x.itemsize):
         # (O, C kh kw) x (n, C kh kw, oh ow) -> (n, O, oh ow)
         np.matmul(rows, kernels.im2col(x[images], window), out=y[images])
@@ -81,9 +82,11 @@ def transposed(
     """The input gradient alone: gy (N, O, oh, ow) -> `shape`."""
     n, o, oh, ow = gy.shape
     g, columns = gy.reshape(n, o, oh * ow), weight.reshape(o, -1).T
-    gx = np.empty(shape, gy.dtype)
+    gx = empty(shape, gy.dtype)
     for images in _blocks(n, len(columns) * oh * ow * gy.itemsize):
-        cols = np.matmul(columns, g[images])  # (C kh kw, O) x (n, O, oh ow)
+        # (C kh kw, O) x (n, O, oh ow)
+        cols = empty((images.stop - images.start, len(columns), oh * ow), gy.dtype)
+        np.matmul(columns, g[images], out=cols)
         gx[images] = kernels.col2im(cols, (len(cols), *shape[1:]), window)
     return gx
 

@@ -27,6 +27,7 @@ from ..portable.residuals import Residuals
 from ..portable.window import Pair, Window, pad
 from . import columns, depthwise
 from .layout import channels_second, contiguous_channels_last
+from .memory import copied, empty, empty_like, zeros
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
 SHORT_ROW = 24  # products with shorter rows than this are slow: then all of a window is laid out
@@ -64,9 +65,9 @@ class Lowered:
         )
         self.block = int(max(1, min(16, n, BLOCK_BYTES // (each * np.dtype(dtype).itemsize))))
         bordered = (self.block, *self.padded_size, c)
-        self.padded = np.zeros(bordered, dtype) if window.pads else None
+        self.padded = zeros(bordered, dtype) if window.pads else None
         lines = kh * self.covered[0] if self.whole else h
-        self._rows = np.empty(lines * self.block * self.covered[1] * kw * c, dtype)
+        self._rows = empty((lines * self.block * self.covered[1] * kw * c,), dtype)
 
     def blocks(self, n: int) -> list[slice]:
         """Slices of range(n), each a block of images."""
@@ -245,7 +246,7 @@ class NumpyConv(ConvKernels):
             (item, channel, row * dh, column * dw, row * sh, column * sw),
             writeable=False,
         )
-        cols = np.empty((n, c * kh * kw, oh * ow), x.dtype)
+        cols = empty((n, c * kh * kw, oh * ow), x.dtype)
         cols.reshape(windows.shape)[...] = windows  # copied also where a window is one pixel
         return cols
 
@@ -260,7 +261,7 @@ class NumpyConv(ConvKernels):
         lowered = Lowered(images.shape, len(weight), window, groups, x.dtype)
         packed = lowered.pack(weight)
         n, o = len(images), len(weight)
-        y = np.empty((n, *lowered.size, o), x.dtype)
+        y = empty((n, *lowered.size, o), x.dtype)
         convolve(lowered, packed, images, y, bias)
         residuals = Residuals((images, weight, window, groups))
         return channels_second(y), residuals
@@ -306,12 +307,12 @@ def convolve(
     """y (N, oh, ow, O) = the convolution of images (N, H, W, C), plus the bias."""
     if bias is not None:
         bias = lowered.per_channel(bias)
-    out = np.empty(lowered.result_shape(lowered.block), y.dtype)
-    scratch = np.empty_like(out) if len(packed) > 1 else out
+    out = empty(lowered.result_shape(lowered.block), y.dtype)
+    scratch = empty_like(out) if len(packed) > 1 else out
     for block in lowered.blocks(len(images)):
         m = block.stop - block.start
         if m < lowered.block:
-            out, scratch = (np.empty(lowered.result_shape(m), y.dtype) for _ in range(2))
+            out, scratch = (empty(lowered.result_shape(m), y.dtype) for _ in range(2))
         lowered.load(images[block], m)
         lowered.product(packed, out, scratch)
         if bias is not None:
@@ -336,14 +337,14 @@ def weight_gradient(lowered: Lowered, d: Array, images: Array) -> Array:
         m = block.stop - block.start
         lowered.load(images[block], m)
         part = d[block].reshape(m, oh, ow, lowered.groups, lowered.outputs)
-        part = np.ascontiguousarray(part.transpose(3, 1, 0, 2, 4))  # (G, oh, n, ow, O/G)
+        part = copied(part.transpose(3, 1, 0, 2, 4))  # (G, oh, n, ow, O/G)
         lowered.add_weight_gradient(part, total)
     return lowered.unpack(total)
 
 
 def input_gradient(lowered: Lowered, d: Array, weight: Array, images: tuple[int, ...]) -> Array:
     """The gradient of the images (N, H, W, C) from d (N, oh, ow, O)."""
-    gx = np.empty(images, d.dtype)
+    gx = empty(images, d.dtype)
     back = transposed(lowered, weight, images)
     if back is not None:
         convolve(*back, d, gx)
@@ -352,9 +353,9 @@ def input_gradient(lowered: Lowered, d: Array, weight: Array, images: tuple[int,
     oh, ow = lowered.size
     for block in lowered.blocks(len(d)):
         m = block.stop - block.start
-        padded = np.zeros((m, *lowered.padded_size, images[3]), d.dtype)
+        padded = zeros((m, *lowered.padded_size, images[3]), d.dtype)
         part = d[block].reshape(m, oh, ow, lowered.groups, lowered.outputs)
-        part = np.ascontiguousarray(part.transpose(3, 1, 0, 2, 4))  # (G, oh, n, ow, O/G)
+        part = copied(part.transpose(3, 1, 0, 2, 4))  # (G, oh, n, ow, O/G)
         lowered.add_input_gradient(part, packed, m, padded)
         gx[block] = padded[:, lowered.inside[0], lowered.inside[1]]
     return gx

@@ -22,6 +22,7 @@ from .columns import are_small
 from .conv import Lowered, NumpyConv, convolve, transposed
 from .depthwise import is_depthwise
 from .layout import channels_second, contiguous_channels_last
+from .memory import copied, empty, empty_like, zeros
 
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
@@ -59,7 +60,7 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
         ):
             return super().conv_block2d(x, weight, bias, window, groups, norm, relu, pool)
         n, o = len(images), len(weight)
-        y = np.empty((n, *lowered.pooled, o), x.dtype)
+        y = empty((n, *lowered.pooled, o), x.dtype)
         if norm is None:
             places = _forward(lowered, weight, bias, images, relu, y)
             kept = None
@@ -122,9 +123,9 @@ def _forward(
     all_places = []
     for block in lowered.blocks(len(images)):
         m = block.stop - block.start
-        out = np.empty(lowered.result_shape(m), y.dtype)
+        out = empty(lowered.result_shape(m), y.dtype)
         lowered.load(images[block], m)
-        lowered.product(packed, out, np.empty_like(out))
+        lowered.product(packed, out, empty_like(out))
         best, places = _largest(lowered, out)
         if shift is not None:
             np.add(best, shift, out=best)
@@ -138,10 +139,10 @@ def _largest(lowered: Lowered, out: Array) -> tuple[Array, Array]:
     ph, pw = lowered.pool
     best = out[:, :, 0, 0]
     if ph * pw == 1:
-        return best, np.zeros(best.shape, np.uint8)
-    best = best.copy()
-    places = np.zeros(best.shape, np.uint8)
-    larger = np.empty(best.shape, bool)
+        return best, zeros(best.shape, np.uint8)
+    best = copied(best)
+    places = zeros(best.shape, np.uint8)
+    larger = empty(best.shape, bool)
     place = larger.view(np.uint8)
     for k in range(1, ph * pw):
         value = out[:, :, k // pw, k % pw]
@@ -179,8 +180,8 @@ def _forward_norm(
     outs, counts, means, squares = [], [], [], []
     for block in blocks:
         m = block.stop - block.start
-        out = np.empty(lowered.result_shape(m), y.dtype)
-        scratch = np.empty_like(out)
+        out = empty(lowered.result_shape(m), y.dtype)
+        scratch = empty_like(out)
         lowered.load(images[block], m)
         lowered.product(packed, out, scratch)
         rows = out.reshape(lowered.groups, -1, lowered.outputs)
@@ -204,10 +205,10 @@ def _forward_norm(
     for block, out in zip(blocks, outs, strict=True):
         if rising:
             best, places = _largest(lowered, out)
-            chosen = best.copy() if lowered.pool == (1, 1) else best
-            best = best * factor[:, 0, 0]
+            chosen = copied(best) if lowered.pool == (1, 1) else best
+            best = np.multiply(best, factor[:, 0, 0], out=empty_like(best))
         else:
-            best, places = _largest(lowered, out * factor)
+            best, places = _largest(lowered, np.multiply(out, factor, out=empty_like(out)))
             chosen = _pick(lowered, out, places)
         all_chosen.append(chosen)
         np.add(best, lowered.per_channel(shift)[:, 0, 0], out=best)
@@ -237,7 +238,7 @@ def pooled_statistics(
 def _pick(lowered: Lowered, out: Array, places: Array) -> Array:
     """The value at each window's place."""
     ph, pw = lowered.pool
-    chosen = out[:, :, 0, 0].copy()
+    chosen = copied(out[:, :, 0, 0])
     for k in range(1, ph * pw):
         np.copyto(chosen, out[:, :, k // pw, k % pw], where=places == k)
     return chosen
@@ -246,7 +247,7 @@ def _pick(lowered: Lowered, out: Array, places: Array) -> Array:
 def _blocked(lowered: Lowered, g: Array) -> Array:
     """(n, P, Q, O) -> (G, P, n, Q, O/G), a copy also where both lie alike: it is written into."""
     g = g.reshape(len(g), *lowered.pooled, lowered.groups, lowered.outputs)
-    return g.transpose(3, 1, 0, 2, 4).copy()
+    return copied(g.transpose(3, 1, 0, 2, 4))
 
 
 def _times(g: Array, mask: Array, out: Array) -> None:
@@ -276,9 +277,8 @@ def _norm_gradients(
         rows = part.reshape(lowered.groups, -1, lowered.outputs)
         ones = np.ones((1, rows.shape[1]), dtype)
         sums += (ones @ rows).reshape(o)
-        normal = (value - lowered.per_channel(mean)[:, 0, 0]) * lowered.per_channel(inverse)[
-            :, 0, 0
-        ]
+        normal = np.subtract(value, lowered.per_channel(mean)[:, 0, 0], out=empty_like(value))
+        normal *= lowered.per_channel(inverse)[:, 0, 0]
         np.multiply(part, normal, out=part)
         products += (ones @ rows).reshape(o)
     a = inverse.astype(np.float64) if gamma is None else gamma.astype(np.float64) * inverse
@@ -300,7 +300,7 @@ def _backward(
     """From the gradient of the pooled result to those of images, weight and bias."""
     ph, pw = lowered.pool
     dtype = g.dtype
-    gx = np.empty_like(images) if needs[0] else None
+    gx = empty_like(images) if needs[0] else None
     total = np.zeros_like(lowered.pack(weight)) if needs[1] else None
     gb = np.zeros(len(weight), dtype) if needs[2] else None
     back = transposed(lowered, weight, images.shape) if needs[0] else None
@@ -311,14 +311,14 @@ def _backward(
         m = block.stop - block.start
         part = _blocked(lowered, g[block])
         if d is None or d.shape[4] != m:
-            d = np.empty(lowered.result_shape(m), dtype)
+            d = empty(lowered.result_shape(m), dtype)
         if kept is not None:
             outs, (a, b, c) = kept
             part *= a[:, 0, 0]
         for place in range(ph * pw):
             _times(part, places == place, d[:, :, place // pw, place % pw])
         if kept is not None:
-            d += outs[k] * b
+            d += np.multiply(outs[k], b, out=empty_like(d))
             d += c
         elif gb is not None:
             _times(part, places != ph * pw, part)
@@ -332,7 +332,7 @@ def _backward(
         if back is not None:
             _input_by_rotation(lowered, *back, d, gx[block])
         else:
-            padded = np.zeros((m, *lowered.padded_size, images.shape[3]), dtype)
+            padded = zeros((m, *lowered.padded_size, images.shape[3]), dtype)
             lowered.add_input_gradient(d, packed, m, padded)
             gx[block] = padded[:, lowered.inside[0], lowered.inside[1]]
     gw = None if total is None else lowered.unpack(total)
@@ -342,7 +342,7 @@ def _backward(
 def _input_by_rotation(lowered: Lowered, back: Lowered, packed: Array, d: Array, gx: Array) -> None:
     """gx (n, H, W, C) = the rotated convolution of d (G, P, a, b, n, Q, O/G)."""
     m, (h, w) = len(gx), lowered.covered
-    pixels = np.zeros((m, *lowered.size, lowered.groups * lowered.outputs), d.dtype)
+    pixels = zeros((m, *lowered.size, lowered.groups * lowered.outputs), d.dtype)
     target = pixels[:, :h, :w].reshape(
         m, lowered.pooled[0], lowered.pool[0], lowered.pooled[1], lowered.pool[1],
         lowered.groups, lowered.outputs,

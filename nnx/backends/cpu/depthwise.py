@@ -14,6 +14,7 @@ import numpy as np
 from ...typing import Array
 from ..portable.residuals import Residuals
 from ..portable.window import Window
+from .memory import empty, zeros
 
 BLOCK_BYTES = 2**18  # of the planes that are worked on at once
 
@@ -58,11 +59,11 @@ class _Planes:
 
     def images(self, dtype: Any) -> Array:
         """Padded planes of zeros, each in one row."""
-        return np.zeros((self.block, self.padded[0] * self.padded[1]), dtype)
+        return zeros((self.block, self.padded[0] * self.padded[1]), dtype)
 
     def results(self, dtype: Any) -> Array:
         """Zeros for the results at every pixel, each plane's in one row."""
-        return np.zeros((self.block, self.out[0] * self.window.stride[0] * self.padded[1]), dtype)
+        return zeros((self.block, self.out[0] * self.window.stride[0] * self.padded[1]), dtype)
 
     def inside(self, images: Array) -> Array:
         """The planes within their padding, (planes, h, w), a view."""
@@ -81,9 +82,9 @@ def forward(x: Array, weight: Array, bias: Array | None, window: Window) -> tupl
     p = _Planes(x.shape, weight, window)
     x = np.ascontiguousarray(x)
     planes = x.reshape(-1, *p.size)
-    y = np.empty((len(planes), *p.out), x.dtype)
+    y = empty((len(planes), *p.out), x.dtype)
     images, full = p.images(x.dtype), p.results(x.dtype)
-    scratch = np.empty((p.block, p.reach), x.dtype)
+    scratch = empty((p.block, p.reach), x.dtype)
     for part in p.blocks():
         m = part.stop - part.start
         p.inside(images[:m])[...] = planes[part]
@@ -127,10 +128,10 @@ def _gradients(
         return None, None
     p = _Planes(shape, weight, window)
     g = np.ascontiguousarray(gy).reshape(-1, *p.out)
-    gx = np.empty((len(g), *p.size), g.dtype)
-    gw = np.empty((len(g), len(p.places)), g.dtype)
+    gx = empty((len(g), *p.size), g.dtype)
+    gw = empty((len(g), len(p.places)), g.dtype)
     images, gradients, spread = p.images(g.dtype), p.images(g.dtype), p.results(g.dtype)
-    scratch = np.empty((p.block, p.reach), g.dtype)
+    scratch = empty((p.block, p.reach), g.dtype)
     for part in p.blocks():
         m = part.stop - part.start
         p.windows(spread[:m])[...] = g[part]

@@ -6,6 +6,7 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.embedding import EmbeddingKernels
+from .memory import zeros
 
 _AT_ONCE = 2**18  # positions, 8 bytes each, that are made at a time
 
@@ -14,7 +15,7 @@ class NumpyEmbedding(EmbeddingKernels):
     def index_add(self, values: Array, indices: Array, rows: int) -> Array:
         # np.add.at is quick for numbers in a vector and slow for rows, so each number of a row
         # gets its own position.  It adds in the order of the indices.
-        out = np.zeros((rows, *values.shape[1:]), values.dtype)
+        out = zeros((rows, *values.shape[1:]), values.dtype)
         width = values[0].size if len(values) else 0
         if width == 0:
             return out

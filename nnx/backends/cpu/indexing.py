@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...typing import Array
 from ..portable.indexing import IndexingKernels, Key
+from .memory import zeros
 
 
 class NumpyIndexing(IndexingKernels):
@@ -13,6 +12,6 @@ class NumpyIndexing(IndexingKernels):
         return x[key]
 
     def slice_backward(self, g: Array, key: Key, shape: tuple[int, ...]) -> Array:
-        out = np.zeros(shape, g.dtype)
+        out = zeros(shape, g.dtype)
         out[key] = g
         return out

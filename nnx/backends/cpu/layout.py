@@ -7,9 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ...typing import Array
+from .memory import copied, empty
+
+
+def contiguous(x: Array) -> Array:
+    """x where it is contiguous, else a copy that is."""
+    return x if x.flags.c_contiguous else copied(x)
 
 
 def channels_last(x: Array) -> Array:
@@ -19,7 +23,7 @@ def channels_last(x: Array) -> Array:
 
 def contiguous_channels_last(x: Array) -> Array:
     """(N, C, ...) -> (N, ..., C), contiguous: a view where x lies so, else a copy."""
-    return np.ascontiguousarray(channels_last(x))
+    return contiguous(channels_last(x))
 
 
 def channels_second(x: Array) -> Array:
@@ -37,15 +41,15 @@ def numbers(x: Array, last: bool | None = None) -> tuple[Array, bool]:
     if last is None:
         last = lies_last(x)
     if last:
-        return channels_second(np.ascontiguousarray(channels_last(x))), True
-    return np.ascontiguousarray(x), False
+        return channels_second(contiguous_channels_last(x)), True
+    return contiguous(x), False
 
 
 def empty_in_order(last: bool, shape: tuple[int, ...], dtype: Any) -> Array:
     """An uninitialised array (N, C, ...) in planes, or with channels last."""
     if not last:
-        return np.empty(shape, dtype)
-    return channels_second(np.empty((shape[0], *shape[2:], shape[1]), dtype))
+        return empty(shape, dtype)
+    return channels_second(empty((shape[0], *shape[2:], shape[1]), dtype))
 
 
 def as_laid(x: Array, last: bool) -> Array:

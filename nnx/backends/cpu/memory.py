@@ -51,6 +51,29 @@ def empty_like(a: Array) -> Array:
     return empty(a.shape, a.dtype)
 
 
+def laid_like(a: Array) -> Array:
+    """As `np.empty_like`: the numbers lie in memory in the order in which a's do."""
+    return empty(a.shape, a.dtype) if a.flags.c_contiguous else np.empty_like(a)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """As `empty`, and all numbers are 0."""
+    if type(dtype) is not np.dtype:
+        dtype = np.dtype(dtype)
+    if math.prod(shape) * dtype.itemsize < LEAST:
+        return np.zeros(shape, dtype)
+    a = empty(shape, dtype)
+    a.fill(0)
+    return a
+
+
+def copied(a: Array) -> Array:
+    """A contiguous copy."""
+    copy = empty(a.shape, a.dtype)
+    np.copyto(copy, a)
+    return copy
+
+
 def _free() -> list[int]:
     """Which blocks nothing else refers to."""
     return [k for k in range(len(_blocks)) if getrefcount(_blocks[k]) <= _NOBODY_ELSE]

@@ -13,6 +13,7 @@ from ..portable.norm import NormKernels
 from ..portable.residuals import Residuals
 from .conv_block import pooled_statistics
 from .layout import as_laid, empty_in_order, numbers
+from .memory import empty, empty_like
 
 BLOCK_BYTES = 2**18
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -94,7 +95,7 @@ class NumpyNorm(NormKernels):
         if not worth_blocks(x):
             return super().layer_norm(x, weight, bias, eps)
         x = np.ascontiguousarray(x)
-        y = np.empty_like(x)
+        y = empty_like(x)
         means = np.empty((len(x), 1), x.dtype)
         inverses = np.empty_like(means)
         for part in _blocks(x):
@@ -120,7 +121,7 @@ class NumpyNorm(NormKernels):
             return super().layer_norm_backward(gy, residuals, needs)
         x, weight, means, inverses = residuals
         length = x.dtype.type(x.shape[1])
-        gx = np.empty_like(x) if needs[0] else None
+        gx = empty_like(x) if needs[0] else None
         gw, gb = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
         for part in _blocks(x):
             g = gy[part]
@@ -148,7 +149,7 @@ class NumpyNorm(NormKernels):
         n, c = x.shape[:2]
         x = np.ascontiguousarray(x)
         grouped = x.reshape(n, groups, -1)
-        y = np.empty(x.shape, x.dtype)
+        y = empty(x.shape, x.dtype)
         means, inverses = np.empty((n, groups, 1), x.dtype), np.empty((n, groups, 1), x.dtype)
         for part in _blocks(grouped):
             out = y[part].reshape(-1, groups, grouped.shape[2])
@@ -173,7 +174,7 @@ class NumpyNorm(NormKernels):
         (n, c), groups, dtype = x.shape[:2], means.shape[1], x.dtype
         runs = (-1, groups, x.size // (n * groups))
         channels = (-1, c, x.size // (n * c))
-        gx = np.empty(x.shape, dtype) if needs[0] else None
+        gx = empty(x.shape, dtype) if needs[0] else None
         gw, gb = np.zeros(c, dtype), np.zeros(c, dtype)
         gy = np.ascontiguousarray(gy)
         for part in _blocks(x):

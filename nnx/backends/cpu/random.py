@@ -8,6 +8,7 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.random import MASK32, MASK64, MULTIPLIERS, RandomKernels, round_keys
+from .memory import empty
 
 _AT_ONCE = 16384  # blocks: six scratch rows of 128 KiB, within a core's second-level cache
 
@@ -15,9 +16,9 @@ _AT_ONCE = 16384  # blocks: six scratch rows of 128 KiB, within a core's second-
 class NumpyRandom(RandomKernels):
     def philox(self, key: tuple[int, int], counter: int, n: int, device: Any = None) -> Array:
         blocks = -(-n // 4)
-        words = np.empty((blocks, 4), np.uint32)
+        words = empty((blocks, 4), np.uint32)
         keys = [(np.uint64(k0), np.uint64(k1)) for k0, k1 in round_keys(key)]
-        scratch = np.empty((6, min(blocks, _AT_ONCE)), np.uint64)
+        scratch = empty((6, min(blocks, _AT_ONCE)), np.uint64)
         index = np.arange(scratch.shape[1], dtype=np.uint64)
         for start in range(0, blocks, _AT_ONCE):
             out = words[start : start + _AT_ONCE]
@@ -38,7 +39,8 @@ class NumpyRandom(RandomKernels):
         if dtype == "float32":
             words = self.philox(key, counter, n)
             words >>= np.uint32(8)
-            uniform = words.astype(np.float32)
+            uniform = empty(words.shape, np.float32)
+            np.copyto(uniform, words, casting="same_kind")
             uniform *= np.float32(2.0**-24)
             return uniform
         words = self.philox(key, counter, 2 * n)
@@ -51,18 +53,19 @@ class NumpyRandom(RandomKernels):
     def random_mask(
         self, key: tuple[int, int], counter: int, n: int, threshold: int, device: Any = None
     ) -> Array:
-        return self.philox(key, counter, n) < threshold
+        return np.less(self.philox(key, counter, n), threshold, out=empty((n,), bool))
 
     def dropout(
         self, x: Array, key: tuple[int, int], counter: int, threshold: int, scale: float
     ) -> Array:
         if x.dtype not in _SAME_WIDTH:
             return super().dropout(x, key, counter, threshold, scale)
-        y = np.empty(x.shape, x.dtype)
+        y = empty(x.shape, x.dtype)
         np.multiply(x, x.dtype.type(scale), out=y)
         # All bits of a number where it is kept and none where it is not: a choice by `where`
         # would be guessed wrong every other time and cost as much as drawing the words.
-        bits = self.random_mask(key, counter, x.size, threshold).astype(_SAME_WIDTH[x.dtype])
+        bits = empty((x.size,), _SAME_WIDTH[x.dtype])
+        np.copyto(bits, self.random_mask(key, counter, x.size, threshold))
         np.negative(bits, out=bits)
         flat = y.reshape(-1).view(bits.dtype)
         np.bitwise_and(flat, bits, out=flat)

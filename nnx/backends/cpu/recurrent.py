@@ -28,7 +28,7 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.residuals import Residuals
-from .memory import empty
+from .memory import copied, empty
 
 
 class Columns(Residuals):
@@ -77,13 +77,6 @@ def times(w: Array) -> Callable[[Array, Array], Array]:
 def stacked(directions: int, arrays: list[Array]) -> Array:
     """One array per direction: stacked, or the only one."""
     return arrays[0] if directions == 1 else np.stack(arrays)
-
-
-def copied(a: Array) -> Array:
-    """A contiguous copy."""
-    copy = empty(a.shape, a.dtype)
-    np.copyto(copy, a)
-    return copy
 
 
 def columns(x: Array, end: Ends | None) -> Array:

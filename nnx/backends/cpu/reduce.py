@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from ..portable.reduce import Array, ReduceKernels
+from .memory import empty
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _SMALL = 2**14  # numbers: below, to write them costs less than np.broadcast_to
@@ -28,6 +29,6 @@ class NumpyReduce(ReduceKernels):
     def stretch(self, g: Array, shape: tuple[int, ...]) -> Array:
         if math.prod(shape) > _SMALL:
             return super().stretch(g, shape)
-        out = np.empty(shape, g.dtype)
+        out = empty(shape, g.dtype)
         out[...] = g
         return out

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...typing import Array
 from ..cpu.activation import NumpyActivation
+from ..cpu.memory import empty
 from ..flush import flushing
 
 _WORTH_IT = 4096  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
@@ -99,7 +100,7 @@ def loops() -> Any:
 @flushing
 def each(name: str, *arrays: Array) -> Array:
     """What a loop over vectors makes of arrays of one shape."""
-    y = np.empty(arrays[0].shape, np.float32)
+    y = empty(arrays[0].shape, np.float32)
     getattr(loops(), name)(*[a.reshape(-1) for a in arrays], y.reshape(-1))
     return y
 
@@ -107,8 +108,8 @@ def each(name: str, *arrays: Array) -> Array:
 @flushing
 def with_slope(name: str, x: Array, slope: bool, *numbers: float) -> tuple[Array, Array | None]:
     """Likewise, and the derivative where it is wanted."""
-    y = np.empty(x.shape, np.float32)
-    d = np.empty(x.shape, np.float32) if slope else None
+    y = empty(x.shape, np.float32)
+    d = empty(x.shape, np.float32) if slope else None
     out = _NOTHING if d is None else d.reshape(-1)
     getattr(loops(), name)(x.reshape(-1), *numbers, y.reshape(-1), out)
     return y, d
@@ -118,6 +119,6 @@ def with_slope(name: str, x: Array, slope: bool, *numbers: float) -> tuple[Array
 def rows(name: str, *arrays: Array) -> Array:
     """What a loop over the rows of matrices makes of arrays of one shape."""
     shape = arrays[0].shape
-    y = np.empty(shape, np.float32)
+    y = empty(shape, np.float32)
     getattr(loops(), name)(*[a.reshape(-1, shape[-1]) for a in arrays], y.reshape(-1, shape[-1]))
     return y

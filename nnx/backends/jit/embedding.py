@@ -6,6 +6,7 @@ import numpy as np
 
 from ...typing import Array
 from ..cpu.embedding import NumpyEmbedding
+from ..cpu.memory import zeros
 
 _WORTH_IT = 1024  # elements
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -17,7 +18,7 @@ class JitEmbedding(NumpyEmbedding):
             return super().index_add(values, indices, rows)
         from . import embedding_loops
 
-        out = np.zeros((rows, *values.shape[1:]), values.dtype)
+        out = zeros((rows, *values.shape[1:]), values.dtype)
         flat = np.ascontiguousarray(values).reshape(len(values), -1)
         embedding_loops.index_add(flat, np.ascontiguousarray(indices), out.reshape(rows, -1))
         return out

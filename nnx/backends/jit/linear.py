@@ -8,6 +8,7 @@ import numpy as np
 
 from ...typing import Array
 from ..cpu.linear import NumpyLinear
+from ..cpu.memory import empty
 from .codegen import threads
 
 WORTH_IT = 1024  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
@@ -21,19 +22,19 @@ class JitLinear(NumpyLinear):
         """By BLAS and its threads in a network of dense layers alone; see `threads`."""
         if threads.compiled_kernels_run():
             return threads.matmul(a, b)
-        return a.dot(b)
+        return super().product(a, b)
 
     def relu(self, x: Array) -> Array:
         if not worth_compiled(x):
             return super().relu(x)
-        y = np.empty(x.shape, x.dtype)
+        y = empty(x.shape, x.dtype)
         loops().relu(x.reshape(-1), y.reshape(-1))
         return y
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
         if not worth_compiled(gy, y):
             return super().relu_backward(gy, y)
-        gx = np.empty(gy.shape, gy.dtype)
+        gx = empty(gy.shape, gy.dtype)
         loops().relu_backward(gy.reshape(-1), y.reshape(-1), gx.reshape(-1))
         return gx
 
@@ -50,7 +51,7 @@ class JitLinear(NumpyLinear):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if not needs[2] or not worth_compiled(gy, y):
             return super().linear_relu_backward(gy, y, x, weight, needs)
-        gh = np.empty(gy.shape, gy.dtype)
+        gh = empty(gy.shape, gy.dtype)
         gb = np.zeros(gy.shape[1], gy.dtype)
         loops().relu_bias_backward(gy, y, gh, gb)
         gx, gw, _ = self.linear_backward(gh, x, weight, (needs[0], needs[1], False))

@@ -7,6 +7,7 @@ import numpy as np
 from ...typing import Array
 from ..cpu.activation import with_tails
 from ..cpu.loss import NumpyLoss, all_inside
+from ..cpu.memory import empty
 from . import activation
 from .linear import WORTH_IT, loops, worth_compiled
 
@@ -21,7 +22,7 @@ class JitLoss(NumpyLoss):
             return super().softmax_cross_entropy(logits, targets)
         if not all_inside(targets, classes):
             return super().softmax_cross_entropy(logits, targets)
-        z = np.empty(logits.shape, logits.dtype)
+        z = empty(logits.shape, logits.dtype)
         losses = np.empty(n, logits.dtype)
         if classes > _FEW and logits.dtype == np.float32:
             activation.loops().cross_entropy(logits, targets, z, losses)

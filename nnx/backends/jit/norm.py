@@ -20,6 +20,7 @@ import numpy as np
 from ...typing import Array
 from ..cpu.conv_block import pooled_statistics
 from ..cpu.layout import as_laid, empty_in_order, numbers
+from ..cpu.memory import empty_like
 from ..cpu.norm import NumpyNorm
 from ..portable.residuals import Residuals
 from .codegen import threads
@@ -101,7 +102,7 @@ class JitNorm(NumpyNorm):
 
         n, c = x.shape[:2]
         x = np.ascontiguousarray(x)
-        y = np.empty_like(x)
+        y = empty_like(x)
         runs = x.reshape(n * groups, -1)
         means, squares = np.empty(n * groups, x.dtype), np.empty(n * groups, x.dtype)
         _split(loops.run_statistics, n * groups, runs, means, squares)
@@ -139,7 +140,7 @@ class JitNorm(NumpyNorm):
             )
             m = x.size // (n * groups)
             own = (gamma * inverse, -(inverse**3) * q / m, -inverse * s / m)
-            gx = np.empty_like(x)
+            gx = empty_like(x)
             own = tuple(a.astype(dtype).reshape(-1) for a in own)
             _split(loops.run_combine, n * c, g, v, centre, *own, _matrix(gx, False))
         gw = (inverse * products).sum(axis=0).astype(dtype) if needs[1] else None
@@ -154,7 +155,7 @@ class JitNorm(NumpyNorm):
 
         x = np.ascontiguousarray(x)
         m, d = x.shape
-        y = np.empty_like(x)
+        y = empty_like(x)
         means, inverses = np.empty(m, x.dtype), np.empty(m, x.dtype)
         scale = np.ones(d, x.dtype) if weight is None else np.ascontiguousarray(weight)
         shift = np.zeros(d, x.dtype) if bias is None else np.ascontiguousarray(bias)
@@ -169,7 +170,7 @@ class JitNorm(NumpyNorm):
         from . import norm_loops as loops
 
         x, scale, means, inverses = residuals
-        gx = np.empty_like(x)
+        gx = empty_like(x)
         blocks = -(-len(x) // loops.BLOCK)
         products, sums = (np.empty((blocks, x.shape[1]), x.dtype) for _ in range(2))
         arrays = (np.ascontiguousarray(gy), x, scale, means, inverses, gx, products, sums)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
+from ..cpu.memory import empty
 from ..cpu.random import NumpyRandom
 from ..portable.random import MASK32, MASK64
 
@@ -19,7 +20,7 @@ class JitRandom(NumpyRandom):
             return super().philox(key, counter, n, device)
         from . import random_loops as philox
 
-        words = np.empty(-(-n // 4) * 4, np.uint32)
+        words = empty((-(-n // 4) * 4,), np.uint32)
         philox.fill(*_scalars(key, counter), words)
         return words[:n]
 
@@ -30,7 +31,7 @@ class JitRandom(NumpyRandom):
             return super().dropout(x, key, counter, threshold, scale)
         from . import random_loops as philox
 
-        y = np.empty(x.shape, x.dtype)
+        y = empty(x.shape, x.dtype)
         philox.dropout(
             *_scalars(key, counter),
             np.uint32(threshold - 1),  # the largest word that keeps

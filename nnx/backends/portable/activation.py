@@ -67,6 +67,10 @@ class ActivationKernels:
         """g (1 - y²), elementwise, for y = tanh x."""
         return g * (1 - y * y)
 
+    def slope_backward(self, g: Array, slope: Array) -> Array:
+        """g times the derivative that was computed beside the result."""
+        return g * slope
+
     def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
         """x sigmoid(x), and its derivative if `slope`."""
         s = self.sigmoid(x)

@@ -29,6 +29,7 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from ....typing import Array
+from ...cpu.memory import empty
 from ...forks import renew_in_child
 
 MOST = 1024  # threads that may be asked for
@@ -230,7 +231,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     m, k = a.shape
     n = b.shape[1]
     if out is None:
-        out = np.empty((m, n), np.result_type(a, b))
+        out = empty((m, n), np.result_type(a, b))
     with one_blas_thread():
         if m * n * k < SMALL_PRODUCT or thread_count() == 1:
             return np.matmul(a, b, out=out)

@@ -17,6 +17,8 @@ from ...cpu import columns
 from ...cpu.conv import NumpyConv
 from ...cpu.depthwise import is_depthwise
 from ...cpu.layout import channels_second, contiguous_channels_last
+from ...cpu.memory import empty
+from ...cpu.memory import zeros as kept_zeros
 from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..codegen import threads
@@ -40,7 +42,7 @@ class JitConv(NumpyConv):
 
         images = contiguous_channels_last(x)
         p = plan(images.shape, len(weight), window, groups, x.dtype.itemsize)
-        y = np.empty((len(images), p.oh, p.ow, len(weight)), x.dtype)
+        y = empty((len(images), p.oh, p.ow, len(weight)), x.dtype)
         bias = np.empty(0, x.dtype) if bias is None else np.ascontiguousarray(bias)
         operands = (flat(images), flat(pack(weight, p)), bias, flat(y), p)
         threads.split(conv_loops.forward, len(images), *operands, least=int(p.least))
@@ -97,7 +99,7 @@ def gradients(
     needs_x, needs_w = needs
     p = plan(shape, len(weight), window, groups, d.dtype.itemsize)
     bounds = parts(len(d), p)
-    gx = np.empty(shape if needs_x else (0, 0, 0, 0), d.dtype)
+    gx = empty(shape if needs_x else (0, 0, 0, 0), d.dtype)
     totals = new_totals(p, len(bounds) - 1 if needs_w else 0, d.dtype)
     packed = pack_backward(weight, p) if needs_x else np.empty(0, d.dtype)
     totals_of_parts = totals.reshape(len(totals), -1)
@@ -121,7 +123,7 @@ def flat(x: Array) -> Array:
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """Zeros that begin with a line of the cache (see `conv_loops.scratch`)."""
     count, line = math.prod(map(int, shape)), 64 // dtype.itemsize
-    room = np.zeros(count + line, dtype)
+    room = kept_zeros((count + line,), dtype)
     skip = -(room.ctypes.data // dtype.itemsize) % line
     return room[skip : skip + count].reshape(shape)
 

@@ -15,6 +15,7 @@ from ....typing import Array
 from ...cpu.columns import are_small
 from ...cpu.conv_block import Fused, NumpyConvBlock, fusible, pooled_statistics
 from ...cpu.layout import channels_second, contiguous_channels_last
+from ...cpu.memory import empty, empty_like
 from ...portable.conv_block import Norm
 from ...portable.residuals import Residuals
 from ...portable.window import Window
@@ -50,8 +51,8 @@ class JitConvBlock(JitConv, NumpyConvBlock):
         if 0 in covered or not fusible(size, covered, norm, relu, pool, x.dtype):
             return super().conv_block2d(x, weight, bias, window, groups, norm, relu, pool)
         n, o = len(images), len(weight)
-        y = np.empty((n, p.qh, p.qw, o), x.dtype)
-        places = np.empty(y.shape, np.uint8)
+        y = empty((n, p.qh, p.qw, o), x.dtype)
+        places = empty(y.shape, np.uint8)
         if norm is None:
             from . import conv_block_loops as block_loops
 
@@ -83,7 +84,7 @@ class JitConvBlock(JitConv, NumpyConvBlock):
         ggamma = gbeta = None
         if kept is not None:
             out, (a, b, d), ggamma, gbeta = _norm_gradients(g, places, kept, p)
-        gx = np.empty(images.shape if needs[0] else (0, 0, 0, 0), dtype)
+        gx = empty(images.shape if needs[0] else (0, 0, 0, 0), dtype)
         bounds = parts(n, p)
         count = len(bounds) - 1
         totals = new_totals(p, count if needs[1] else 0, dtype)
@@ -117,7 +118,7 @@ def _forward_norm(
 
     gamma, beta, eps = norm
     n, o, dtype = len(images), y.shape[3], y.dtype
-    out = np.empty((n, p.oh, p.ow, o), dtype)
+    out = empty((n, p.oh, p.ow, o), dtype)
     means, squares = np.empty((n, o), dtype), np.empty((n, o), dtype)
     threads.split(
         block_loops.forward_statistics, n, flat(images), flat(pack(weight, p)), flat(out),
@@ -127,7 +128,7 @@ def _forward_norm(
     inverse = 1 / np.sqrt(variance + eps)
     scale = inverse if gamma is None else gamma * inverse
     shift = -mean * scale if beta is None else beta - mean * scale
-    chosen = np.empty_like(y)
+    chosen = empty_like(y)
     operands = (scale.astype(dtype), shift.astype(dtype), flat(y), flat(places), flat(chosen))
     threads.split(block_loops.normalise, n, flat(out), *operands, relu, p, least=int(p.least))
     mean, variance = mean.astype(dtype), variance.astype(dtype)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ....typing import Array
 from ...cpu.layout import as_laid, empty_in_order, numbers, parts_of
+from ...cpu.memory import empty
 from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..codegen import threads
@@ -77,7 +78,7 @@ def _gradients(
     gy, _ = numbers(gy, last)
     gx = empty_in_order(last, shape if needs_x else (0, 0, 0, 0), dtype)
     own = (n, places, c) if last else (n * c, places)  # an image's or a plane's own gradients
-    gw = np.empty(own if needs_w else (0,) * len(own), dtype)
+    gw = empty(own if needs_w else (0,) * len(own), dtype)
     g = _geometry(shape, window)
     loop = loops.backward_last if last else loops.backward_planes
     arrays = (
