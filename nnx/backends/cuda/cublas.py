@@ -264,8 +264,8 @@ def layout(shape: tuple[int, ...], steps: tuple[int, ...]) -> tuple[int, int] | 
     (rows, columns), (down, across) = shape, steps
     if (columns == 1 or across == 1) and (rows == 1 or down >= columns):
         return NO_TRANSPOSE, columns if rows == 1 else down
-    if (rows == 1 or down == 1) and (columns == 1 or across >= rows):
-        return TRANSPOSE, rows if columns == 1 else across
+    if (rows == 1 or down == 1) and across >= rows:
+        return TRANSPOSE, across
     return None
 
 

@@ -19,8 +19,6 @@ def threads_across(size: int) -> int:
 
 def by_plane(planes: int, size: int) -> Plan:
     """One thread for each of the `size` elements of every plane."""
-    if size == 0:
-        return Plan((0,), (THREADS,))
     across = threads_across(size)
     down = THREADS // across
     return Plan((ceil_div(planes, down), min(ceil_div(size, across), 65535)), (across, down))

@@ -102,6 +102,24 @@ def test_out_is_written_in_place(products):
     assert not wide[:, 1::2].any()
 
 
+@pytest.mark.parametrize(
+    "a, b, out",
+    [
+        ((2, 4), (4, 5), lambda: np.ones((5, 2), "f4").T),  # columns in one piece each
+        ((3, 2, 4), (4, 5), lambda: np.ones((3, 2, 9), "f4")[:, :, 2:7]),
+        ((3, 2, 4), (4, 5), lambda: np.ones((6, 2, 5), "f4")[::2]),
+        ((4,), (4, 5), lambda: np.ones(5, "f4")),
+        ((2, 4), (4,), lambda: np.ones(4, "f4")[::2]),
+        ((4,), (4,), lambda: np.ones((), "f4")),
+    ],
+)
+def test_an_out_that_cublas_cannot_write_is_filled_afterwards(products, a, b, out):
+    """And what stood in it counts for nothing."""
+    x, y, out = numbers(*a), numbers(*b), out()
+    assert products.matmul(x, y, out=out) is out
+    np.testing.assert_array_equal(out, np.matmul(x, y))
+
+
 def test_out_may_be_part_of_longer_rows(library, products):
     """One direction's gates among both: nothing is copied."""
     x, y, wide = numbers(4, 3), numbers(3, 2), np.zeros((4, 6), "float32")
@@ -181,7 +199,11 @@ def test_tf32_only_where_it_is_asked_for(library):
         ((3, 1), (1, 0), (0, 1)),
         ((3, 1), (7, 5), (0, 7)),
         ((1, 1), (5, 5), (0, 1)),
+        ((1, 4), (9, 2), (1, 2)),
         ((3, 4), (8, 2), None),
+        ((2, 4), (8, 2), None),
+        ((3, 4), (1, 2), None),
+        ((4, 1), (0, 7), None),
         ((3, 4), (-4, 1), None),
         ((3, 4), (0, 1), None),
     ],

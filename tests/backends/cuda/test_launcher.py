@@ -21,6 +21,7 @@ from nnx.backends.cuda.launcher import (
     per_element,
     register,
 )
+from nnx.backends.cuda.planes import by_plane
 
 
 class Calls:
@@ -158,6 +159,10 @@ def test_empty_grid_launches_nothing(modules, calls):
     assert not calls.compiled and not calls.launched
 
 
+def test_planes_without_elements_have_an_empty_grid(modules, calls):
+    assert 0 in by_plane(3, 0).grid and 0 in by_plane(0, 3).grid
+
+
 def test_empty_grid_that_leaves_an_output_unwritten(modules):
     with pytest.raises(ValueError, match="copy: the plan launches no block, yet y waits"):
         launch(COPY, modules, x=np.empty(0, "f4"), y=np.empty(3, "f4"), n=0)
@@ -210,7 +215,18 @@ def test_failure_to_compile_shows_kernel_options_and_log():
 
 @pytest.mark.parametrize(
     "text",
-    ["x", "x:up", "x:in:f16", "1x:in", "n:i32?", "n:i32:in", "x:out:", "K:const:i32", "K:const*"],
+    [
+        "x",
+        "x:up",
+        "x:in:f16",
+        "1x:in",
+        "n:i32?",
+        "n:i32:in",
+        "x:out:",
+        "K:const:i32",
+        "K:const*",
+        "K:const?",
+    ],
 )
 def test_descriptions_that_say_nothing(text):
     with pytest.raises(ValueError, match=f"kernel argument {re.escape(repr(text))}"):
