@@ -21,11 +21,20 @@ Those on NumPy arrays are `watched`: a kernel that writes into what it is given 
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import signal
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
+
+# Before NumPy and PyTorch read it: several processes with a thread for each core in each wait for
+# each other, and take many times as long.  nnx's own threads do not wait so, and two show what
+# threads could break.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NNX_NUM_THREADS", "2")
 
 import cupy_on_cpu
 import numpy as np
@@ -50,6 +59,17 @@ def pytest_configure() -> None:
     hang_up = getattr(signal, "SIGHUP", None)
     if hang_up is not None and signal.getsignal(hang_up) is signal.SIG_IGN:
         signal.signal(hang_up, signal.SIG_DFL)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Tens of thousands of tests stay until the end: the search for rubbish need not walk them."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def not_installed(library: str) -> str | None:

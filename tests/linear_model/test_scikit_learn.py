@@ -9,7 +9,6 @@ import pytest
 
 from nnx import linear_model as lm
 
-check_estimator = pytest.importorskip("sklearn.utils.estimator_checks").check_estimator
 sk = pytest.importorskip("sklearn.linear_model")
 sets = pytest.importorskip("sklearn.datasets")
 
@@ -43,6 +42,8 @@ MODELS = [
 @pytest.mark.parametrize("model", MODELS, ids=repr)
 def test_check_estimator(model):
     """All of scikit-learn's checks, none expected to fail."""
+    from sklearn.utils.estimator_checks import check_estimator
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "does not inherit from BaseEstimator", convergence
         results = check_estimator(model, on_skip=None, on_fail=None)

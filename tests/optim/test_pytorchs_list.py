@@ -6,6 +6,8 @@ are no sparse gradients here), Muon (defined in bfloat16, which has three digits
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from pytorch_internals import own_samples
@@ -15,6 +17,7 @@ from nnx import nn, optim
 torch = pytest.importorskip("torch")
 
 STEPS = 100
+NAMES = sorted(set(optim.__all__) - {"Optimizer", "lr_scheduler"})
 NOT_HERE = {"SparseAdam", "Muon", "Adafactor"}
 SCHEDULES = {
     "constant": None,
@@ -33,16 +36,14 @@ STEEP = [RNG.uniform(0.5, 3, shape) for shape in SHAPES]
 QUASI_NEWTON = (optim.LBFGS, torch.optim.LBFGS)
 
 
+@cache
 def configurations():
-    for info in own_samples("common_optimizers").optim_db:
-        name = info.optim_cls.__name__
-        if name not in NOT_HERE:
-            for k, one in enumerate(info.optim_inputs_func(device="cpu")):
-                options = {
-                    key: float(value) if torch.is_tensor(value) else value
-                    for key, value in one.kwargs.items()
-                }
-                yield pytest.param(name, one.kwargs, options, id=f"{name}-{k}-{one.desc}")
+    """name -> the options of each of its configurations; not at import, which takes seconds."""
+    return {
+        info.optim_cls.__name__: [one.kwargs for one in info.optim_inputs_func(device="cpu")]
+        for info in own_samples("common_optimizers").optim_db
+        if info.optim_cls.__name__ not in NOT_HERE
+    }
 
 
 def loss_and_slopes(ps, bowl):
@@ -74,14 +75,16 @@ def run(make, schedulers, ps, schedule, read, write):
     return [read(p) for p in ps]
 
 
-@pytest.mark.parametrize("name, theirs, ours", list(configurations()))
-def test_equals_pytorch(name, theirs, ours):
-    of_float32 = any(torch.is_tensor(value) for value in theirs.values())
-    for label, schedule in SCHEDULES.items():
-        if schedule is not None and of_float32:
+@pytest.mark.parametrize("label", SCHEDULES)
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_pytorch(name, label):
+    schedule = SCHEDULES[label]
+    for theirs in configurations()[name]:
+        if schedule is not None and any(torch.is_tensor(value) for value in theirs.values()):
             continue  # PyTorch then multiplies the rate in float32
+        ours = {key: float(v) if torch.is_tensor(v) else v for key, v in theirs.items()}
         expected = run(
-            lambda ps: getattr(torch.optim, name)(ps, **theirs),
+            lambda ps, options=theirs: getattr(torch.optim, name)(ps, **options),
             torch.optim.lr_scheduler,
             [torch.nn.Parameter(torch.tensor(p)) for p in START],
             schedule,
@@ -89,7 +92,7 @@ def test_equals_pytorch(name, theirs, ours):
             lambda g: torch.tensor(g),
         )
         actual = run(
-            lambda ps: getattr(optim, name)(ps, **ours),
+            lambda ps, options=ours: getattr(optim, name)(ps, **options),
             optim.lr_scheduler,
             [nn.Parameter(p.copy()) for p in START],
             schedule,
@@ -97,12 +100,11 @@ def test_equals_pytorch(name, theirs, ours):
             lambda g: np.array(g),
         )
         for a, e, start in zip(actual, expected, START, strict=True):
-            np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-9, err_msg=label)
-            assert np.all(a != start)
+            np.testing.assert_allclose(a, e, rtol=1e-9, atol=1e-9, err_msg=f"of {theirs}")
+            assert np.all(a != start), theirs
 
 
 def test_the_list_is_whole():
     """Every optimizer that both libraries have is in the list with some configurations."""
-    names = [case.values[0] for case in configurations()]
-    assert set(names) == set(optim.__all__) - {"Optimizer", "lr_scheduler"}
-    assert len(names) >= 75
+    assert set(configurations()) == set(NAMES)
+    assert sum(map(len, configurations().values())) >= 75
