@@ -211,10 +211,13 @@ def test_save_and_load(tmp_path):
         ({"w": np.ones(2)}, {"a": "\udcff"}, "cannot be written"),
         ({"w": np.ones(2)}, {"a": 10**5000}, "cannot be written"),
         ({"w": np.ones(2)}, {"$sha256": "x"}, None),
-        ({"w": np.ones(2)}, {"a": [[]] * 2_000_000}, "items of JSON"),
+        ({"w": np.ones(2)}, {"a": [[]] * 2000}, "items of JSON"),
     ],
 )
-def test_what_could_not_be_read_again_replaces_nothing(tmp_path, tensors, metadata, message):
+def test_what_could_not_be_read_again_replaces_nothing(
+    tmp_path, monkeypatch, tensors, metadata, message
+):
+    monkeypatch.setitem(vars(nnx.io.limits), "items", 2000)
     path = tmp_path / "a.safetensors"
     nnx.io.save(path, {"good": np.ones(3)})
     before = path.read_bytes()
