@@ -47,8 +47,8 @@ from watched import watched
 import nnx
 from nnx.backends import Backend, get_backend, override, unavailable, use_backend
 from nnx.backends import kernels as kernel_mode
-from nnx.backends.cpu import columns
-from nnx.backends.cpu import pool as cpu_pool
+from nnx.backends.cpu import thresholds
+from nnx.backends.jit import thresholds as jit_thresholds
 from nnx.backends.numpy import NumpyBackend
 
 
@@ -181,9 +181,10 @@ class On:
 def nothing_is_small(monkeypatch):
     """Tests' small images meet the code that is tuned for large ones; `readonly` takes what is
     installed, and so the ways for small ones."""
-    monkeypatch.setattr(columns, "COLUMN_BYTES", 0)
-    monkeypatch.setattr(columns, "FEW", 0)
-    monkeypatch.setattr(cpu_pool, "SMALL", 0)
+    monkeypatch.setattr(thresholds, "COLUMN_BYTES", 0)
+    monkeypatch.setattr(thresholds, "COLUMN_NUMBERS", 0)
+    monkeypatch.setattr(thresholds, "POOL", 0)
+    monkeypatch.setattr(jit_thresholds, "POOL", 0)
 
 
 @pytest.fixture

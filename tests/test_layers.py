@@ -82,8 +82,8 @@ TREES = ("cpu", "jit", "cuda")
 # Files of a tree that are no family: what its kernels share.
 SHARED = {
     "portable": {"indices", "optim_rules", "recurrent", "residuals", "window"},
-    "cpu": {"layout", "memory", "recurrent"},
-    "jit": set(),
+    "cpu": {"layout", "memory", "recurrent", "thresholds"},
+    "jit": {"thresholds"},
     "cuda": {"cublas", "kernel", "launcher", "namespace", "planes", "recurrent", "sources"},
 }
 NO_OPERATION = {"optim", "random"}  # families whose kernels optimizers and generators call

@@ -7,7 +7,7 @@ import pytest
 from windows import integers
 
 from nnx.backends import Backend
-from nnx.backends.cpu import columns, depthwise
+from nnx.backends.cpu import columns, depthwise, thresholds
 from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
@@ -76,19 +76,19 @@ def test_equals_the_portable_twin(backend, case, bias, last):
         np.testing.assert_array_equal(got, wanted)
 
 
-@pytest.mark.parametrize("limit", ["COLUMN_BYTES", "FEW"])
+@pytest.mark.parametrize("limit", ["COLUMN_BYTES", "COLUMN_NUMBERS"])
 @pytest.mark.parametrize("backend", ["numpy", "jit"], indirect=True)
 def test_columns_serve_up_to_their_limits(backend, monkeypatch, limit):
     """On both sides of each limit: which code answers, and that it answers right."""
     x, weight = integers(0, 2, 3, 6, 5), integers(1, 4, 3, 2, 2)
     window = Window((2, 2))
-    numbers, at = 12, {"COLUMN_BYTES": 2 * 12 * 5 * 4 * 4, "FEW": 12}[limit]
+    numbers, at = 12, {"COLUMN_BYTES": 2 * 12 * 5 * 4 * 4, "COLUMN_NUMBERS": 12}[limit]
     assert weight[0].size == numbers
     twin = Backend(np, "portable")
     expected, kept = twin.conv2d(x, weight, None, window, 1)
     gradients = twin.conv2d_backward(expected, kept, (True, True, True))
     for most in (at - 1, at):
-        monkeypatch.setattr(columns, limit, most)
+        monkeypatch.setattr(thresholds, limit, most)
         y, residuals = backend.backend.conv2d(x, weight, None, window, 1)
         by_columns = most == at and (limit == "COLUMN_BYTES" or backend.kind == "numpy")
         assert isinstance(residuals, columns.Columns) == by_columns

@@ -7,7 +7,8 @@ import pytest
 
 from nnx.backends import Backend
 from nnx.backends.cpu import norm
-from nnx.backends.jit import norm as jit_norm
+from nnx.backends.cpu import thresholds as cpu_thresholds
+from nnx.backends.jit import thresholds as jit_thresholds
 
 SHAPES = {
     "flat": (33, 17),
@@ -24,8 +25,8 @@ SHAPES = {
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """The kernels on these small arrays too, NumPy's in blocks of a few hundred bytes."""
-    monkeypatch.setattr(norm, "SMALL", 0)
-    monkeypatch.setattr(jit_norm, "SMALL", 0)
+    monkeypatch.setattr(cpu_thresholds, "NORM", 0)
+    monkeypatch.setattr(jit_thresholds, "NORM", 0)
     monkeypatch.setattr(norm, "BLOCK_BYTES", 700)
 
 

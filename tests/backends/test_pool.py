@@ -7,7 +7,8 @@ import pytest
 from windows import integers
 
 from nnx.backends import Backend
-from nnx.backends.cpu import pool
+from nnx.backends.cpu import pool, thresholds
+from nnx.backends.jit import thresholds as jit_thresholds
 from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
@@ -120,16 +121,17 @@ def test_small_images_are_pooled_with_few_calls(backend, case, monkeypatch):
     shape, *geometry = CASES[case]
     window = Window(*geometry)
     x = images(backend, shape, False)
-    monkeypatch.setattr(pool, "SMALL", x.size * window.places)
-    assert pool.is_small(x, window)
+    limit = x.size * window.places
+    monkeypatch.setattr(thresholds, "POOL", limit)
+    monkeypatch.setattr(jit_thresholds, "POOL", limit)
+    assert pool.is_small(x, window, limit)
     x = np.where(x == -2, -np.inf, np.where(x == 3, np.nan, x)).astype(x.dtype)
     same(backend, lambda k: k.max_pool2d(x, window))
     if window.dilation == (1, 1):
         whole = np.nan_to_num(x, nan=3, neginf=-2)
         same(backend, lambda k: (k.avg_pool2d(whole, window, NONE),))
-    monkeypatch.setattr(pool, "SMALL", x.size * window.places - 1)
-    assert not pool.is_small(x, window)
-    assert not pool.is_small(x[:0], window._replace(padding=((1, 1), (0, 0))))
+    assert not pool.is_small(x, window, limit - 1)
+    assert not pool.is_small(x[:0], window._replace(padding=((1, 1), (0, 0))), limit)
 
 
 @pytest.mark.parametrize("places", [254, 255, 256, 257])

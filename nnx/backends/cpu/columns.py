@@ -15,11 +15,10 @@ import numpy as np
 from ...typing import Array
 from ..portable.residuals import Residuals
 from ..portable.window import Window
+from . import thresholds
 from .memory import empty
 
-COLUMN_BYTES = 2**17  # of all columns: up to here this is the quicker way
-FEW = 20  # numbers in a window: up to here it is for any number of images,
-BLOCK_BYTES = 2**20  # of which so many columns are laid out at once
+BLOCK_BYTES = 2**20  # of columns that are laid out at once
 
 
 class Columns(Residuals):
@@ -36,10 +35,10 @@ def are_small(x: Array, weight: Array, window: Window, groups: int, few: bool = 
     if groups != 1 or x.size == 0 or x.dtype not in (np.float32, np.float64):
         return False
     numbers = weight.shape[1] * window.places
-    if few and numbers <= FEW:
+    if few and numbers <= thresholds.COLUMN_NUMBERS:
         return True
     oh, ow = window.counts((x.shape[2], x.shape[3]))
-    return len(x) * numbers * oh * ow * x.itemsize <= COLUMN_BYTES
+    return len(x) * numbers * oh * ow * x.itemsize <= thresholds.COLUMN_BYTES
 
 
 def forward(

@@ -25,12 +25,11 @@ from ...typing import Array
 from ..portable.conv import ConvKernels
 from ..portable.residuals import Residuals
 from ..portable.window import Pair, Window, pad
-from . import columns, depthwise
+from . import columns, depthwise, thresholds
 from .layout import channels_second, contiguous_channels_last
 from .memory import copied, empty, empty_like, zeros
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
-SHORT_ROW = 24  # products with shorter rows than this are slow: then all of a window is laid out
 
 
 class Lowered:
@@ -59,7 +58,7 @@ class Lowered:
         self.covered = (self.pooled[0] * pool[0], self.pooled[1] * pool[1])  # by pooling windows
         self.inside = window.inside((h, w))
         self.padded_size = window.padded((h, w))
-        self.whole = kw * self.channels < SHORT_ROW
+        self.whole = kw * self.channels < thresholds.CONV_ROW  # then all of a window is laid out
         each = self.padded_size[0] * self.padded_size[1] * c + self.covered[0] * self.covered[1] * (
             2 * outputs + c * kw * (kh if self.whole else 1)
         )

@@ -6,7 +6,8 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.linear import LinearKernels
-from .memory import LEAST, empty, laid_like
+from . import thresholds
+from .memory import empty, laid_like
 
 _SAME_WIDTH = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
@@ -15,7 +16,7 @@ class NumpyLinear(LinearKernels):
     def product(self, a: Array, b: Array) -> Array:
         """The product of two matrices; where it is computed is `JitLinear`'s to change."""
         size = a.shape[0] * b.shape[1] * a.itemsize
-        return a.dot(b) if size < LEAST or a.dtype != b.dtype else product_into_kept(a, b)
+        return a.dot(b) if size < thresholds.MEMORY or a.dtype != b.dtype else product_into_kept(a, b)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.product(x, weight.T)
@@ -33,12 +34,13 @@ class NumpyLinear(LinearKernels):
 
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.linear(x, weight, bias)
-        zeros = np.zeros(y.shape[1], y.dtype) if y.shape[1] > 64 else 0  # see `relu`
+        wide = y.shape[1] > thresholds.RELU_ROW
+        zeros = np.zeros(y.shape[1], y.dtype) if wide else 0  # see `relu`
         return np.maximum(y, zeros, out=y)
 
     def relu(self, x: Array) -> Array:
         # Beside an array, np.maximum works on many numbers at once; beside a number, on one.
-        if x.size <= 4096:
+        if x.size <= thresholds.RELU_ZEROS:
             return np.maximum(x, 0)
         return np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=laid_like(x))
 
@@ -48,7 +50,7 @@ class NumpyLinear(LinearKernels):
         bits = _SAME_WIDTH.get(gy.dtype)
         if bits is None:
             return super().relu_backward(gy, y)
-        if gy.size < LEAST:
+        if gy.size < thresholds.MEMORY:
             return np.multiply(gy.view(bits), y > 0).view(gy.dtype)
         mask = np.greater(y, 0, out=empty(y.shape, bool))
         return np.multiply(gy.view(bits), mask, out=laid_like(gy).view(bits)).view(gy.dtype)

@@ -6,9 +6,8 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.loss import LossKernels
+from . import thresholds
 from .activation import with_tails
-
-FEW = 40  # classes: up to here the steps along an axis are fewer and longer across the classes
 
 
 class NumpyLoss(LossKernels):
@@ -18,7 +17,7 @@ class NumpyLoss(LossKernels):
         if n == 0 or not all_inside(targets, classes):
             return super().softmax_cross_entropy(logits, targets)  # ignored rows
         targets = targets.astype(np.int64, copy=False)
-        if classes > FEW:
+        if classes > thresholds.LOSS_CLASSES:
             largest = np.maximum.reduce(logits, axis=1, keepdims=True)
             z = np.subtract(logits, largest, order="C")  # (N, C), however the logits lie
             hits = np.arange(0, n * classes, classes)  # where the right classes lie in memory

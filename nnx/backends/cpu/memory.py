@@ -24,8 +24,8 @@ import numpy as np
 
 from ...typing import Array
 from ..forks import renew_in_child
+from . import thresholds
 
-LEAST = 2**17  # bytes: smaller arrays come from memory that the process already has
 LIMIT = 2**28  # bytes that may lie idle
 ROOM = 1.25  # a block may be larger than the array by this factor
 
@@ -38,7 +38,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     if type(dtype) is not np.dtype:
         dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size < LEAST:
+    if size < thresholds.MEMORY:
         return np.empty(shape, dtype)
     with _lock:
         block = _take(size)
@@ -60,7 +60,7 @@ def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """As `empty`, and all numbers are 0."""
     if type(dtype) is not np.dtype:
         dtype = np.dtype(dtype)
-    if math.prod(shape) * dtype.itemsize < LEAST:
+    if math.prod(shape) * dtype.itemsize < thresholds.MEMORY:
         return np.zeros(shape, dtype)
     a = empty(shape, dtype)
     a.fill(0)

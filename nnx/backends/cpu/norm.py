@@ -11,13 +11,13 @@ import numpy as np
 from ...typing import Array
 from ..portable.norm import NormKernels
 from ..portable.residuals import Residuals
+from . import thresholds
 from .conv_block import pooled_statistics
 from .layout import as_laid, empty_in_order, numbers
 from .memory import empty, empty_like
 
 BLOCK_BYTES = 2**18
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-SMALL = 2**16  # numbers for which blocks bring nothing
 
 
 class Blocked(Residuals):
@@ -200,7 +200,7 @@ class NumpyNorm(NormKernels):
 
 def worth_blocks(x: Array) -> bool:
     """Whether blocks are made for this, and worth it."""
-    return x.dtype in _FLOATS and x.size >= SMALL
+    return x.dtype in _FLOATS and x.size >= thresholds.NORM
 
 
 def _lines(x: Array, last: bool | None = None) -> tuple[Array, bool]:

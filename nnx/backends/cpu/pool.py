@@ -14,10 +14,10 @@ from numpy.lib.stride_tricks import as_strided
 from ...typing import Array
 from ..portable.pool import PoolKernels, first_inside
 from ..portable.window import Padding, Pair, Window
+from . import thresholds
 from .layout import empty_in_order, lies_last
 
 BLOCK_BYTES = 2**19  # of a block of images
-SMALL = 2**13  # numbers of an image, for each place: fewer are pooled with the fewest calls
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 
 
@@ -26,7 +26,7 @@ class NumpyPool(PoolKernels):
         if x.dtype not in _BITS or x.size == 0 or window.places > 255:
             return super().max_pool2d(x, window)
         out = window.counts((x.shape[2], x.shape[3]))
-        if is_small(x, window):
+        if is_small(x, window, thresholds.POOL):
             return _largest(_windows(x, window, out))
         last = lies_last(x)
         y = empty_in_order(last, (*x.shape[:2], *out), x.dtype)
@@ -75,7 +75,7 @@ class NumpyPool(PoolKernels):
         if x.dtype not in _BITS or x.size == 0:
             return super().avg_pool2d(x, window, counted)
         out = window.counts((x.shape[2], x.shape[3]))
-        if is_small(x, window):
+        if is_small(x, window, thresholds.POOL):
             ones = np.ones(window.places, x.dtype)
             return (_windows(x, window, out) @ ones) / x.dtype.type(window.places)
         divisor = self._divisor(x, x.shape, out, window, counted)
@@ -119,9 +119,9 @@ class NumpyPool(PoolKernels):
         return gx
 
 
-def is_small(x: Array, window: Window) -> bool:
+def is_small(x: Array, window: Window, limit: int) -> bool:
     """Whether the fewest calls matter most: a small image, all windows of which lie inside."""
-    return x.size * window.places <= SMALL and not window.pads
+    return x.size * window.places <= limit and not window.pads
 
 
 def _windows(x: Array, window: Window, out: Pair) -> Array:

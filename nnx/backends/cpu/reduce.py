@@ -9,11 +9,12 @@ import math
 
 import numpy as np
 
-from ..portable.reduce import Array, ReduceKernels
+from ...typing import Array
+from ..portable.reduce import ReduceKernels
+from . import thresholds
 from .memory import empty
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-_SMALL = 2**14  # numbers: below, to write them costs less than np.broadcast_to
 
 
 class NumpyReduce(ReduceKernels):
@@ -27,7 +28,7 @@ class NumpyReduce(ReduceKernels):
         return self.sum_over(x, axes, keepdims) / x.dtype.type(n)
 
     def stretch(self, g: Array, shape: tuple[int, ...]) -> Array:
-        if math.prod(shape) > _SMALL:
+        if math.prod(shape) > thresholds.STRETCH:
             return super().stretch(g, shape)
         out = empty(shape, g.dtype)
         out[...] = g

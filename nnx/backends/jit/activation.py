@@ -14,8 +14,8 @@ from ...typing import Array
 from ..cpu.activation import NumpyActivation
 from ..cpu.memory import empty
 from ..flush import flushing
+from . import thresholds
 
-_WORTH_IT = 4096  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
 _NOTHING = np.empty(0, np.float32)  # in place of a derivative that is not wanted
 _FLOAT = np.dtype(np.float32)
 
@@ -24,16 +24,20 @@ _loops: Any = None
 
 class JitActivation(NumpyActivation):
     def tanh(self, x: Array) -> Array:
-        return each("tanh", x) if takes(x) else super().tanh(x)
+        return each("tanh", x) if takes_quick(x) else super().tanh(x)
 
     def tanh_backward(self, g: Array, y: Array) -> Array:
-        return each("tanh_backward", g, y) if takes(g, y) else super().tanh_backward(g, y)
+        if not takes_quick(g, y):
+            return super().tanh_backward(g, y)
+        return each("tanh_backward", g, y)
 
     def sigmoid(self, x: Array) -> Array:
         return each("sigmoid", x) if takes(x) else super().sigmoid(x)
 
     def sigmoid_backward(self, g: Array, y: Array) -> Array:
-        return each("sigmoid_backward", g, y) if takes(g, y) else super().sigmoid_backward(g, y)
+        if not takes_quick(g, y):
+            return super().sigmoid_backward(g, y)
+        return each("sigmoid_backward", g, y)
 
     def softplus(self, x: Array) -> Array:
         return each("softplus", x) if takes(x) else super().softplus(x)
@@ -82,11 +86,16 @@ def takes(*arrays: Array, axis: int = -1) -> bool:
     """Whether compiled loops take these arrays, along the last axis, and are worth it."""
     first = arrays[0]
     return (
-        first.size >= _WORTH_IT
+        first.size >= thresholds.ACTIVATION
         and axis in (-1, first.ndim - 1)
         and all([a.dtype is _FLOAT or a.dtype == _FLOAT for a in arrays])
         and all([a.flags.c_contiguous for a in arrays])
     )
+
+
+def takes_quick(*arrays: Array) -> bool:
+    """Likewise, where NumPy has a quick loop of its own, or few."""
+    return arrays[0].size >= thresholds.ACTIVATION_QUICK and takes(*arrays)
 
 
 def loops() -> Any:

@@ -7,14 +7,14 @@ import numpy as np
 from ...typing import Array
 from ..cpu.embedding import NumpyEmbedding
 from ..cpu.memory import zeros
+from . import thresholds
 
-_WORTH_IT = 1024  # elements
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 class JitEmbedding(NumpyEmbedding):
     def index_add(self, values: Array, indices: Array, rows: int) -> Array:
-        if values.size < _WORTH_IT or values.dtype not in _FLOATS:
+        if values.size < thresholds.EMBEDDING or values.dtype not in _FLOATS:
             return super().index_add(values, indices, rows)
         from . import embedding_loops
 

@@ -9,9 +9,9 @@ import numpy as np
 from ...typing import Array
 from ..cpu.linear import NumpyLinear
 from ..cpu.memory import empty
+from . import thresholds
 from .codegen import threads
 
-WORTH_IT = 1024  # numbers: for fewer, NumPy is as quick, and nothing need be compiled
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 _loops: Any = None
@@ -58,11 +58,14 @@ class JitLinear(NumpyLinear):
         return gx, gw, gb
 
 
-def worth_compiled(*arrays: Array, least: int = WORTH_IT) -> bool:
+def worth_compiled(*arrays: Array) -> bool:
     """Whether compiled loops take these arrays, and are worth it."""
-    return arrays[0].size >= least and all(
-        [a.dtype in _FLOATS and a.flags.c_contiguous for a in arrays]
-    )
+    return arrays[0].size >= thresholds.LINEAR and takes(*arrays)
+
+
+def takes(*arrays: Array) -> bool:
+    """Whether compiled loops are made for these arrays."""
+    return all([a.dtype in _FLOATS and a.flags.c_contiguous for a in arrays])
 
 
 def loops() -> Any:

@@ -23,10 +23,9 @@ from ..cpu.layout import as_laid, empty_in_order, numbers
 from ..cpu.memory import empty_like
 from ..cpu.norm import NumpyNorm
 from ..portable.residuals import Residuals
+from . import thresholds
 from .codegen import threads
-from .pool import WORTH, has_floats
-
-SMALL = 2**12  # numbers below which NumPy is as quick
+from .pool import has_floats
 
 
 class Compiled(Residuals):
@@ -39,7 +38,7 @@ class JitNorm(NumpyNorm):
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Array, Array, Residuals]:
-        if not has_floats(x) or x.size < SMALL:
+        if not has_floats(x) or x.size < thresholds.NORM:
             return super().batch_norm(x, weight, bias, eps)
         from . import norm_loops as loops
 
@@ -96,7 +95,7 @@ class JitNorm(NumpyNorm):
     def group_norm(
         self, x: Array, weight: Array | None, bias: Array | None, groups: int, eps: float
     ) -> tuple[Array, Residuals]:
-        if not has_floats(x) or x.size < SMALL:
+        if not has_floats(x) or x.size < thresholds.NORM:
             return super().group_norm(x, weight, bias, groups, eps)
         from . import norm_loops as loops
 
@@ -203,4 +202,4 @@ def _for_each(last: bool, n: int, dtype: Any, *values: Array) -> list[Array]:
 
 def _split(loop: Any, n: int, first: Array, *rest: Any) -> None:
     """Run a loop over n parts of `first` and of the arrays that go with it."""
-    threads.split(loop, n, first, *rest, least=max(1, WORTH * n // first.size))
+    threads.split(loop, n, first, *rest, least=max(1, thresholds.NORM_THREAD * n // first.size))

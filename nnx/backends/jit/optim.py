@@ -13,13 +13,13 @@ import numpy as np
 
 from ..cpu.optim import NumpyOptim
 from ..flush import flushing
+from . import thresholds
 
 if TYPE_CHECKING:
     from ..portable import optim_rules as rules
 
 Arrays = list[Any]
 
-_WORTH_IT = 1024  # elements in all: a model smaller than that need not wait for numba's import
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 _loops: Any = None
@@ -126,7 +126,7 @@ def rows_in_place(params: Arrays, *others: Arrays | None) -> list[tuple[Any, ...
     """
     if not params or params[0].dtype not in _FLOATS:
         return None
-    if len(params) == 1 and params[0].size < _WORTH_IT:
+    if len(params) == 1 and params[0].size < thresholds.OPTIM:
         return None
     size = 0
     rows = []
@@ -142,4 +142,4 @@ def rows_in_place(params: Arrays, *others: Arrays | None) -> list[tuple[Any, ...
                 row[j] = a.reshape(-1)
         size += p.size
         rows.append(tuple(row))
-    return rows if size >= _WORTH_IT else None
+    return rows if size >= thresholds.OPTIM else None

@@ -12,14 +12,13 @@ from ..cpu.layout import as_laid, empty_in_order, numbers, parts_of
 from ..cpu.pool import NumpyPool, is_small
 from ..portable.pool import pixels_counted
 from ..portable.window import Padding, Window
+from . import thresholds
 from .codegen import threads
-
-WORTH = 2**15  # numbers of an image that are worth another thread
 
 
 class JitPool(NumpyPool):
     def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
-        if not has_floats(x) or is_small(x, window):
+        if not has_floats(x) or is_small(x, window, thresholds.POOL):
             return super().max_pool2d(x, window)
         from . import pool_loops
 
@@ -47,7 +46,7 @@ class JitPool(NumpyPool):
         return gx
 
     def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
-        if not has_floats(x) or is_small(x, window):
+        if not has_floats(x) or is_small(x, window, thresholds.POOL):
             return super().avg_pool2d(x, window, counted)
         from . import pool_loops
 
@@ -99,5 +98,5 @@ def run(loop: Any, last: bool, image: Array, *rest: Any) -> None:
     """Run a loop over all parts of the image and of the arrays that go with it."""
     parts = parts_of(image, last)
     arrays = [as_laid(a, last) if isinstance(a, np.ndarray) and a.ndim == 4 else a for a in rest]
-    least = max(1, WORTH * parts // image.size)
+    least = max(1, thresholds.POOL_THREAD * parts // image.size)
     threads.split(loop, parts, as_laid(image, last), *arrays, least=least)

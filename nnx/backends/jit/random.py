@@ -10,13 +10,12 @@ from ...typing import Array
 from ..cpu.memory import empty
 from ..cpu.random import NumpyRandom
 from ..portable.random import MASK32, MASK64
-
-_WORTH_IT = 256  # words: for fewer, NumPy is nearly as quick and nothing need be compiled
+from . import thresholds
 
 
 class JitRandom(NumpyRandom):
     def philox(self, key: tuple[int, int], counter: int, n: int, device: Any = None) -> Array:
-        if n < _WORTH_IT:
+        if n < thresholds.RANDOM:
             return super().philox(key, counter, n, device)
         from . import random_loops as philox
 
@@ -27,7 +26,7 @@ class JitRandom(NumpyRandom):
     def dropout(
         self, x: Array, key: tuple[int, int], counter: int, threshold: int, scale: float
     ) -> Array:
-        if x.dtype not in (np.float32, np.float64) or x.size < _WORTH_IT or threshold == 0:
+        if x.dtype not in (np.float32, np.float64) or x.size < thresholds.RANDOM or threshold == 0:
             return super().dropout(x, key, counter, threshold, scale)
         from . import random_loops as philox
 

@@ -31,9 +31,9 @@ from threadpoolctl import ThreadpoolController
 from ....typing import Array
 from ...cpu.memory import empty
 from ...forks import renew_in_child
+from .. import thresholds
 
 MOST = 1024  # threads that may be asked for
-SMALL_PRODUCT = 2**20  # multiply-adds: below, a hand-over costs more than it saves
 
 
 class _Job:
@@ -233,7 +233,7 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     if out is None:
         out = empty((m, n), np.result_type(a, b))
     with one_blas_thread():
-        if m * n * k < SMALL_PRODUCT or thread_count() == 1:
+        if m * n * k < thresholds.PRODUCT_THREAD or thread_count() == 1:
             return np.matmul(a, b, out=out)
         if m >= n:
             _run(_product, parts(m, 16), (a, b, out))

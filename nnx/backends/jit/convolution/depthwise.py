@@ -11,9 +11,8 @@ from ...cpu.layout import as_laid, empty_in_order, numbers, parts_of
 from ...cpu.memory import empty
 from ...portable.residuals import Residuals
 from ...portable.window import Window
+from .. import thresholds
 from ..codegen import threads
-
-WORTH = 2**14  # numbers of an image that are worth another thread
 
 
 class Depthwise(Residuals):
@@ -121,4 +120,5 @@ def _kernels(weight: Array, last: bool) -> Array:
 def _split(loop: Any, image: Array, last: bool, *arrays: Any) -> None:
     """Run a loop over the image's parts, as many as are worth a thread in each."""
     parts = parts_of(image, last)
-    threads.split(loop, parts, *arrays, least=max(1, WORTH * parts // image.size))
+    least = max(1, thresholds.DEPTHWISE_THREAD * parts // image.size)
+    threads.split(loop, parts, *arrays, least=least)

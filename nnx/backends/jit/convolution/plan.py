@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...portable.window import Pair, Window
+from .. import thresholds
 from .record import FIELDS, PLAN
 
-SMALL = 500_000  # multiply-adds that are not worth another thread
 PARTS = 16  # of a batch, at most: each has a sum of weight gradients of its own
 PIXELS = 1024  # of results in a part, at least: beside them its sum costs nothing
 
@@ -44,7 +44,7 @@ def plan(
     rotate = sh == sw == 1 and min(around) >= 0
     if not rotate:
         around = (0, 0, 0, 0)
-    least = max(1, SMALL // max(1, oh * ow * kh * kw * cg * outputs))
+    least = max(1, thresholds.CONV_THREAD // max(1, oh * ow * kh * kw * cg * outputs))
     parts = max(1, min(PARTS, count // least, count * oh * ow // PIXELS))
     parts = min(count, 2 ** (parts.bit_length() - 1))  # most numbers of threads share it evenly
     side_by_side = dw == 1 and groups == 1

@@ -22,15 +22,10 @@ from ....typing import Array
 from ...cpu.memory import empty
 from ...flush import flushing
 from ...portable.residuals import Residuals
+from .. import thresholds
 from ..codegen.threads import matmul, split
 
-PER_THREAD = 2**19  # multiply-adds of a scan: for fewer, waking a second thread does not pay
-
-
 _flushed = cache(flushing)
-
-# Pre-activations in all: for fewer, NumPy's layers are as quick and compile nothing.
-WORTH_IT = 2**14
 
 
 class Rows(Residuals):
@@ -42,7 +37,7 @@ class Rows(Residuals):
 def worth_a_scan(x: Array, weights: list[Any]) -> bool:
     """Whether compiled scans take this layer, and are worth it."""
     steps, n, _ = x.shape
-    enough = steps * n * weights[0][0].shape[0] >= WORTH_IT
+    enough = steps * n * weights[0][0].shape[0] >= thresholds.RECURRENT
     return enough and x.dtype == np.float32 and x.size > 0
 
 
@@ -139,7 +134,7 @@ class Layer:
         are 0 (`flush.py`)."""
         from ..codegen.microkernel import kernel_address
 
-        least = max(1, PER_THREAD // (self.steps * w.shape[1] * w.shape[2]))
+        least = max(1, thresholds.SCAN_THREAD // (self.steps * w.shape[1] * w.shape[2]))
         rows = self.directions * self.n
         split(_flushed(kernel), rows, kernel_address(4), *args, least=least)
 

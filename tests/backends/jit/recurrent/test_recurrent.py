@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numba")
 
 from nnx.backends.base import Backend
-from nnx.backends.jit import JitBackend
+from nnx.backends.jit import JitBackend, thresholds
 from nnx.backends.jit.codegen import threads
 from nnx.backends.jit.recurrent import layer
 from nnx.backends.numpy import NumpyBackend
@@ -17,7 +17,7 @@ from nnx.backends.numpy import NumpyBackend
 @pytest.fixture
 def always(monkeypatch):
     """Compiled scans also where NumPy would be as quick."""
-    monkeypatch.setattr(layer, "WORTH_IT", 0)
+    monkeypatch.setattr(thresholds, "RECURRENT", 0)
 
 
 GATES = {"rnn": 1, "relu": 1, "lstm": 4, "gru": 3, "gru-before": 3}

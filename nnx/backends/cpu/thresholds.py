@@ -1,0 +1,27 @@
+"""When a tuned way on NumPy pays, and when the one with the fewest calls.
+
+Beside each stands the time of the way for large sizes over that for small, below, at and above it,
+measured by `python -m benchmarks.thresholds` (processor time, one thread, AMD EPYC with AVX-512,
+the machine under load).
+"""
+
+from __future__ import annotations
+
+# Of all columns of a convolution: up to here they are laid out at once; 3x3, 8 channels, one image:
+# 2.7 at 32 KiB, 2.1, 1.1 at 512 KiB; with channels last 2.4, 1.7, 0.5 at 256 KiB.
+COLUMN_BYTES = 2**17
+# In a window: up to here columns are laid out for any number of images; one channel, kxk: 6.4 at
+# 9 numbers, 2.9 at 36.  That is a first layer; others' images have channels last, which rows need.
+COLUMN_NUMBERS = 20
+# In a window's row: for fewer, whole windows are laid out, not their rows; a first layer, 3x3: 1.07
+# at 3 numbers, 0.97 at 9, 0.41 at 18.
+CONV_ROW = 8
+POOL = 2**15  # numbers of images, for each place of a window; 2x2: 2.6 at 8,192, 1.06, 0.5
+NORM = 2**14  # numbers; batch_norm with its backward 1.16 at 4,096, 0.94, 0.84 at 65,536
+STRETCH = 2**14  # numbers; written out and multiplied by an array: 2.3 at 4,096, 1.6, 1.3 at 65,536
+LOSS_CLASSES = 40  # classes last over classes first: 1.16 at 10, 0.96, 0.69 at 160
+RELU_ZEROS = 4096  # numbers; np.maximum beside zeros over beside 0: 1.52 at 1,024, 1.03, 0.69
+RELU_ROW = 64  # likewise beside a row of zeros: 1.12 at 16, 0.95, 0.84 at 256
+# Bytes: smaller arrays are np.empty's, whose memory the C library keeps.  Eight arrays, filled and
+# dropped: 3.0 here, 2.3 at 256 KiB, and 0.08 at 512 KiB, where the system takes the memory back.
+MEMORY = 2**17
