@@ -15,7 +15,7 @@ from .autograd import Function, Node, is_grad_enabled
 from .backends import Backend, backend_of, dtype_name
 
 if TYPE_CHECKING:
-    from . import ops
+    from . import ops as ops
 
 
 class InPlace(Node):

@@ -18,7 +18,7 @@ from .backends import Array, active_backend, backend_of, dtype_name, from_table,
 from .in_place import InPlace
 
 if TYPE_CHECKING:
-    from . import ops
+    from . import ops as ops
 
 Axis = int | tuple[int, ...] | None
 
@@ -76,7 +76,8 @@ class Tensor(InPlace):
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.data.ndim
+        ndim: int = self.data.ndim
+        return ndim
 
     @property
     def size(self) -> int:
@@ -94,7 +95,8 @@ class Tensor(InPlace):
     def __len__(self) -> int:
         if self.data.ndim == 0:
             raise TypeError("len() of a tensor with shape ()")
-        return self.data.shape[0]
+        length: int = self.data.shape[0]
+        return length
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.data.ndim == 0:

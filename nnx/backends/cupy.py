@@ -141,14 +141,16 @@ class CupyBackend(CudaBackend):
             return cupy.asarray(native(x))
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        return cupy.asnumpy(x)
+        host: np.ndarray = cupy.asnumpy(x)
+        return host
 
     def use_device(self) -> Callable[[], None]:
         if self.device is None:
             return super().use_device()
         before = cupy.cuda.Device()
         self.device.use()
-        return before.use
+        back: Callable[[], None] = before.use
+        return back
 
     def nccl_device(self) -> NcclDevice | None:
         from cupy.cuda import nccl
@@ -175,12 +177,12 @@ class NcclDevice:
         return isinstance(array, cupy.ndarray)
 
     def pointer(self, array: Array) -> int:
-        return array.data.ptr
+        return int(array.data.ptr)
 
     def begin(self) -> int:
         self.device.use()  # the current device is each thread's own
         self.stream.wait_event(cupy.cuda.get_current_stream().record())
-        return self.stream.ptr
+        return int(self.stream.ptr)
 
     def finish(self) -> None:
         self.stream.synchronize()

@@ -14,4 +14,5 @@ class TorchBackend(Backend):
         return self.xp.asarray(np.array(native(x)), device=self.device)
 
     def to_numpy(self, x: Array) -> np.ndarray:
-        return x.detach().cpu().numpy()
+        host: np.ndarray = x.detach().cpu().numpy()
+        return host

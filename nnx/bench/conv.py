@@ -81,7 +81,11 @@ def methods(layer: Layer) -> Iterator[Method]:
     window = Window((layer.kernel, layer.kernel), padding=border)
 
     def readable(
-        name: str, forward: Callable, backward: Callable, padding: Any, slow: bool = False
+        name: str,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        padding: Any,
+        slow: bool = False,
     ) -> Method:
         return Method(
             name,

@@ -134,7 +134,7 @@ def textbook(batch: int, parameters: list[Array] | None = None) -> Network:
 
     pool = partial(reference.max_pool2d_columns, size=2)
     unpool = reference.max_pool2d_columns_backward
-    parts: list[tuple[Callable, Callable]] = [
+    parts: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
         (partial(conv, 0), partial(conv_backward, 0)),
         (pool, unpool),
         (partial(conv, 2), partial(conv_backward, 2)),
@@ -151,7 +151,12 @@ def textbook(batch: int, parameters: list[Array] | None = None) -> Network:
 
 
 def taped(
-    name: str, library: Any, tensor: Callable, leaf: Callable, batch: int, fuse: bool
+    name: str,
+    library: Any,
+    tensor: Callable[..., Any],
+    leaf: Callable[..., Any],
+    batch: int,
+    fuse: bool,
 ) -> Network:
     """The same of `library`, nnx.nn or torch.nn.
 
@@ -185,7 +190,7 @@ def taped(
         lambda z: measure(z, target),
     ]
 
-    def forward(layer: Callable, first: bool, x: Any) -> tuple[Any, Any]:
+    def forward(layer: Callable[..., Any], first: bool, x: Any) -> tuple[Any, Any]:
         x = leaf(x, not first)
         y = layer(x)
         return y, (x, y)

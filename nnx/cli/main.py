@@ -37,7 +37,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in _COMMANDS:
             return None
-        return import_module(f".{_COMMANDS[name][0]}", __package__).command
+        command: click.Command = import_module(f".{_COMMANDS[name][0]}", __package__).command
+        return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

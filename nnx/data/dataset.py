@@ -40,7 +40,7 @@ class ArrayDataset:
         require_equal_lengths("ArrayDataset", self.arrays)
 
     def __len__(self) -> int:
-        return self.arrays[0].shape[0]
+        return int(self.arrays[0].shape[0])
 
     def __getitem__(self, index: int | slice) -> tuple[Array, ...]:
         return tuple(a[index, ...] for a in self.arrays)

@@ -299,4 +299,5 @@ def _as_dataset(data: Any) -> Dataset:
         return ArrayDataset(*data)
     if array_like(data):
         return ArrayDataset(data)
-    return data
+    dataset: Dataset = data
+    return dataset

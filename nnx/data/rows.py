@@ -144,7 +144,7 @@ def load(
 
 
 def _bytes(array: Array) -> int:
-    return math.prod(array.shape) * np.dtype(dtype_name(array.dtype)).itemsize
+    return int(math.prod(array.shape)) * np.dtype(dtype_name(array.dtype)).itemsize
 
 
 def stack_items(items: list[Any]) -> Any:

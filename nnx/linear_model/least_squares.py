@@ -195,7 +195,7 @@ class Ridge(LinearRegression):
 
     def _cutoff(self, X: Array) -> float:
         """The penalty makes the problem well-posed: only what is rounding is cut off."""
-        return max(X.shape) * float(backend_of(X).xp.finfo(X.dtype).eps)
+        return float(max(X.shape) * backend_of(X).xp.finfo(X.dtype).eps)
 
 
 def least_squares(X: Array, Y: Array, penalty: Array, cutoff: float) -> tuple[Array, Array, int]:

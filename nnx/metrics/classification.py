@@ -146,7 +146,7 @@ class BinaryAccuracy(_Share):
 
 def _single(x: Array) -> bool:
     """Whether x has one number for each example: (N,) or (N, 1)."""
-    return x.ndim == 1 or (x.ndim == 2 and x.shape[1] == 1)
+    return bool(x.ndim == 1 or (x.ndim == 2 and x.shape[1] == 1))
 
 
 class TopK(_Share):

@@ -228,7 +228,8 @@ def numbers(values: Any) -> list[Any]:
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iuf"):
         raise ValueError(f"a state needs a list of numbers, it has {values!r:.60}")
-    return array.tolist()
+    numbers: list[Any] = array.tolist()
+    return numbers
 
 
 def exact_sum(values: list[float]) -> float:

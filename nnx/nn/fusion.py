@@ -48,18 +48,20 @@ def _convolution(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int
         return None
     if not backend_of(x.data).fuses_convolution or conv.padding_mode != "zeros":
         return None
-    following = [m if _alone(m) else None for m in layers[start + 1 : start + 4]]
+    following: list[Module | None] = [
+        m if _alone(m) else None for m in layers[start + 1 : start + 4]
+    ]
     following += [None] * (3 - len(following))
-    norm = relu = pool = None
-    if type(following[0]) is BatchNorm2d:
-        norm = following.pop(0)
-    if type(following[0]) is ReLU:
-        relu = following.pop(0)
-        if type(following[0]) is MaxPool2d:
-            pool = following[0]
+    after, norm, relu, pool = following.pop(0), None, None, None
+    if type(after) is BatchNorm2d:
+        norm, after = after, following.pop(0)
+    if type(after) is ReLU:
+        relu, after = after, following.pop(0)
+        if type(after) is MaxPool2d:
+            pool = after
     if norm is None and relu is None:
         return None
-    return _compute(conv, norm, relu, pool, x)  # type: ignore[arg-type]
+    return _compute(conv, norm, relu, pool, x)
 
 
 def _alone(module: Module) -> bool:

@@ -167,7 +167,7 @@ def _size(array: Any) -> int:
     """Bytes, by the width in the dtype's name."""
     name = dtype_name(array.dtype)
     bits = "".join(c for c in name if c.isdigit())
-    return math.prod(array.shape) * (int(bits) // 8 if bits else 1)
+    return int(math.prod(array.shape)) * (int(bits) // 8 if bits else 1)
 
 
 def _bytes(n: float) -> str:

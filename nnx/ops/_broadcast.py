@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Binary, as_tensor
+from ..autograd import as_tensor
 from ..backends import Array, Backend, backend_of, mixed
 from ..tensor import Tensor
+from ._function import Binary
 
 Axis = int | tuple[int, ...] | None
 

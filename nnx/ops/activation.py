@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
+from ._function import Unary
 from .elementwise import Pointwise
 
 

@@ -6,10 +6,10 @@ import math
 import operator
 from typing import Any
 
-from ..autograd import Unary
 from ..backends import Array, dtype_name
 from ..tensor import Tensor
 from ._broadcast import Broadcasting
+from ._function import Unary
 
 
 class Add(Broadcasting):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
+from ._function import Unary
 from ._operands import as_tensor, require_one_dtype
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ derivative is infinite (log and sqrt at 0), so is the gradient, and NumPy says s
 
 from __future__ import annotations
 
-from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
+from ._function import Unary
 
 
 class Pointwise(Unary):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Function
 from ..backends import Array, backend_of, dtype_name
 from ..tensor import Tensor
+from ._function import Function
 from ._operands import as_array, as_tensor
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..autograd import Binary, Function, Node
+from ..autograd import Node
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import broadcast_shape, same_dtype, sum_to
+from ._function import Binary, Function
 from ._operands import as_tensor, operands
 from .array.shape import reshape
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function
 from ..backends import Array, copy_beside
 from ..tensor import Tensor
+from ._function import Function
 from ._operands import as_array, operands, require_one_dtype
 
 BatchSum = Callable[[np.ndarray], np.ndarray]  # a float64 vector of a part -> of the whole batch

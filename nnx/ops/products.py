@@ -10,10 +10,10 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from ..autograd import Binary
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import axes_of, one_axis, same_dtype
+from ._function import Binary
 from ._operands import as_tensor
 from .array.shape import diagonal, permute_dims, reshape
 from .reduce import sum as sum_over

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import Axis, axes_of
+from ._function import Unary
 from ._operands import as_tensor
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Function, Node
+from ..autograd import Node
 from ..backends import Array, backend_of, mixed
 from ..tensor import Tensor
 from ._broadcast import Broadcasting, broadcast_shape, fit_broadcast, plain_number
+from ._function import Function
 from ._operands import as_tensor
 from .array.cast import astype
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..autograd import Unary
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import one_axis
+from ._function import Unary
 from ._operands import as_tensor
 from .array.shape import reshape
 

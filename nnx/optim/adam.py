@@ -188,7 +188,9 @@ class NAdam(_Moments):
 
     def momentum(self, group: Group, step: int) -> float:
         """μ(t) of a `group`'s options, for t = step."""
-        return group["betas"][0] * (1 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
+        beta: float = group["betas"][0]
+        shrunk: float = 0.96 ** (step * group["momentum_decay"])
+        return beta * (1 - 0.5 * shrunk)
 
     def start(self, p: Tensor, group: Group) -> State:
         return {**super().start(p, group), "mu_product": 1.0}

@@ -102,7 +102,8 @@ class Communicator:
         else:
             self.send_bytes(0, text)
             together = b""
-        return _unpacked(self._broadcast_bytes(together))
+        everyone: list[Any] = _unpacked(self._broadcast_bytes(together))
+        return everyone
 
     def broadcast_value(self, value: Any = None, root: int = 0) -> Any:
         """The root's value on every rank.

@@ -233,6 +233,7 @@ class LocalRank(Communicator):
         self.hub.queue(self.rank, to, CONTROL).put((message, self.clock))
 
     def receive_bytes(self, source: int) -> bytes:
+        message: bytes
         message, when = self.hub.get(source, self.rank, CONTROL)
         self.clock = max(self.clock, when)
         return message

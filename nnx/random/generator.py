@@ -247,7 +247,8 @@ class Generator:
         if low < -(2**63) or high > 2**63:
             raise ValueError(f"integers: the range must fit into int64; low {low}, high {high}")
         shape = _shape("integers", shape)
-        return host.integers(self._words, low, high, _product(shape)).reshape(shape)
+        drawn: np.ndarray = host.integers(self._words, low, high, _product(shape))
+        return drawn.reshape(shape)
 
     def permutation(self, n: int) -> Array:
         """0 .. n-1 (int64) in random order, every order exactly as likely as any other.
@@ -263,7 +264,8 @@ class Generator:
         Raises:
             ValueError: n is negative.
         """
-        return host.permutation(self._words, _size("permutation", n))
+        order: np.ndarray = host.permutation(self._words, _size("permutation", n))
+        return order
 
     def choice(self, n: int, shape: Shape = (), replace: bool = True) -> Array:
         """Indices (int64) of that shape, drawn from 0 .. n-1; with `replace` one may come again.
@@ -283,17 +285,19 @@ class Generator:
         if n < 1:
             raise ValueError(f"choice: there must be something to choose from, got n = {n}")
         if replace:
-            return host.integers(self._words, 0, n, _product(shape)).reshape(shape)
+            drawn: np.ndarray = host.integers(self._words, 0, n, _product(shape))
+            return drawn.reshape(shape)
         if _product(shape) > n:
             raise ValueError(
                 f"choice: without replacement no more than n can be drawn; n {n}, shape {shape}"
             )
-        return host.permutation(self._words, n)[: _product(shape)].reshape(shape)
+        drawn = host.permutation(self._words, n)[: _product(shape)]
+        return drawn.reshape(shape)
 
     def _words(self, n: int) -> np.ndarray:
         """The next n words, in host memory."""
-        numpy = get_backend("numpy")
-        return numpy.philox(*self.reserve(n), n)
+        words: np.ndarray = get_backend("numpy").philox(*self.reserve(n), n)
+        return words
 
 
 def _home(like: Array | None) -> tuple[Backend, Any]:

@@ -183,7 +183,7 @@ class _Side:
         tall = [box for box in tall if box[0].stop - box[0].start >= 0.6 * height]
         tall.sort(key=lambda box: box[1].start)
         apart = [a[1].stop <= b[1].start for a, b in pairwise(tall)]
-        return 1 + sum(apart)
+        return 1 + int(sum(apart))
 
 
 def _ground(paper: Array) -> Array:

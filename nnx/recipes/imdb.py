@@ -78,7 +78,8 @@ class ReviewGRU(nn.Module):
         x = self.dropout(self.embedding(numbers))  # (N, T) -> (N, T, E)
         y, _ = self.gru(x, lengths=lengths)  # (N, T, S H), 0 beyond the words
         count = ops.astype(ops.expand_dims(lengths, axis=1), y.dtype)  # (N, 1)
-        return self.head(self.dropout(ops.sum(y, axis=1) / count))  # (N, S H) -> (N, 2)
+        scores: Tensor = self.head(self.dropout(ops.sum(y, axis=1) / count))  # (N, S H) -> (N, 2)
+        return scores
 
     def _forget(self, numbers: Tensor) -> Tensor:
         array = numbers.data

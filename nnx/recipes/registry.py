@@ -38,4 +38,5 @@ def find(name: str) -> Recipe:
             f"there is no experiment {name!r:.60}{hint} `nnx train --list` shows them all"
         )
     module, kind = _HOMES[name]
-    return getattr(import_module(f".{module}", __package__), kind)()
+    recipe: Recipe = getattr(import_module(f".{module}", __package__), kind)()
+    return recipe

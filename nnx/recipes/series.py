@@ -30,7 +30,7 @@ class LastStep(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y, _ = self.recurrent(x)  # (N, T, D) -> (N, T, H)
-        values = self.head(y[:, -1])  # (N, H) -> (N, K)
+        values: Tensor = self.head(y[:, -1])  # (N, H) -> (N, K)
         return values + x[:, -1, :1] if self.change else values
 
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from .conv import NO_PADDING, Pair, output_size
 
 
-def _windows(shape, kernel, stride, padding, dilation):
+def _windows(
+    shape: tuple[int, ...],
+    kernel: Pair,
+    stride: Pair,
+    padding: tuple[Pair, Pair],
+    dilation: Pair,
+) -> Iterator[tuple[Pair, list[Pair]]]:
     """For every window, its index in the result and the pixels (row, column) it sees, in
     row-major order, those in the padding left out."""
     (kh, kw), (sh, sw), (dh, dw) = kernel, stride, dilation

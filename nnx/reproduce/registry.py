@@ -59,6 +59,7 @@ def _own(path: Path) -> Experiment:
 
 
 def _read(module: Any, book: str, path: Path) -> Experiment:
+    header: Experiment
     try:
         header, run = module.EXPERIMENT, module.run
     except AttributeError as error:

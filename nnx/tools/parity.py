@@ -270,7 +270,8 @@ def _sizes_of_terms(call: _Call, seeds: list[np.ndarray | None], home: Backend) 
     rng = np.random.default_rng(0)
 
     def signed(x: np.ndarray) -> np.ndarray:
-        return x * rng.choice(np.array([-1, 1], x.dtype), x.shape)
+        turned: np.ndarray = x * rng.choice(np.array([-1, 1], x.dtype), x.shape)
+        return turned
 
     def sizes(found: list[tuple[str, np.ndarray]], names: set[str]) -> dict[str, float]:
         return {

@@ -123,7 +123,8 @@ def batches_of(data: Any, batch_size: int, who: str, **options: Any) -> Iterable
         return DataLoader(arrays, batch_size, **options)
     if not hasattr(data, "__iter__"):
         return DataLoader(data, batch_size, **options)
-    return data
+    batches: Iterable[Any] = data
+    return batches
 
 
 def inputs_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:

@@ -91,7 +91,8 @@ def restore(trainer: Trainer, path: str | os.PathLike[str]) -> dict[str, Any]:
         if isinstance(error, ValueError):
             raise ValueError(f"{path}: {error}") from error
         raise
-    return state["position"]
+    position: dict[str, Any] = state["position"]
+    return position
 
 
 def _hold_to(mine: dict[str, Any], state: dict[str, Any]) -> None:

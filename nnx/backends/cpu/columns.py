@@ -38,7 +38,7 @@ def are_small(x: Array, weight: Array, window: Window, groups: int, few: bool = 
     if few and numbers <= thresholds.COLUMN_NUMBERS:
         return True
     oh, ow = window.counts((x.shape[2], x.shape[3]))
-    return len(x) * numbers * oh * ow * x.itemsize <= thresholds.COLUMN_BYTES
+    return bool(len(x) * numbers * oh * ow * x.itemsize <= thresholds.COLUMN_BYTES)
 
 
 def forward(

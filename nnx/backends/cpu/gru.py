@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..flush import by_hand, clean, flushing
 from ..portable.gru import GRUKernels
 from ..portable.residuals import Residuals
 from .memory import empty_like
 from .recurrent import (
-    Array,
     Columns,
     biases,
     columns,

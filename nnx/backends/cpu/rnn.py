@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ...typing import Array
 from ..flush import by_hand, clean, flushing
 from ..portable.residuals import Residuals
 from ..portable.rnn import RNNKernels
 from .memory import empty_like
 from .recurrent import (
-    Array,
     Columns,
     biases,
     columns,

@@ -188,7 +188,7 @@ class Products:
         """Whether a product may be written as this lies: rows in one piece each, `out` of two axes
         perhaps as part of longer rows."""
         if out.ndim > 2:
-            return out.flags.c_contiguous
+            return bool(out.flags.c_contiguous)
         found = self._layout(out)
         return found is not None and found[0] == NO_TRANSPOSE
 

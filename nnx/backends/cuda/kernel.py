@@ -180,7 +180,8 @@ class Kernel:
                     f"{self.name}: {argument.name} must be float32 or float64, "
                     f"got {describe(array)}"
                 )
-            return array.dtype
+            real: np.dtype[Any] = np.dtype(array.dtype)
+            return real
         return np.dtype("float32")
 
     def options(self, real: np.dtype[Any], constants: tuple[int, ...] = ()) -> tuple[str, ...]:

@@ -187,7 +187,8 @@ def _scalar(
     try:
         if dtype.kind in "iu":
             value = operator.index(value)
-        return dtype.type(value)
+        number: np.generic = dtype.type(value)
+        return number
     except (TypeError, ValueError, OverflowError) as error:
         kind = OverflowError if isinstance(error, OverflowError) else TypeError
         message = f"{kernel.name}: {argument.name} must fit {dtype}, got {value!r}"
@@ -263,7 +264,7 @@ def _passed(structure: np.ndarray, items: list[Any]) -> PassedList:
 
 def address(array: Any) -> int:
     """Where an array's elements begin, on the device it lives on."""
-    return array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data
+    return int(array.data.ptr if hasattr(array.data, "ptr") else array.ctypes.data)
 
 
 def _constants(kernel: Kernel, values: Mapping[str, Any]) -> tuple[int, ...]:

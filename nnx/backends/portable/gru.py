@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...typing import Array
 from .recurrent import (
-    Array,
     apart,
     final,
     input_product,

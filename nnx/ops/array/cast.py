@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...autograd import Unary
 from ...backends import Array, backend_of
 from ...tensor import Tensor
+from .._function import Unary
 from .._operands import as_tensor
 
 

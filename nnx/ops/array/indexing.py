@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...autograd import Node, Unary
+from ...autograd import Node
 from ...backends import Array, backend_of, dtype_name
 from ...tensor import Tensor
 from .._broadcast import one_axis
+from .._function import Unary
 from .._operands import as_array, as_tensor
 from .shape import permute_dims, reshape
 
@@ -188,7 +189,7 @@ def _integer(part: Any, axis: int, shape: tuple[int, ...]) -> int:
             "an index is an integer, a slice, None, Ellipsis, a boolean mask or an integer array, "
             f"not {part!r}"
         )
-    k, length = part.__index__(), shape[axis]
+    k, length = int(part.__index__()), shape[axis]
     if not -length <= k < length:
         raise IndexError(
             f"index {k} is out of range for axis {axis} of length {length}; shape {shape}"

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Function, Unary
 from ...backends import Array
 from ...tensor import Tensor
+from .._function import Function, Unary
 from .._operands import as_tensor
 from ..windows.arguments import Pair
 

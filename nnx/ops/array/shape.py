@@ -10,10 +10,10 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from ...autograd import Function, Unary
 from ...backends import Array
 from ...tensor import Tensor
 from .._broadcast import Axis, axes_of, broadcast_shape, one_axis, sum_to
+from .._function import Function, Several, Unary
 from .._operands import as_tensor
 
 
@@ -143,7 +143,7 @@ class Concat(Function):
         return self.backend.xp.astype(gradient, dtype)  # inputs of several float dtypes
 
 
-class Split(Function):
+class Split(Several):
     """x cut at `cuts` along an axis; backward joins the gradients of the parts."""
 
     def __init__(self, cuts: Sequence[int], axis: int) -> None:
@@ -173,7 +173,7 @@ class Stack(Concat):
         )
 
 
-class Unstack(Function):
+class Unstack(Several):
     """The slices of x along an axis; backward stacks their gradients."""
 
     def __init__(self, axis: int) -> None:

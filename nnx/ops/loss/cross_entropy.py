@@ -10,9 +10,9 @@ import math
 import warnings
 from typing import Any
 
-from ...autograd import Function, Unary
 from ...backends import Array, backend_of
 from ...tensor import Tensor
+from .._function import Function, Unary
 from .._operands import as_array, as_tensor
 from ..array.shape import moveaxis, reshape
 from ..softmax import Softmax

@@ -101,7 +101,7 @@ class MultiMargin(ElementwiseLoss):
         return xp.sum((short if self.p == 1 else short * short) * factor, axis=1)
 
     def terms(self, x: Array) -> int:
-        return x.shape[0]
+        return int(x.shape[0])
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
         if self.reduction == "none":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...autograd import Function
 from ...backends import Array, backend_of, mixed
 from ...tensor import Tensor
 from .._broadcast import broadcast_shape, fit_broadcast
+from .._function import Function
 from .._operands import as_array, as_tensor
 from ..array.cast import astype
 

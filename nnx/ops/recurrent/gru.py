@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
+from .._function import Function, Several
 from .._operands import as_tensor, require_one_dtype
 from .layer import (
     RecurrentLayer,
@@ -51,7 +51,7 @@ class GRUCell(Function):
         return self.backend.gru_cell_backward(g, *self.kept)
 
 
-class GRUReset(Function):
+class GRUReset(Several):
     """Reset before the product, first half: r, z = σ(x + u) (Xu 9.2, 9.3), and r * h.
 
     x, u (N, 2H), h (N, H) -> r h (N, H), z (N, H).

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Function
 from ...backends import Array, Backend, backend_of
 from ...tensor import Tensor
+from .._function import Several
 from .._operands import as_tensor, require_one_dtype
 
 Weights = Sequence[Tensor | None]  # (weight_ih, weight_hh, bias_ih, bias_hh) of one direction
 
 
-class RecurrentLayer(Function):
+class RecurrentLayer(Several):
     """What the three layers share: how the gradients of outputs that nobody used arrive."""
 
     takes_none = True

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
+from .._function import Several
 from .._operands import as_tensor, require_one_dtype
 from .layer import (
     RecurrentLayer,
@@ -22,7 +22,7 @@ from .layer import (
 )
 
 
-class LSTMCell(Function):
+class LSTMCell(Several):
     """c' = f * c + i * g,  h' = o * tanh(c'),  with i, f, o = σ(z_i, z_f, z_o), g = tanh(z_g).
 
     (Xu 8.2-8.7.)  z (N, 4H) in PyTorch's order i, f, g, o (the book's is i, f, o, g), c (N, H)

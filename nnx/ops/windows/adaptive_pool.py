@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...autograd import Unary
 from ...backends import Array
 from ...tensor import Tensor
+from .._function import Unary
 from .._operands import as_tensor, require_one_dtype
 from .arguments import Pair, Size, batch_of, one_of, sizes
 from .pool import avg_pool2d, max_pool2d, require_images

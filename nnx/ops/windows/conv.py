@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
+from .._function import Function
 from .._operands import operands
 from ..arithmetic import add
 from ..array.padding import MODES, pad, pad_border

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
+from .._function import Function
 from .._operands import operands
 from .arguments import PaddingLike, Size, Window, batch_of, one_of
 from .conv import conv_window

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...autograd import Function
 from ...backends import Array
 from ...tensor import Tensor
+from .._function import Function
 from .._operands import as_tensor, require_one_dtype
 from .arguments import (
     NO_PADDING,

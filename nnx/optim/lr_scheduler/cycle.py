@@ -110,8 +110,9 @@ class CyclicLR(LRScheduler):
         cycle, s = divmod(t, self.length)
         h = s / self.up if s <= self.up else (self.length - s) / (self.length - self.up)
         if self.mode == "triangular2":
-            return h / 2**cycle
-        return h * self.gamma**t if self.mode == "exp_range" else h
+            h /= 2**cycle
+        damped: float = self.gamma**t if self.mode == "exp_range" else 1.0
+        return h * damped
 
     def rates(self, t: int) -> list[float]:
         h = self.height(t)

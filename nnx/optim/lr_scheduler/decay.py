@@ -188,7 +188,8 @@ class PolynomialLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def rate(self, base: float, t: int) -> float:
-        return base * (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+        share: float = (1 - min(t, self.total_iters) / self.total_iters) ** self.power
+        return base * share
 
 
 class CosineAnnealingLR(LRScheduler):

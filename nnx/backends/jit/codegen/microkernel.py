@@ -248,4 +248,5 @@ def tile_double(rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, 
 def kernel_address(itemsize: int) -> int:
     """Where the kernels for numbers of this size are, compiled or loaded at the first call."""
     entry = {4: tile, 8: tile_double}[itemsize]
-    return callable_from_c(entry, types.void(*[types.int64] * ARGUMENTS)).address
+    made = callable_from_c(entry, types.void(*[types.int64] * ARGUMENTS))
+    return int(made.address)

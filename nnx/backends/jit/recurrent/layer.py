@@ -38,7 +38,7 @@ def worth_a_scan(x: Array, weights: list[Any]) -> bool:
     """Whether compiled scans take this layer, and are worth it."""
     steps, n, _ = x.shape
     enough = steps * n * weights[0][0].shape[0] >= thresholds.RECURRENT
-    return enough and x.dtype == np.float32 and x.size > 0
+    return bool(enough and x.dtype == np.float32 and x.size > 0)
 
 
 class Layer:
