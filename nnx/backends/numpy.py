@@ -8,7 +8,7 @@ import numpy as np
 
 from .base import Array, Backend, native
 from .cpu.activation import NumpyActivation
-from .cpu.conv_block import NumpyConvBlock
+from .cpu.convolution.conv_block import NumpyConvBlock
 from .cpu.embedding import NumpyEmbedding
 from .cpu.gru import NumpyGRU
 from .cpu.indexing import NumpyIndexing

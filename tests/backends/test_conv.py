@@ -7,7 +7,8 @@ import pytest
 from windows import integers
 
 from nnx.backends import Backend
-from nnx.backends.cpu import columns, depthwise, thresholds
+from nnx.backends.cpu import thresholds
+from nnx.backends.cpu.convolution import columns, depthwise
 from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))

@@ -16,7 +16,9 @@ class NumpyLinear(LinearKernels):
     def product(self, a: Array, b: Array) -> Array:
         """The product of two matrices; where it is computed is `JitLinear`'s to change."""
         size = a.shape[0] * b.shape[1] * a.itemsize
-        return a.dot(b) if size < thresholds.MEMORY or a.dtype != b.dtype else product_into_kept(a, b)
+        return (
+            a.dot(b) if size < thresholds.MEMORY or a.dtype != b.dtype else product_into_kept(a, b)
+        )
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.product(x, weight.T)

@@ -12,7 +12,7 @@ from ...typing import Array
 from ..portable.norm import NormKernels
 from ..portable.residuals import Residuals
 from . import thresholds
-from .conv_block import pooled_statistics
+from .convolution.conv_block import pooled_statistics
 from .layout import as_laid, empty_in_order, numbers
 from .memory import empty, empty_like
 

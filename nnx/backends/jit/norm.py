@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
-from ..cpu.conv_block import pooled_statistics
+from ..cpu.convolution.conv_block import pooled_statistics
 from ..cpu.layout import as_laid, empty_in_order, numbers
 from ..cpu.memory import empty_like
 from ..cpu.norm import NumpyNorm

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
-from ...cpu import columns
-from ...cpu.conv import NumpyConv
-from ...cpu.depthwise import is_depthwise
+from ...cpu.convolution import columns
+from ...cpu.convolution.conv import NumpyConv
+from ...cpu.convolution.depthwise import is_depthwise
 from ...cpu.layout import channels_second, contiguous_channels_last
 from ...cpu.memory import empty
 from ...cpu.memory import zeros as kept_zeros

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
-from ...cpu.columns import are_small
-from ...cpu.conv_block import Fused, NumpyConvBlock, fusible, pooled_statistics
+from ...cpu.convolution.columns import are_small
+from ...cpu.convolution.conv_block import Fused, NumpyConvBlock, fusible, pooled_statistics
 from ...cpu.layout import channels_second, contiguous_channels_last
 from ...cpu.memory import empty, empty_like
 from ...portable.conv_block import Norm
@@ -139,7 +139,7 @@ def _norm_gradients(
     g: Array, places: Array, kept: tuple[Any, ...], p: Any
 ) -> tuple[Array, tuple[Array, Array, Array], Array, Array]:
     """The convolution, three numbers per channel for its gradient, dL/dγ and dL/dβ; the formulas
-    are derived in `cpu.block._norm_gradients`."""
+    are derived in `cpu.convolution.conv_block._norm_gradients`."""
     from . import conv_block_loops as block_loops
 
     out, chosen, gamma, mean, inverse = kept

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("numba")
 
 from nnx.backends.base import Backend, Residuals
-from nnx.backends.cpu import depthwise as cpu_depthwise
+from nnx.backends.cpu.convolution import depthwise as cpu_depthwise
 from nnx.backends.jit import JitBackend
 from nnx.backends.jit.codegen import threads
 from nnx.backends.jit.convolution import conv, depthwise

@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from ...typing import Array
-from ..portable.conv import ConvKernels
-from ..portable.residuals import Residuals
-from ..portable.window import Pair, Window, pad
-from . import columns, depthwise, thresholds
-from .layout import channels_second, contiguous_channels_last
-from .memory import copied, empty, empty_like, zeros
+from ....typing import Array
+from ...portable.conv import ConvKernels
+from ...portable.residuals import Residuals
+from ...portable.window import Pair, Window, pad
+from .. import thresholds
+from ..layout import channels_second, contiguous_channels_last
+from ..memory import copied, empty, empty_like, zeros
+from . import columns, depthwise
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
-from ..portable.residuals import Residuals
-from ..portable.window import Window
-from .memory import empty, zeros
+from ....typing import Array
+from ...portable.residuals import Residuals
+from ...portable.window import Window
+from ..memory import empty, zeros
 
 BLOCK_BYTES = 2**18  # of the planes that are worked on at once
 

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
-from ..portable.conv_block import ConvBlockKernels, Norm
-from ..portable.residuals import Residuals
-from ..portable.window import Pair, Window
+from ....typing import Array
+from ...portable.conv_block import ConvBlockKernels, Norm
+from ...portable.residuals import Residuals
+from ...portable.window import Pair, Window
+from ..layout import channels_second, contiguous_channels_last
+from ..memory import copied, empty, empty_like, zeros
 from .columns import are_small
 from .conv import Lowered, NumpyConv, convolve, transposed
 from .depthwise import is_depthwise
-from .layout import channels_second, contiguous_channels_last
-from .memory import copied, empty, empty_like, zeros
 
 _BITS = {np.dtype(np.float32): np.dtype(np.int32), np.dtype(np.float64): np.dtype(np.int64)}
 

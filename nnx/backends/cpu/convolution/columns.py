@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
-from ..portable.residuals import Residuals
-from ..portable.window import Window
-from . import thresholds
-from .memory import empty
+from ....typing import Array
+from ...portable.residuals import Residuals
+from ...portable.window import Window
+from .. import thresholds
+from ..memory import empty
 
 BLOCK_BYTES = 2**20  # of columns that are laid out at once
 
