@@ -19,6 +19,7 @@ from .derivatives import jacobian, numerical_gradient
 from .gradcheck import gradcheck
 from .ops.array.creation import from_dlpack
 from .tensor import Tensor, tensor
+from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import (
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from .train import Trainer
     from .train.capture import capture
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Function",

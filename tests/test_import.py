@@ -50,6 +50,7 @@ def test_import_brings_in_nothing_heavy():
         "scoped",
         "tensor",
         "typing",
+        "version",
     }
 
 

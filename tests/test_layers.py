@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "nnx"
 
 # From the bottom up; a room imports only from rooms before its own line, or from its own line.
 ROOMS = [
-    ["typing", "scoped"],
+    ["typing", "scoped", "version"],
     ["backends", "reference"],
     ["random", "autograd"],
     ["tensor", "in_place"],
@@ -60,6 +60,71 @@ def test_imports_point_down(path):
     for other in rooms_imported(path):
         if other in LEVEL and other != room and not (room in OPERATORS and other == "ops"):
             assert LEVEL[other] <= LEVEL[room], f"nnx/{room} imports nnx/{other}, which is above it"
+
+
+# ---- no circles, inside rooms as between them ----
+
+
+def files_imported(path: Path) -> set[Path]:
+    """The files of nnx that a file imports from, wherever in it it does.
+
+    Two circles are there on purpose: the operators of `Tensor` are `nnx.ops`'s, and the files of
+    `train` name the Trainer, whom they serve, as the type of an argument.
+    """
+    tree = ast.parse(path.read_text())
+    room = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    passed_over = set()
+    if room in (*OPERATORS, "train"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                passed_over |= {id(inner) for inner in ast.walk(node)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and id(node) not in passed_over:
+            base = path.parents[node.level - 1] if node.level else ROOT.parent
+            base = base.joinpath(*(node.module or "").split(".")) if node.module else base
+            for alias in node.names:
+                found |= {named(base / alias.name) or named(base)}
+    return found - {None, path, ROOT / "__init__.py"}  # the public face is nobody's foundation
+
+
+def named(place: Path) -> Path | None:
+    """The file of a module."""
+    choices = (place.with_name(place.name + ".py"), place / "__init__.py")
+    return next((file for file in choices if file.is_relative_to(ROOT) and file.exists()), None)
+
+
+def circles(imports: dict[Path, set[Path]]) -> list[str]:
+    """Files that are left when those that import none that is left are taken away, over and
+    over: those on circles, and those above them."""
+    left = dict(imports)
+    while free := [file for file, others in left.items() if not others & left.keys()]:
+        for file in free:
+            del left[file]
+    return sorted(str(file) for file in left)
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    assert circles({path: files_imported(path) for path in FILES}) == []
+
+
+def test_a_circle_is_seen():
+    a, b, c, d = map(Path, "abcd")
+    assert circles({a: {b}, b: {c}, c: {d}, d: set()}) == []
+    assert circles({a: {b}, b: {c}, c: {b}, d: set()}) == ["a", "b", "c"]
+
+
+def test_what_a_file_imports_is_found():
+    """By every way of writing it."""
+    names = {str(p.relative_to(ROOT)) for p in files_imported(ROOT / "backends" / "__init__.py")}
+    assert {
+        "scoped.py",
+        "backends/base.py",
+        "backends/cupy.py",
+        "backends/jit/__init__.py",
+    } <= names
+    conv = files_imported(ROOT / "backends" / "cpu" / "convolution" / "conv.py")
+    assert ROOT / "backends/cpu/thresholds.py" in conv and ROOT / "typing.py" in conv
 
 
 def test_cupy_is_imported_in_one_file():

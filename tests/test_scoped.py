@@ -12,7 +12,8 @@ import pytest
 import nnx
 from nnx import backends, nn, ops
 from nnx.backends.numpy import NumpyBackend
-from nnx.nn.scopes import temporary_modes, watchers, watching
+from nnx.nn.module import temporary_modes
+from nnx.nn.scopes import watchers, watching
 from nnx.scoped import Scoped
 
 

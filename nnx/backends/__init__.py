@@ -264,6 +264,9 @@ def jit_enabled() -> bool:
     return os.environ.get("NNX_JIT", "1") != "0" and find_spec("numba") is not None
 
 
+Backend.lookup = get_backend
+
+
 # ---- where new arrays are made ----
 
 

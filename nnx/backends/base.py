@@ -18,7 +18,7 @@ Two conventions:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +51,7 @@ class Backend(Indices, PortableKernels):
         device: where new arrays are made; None is the library's default.
     """
 
+    lookup: ClassVar[Callable[[str], Backend]]  # `get_backend`, which stands above and is put here
     takes_none = False  # whether a recurrent layer's kernels take None for a state's gradient of 0
 
     def __init__(self, xp: Any, name: str, device: Any = None) -> None:
@@ -61,9 +62,7 @@ class Backend(Indices, PortableKernels):
 
     def __reduce__(self) -> Any:
         """A backend is pickled as its name: there is one of each, and modules cannot be."""
-        from . import get_backend
-
-        return get_backend, (self.name,)
+        return Backend.lookup, (self.name,)
 
     def __repr__(self) -> str:
         where = "" if self.device is None else f", device={self.device}"

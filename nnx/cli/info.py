@@ -11,8 +11,8 @@ from inspect import getmembers, isfunction
 
 import click
 
-from .. import __version__
 from ..backends import active_backend, jit_enabled, kernel_mode, unavailable
+from ..version import __version__
 from .terminal import say, table
 
 BACKENDS = ("numpy", "cupy", "torch", "array_api_strict")

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from .. import __version__
+from ..version import __version__
 from .terminal import complain, give_up_output, streams_prepared
 
 # name -> the file in this folder that defines `command`, and the line in `nnx --help`

@@ -43,10 +43,11 @@ from .loss import (
     SmoothL1Loss,
     SoftMarginLoss,
 )
-from .module import Module, Parameter
+from .module import Module
 from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, SyncBatchNorm
 from .pool import AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool1d, AvgPool2d, MaxPool1d, MaxPool2d
 from .recurrent import GRU, LSTM, RNN
+from .state import Parameter
 from .summary import summary
 from .truncated_bptt import truncated
 

@@ -11,7 +11,8 @@ from .. import ops
 from ..ops._operands import operands
 from ..tensor import Tensor
 from . import init
-from .module import Module, new_parameter
+from .module import Module
+from .state import new_parameter
 
 
 class ReLU(Module):

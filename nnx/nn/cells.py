@@ -11,8 +11,9 @@ from ..ops._operands import as_tensor, require_one_dtype
 from ..ops.recurrent.rnn import NONLINEARITIES
 from ..tensor import Tensor
 from . import init
-from .module import Module, Parameter, new_parameter
+from .module import Module
 from .recurrent import mark_reset_before
+from .state import Parameter, new_parameter
 
 
 class _Cell(Module):

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
 from .fusion import FIRST, fused
-from .module import Module, Parameter
+from .module import Module
+from .state import Parameter
 
 
 class _Numbered(Module):

@@ -8,7 +8,8 @@ from .. import ops
 from ..ops.windows.arguments import PaddingLike, Size, padding_pairs, sizes
 from ..tensor import Tensor
 from . import init
-from .module import Module, Parameter, new_parameter
+from .module import Module
+from .state import Parameter, new_parameter
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 

@@ -8,7 +8,8 @@ from .. import ops
 from ..backends import active_backend, backend_of
 from ..tensor import Tensor
 from . import init
-from .module import Module, Parameter, new_parameter
+from .module import Module
+from .state import Parameter, new_parameter
 
 
 class Embedding(Module):

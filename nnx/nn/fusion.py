@@ -23,10 +23,9 @@ from ..tensor import Tensor
 from .activation import ReLU
 from .conv import Conv2d
 from .linear import Linear
-from .module import Module
+from .module import Module, is_watched
 from .norm import BatchNorm2d
 from .pool import MaxPool2d
-from .scopes import is_watched
 
 FIRST = (Conv2d, Linear)  # what a row of layers to be fused begins with
 

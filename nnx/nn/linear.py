@@ -7,7 +7,8 @@ import math
 from .. import ops
 from ..tensor import Tensor
 from . import init
-from .module import Module, Parameter, new_parameter
+from .module import Module
+from .state import Parameter, new_parameter
 
 
 class Linear(Module):

@@ -4,39 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
-
-import numpy as np
+from typing import Any, Self
 
 from ..backends import (
     Array,
-    Backend,
-    active_backend,
-    backend_of,
     copy_beside,
-    dtype_name,
     get_backend,
 )
+from ..scoped import Block
 from ..tensor import Tensor
 from .scopes import modes, watchers
-
-
-class Parameter(Tensor):
-    """A tensor that a module learns.
-
-    Args:
-        data: an array; wrapped, not copied.  Optimizers update it in place where they can.
-        requires_grad: False: it is part of the model's state, but frozen.
-
-    Attributes:
-        name: what the module that had it first calls it ("Linear.weight"), for messages.
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, data: Array, requires_grad: bool = True) -> None:
-        super().__init__(data, requires_grad)
-        self.name: str | None = None
+from .state import LoadResult, Parameter, array_of, converted, fitting
 
 
 class Module:
@@ -387,14 +365,14 @@ class Module:
         """
         target = None if backend is None else get_backend(backend)
         for parameter in self.parameters():
-            parameter.data = _converted(parameter.data, target, dtype)
+            parameter.data = converted(parameter.data, target, dtype)
             if parameter.grad is not None:
-                parameter.grad = _converted(parameter.grad, target, dtype)
+                parameter.grad = converted(parameter.grad, target, dtype)
         for module in self.modules():
             for name in module._buffers:
                 array = getattr(module, name)
                 if array is not None:
-                    setattr(module, name, _converted(array, target, dtype))
+                    setattr(module, name, converted(array, target, dtype))
         return self
 
     # ---- state ----
@@ -416,7 +394,7 @@ class Module:
         Training goes on in these arrays: copy them to keep a moment.  A shared parameter stands
         under each of its names.
         """
-        return {key: _array(getattr(m, name)) for key, m, name in self._state_places()}
+        return {key: array_of(getattr(m, name)) for key, m, name in self._state_places()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
         """Copy values by name into parameters and buffers, keeping each one's backend and dtype.
@@ -435,8 +413,8 @@ class Module:
             ValueError: names or shapes do not fit; the message lists the first that do not.
         """
         places = list(self._state_places())
-        mine = {key: _array(getattr(module, name)) for key, module, name in places}
-        missing, unexpected, shared = self._fitting(mine, state, strict)
+        mine = {key: array_of(getattr(module, name)) for key, module, name in places}
+        missing, unexpected, shared = fitting(type(self).__name__, mine, state, strict)
         loaded = {key: copy_beside(mine[key], value) for key, value in shared.items()}
         for key, module, name in places:
             if key in loaded:
@@ -457,42 +435,8 @@ class Module:
             TypeError: the state is no dict of arrays by name.
             ValueError: names or shapes do not fit.
         """
-        mine = {key: _array(getattr(module, name)) for key, module, name in self._state_places()}
-        self._fitting(mine, state, strict=True)
-
-    def _fitting(
-        self, mine: dict[str, Array], state: Mapping[str, Any], strict: bool
-    ) -> tuple[list[str], list[str], dict[str, Array]]:
-        """Names that are missing and unexpected, and the arrays to load, if all of them fit."""
-        if not isinstance(state, Mapping):
-            raise TypeError(
-                f"load_state_dict: needs a dict of arrays by name, got {type(state).__name__}; "
-                "nnx.load(path) reads one from a file, nnx.io.load(path) also its metadata"
-            )
-        missing = [key for key in mine if key not in state]
-        unexpected = [key for key in state if key not in mine]
-        shared = {key: _array(state[key]) for key in mine if key in state}
-        misshaped = [
-            f"{key} has shape {tuple(mine[key].shape)} here, {tuple(value.shape)} in the state"
-            for key, value in shared.items()
-            if tuple(value.shape) != tuple(mine[key].shape)
-        ]
-        wrong = [f"  shape: {line:.200}" for line in misshaped]
-        if strict:
-            wrong += [f"  missing: {key:.200}" for key in missing]
-            wrong += [f"  unexpected: {key!s:.200}" for key in unexpected]
-        if wrong:
-            more = [f"  and {len(wrong) - 20} more"] if len(wrong) > 20 else []
-            if strict and any(str(key).startswith("state/") for key in unexpected):
-                more.append(
-                    "  this is a training checkpoint: trainer.load(path) goes on from it, "
-                    "nnx.load(path) gives the weights alone"
-                )
-            raise ValueError(
-                f"load_state_dict: the state does not fit this {type(self).__name__}:\n"
-                + "\n".join([*wrong[:20], *more])
-            )
-        return missing, unexpected, shared
+        mine = {key: array_of(getattr(module, name)) for key, module, name in self._state_places()}
+        fitting(type(self).__name__, mine, state, strict=True)
 
     # ---- showing it ----
 
@@ -522,13 +466,6 @@ class Hook:
     __call__ = remove
 
 
-class LoadResult(NamedTuple):
-    """What `load_state_dict(strict=False)` passed over."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-
 def _kind(held: Parameter | Module) -> type:
     return Parameter if isinstance(held, Parameter) else Module
 
@@ -537,21 +474,19 @@ def _fits_buffer(value: Any) -> bool:
     return value is None or (hasattr(value, "shape") and hasattr(value, "dtype"))
 
 
-def _array(value: Any) -> Array:
-    return value.data if isinstance(value, Tensor) else value
+# ---- what a `with` block sets ----
 
 
-def _converted(array: Array, target: Backend | None, dtype: Any) -> Array:
-    home = backend_of(array)
-    if target is not None and target is not home:
-        array = target.from_numpy(home.to_numpy(array))
-        home = target
-    if dtype is not None and dtype_name(array.dtype).startswith("float"):
-        array = home.xp.astype(array, home.dtype(dtype))
-    return array
+def temporary_modes(model: Module) -> Block[dict[int, bool]]:
+    """A `with` block in which `train()` and `eval()` of a model hold for the block alone.
+
+    The model itself is not touched: another thread may train it at the same time, and nothing is
+    left to put back when the block ends.
+    """
+    here = {id(module): module.training for module in model.modules()}
+    return modes({**(modes.get() or {}), **here})
 
 
-def new_parameter(shape: tuple[int, ...], dtype: Any = None) -> Parameter:
-    """An uninitialised (zero) parameter on the active backend, float32 by default."""
-    backend = active_backend()
-    return Parameter(backend.from_numpy(np.zeros(shape, dtype=np.dtype(dtype or "float32"))))
+def is_watched(module: Module) -> bool:
+    """Whether somebody wants to see, or to change, what goes in and out of this module."""
+    return bool(module._before or module._after) or watchers.get() is not None

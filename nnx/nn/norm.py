@@ -10,7 +10,8 @@ from ..ops._operands import as_tensor, require_one_dtype
 from ..ops.norm import BatchSum, batch_norm_of_part
 from ..scoped import Block, Scoped
 from ..tensor import Tensor
-from .module import Module, Parameter, new_parameter
+from .module import Module
+from .state import Parameter, new_parameter
 
 _batch_sum: Scoped[BatchSum] = Scoped("batch sum")
 

@@ -19,7 +19,8 @@ from ..ops.recurrent.rnn import RNN as RNNFunction
 from ..random import default_generator
 from ..tensor import Tensor
 from . import init
-from .module import Module, new_parameter
+from .module import Module
+from .state import new_parameter
 
 States = tuple[Tensor | None, ...]
 

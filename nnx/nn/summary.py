@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..autograd import no_grad
 from ..backends import backend_of, dtype_name
 from ..tensor import Tensor, tensor
-from .module import Module
-from .scopes import temporary_modes, watching
+from .module import Module, temporary_modes
+from .scopes import watching
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -22,13 +22,10 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..autograd import calls_made
 from .communicator import CONTROL
-
-if TYPE_CHECKING:
-    from .mpi import MPIRank
 
 TIMEOUT = 5.0  # seconds without a sign of life
 EVERY = 0.1  # seconds between two looks of the watch
@@ -74,10 +71,24 @@ def place_of(frame: FrameType | None) -> tuple[str, bool]:
     return "", False
 
 
+class Rank(Protocol):
+    """What a watch asks of the rank that it answers for."""
+
+    rank: int
+    size: int
+
+    @property
+    def mpi(self) -> Any: ...
+
+    def end(self) -> None: ...
+
+    def abort(self, cause: str) -> None: ...
+
+
 class Watch:
     """The thread of one rank that answers for it, and asks the others."""
 
-    def __init__(self, rank: MPIRank, comm: Any) -> None:
+    def __init__(self, rank: Rank, comm: Any) -> None:
         self.rank, self.comm, self.timeout = rank, comm, timeout()
         self.main = threading.main_thread().ident
         self.peers: dict[int, tuple[int, ...]] = {}  # per channel, for whom this rank waits

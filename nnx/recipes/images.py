@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..backends import backend_of
 from .figures import NoFigure
 from .pictures import Picture, lay_out, read_pictures
-from .recipe import Data, Options, Prediction, Recipe
-
-if TYPE_CHECKING:
-    from .run import Run
-
+from .recipe import Data, Options, Prediction, Recipe, Trained
 
 SEEN = 64  # pictures that are kept to be shown
 
@@ -38,7 +34,7 @@ class ImageRecipe(Recipe):
         """Pictures (N, H, W) from 0 to 1 as the model takes them."""
         return x
 
-    def predict_files(self, run: Run, paths: Sequence[Path]) -> Prediction:
+    def predict_files(self, run: Trained, paths: Sequence[Path]) -> Prediction:
         """The class of every picture in the files, with its probability and the next best.
 
         A file that cannot be read, and a picture without one clear figure, are told of in

@@ -8,7 +8,7 @@ helps more.  They differ in nothing else, so that their learning curves can be c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,10 +21,7 @@ from ..random import default_generator
 from ..tensor import Tensor
 from ..text import STOP_WORDS, TextEncoder, Tokenizer, Vocabulary, read_glove
 from ..train import Callback, ClipGradNorm, Schedule
-from .recipe import Data, Option, Options, Prediction, Recipe
-
-if TYPE_CHECKING:
-    from .run import Run
+from .recipe import Data, Option, Options, Prediction, Recipe, Trained
 
 CLASSES = ("negative", "positive")
 
@@ -184,7 +181,7 @@ class ImdbRecipe(Recipe):
     def callbacks(self, optimizer: optim.Optimizer, o: Options) -> list[Callback]:
         return [Schedule(CosineAnnealingLR(optimizer, o.epochs)), ClipGradNorm(1.0)]
 
-    def predict_text(self, run: Run, text: str) -> Prediction:
+    def predict_text(self, run: Trained, text: str) -> Prediction:
         """How a sentence is judged, and what of it was not understood."""
         encoder = TextEncoder.from_dict(run.options.assets.get("encoder", {}))
         logits = run.predict(encoder([text])).data  # (1, 2)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from sys import float_info
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from .. import nn
 from ..data import DataLoader
@@ -25,9 +25,6 @@ from ..optim import (
     RMSprop,
 )
 from ..train import Callback, Trainer
-
-if TYPE_CHECKING:
-    from .run import Run
 
 Arrays = tuple[Any, ...]  # inputs, and the targets last; one row per example
 
@@ -56,6 +53,20 @@ class Options(SimpleNamespace):
     def to_dict(self) -> dict[str, Any]:
         """The values by name, a new dict."""
         return dict(vars(self))
+
+
+class Trained(Protocol):
+    """A trained model as prediction sees it: a run (`nnx.recipes.Run`), whose methods these are."""
+
+    options: Options
+
+    def model(self) -> nn.Module: ...
+
+    def weights(self) -> Path: ...
+
+    def predict(
+        self, inputs: Any, batch_size: int = 256, model: nn.Module | None = None
+    ) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -288,7 +299,7 @@ class Recipe:
 
     # ---- prediction, from the run folder alone ----
 
-    def predict_files(self, run: Run, paths: Sequence[Path]) -> Prediction:
+    def predict_files(self, run: Trained, paths: Sequence[Path]) -> Prediction:
         """What the run's model says of the contents of some files.
 
         Args:
@@ -300,7 +311,7 @@ class Recipe:
         """
         raise ValueError(f"{self.name} does not predict from files")
 
-    def predict_text(self, run: Run, text: str) -> Prediction:
+    def predict_text(self, run: Trained, text: str) -> Prediction:
         """What the run's model says of a text.
 
         Raises:

@@ -14,6 +14,7 @@ from ..io import CorruptFile, load_weights, read_json, read_text, write_text
 from ..io.reading import hold_json
 from ..train import History, Trainer
 from ..train.history import read_csv, read_steps
+from ..version import __version__
 from .recipe import Options, Recipe
 from .registry import find
 
@@ -86,8 +87,6 @@ class Run:
                 number += 1
         assets = options.assets
         plain = {k: v for k, v in options.to_dict().items() if k != "assets"}
-        from .. import __version__
-
         config = {
             "experiment": recipe.name,
             "options": plain,

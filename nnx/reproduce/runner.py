@@ -18,12 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..datasets import DataNotFoundError
 from ..datasets.download import find as find_data
 from ..io import read_json, write_text
 from ..plots import available
 from ..random import manual_seed
+from ..version import __version__
 from .experiment import Experiment, Page
 
 FILE = "result.json"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..autograd import no_grad
 from ..backends import backend_of, use_backend
 from ..metrics import Mean
-from ..nn.scopes import temporary_modes
+from ..nn.module import temporary_modes
 from ..tensor import Tensor
 from . import nonfinite, parallel
 from .batches import batches_of, inputs_of, rows_of

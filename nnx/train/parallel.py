@@ -67,10 +67,8 @@ def evaluate(trainer: Trainer, model: DataParallel, batches: Iterable[Any]) -> t
 
 def _weigher(trainer: Trainer) -> Any:
     """How much the loss of a part counts, where the loss itself knows better than by its rows."""
-    from .trainer import Trainer
-
     weight_of = getattr(trainer.loss, "weight_of", None)
-    if weight_of is None or type(trainer).compute is not Trainer.compute:
+    if weight_of is None or trainer.computes_otherwise:
         return None
     return lambda batch: weight_of(batch[-1])
 

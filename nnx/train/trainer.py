@@ -174,6 +174,11 @@ class Trainer:
         output = self.model(*inputs)
         return self.loss(output, target), output, target
 
+    @property
+    def computes_otherwise(self) -> bool:
+        """Whether a subclass says what a batch's loss is: its weights are then its own affair."""
+        return type(self).compute is not Trainer.compute
+
     # ---- training ----
 
     def fit(

@@ -22,7 +22,7 @@ import numpy as np
 
 import nnx
 from nnx import backends, nn, optim
-from nnx.nn.scopes import is_watched
+from nnx.nn.module import is_watched
 
 
 def network() -> nn.Sequential:

@@ -1,0 +1,92 @@
+"""What a module's state is made of, and whether another fits it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..backends import Array, Backend, active_backend, backend_of, dtype_name
+from ..tensor import Tensor
+
+
+class Parameter(Tensor):
+    """A tensor that a module learns.
+
+    Args:
+        data: an array; wrapped, not copied.  Optimizers update it in place where they can.
+        requires_grad: False: it is part of the model's state, but frozen.
+
+    Attributes:
+        name: what the module that had it first calls it ("Linear.weight"), for messages.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, data: Array, requires_grad: bool = True) -> None:
+        super().__init__(data, requires_grad)
+        self.name: str | None = None
+
+
+def new_parameter(shape: tuple[int, ...], dtype: Any = None) -> Parameter:
+    """An uninitialised (zero) parameter on the active backend, float32 by default."""
+    backend = active_backend()
+    return Parameter(backend.from_numpy(np.zeros(shape, dtype=np.dtype(dtype or "float32"))))
+
+
+class LoadResult(NamedTuple):
+    """What `load_state_dict(strict=False)` passed over."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def fitting(
+    kind: str, mine: dict[str, Array], state: Mapping[str, Any], strict: bool
+) -> tuple[list[str], list[str], dict[str, Array]]:
+    """Names that are missing and unexpected, and the arrays to load, if all of them fit a module of
+    this kind, which has `mine`; see `Module.load_state_dict`."""
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            f"load_state_dict: needs a dict of arrays by name, got {type(state).__name__}; "
+            "nnx.load(path) reads one from a file, nnx.io.load(path) also its metadata"
+        )
+    missing = [key for key in mine if key not in state]
+    unexpected = [key for key in state if key not in mine]
+    shared = {key: array_of(state[key]) for key in mine if key in state}
+    misshaped = [
+        f"{key} has shape {tuple(mine[key].shape)} here, {tuple(value.shape)} in the state"
+        for key, value in shared.items()
+        if tuple(value.shape) != tuple(mine[key].shape)
+    ]
+    wrong = [f"  shape: {line:.200}" for line in misshaped]
+    if strict:
+        wrong += [f"  missing: {key:.200}" for key in missing]
+        wrong += [f"  unexpected: {key!s:.200}" for key in unexpected]
+    if wrong:
+        more = [f"  and {len(wrong) - 20} more"] if len(wrong) > 20 else []
+        if strict and any(str(key).startswith("state/") for key in unexpected):
+            more.append(
+                "  this is a training checkpoint: trainer.load(path) goes on from it, "
+                "nnx.load(path) gives the weights alone"
+            )
+        raise ValueError(
+            f"load_state_dict: the state does not fit this {kind}:\n"
+            + "\n".join([*wrong[:20], *more])
+        )
+    return missing, unexpected, shared
+
+
+def array_of(value: Any) -> Array:
+    return value.data if isinstance(value, Tensor) else value
+
+
+def converted(array: Array, target: Backend | None, dtype: Any) -> Array:
+    home = backend_of(array)
+    if target is not None and target is not home:
+        array = target.from_numpy(home.to_numpy(array))
+        home = target
+    if dtype is not None and dtype_name(array.dtype).startswith("float"):
+        array = home.xp.astype(array, home.dtype(dtype))
+    return array
