@@ -8,7 +8,6 @@ from sys import getrefcount
 from typing import Any
 
 from ..backends import Array, backend_of, dtype_name, mixed
-from ..backends.cpu.memory import is_only_view
 from . import writes
 from .function import Function, Node
 
@@ -59,15 +58,16 @@ def backward(
             "requires a gradient (or inside no_grad)"
         )
     data = root.data
+    backend = backend_of(data)
     if grad is None:
         if tuple(data.shape) != ():
             raise ValueError(
                 "backward: without a gradient the tensor must be a scalar, but its shape is "
                 f"{tuple(data.shape)}; pass backward(gradient) or reduce it, e.g. .sum()"
             )
-        grad = backend_of(data).one(data)
-    elif backend_of(grad) is not backend_of(data):
-        raise mixed(backend_of(data), backend_of(grad))
+        grad = backend.one(data)
+    elif backend_of(grad) is not backend:
+        raise mixed(backend, backend_of(grad))
     elif tuple(grad.shape) != tuple(data.shape) or grad.dtype != data.dtype:
         raise ValueError(
             "backward: the gradient must have the tensor's shape and dtype; gradient "
@@ -142,7 +142,7 @@ def backward(
                 elif (
                     not views_tell
                     or getrefcount(g) > _FRESH
-                    or (g.base is not None and not is_only_view(g))
+                    or (g.base is not None and not backend.is_only_view(g))
                 ):
                     g = _copy(g)
                 source.grad = g

@@ -39,6 +39,7 @@ ARRAY_METHODS = (
     "synchronize",
     "dtype",
     "values_at_hand",
+    "is_only_view",
 )
 
 
@@ -138,6 +139,12 @@ class Backend(Indices, PortableKernels):
     def one(self, like: Array) -> Array:
         """1 in the dtype and shape () of `like`, where a walk back begins; not to be written."""
         return self.xp.ones_like(like)
+
+    def is_only_view(self, a: Array) -> bool:
+        """Whether an array that shows another's memory is the only one to see it, and may be
+        written; False where the library does not tell.
+        """
+        return False
 
     def nccl_device(self) -> Any:
         """How NCCL sends this backend's arrays from device to device; None where it does not."""

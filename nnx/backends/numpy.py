@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .base import Array, Backend, native
+from .cpu import memory
 from .cpu.activation import NumpyActivation
 from .cpu.convolution.conv_block import NumpyConvBlock
 from .cpu.embedding import NumpyEmbedding
@@ -53,6 +54,9 @@ class NumpyBackend(
 
     def to_numpy(self, x: Array) -> np.ndarray:
         return np.asarray(x)
+
+    def is_only_view(self, a: Array) -> bool:
+        return memory.is_only_view(a)
 
     def wrap_indices(self, indices: Array, length: int) -> Array:
         indices = self.positions(indices)

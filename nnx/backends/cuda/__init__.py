@@ -11,6 +11,7 @@ from typing import Any
 
 from ...typing import Array
 from ..base import Backend
+from ..cpu import memory
 from .conv import CudaConv
 from .embedding import CudaEmbedding
 from .gru import CudaGRU
@@ -46,6 +47,9 @@ class CudaBackend(
     def __init__(self, xp: Any, name: str, modules: Modules, device: Any = None) -> None:
         super().__init__(xp, name, device)
         self.modules = modules
+
+    def is_only_view(self, a: Array) -> bool:
+        return memory.is_only_view(a)
 
     def product(self, a: Array, b: Array, out: Array | None = None, add: bool = False) -> Array:
         """The matrix product a b, as `xp.matmul`; with `add`, out + a b in place of `out`."""
