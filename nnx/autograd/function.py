@@ -220,6 +220,7 @@ class Unary(Function):
     """A Function of one tensor with one output: `Function.__call__` with its loops undone."""
 
     floats_only = False  # True: an integer tensor is an error, not a silent float64
+    name = ""  # of the public function, for messages; "": the class's in lower case
 
     def __call__(self, x: Any) -> Any:
         if not isinstance(x, Node):
@@ -229,7 +230,7 @@ class Unary(Function):
         self.backend = backend = _by_type.get(kind) or backend_of(data)
         on_tape = x.requires_grad and (not blocks or is_grad_enabled())
         if self.floats_only and not on_tape and not backend.is_float(data.dtype):
-            name = type(self).__name__.lower()
+            name = self.name or type(self).__name__.lower()
             raise TypeError(
                 f"{name}: the tensor must be of a floating-point dtype, not "
                 f'{dtype_name(data.dtype)}; use {name}(x.astype("float32"))'

@@ -77,6 +77,7 @@ class LogSigmoid(Unary):
     """y = log sigmoid(x) = -softplus(-x):  dx = g sigmoid(-x)."""
 
     floats_only = True
+    name = "log_sigmoid"
 
     def forward(self, x: Array) -> Array:
         z = -x
@@ -109,6 +110,8 @@ class BySlope(Unary):
 class LeakyReLU(BySlope):
     """y = x where x > 0, else a x:  dy/dx = 1 or a."""
 
+    name = "leaky_relu"
+
     def __init__(self, negative_slope: float) -> None:
         self.a = negative_slope
 
@@ -123,8 +126,8 @@ class ELU(BySlope):
     CELU, s = 1 but for SELU.
     """
 
-    def __init__(self, alpha: float, scale: float = 1.0, width: float = 1.0) -> None:
-        self.alpha, self.scale, self.width = alpha, scale, width
+    def __init__(self, name: str, alpha: float, scale: float = 1.0, width: float = 1.0) -> None:
+        self.name, self.alpha, self.scale, self.width = name, alpha, scale, width
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
         return self.backend.elu(x, self.alpha, self.scale, self.width, self.needs_input_grad[0])
@@ -174,8 +177,8 @@ class Softsign(BySlope):
 class Hardtanh(BySlope):
     """y = min(max(x, low), high):  dx = g strictly between the bounds, else 0."""
 
-    def __init__(self, low: float, high: float) -> None:
-        self.low, self.high = low, high
+    def __init__(self, name: str, low: float, high: float) -> None:
+        self.name, self.low, self.high = name, low, high
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
         xp = self.backend.xp
@@ -212,17 +215,17 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
 
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where positive, alpha (exp(x) - 1) elsewhere (Clevert, Unterthiner and Hochreiter 2015)."""
-    return ELU(alpha)(x)
+    return ELU("elu", alpha)(x)
 
 
 def selu(x: Tensor) -> Tensor:
     """ELU of x, elementwise, by constants that keep mean 0, variance 1 (Klambauer et al. 2017)."""
-    return ELU(1.6732632423543772848170429916717, 1.0507009873554804934193349852946)(x)
+    return ELU("selu", 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)(x)
 
 
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where positive, alpha (exp(x / alpha) - 1) where not, elementwise (Barron 2017)."""
-    return ELU(alpha, width=alpha)(x)
+    return ELU("celu", alpha, width=alpha)(x)
 
 
 def sigmoid(x: Tensor) -> Tensor:
@@ -273,12 +276,12 @@ def softsign(x: Tensor) -> Tensor:
 
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
     """x held between min_val and max_val, elementwise; no gradient there (`clip` passes it)."""
-    return Hardtanh(min_val, max_val)(x)
+    return Hardtanh("hardtanh", min_val, max_val)(x)
 
 
 def relu6(x: Tensor) -> Tensor:
     """min(max(x, 0), 6), elementwise; no gradient at 0 and 6."""
-    return Hardtanh(0.0, 6.0)(x)
+    return Hardtanh("relu6", 0.0, 6.0)(x)
 
 
 def erf(x: Any) -> Tensor:

@@ -42,6 +42,7 @@ class LogSoftmax(Unary):
     """
 
     floats_only = True
+    name = "log_softmax"
 
     def __init__(self, axis: int) -> None:
         self.axis = axis

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import re
 
 import numpy as np
 import pytest
@@ -309,3 +311,21 @@ def test_a_loss_in_a_text():
     with pytest.raises(TypeError, match=r"only a tensor of one element .* shape \(2,\)"):
         f"{nnx.tensor([1.0, 2.0]):.3f}"
     assert math.isclose(float(f"{nnx.tensor(math.pi):.5f}"), 3.14159)
+
+
+def takes_one_tensor(name):
+    parameters = inspect.signature(getattr(ops, name)).parameters.values()
+    return [p.name for p in parameters if p.default is p.empty] == ["x"]
+
+
+def test_the_refusal_of_integers_names_the_function_to_call():
+    """And not the class behind it, which several functions may share."""
+    named = {}
+    for name in filter(takes_one_tensor, ops.__all__):
+        try:
+            getattr(ops, name)(nnx.tensor([[1, 2], [3, 4]]))
+        except (TypeError, ValueError) as error:
+            if found := re.fullmatch(r"(\w+): .* floating-point .*; use (\w+)\(x.*\)", str(error)):
+                named[name] = found.groups()
+    assert {"exp", "mean", "leaky_relu", "celu", "relu6", "log_softmax"} <= named.keys()
+    assert not {name: said for name, said in named.items() if said != (name, name)}
