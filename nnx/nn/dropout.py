@@ -18,6 +18,7 @@ class Dropout(Module):
 
     Raises:
         ValueError: p is not between 0 and 1.
+        TypeError: when called, x is not of a floating-point dtype.
     """
 
     def __init__(self, p: float = 0.5) -> None:
@@ -40,6 +41,7 @@ class Dropout2d(Dropout):
 
     Raises:
         ValueError: p is not between 0 and 1, or x is not (N, C, H, W).
+        TypeError: when called, x is not of a floating-point dtype.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class ActivationKernels:
         return g * (1 - y * y)
 
     def slope_backward(self, g: Array, slope: Array) -> Array:
-        """g times the derivative that was computed beside the result."""
+        """g · slope, elementwise: `slope` is the derivative that was computed beside the result."""
         return g * slope
 
     def silu(self, x: Array, slope: bool) -> tuple[Array, Array | None]:
