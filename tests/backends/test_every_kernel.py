@@ -233,7 +233,7 @@ def mean_cross_entropy(k, a, n, large):
     found = []
     for ignored in (None, 2):
         mean, gradient, scale = k.cross_entropy_mean(logits, targets, ignored)
-        found += [mean, k.scaled(gradient, a.on.asarray(np.asarray(1, "f4")), scale)]
+        found += [mean, k.scaled(gradient, a.on.asarray(np.ones((), a.dtype)), scale)]
     return found
 
 

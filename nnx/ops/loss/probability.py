@@ -97,7 +97,7 @@ class KLDivergence(ElementwiseLoss):
     gives NaN).  Of the finite ones 0 is what a term that is left out of the sum has.
 
     A target below 0 has no logarithm: l and dt are NaN.  Where nothing depends on that l, which is
-    said by g = 0, nothing depends on t either: dt is 0 there.
+    said by g = 0, its logarithm counts for nothing (as in PyTorch): dt is -g x, 0 unless x is NaN.
     """
 
     def __init__(self, reduction: str, log_target: bool) -> None:
@@ -116,6 +116,7 @@ class KLDivergence(ElementwiseLoss):
         zeros = xp.zeros_like(p)
         ratio = xp.where(p == 0, zeros, log) - xp.where(p == 0, zeros, x)  # of the logarithms
         if for_t:
+            self.x, self.t = x, t
             self.slope = p * (ratio + 1) if self.log_target else xp.where(p == 0, zeros, ratio + 1)
         return p * ratio
 
@@ -126,9 +127,10 @@ class KLDivergence(ElementwiseLoss):
         return self.slope
 
     def backward(self, g: Array) -> tuple[Array | None, Array | None]:
-        xp = self.backend.xp
         gx, gt = super().backward(g)
-        return gx, None if gt is None else xp.where(g == 0, xp.zeros_like(gt), gt)
+        if gt is not None and not self.log_target:
+            gt = self.backend.xp.where((g == 0) & (self.t < 0), -g * self.x, gt)
+        return gx, gt
 
 
 def binary_cross_entropy(
