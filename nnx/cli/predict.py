@@ -41,6 +41,9 @@ def command(
     Pictures of any size are taken, photographs too: the figure is found on its paper, cut out and
     scaled, and dark ink on light paper is inverted; the table says what was done.  What cannot be
     read, or has no one clear figure, is told at the end, and the exit status is then 1.
+
+    A run of csi300-lstm says the 20 days after the last one of FILE (day, close, volume, turnover
+    in a line), or, without a file, after the last one there is.
     """
     from .. import plots
 
@@ -50,7 +53,7 @@ def command(
             if text is not None
             else "pictures need matplotlib: pip install 'nnx-array[plot]'"
         )
-    if not files and text is None:
+    if not files and text is None and not _looks_ahead(run):
         raise click.UsageError("give image files, or --text")
     try:
         if backend:
@@ -79,3 +82,13 @@ def command(
         complain(f"error: {as_click_error(failure).format_message()}")
     if said.failed:
         raise click.exceptions.Exit(1)
+
+
+def _looks_ahead(folder: str) -> bool:
+    """Whether this is a run whose recipe says what comes next, without a file."""
+    if not Path(folder).is_dir():
+        return False
+    try:
+        return Run(folder).recipe.looks_ahead
+    except (ValueError, OSError) as error:
+        raise as_click_error(error) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +35,19 @@ def load_csi300(test_share: float = 0.2) -> TrainTest[TradingDays]:
     """
     if not 0.0 < test_share < 1.0:
         raise ValueError(f"load_csi300: test_share must be between 0 and 1, got {test_share}")
-    path = locate(DataFile("hs300", "hs300.csv"))
+    days = read_days(locate(DataFile("hs300", "hs300.csv")))
+    split = min(max(len(days) - round(len(days) * test_share), 1), len(days) - 1)
+    return TrainTest(days[:split], days[split:])
+
+
+def read_days(path: str | os.PathLike[str]) -> TradingDays:
+    """The days in a file: a line for each, day number, close, volume, turnover; no header.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        DataError: a line of it is not four numbers, or the days are not in order.
+    """
+    path = Path(path)
     rows: list[list[float]] = []
     for number, line in enumerate(_lines(path), start=1):
         hold(path, "rows", number, "rows")
@@ -53,9 +66,7 @@ def load_csi300(test_share: float = 0.2) -> TrainTest[TradingDays]:
     if len(rows) < 2:
         raise DataError(f"{path}: truncated: there must be at least two days, it has {len(rows)}")
     day, close, volume, turnover = np.asarray(rows).T.copy()  # (4, N)
-    days = TradingDays(day.astype(np.int64), close, volume, turnover)
-    split = min(max(len(days) - round(len(days) * test_share), 1), len(days) - 1)
-    return TrainTest(days[:split], days[split:])
+    return TradingDays(day.astype(np.int64), close, volume, turnover)
 
 
 def _lines(path: Path) -> Iterator[str]:

@@ -137,7 +137,7 @@ def histograms(
         span: from where to where; None for each array's own range.
     """
     across = max(len(row) for row in panels.values())
-    drawn = figure(1.9 * across + 0.6, 1.5 * len(panels) + 0.8)
+    drawn = figure(max(1.9 * across + 0.6, 5.5), max(1.5 * len(panels) + 0.8, 3.0))
     grid = drawn.subplots(len(panels), across, squeeze=False)
     for r, (name, row) in enumerate(panels.items()):
         for c, values in enumerate(row):
@@ -159,11 +159,14 @@ def histograms(
 
 def logarithmic(axes: Any, axis: Any) -> None:
     """Make an axis logarithmic, with numbers that need no formulas: 0.01, 1e-05."""
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_view_interval()
+    if high < 50 * low:  # else a single number would stand there, or none
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
 def legend(drawn: Any, grid: Any) -> None:

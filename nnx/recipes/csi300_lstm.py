@@ -8,6 +8,7 @@ beside two predictions that take no network: "tomorrow is today", and ridge regr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import numpy as np
 
 from .. import nn, optim
 from ..data import Scaling, standardize
-from ..datasets import load_csi300
+from ..datasets import DataError, load_csi300
+from ..datasets.series import read_days
 from ..plots import figure, save_figure
 from ..train import Trainer
 from ..typing import Array
-from .recipe import Data, Option, Options
+from .recipe import Data, Option, Options, Prediction, Trained
 from .series import LastStep, SeriesRecipe, ridge, rmse, teller
 
 DAYS, AHEAD = 64, 20
@@ -39,6 +41,7 @@ class Csi300LSTM(SeriesRecipe):
         ),
     )
     keep = "best"
+    looks_ahead = True
 
     def data(self, o: Options) -> Data:
         days, test = load_csi300()
@@ -110,6 +113,38 @@ class Csi300LSTM(SeriesRecipe):
         path = folder / "prediction.png"
         save_figure(drawn, path)
         return [path]
+
+    def predict_files(self, run: Trained, paths: Sequence[Path]) -> Prediction:
+        """The 20 days after a file's last one, from its last 64; without a file, after all days.
+
+        Beside it what takes no network: "tomorrow is today", and ridge regression on the windows
+        that the run was trained on.
+        """
+        o = run.options
+        scaling, points = Scaling.from_dict(o.assets["scaling"]), points_of(o)
+        line = ridge(self.data(o))
+        rows: list[tuple[str, ...]] = []
+        failed: list[OSError | ValueError] = []
+        files: list[Path | None] = [*paths] or [None]
+        for path in files:
+            try:
+                days = load_csi300().test if path is None else read_days(path)
+                if len(days) < DAYS:
+                    raise DataError(f"{path}: {DAYS} days are needed, it has {len(days)}")
+            except (OSError, ValueError) as error:
+                failed.append(error)
+                continue
+            inputs = scaling(days[-DAYS:].values())[np.newaxis]  # (1, 64, 3)
+            said = points(run.predict(inputs).numpy())[0]  # (20,)
+            straight = points(line(inputs))[0]
+            today = float(days.close[-1])
+            rows += [
+                (str(days.day[-1] + k), f"{a:.0f}", f"{today:.0f}", f"{b:.0f}")
+                for k, (a, b) in enumerate(zip(said, straight, strict=True), start=1)
+            ]
+        columns = ["day", "LSTM", "tomorrow is today", "ridge regression"]
+        notes = ["index points; no basis for an investment (Xu 8.7.3)"] if rows else []
+        return Prediction(columns, rows, notes, failed)
 
 
 def windows(values: Array) -> tuple[Array, Array]:

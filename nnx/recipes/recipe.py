@@ -171,6 +171,7 @@ class Recipe:
         metrics: what is measured beside the loss.
         measure: the metric whose test value is the run's last line.
         keep: which weights are evaluated, and used to predict: of the "last" epoch or the "best".
+        looks_ahead: whether `nnx predict RUN` says something without a file: what comes next.
     """
 
     name: ClassVar[str]
@@ -183,6 +184,7 @@ class Recipe:
     metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
     measure: ClassVar[str] = "accuracy"
     keep: ClassVar[str] = "last"
+    looks_ahead: ClassVar[bool] = False
 
     # ---- what an experiment defines ----
 

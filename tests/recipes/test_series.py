@@ -7,6 +7,7 @@ import pytest
 
 import nnx
 from nnx import nn, recipes
+from nnx.cli.main import run as cli
 from nnx.data import Scaling
 from nnx.datasets import load_curve
 from nnx.recipes import Data, find
@@ -108,6 +109,25 @@ def test_the_index_beside_its_baselines(days, tmp_path, capsys):
     predicted = run.predict(run.recipe.data(run.options).test[0]).numpy()
     expected = np.sqrt(np.mean((predicted - targets) ** 2)) * scale
     assert result["rmse"] == pytest.approx(expected, rel=1e-4)
+
+    # `nnx predict RUN`: the days after the last one; with a file, after the file's
+    recipe = run.recipe
+    coming = recipe.predict_files(run, [])
+    assert [row[0] for row in coming.rows] == [str(DAYS + k) for k in range(1, 21)]
+    assert {row[2] for row in coming.rows} == {str(1000 + DAYS - 1)}  # tomorrow is today
+    line = [float(row[3]) for row in coming.rows]
+    np.testing.assert_allclose(line, 1000 + DAYS - 1 + np.arange(1, 21), atol=1.5)
+    own = tmp_path / "own.csv"
+    own.write_text("".join(f"{d},{3000 + d},1,1\n" for d in range(1, 101)))
+    assert recipe.predict_files(run, [own]).rows[0][:3:2] == ("101", "3100")
+    own.write_text("1,2,3,4\n2,2,3,4\n")
+    refused = recipe.predict_files(run, [own])
+    assert not refused.rows and "64 days are needed, it has 2" in str(refused.failed[0])
+    refused = recipe.predict_files(run, [tmp_path / "nowhere.csv"])
+    assert isinstance(refused.failed[0], FileNotFoundError)
+    assert cli(["predict", str(run.folder), "--limit", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "tomorrow is today" in said and "and 17 more" in said
 
 
 def test_a_silent_run_prints_nothing(days, tmp_path, capsys):
