@@ -141,7 +141,7 @@ class Backend(Indices, PortableKernels):
         return self.xp.ones_like(like)
 
     def is_only_view(self, a: Array) -> bool:
-        """Whether an array that shows another's memory is the only one to see it, and may be
+        """Whether an array a that shows another's memory is the only one to see it, and may be
         written; False where the library does not tell.
         """
         return False

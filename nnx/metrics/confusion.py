@@ -255,7 +255,7 @@ class Recall(_OfClasses):
 
 
 class F1(_OfClasses):
-    """2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall (as in scikit-learn).
+    """2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall (van Rijsbergen 1979).
 
     Outputs and targets as in `Precision`.
 

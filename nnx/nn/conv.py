@@ -97,9 +97,9 @@ class Conv2d(_Conv):
 
         oh = floor((H + padding - d (kh - 1) - 1) / s) + 1
 
-    with s the stride, d the dilation, x padded, and the padding of both sides (Xu section 4.2; a
-    correlation: the kernel is not turned round).  x may be one image (C, H, W).  The gradients are
-    derived in `nnx.ops.windows.conv`; arguments, names and initial values are PyTorch's.
+    with s the stride, d the dilation, x padded, and the padding of both sides (Xu 4.2-4.3; a
+    correlation, 4.7: the kernel is not turned round).  x may be one image (C, H, W).  The gradients
+    are derived in `nnx.ops.windows.conv`; arguments, names and initial values are PyTorch's.
 
     Args:
         in_channels: of x; each output sees in_channels/groups of them.

@@ -15,7 +15,8 @@ from .state import Parameter, new_parameter
 class Embedding(Module):
     """Rows of a table: integers (...,) from 0 to num_embeddings - 1 -> (..., embedding_dim).
 
-    `indices`, what the layer is called with, is a tensor, an array or a list.
+    (Bengio et al. 2003.)  `indices`, what the layer is called with, is a tensor, an array or a
+    list.
 
     Args:
         num_embeddings, embedding_dim: the table's rows and columns.

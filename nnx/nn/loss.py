@@ -252,7 +252,7 @@ class BCELoss(_Loss):
     """Binary cross-entropy -t log p - (1 - t) log(1 - p) of probabilities p = input, targets t.
 
     input and target have any one shape, and are between 0 and 1; the logarithms are held above
-    -100, as in PyTorch.  For logits `BCEWithLogitsLoss` loses nothing.
+    -100, as in PyTorch.  For logits `BCEWithLogitsLoss` loses nothing (Wang 1.1.2 for the loss).
 
     Args:
         weight: a factor for each element; broadcasts to the input.
@@ -311,7 +311,7 @@ class BCEWithLogitsLoss(_Loss):
 class KLDivLoss(_Loss):
     """The divergence t (log t - input) of log-probabilities `input` from probabilities t = target.
 
-    input and target have any one shape.
+    (Kullback and Leibler 1951.)  input and target have any one shape.
 
     Args:
         reduction: "mean" over all elements, "sum", "batchmean": the sum over the length of the
@@ -388,7 +388,7 @@ class HingeEmbeddingLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """log(1 + exp(-t x)) for scores x = input and target t of 1 or -1, of any one shape.
+    """log(1 + exp(-t x)) for scores x = input and target t = ±1, of any one shape (Liu 1.4).
 
     Args:
         reduction: "mean" over all elements, "sum", or "none": the input's shape.
@@ -409,7 +409,8 @@ class SoftMarginLoss(_Loss):
 class MultiMarginLoss(_Loss):
     """The hinge loss for C classes: 1/C sum over c ≠ k of max(0, margin - x_k + x_c)^p.
 
-    input x (N, C), target class indices k (N,); or (C,) and () for one sample.
+    (Weston and Watkins 1999.)  input x (N, C), target class indices k (N,); or (C,) and () for one
+    sample.
 
     Args:
         p: 1 or 2.

@@ -35,8 +35,8 @@ class MaxPool2d(_MaxPool):
 
         oh = floor((H + padding - dilation (kh - 1) - 1) / stride) + 1
 
-    with the padding of both sides.  Of equal values the first takes the gradient; NaN wins.  Errors
-    are those of `ops.max_pool2d`.
+    with the padding of both sides (Xu section 4.2.2).  Of equal values the first takes the
+    gradient; NaN wins.  Errors are those of `ops.max_pool2d`.
 
     Args:
         kernel_size: an integer, or (kh, kw).
@@ -117,7 +117,7 @@ class _AvgPool(Module):
 class AvgPool2d(_AvgPool):
     """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow), or (C, H, W) -> (C, oh, ow).
 
-    oh and ow as in `MaxPool2d`, without its dilation; errors are those of `ops.avg_pool2d`.
+    oh and ow as in `MaxPool2d`, without its dilation (Xu section 4.2.2).
 
     Args:
         kernel_size: an integer, or (kh, kw).

@@ -194,7 +194,7 @@ class GroupNorm(Function):
 def batch_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> tuple[Tensor, Array, Array]:
-    """Normalise every channel over the batch and its pixels, as in training.
+    """Normalise every channel over the batch and its pixels, as in training (Xu 6.5-6.8).
 
     x (N, C) or (N, C, ...), weight γ and bias β (C,) or None -> y like x, and the batch's mean and
     *biased* variance, (C,), as arrays: what a module needs for its running statistics.
@@ -281,7 +281,7 @@ def layer_norm(
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise each sample over its last axes.
+    """Normalise each sample over its last axes (Ba, Kiros and Hinton 2016).
 
     x (..., *normalized_shape), weight and bias of shape normalized_shape or None -> like x.
     `eps` is added to the variance under the root.
@@ -315,8 +315,8 @@ def group_norm(
 ) -> Tensor:
     """Normalise each sample's channels in `num_groups` groups, over the group and its pixels.
 
-    x (N, C) or (N, C, ...), weight and bias (C,) or None -> like x.  `eps` is added to the
-    variance under the root.
+    (Wu and He 2018.)  x (N, C) or (N, C, ...), weight and bias (C,) or None -> like x.  `eps` is
+    added to the variance under the root.
 
     Raises:
         ValueError: channels that do not split into num_groups, shapes that do not fit.

@@ -97,6 +97,8 @@ class Schedule(Callback):
 class ClipGradNorm(Callback):
     """Scales the gradients of a step so that their norm, taken together, is at most `max_norm`.
 
+    (Pascanu et al. 2013; Xu 7.18.)
+
     Args:
         max_norm: the largest norm.
         norm_type: which norm, as in `nn.utils.clip_grad_norm_`: 2, or math.inf for the largest |g|.

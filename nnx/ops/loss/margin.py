@@ -155,7 +155,7 @@ def hinge_loss(
 
 
 def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
-    """log(1 + exp(-t x)) for scores x and targets t of 1 or -1: logistic regression.
+    """log(1 + exp(-t x)) for scores x and targets t of 1 or -1: logistic regression (Liu 1.4).
 
     Args:
         input: the scores x, of any shape, floating-point.
@@ -202,8 +202,8 @@ def multi_margin_loss(
     weight: Any = None,
     reduction: str = "mean",
 ) -> Tensor:
-    """The hinge loss for C classes: every wrong class whose score comes closer than `margin` to
-    the right one's costs the shortfall to the power p (1 or 2), divided by C.
+    """The hinge loss for C classes: every wrong class whose score comes closer than `margin` to the
+    right one's costs the shortfall to the power p (1 or 2), divided by C (Weston and Watkins 1999).
 
     Args:
         input: scores (N, C), or (C,) for one sample.

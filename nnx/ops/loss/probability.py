@@ -138,8 +138,9 @@ def binary_cross_entropy(
 ) -> Tensor:
     """-t log p - (1 - t) log(1 - p) for probabilities p = input and targets t between 0 and 1.
 
-    The logarithms are held above -100.  Where there are logits, use
-    `binary_cross_entropy_with_logits`, which does not lose what sigmoid rounds away.
+    The loss of logistic regression (Wang 1.1.2).  The logarithms are held above -100.  Where there
+    are logits, use `binary_cross_entropy_with_logits`, which does not lose what sigmoid rounds
+    away.
 
     Args:
         input: of any shape, floating-point.
@@ -213,6 +214,8 @@ def binary_cross_entropy_with_logits(
 
 def kl_div(input: Tensor, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """The divergence t (log t - input) of log-probabilities `input` from probabilities `target`.
+
+    (Kullback and Leibler 1951.)
 
     `reduction="batchmean"` divides the sum by the length of the first axis, which is the
     divergence per sample; "mean" divides by the number of all elements, as PyTorch does.

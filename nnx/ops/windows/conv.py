@@ -130,7 +130,7 @@ def conv2d(
     groups: int = 1,
     padding_mode: str = "zeros",
 ) -> Tensor:
-    """Convolution of images with a kernel (LeCun et al. 1989; Xu 4.2).
+    """Convolution of images with a kernel (LeCun et al. 1989; Xu 4.3).
 
     x (N, C, H, W), or (C, H, W) for one image, weight (O, C/groups, kh, kw), bias (O,) or None
     -> (N, O, oh, ow), or (O, oh, ow), with

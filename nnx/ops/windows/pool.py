@@ -105,7 +105,8 @@ def max_pool2d(
     """The largest value of each window: x (N, C, H, W) -> (N, C, oh, ow), or without N for one.
 
     oh = floor((H + padding - dilation (kh - 1) - 1) / stride) + 1, or the ceiling of the fraction
-    with `ceil_mode`, where the last window may reach beyond the image but starts in it.
+    with `ceil_mode`, where the last window may reach beyond the image but starts in it (Xu section
+    4.2.2).
 
     Args:
         kernel_size: an integer, or (height, width); so are stride (default: kernel_size) and
@@ -175,6 +176,8 @@ def avg_pool2d(
     divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow), or without N for one image.
+
+    oh and ow as in `max_pool2d` (Xu section 4.2.2).
 
     Args:
         x: the images.

@@ -42,6 +42,8 @@ class LambdaLR(LRScheduler):
 class StepLR(LRScheduler):
     """lr = base γ^(t // step_size): lower by the factor γ every `step_size` steps.
 
+    (Xu section 5.5 on falling rates.)
+
     Args:
         optimizer: whose rate it is.
         step_size: steps from one fall to the next.
@@ -131,7 +133,7 @@ class ConstantLR(LRScheduler):
 class LinearLR(LRScheduler):
     """From base · start_factor in a straight line to base · end_factor, in `total_iters` steps.
 
-    Warm-up, as it stands; combine it with another schedule by `SequentialLR`.
+    Warm-up, as it stands (Goyal et al. 2017); combine it with another schedule by `SequentialLR`.
 
     Args:
         optimizer: whose rate it is.
