@@ -23,6 +23,7 @@ _COMMANDS = {
     "predict": ("predict", "Say what a trained run makes of images or text."),
     "plot": ("plot", "Draw pictures of trained runs."),
     "bench": ("bench", "Time one way to compute beside another."),
+    "compile": ("compile", "Compile the kernels ahead of time, for this processor."),
     "info": ("info", "Show versions and backends: what is used, and what is missing."),
     "doctor": ("doctor", "Examine this installation, and check that it computes right."),
 }

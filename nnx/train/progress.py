@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from ..backends.compiles import listening
 from ..io import printable
 from ..parallel import launched
 from .callbacks import Callback
@@ -28,8 +30,12 @@ class Progress(Callback):
         self.bar: Any = None
         self.task: Any = None
         self.due = 0.0
+        self.compiled = 0
+        self.listening = ExitStack()
 
     def on_fit_start(self, trainer: Trainer) -> None:
+        self.compiled = 0
+        self.listening.enter_context(listening(self.compiling))
         # A starter of several processes gives each of them a terminal that nobody watches; a
         # program may have no standard streams at all.
         watched = sys.stdout is not None and sys.stdout.isatty() and not launched()
@@ -48,6 +54,16 @@ class Progress(Callback):
             )
             self.task = self.bar.add_task("", total=trainer.batches, shown="")
             self.bar.start()
+
+    def compiling(self, name: str) -> None:
+        """Say why the first steps take long: kernels are compiled, once for this processor."""
+        self.compiled += 1
+        if self.compiled == 1:
+            self.print("compiling kernels for this processor, once: they are kept on disk")
+        if self.bar is not None:
+            self.bar.update(
+                self.task, description=f"compiling {name} ({self.compiled})", refresh=True
+            )
 
     def on_step_end(self, trainer: Trainer) -> None:
         if self.bar is None or time.perf_counter() < self.due:
@@ -79,6 +95,7 @@ class Progress(Callback):
             self.due = 0.0
 
     def on_fit_end(self, trainer: Trainer) -> None:
+        self.listening.close()
         if self.bar is not None:
             self.bar.stop()
             self.bar = None

@@ -88,7 +88,7 @@ def test_the_list_and_the_help(nnx_):
             assert option in text
     code, out, _ = nnx_("--help")
     assert code == 0 and all(
-        word in out for word in ("train", "predict", "plot", "bench", "info", "doctor")
+        word in out for word in ("train", "predict", "plot", "bench", "compile", "info", "doctor")
     )
     assert nnx_("--version")[1].split() == ["nnx,", "version", nnx.__version__]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import threading
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -21,9 +22,11 @@ from typing import Any
 
 from llvmlite.binding import ffi as llvm
 from numba import njit
+from numba.core import event
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
 
+from ...compiles import began
 from ...forks import wait_before
 
 OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
@@ -144,6 +147,27 @@ def fingerprint(folder: Path) -> str:
         name = path.relative_to(folder).as_posix()
         total.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
     return total.hexdigest()
+
+
+# ---- who listens ----
+
+
+class _Outermost(event.Listener):
+    """Tells of what is compiled, but not of its parts."""
+
+    def __init__(self) -> None:
+        self.here = threading.local()
+
+    def on_start(self, event: Any) -> None:
+        self.here.depth = getattr(self.here, "depth", 0) + 1
+        if self.here.depth == 1:
+            began(getattr(event.data.get("dispatcher"), "__name__", "a kernel"))
+
+    def on_end(self, event: Any) -> None:
+        self.here.depth -= 1
+
+
+event.register("numba:compile", _Outermost())
 
 
 # ---- forks ----

@@ -1,0 +1,115 @@
+"""Compile ahead of time what the first batches would otherwise wait for: `nnx compile`.
+
+numba compiles a kernel for the types of its arguments, not for their sizes, so one small step of
+each kind of layer is enough for all networks in float32 that are made of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import nn, optim
+from ..backends import jit_enabled, use_backend
+from ..backends.compiles import listening
+from ..functional import cross_entropy
+from ..random import Generator, use_generator
+from ..tensor import Tensor
+
+
+def compile_kernels(tell: Callable[[str], None] | None = None) -> tuple[int, float]:
+    """Have all kernels compiled for this processor, and kept on disk.
+
+    Args:
+        tell: called with the name of each kernel when its compilation begins.
+
+    Returns:
+        How many were compiled, 0 where all lay on the disk, and the seconds it took.
+
+    Raises:
+        ImportError: numba is not installed, or NNX_JIT=0 keeps it out.
+    """
+    if not jit_enabled():
+        raise ImportError(
+            "there is nothing to compile without numba: pip install 'nnx-array[jit]', and unset "
+            "NNX_JIT"
+        )
+    names: list[str] = []
+
+    def heard(name: str) -> None:
+        names.append(name)
+        if tell is not None:
+            tell(name)
+
+    start = time.perf_counter()
+    with listening(heard), use_backend("numpy"), use_generator(Generator(0)):
+        for model, x, training in _steps():
+            _step(model, x, training)
+        for classes in (10, 128):
+            logits = Tensor(np.zeros((256, classes), np.float32), requires_grad=True)
+            cross_entropy(logits, np.zeros(256, np.int64)).backward()
+    return len(names), time.perf_counter() - start
+
+
+def _steps() -> Iterator[tuple[nn.Module, np.ndarray, bool]]:
+    """(model, input, training) of every kind: large enough that compiled kernels answer."""
+    r = np.random.default_rng(0)
+    images = r.normal(size=(4, 8, 32, 32)).astype(np.float32)
+    for norm in ([], [nn.BatchNorm2d(16)]):
+        yield nn.Sequential(nn.Conv2d(8, 16, 3), *norm, nn.ReLU(), nn.MaxPool2d(2)), images, True
+    yield nn.Sequential(nn.Conv2d(8, 16, 3), nn.BatchNorm2d(16)), images, False
+    layers = [
+        nn.Conv2d(8, 16, 3, stride=2),
+        nn.ConvTranspose2d(8, 16, 3, stride=2),
+        nn.Conv2d(8, 8, 3, groups=8),
+        nn.MaxPool2d(3, 2),
+        nn.AvgPool2d(3, 2),
+        nn.BatchNorm2d(8),
+        nn.GroupNorm(2, 8),
+    ]
+    for layer in layers:
+        yield layer, images, True
+        last = np.ascontiguousarray(images.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        yield layer, last, True
+    rows = r.normal(size=(256, 128)).astype(np.float32)
+    activations = [
+        *(nn.ReLU(), nn.LeakyReLU(), nn.ELU(), nn.GELU(), nn.GELU("tanh"), nn.SiLU()),
+        *(nn.Tanh(), nn.Sigmoid(), nn.Softplus(), nn.Softmax(-1), nn.LogSoftmax(-1)),
+        *(nn.LayerNorm(128), nn.BatchNorm1d(128), nn.Dropout(0.5)),
+    ]
+    yield nn.Sequential(nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 128)), rows, True
+    for layer in activations:
+        yield layer, rows, True
+    sequences = r.normal(size=(32, 16, 32)).astype(np.float32)
+    for layer in (
+        nn.RNN(32, 32, bidirectional=True),
+        nn.RNN(32, 32, nonlinearity="relu"),
+        nn.LSTM(32, 32),
+        nn.GRU(32, 32),
+        nn.GRU(32, 32, reset_after=False),
+    ):
+        yield layer, sequences, True
+    yield nn.Embedding(500, 64), r.integers(0, 500, (32, 16)), True
+
+
+def _step(model: nn.Module, x: np.ndarray, training: bool) -> None:
+    """Forward, backward, and a step of every optimizer."""
+    model.train(training)
+    result: Any = model(Tensor(x) if x.dtype.kind == "i" else Tensor(x, requires_grad=True))
+    y = result[0] if isinstance(result, tuple) else result
+    (y * y).sum().backward()
+    parameters = list(model.parameters())
+    if sum(p.size for p in parameters) < 1024:
+        return
+    for optimizer in (
+        optim.SGD(parameters, lr=0.0),
+        optim.SGD(parameters, lr=0.0, momentum=0.9),
+        optim.Adam(parameters, lr=0.0),
+        optim.RMSprop(parameters, lr=0.0),
+        optim.Adagrad(parameters, lr=0.0),
+        optim.Adadelta(parameters, lr=0.0),
+    ):
+        optimizer.step()
