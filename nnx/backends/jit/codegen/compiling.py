@@ -152,7 +152,7 @@ def fingerprint(folder: Path) -> str:
 # ---- who listens ----
 
 
-class _Outermost(event.Listener):
+class _Outermost(event.Listener):  # type: ignore[misc]
     """Tells of what is compiled, but not of its parts."""
 
     def __init__(self) -> None:
