@@ -18,6 +18,7 @@ CASES = {
     "2x2, one pixel left over": ((2, 3, 7, 5), (2, 2), (2, 2), NONE, (1, 1)),
     "2x2, larger": ((3, 17, 34, 36), (2, 2), (2, 2), NONE, (1, 1)),
     "3x3 that overlap": ((2, 20, 9, 8), (3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
+    "3x3 that overlap, as many pixels": ((1, 2, 6, 6), (3, 3), (2, 2), NONE, (1, 1)),
     "a step at a time": ((2, 3, 9, 35), (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "uneven padding": ((1, 2, 5, 6), (4, 3), (2, 1), ((2, 0), (1, 2)), (1, 1)),
     "gaps": ((2, 2, 11, 11), (2, 2), (4, 3), NONE, (1, 1)),
@@ -144,3 +145,16 @@ def test_the_last_place_of_a_window_is_told_from_the_first(backend, places):
     expected = np.zeros(places)
     expected[-1] = places - 1
     np.testing.assert_array_equal(backend.to_numpy(gx).reshape(-1), expected)
+
+
+def test_no_image_with_a_border(backend):
+    window, shape = Window((3, 3), (2, 2), ((1, 1), (1, 1))), (0, 2, 5, 6)
+    x, gy = images(backend, shape, False), images(backend, (0, 2, 3, 3), False)
+
+    def run(b):
+        y, places = b.max_pool2d(x, window)
+        yield from (y, places, b.max_pool2d_backward(gy, places, shape, window))
+        yield b.avg_pool2d(x, window, window.padding)
+        yield b.avg_pool2d_backward(gy, shape, window, window.padding)
+
+    same(backend, run)

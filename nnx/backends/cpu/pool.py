@@ -129,7 +129,7 @@ def _windows(x: Array, window: Window, out: Pair) -> Array:
     (kh, kw), (sh, sw), _, (dh, dw) = window
     n, c, h, w = x.shape
     oh, ow = out
-    if (kh, kw) == (sh, sw) and (h, w) == (oh * kh, ow * kw) and dh == dw == 1:
+    if (kh, kw) == (sh, sw) and (h, w) == (oh * kh, ow * kw):  # and so no dilation
         rows = x.reshape(n, c, oh, kh, ow, kw).transpose(0, 1, 2, 4, 3, 5)
     else:
         item, channel, row, column = x.strides

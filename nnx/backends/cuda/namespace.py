@@ -84,8 +84,6 @@ class CudaNamespace:
     def concat(self, arrays: Any, /, *, axis: int | None = 0) -> Array:
         """Joined along an axis; in a recorded step at most `MOST_JOINED` at a time."""
         arrays = list(arrays)
-        if axis is None:
-            arrays, axis = [a.reshape(-1) for a in arrays], 0
         while len(arrays) > MOST_JOINED and self.recording():
             arrays = [
                 self.cupy.concatenate(arrays[k : k + MOST_JOINED], axis=axis)

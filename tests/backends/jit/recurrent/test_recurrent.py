@@ -154,6 +154,27 @@ def test_nan_reaches_its_own_sequence_only(always, kind):
     assert np.isnan(got[0][3:, 2]).any() and not np.isnan(got[0][:, 1]).any()
 
 
+@pytest.mark.parametrize("backend", [JitBackend, NumpyBackend])
+@pytest.mark.parametrize("kind", GATES)
+def test_what_stands_beyond_a_sequence_s_end_does_not_matter(always, kind, backend):
+    arrays = example(kind, 2, [7, 3, 1, 5, 9])
+    expected, _ = call(backend(), kind, *arrays)
+    for n, length in enumerate(arrays[4]):
+        arrays[0][length:, n] = np.nan
+    got, _ = call(backend(), kind, *arrays)
+    assert_close(got, expected)
+
+
+def test_a_projection_is_left_to_the_portable_kernels(always):
+    x, h0, c0, weights, lengths, gy, gh, gc = example("lstm", 1, [7, 3, 1, 5, 9], hidden=16)
+    narrow = np.random.default_rng(1).uniform(-0.8, 0.8, (4, 16)).astype("f4")
+    weights = [(own[0], np.ascontiguousarray(own[1][:, :4]), *own[2:4], narrow) for own in weights]
+    arrays = (x, h0[..., :4], c0, weights, lengths, gy[..., :4], gh[..., :4], gc)
+    expected, _ = call(Backend(np, "numpy"), "lstm", *arrays)
+    for backend in (JitBackend(), NumpyBackend()):
+        assert_close(call(backend, "lstm", *arrays)[0], expected)
+
+
 @pytest.mark.parametrize("onto", [0, 1])
 @pytest.mark.parametrize("rows", [1, 7, 12, 13, 29, 37])
 def test_product_of_any_number_of_rows(rows, onto):
