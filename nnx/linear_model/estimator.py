@@ -250,6 +250,10 @@ class Regressor(Estimator):
         Args:
             X: features (n, p), of which ŷ is predicted.
             y: targets (n,) or (n, k).
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            ValueError: X does not fit what was learnt from, or y not X.
         """
         predicted = self.predict(X)
         xp = backend_of(predicted).xp
@@ -315,14 +319,24 @@ class Classifier(Estimator):
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> Array:
-        """The likeliest label (n,) of each row of features X (n, p), in the labels' own library."""
+        """The likeliest label (n,) of each row of features X (n, p), in the labels' own library.
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            ValueError: X does not fit what was learnt from.
+        """
         scores = self.decision_function(X)
         xp = backend_of(scores).xp
         where = xp.astype(scores > 0, xp.int64) if scores.ndim == 1 else xp.argmax(scores, axis=1)
         return taken(self.classes_, where)
 
     def score(self, X: Any, y: Any) -> float:
-        """The share of labels y (n,) that are predicted rightly from features X (n, p)."""
+        """The share of labels y (n,) that are predicted rightly from features X (n, p).
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            ValueError: X does not fit what was learnt from.
+        """
         predicted = checks.host(self.predict(X))
         y = checks.host(y)
         return float(np.mean(predicted == y.reshape(predicted.shape)))

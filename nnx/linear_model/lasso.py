@@ -62,6 +62,7 @@ class ElasticNet(Regressor):
 
         Raises:
             ValueError: as the class says.
+            TypeError: X is sparse, or holds what is no number.
         """
         return self._fit(X, y, self.l1_ratio)
 
@@ -128,6 +129,7 @@ class Lasso(ElasticNet):
 
         Raises:
             ValueError: as the class says.
+            TypeError: X is sparse, or holds what is no number.
         """
         return self._fit(X, y, 1.0)
 

@@ -83,6 +83,7 @@ class LinearRegression(Regressor):
 
         Raises:
             ValueError: as the class says.
+            TypeError: X is sparse, or holds what is no number.
         """
         return self._fit(X, y, 0.0, coef_init, intercept_init)
 
@@ -190,6 +191,7 @@ class Ridge(LinearRegression):
 
         Raises:
             ValueError: as the class says.
+            TypeError: X is sparse, or holds what is no number.
         """
         return self._fit(X, y, self.alpha, coef_init, intercept_init)
 

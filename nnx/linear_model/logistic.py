@@ -93,6 +93,7 @@ class LogisticRegression(Classifier):
 
         Raises:
             ValueError: as the class says.
+            TypeError: X is sparse, or holds what is no number.
         """
         name = type(self).__name__
         self.require(solver=("auto", "newton", "lbfgs", *STEPPING))
@@ -191,11 +192,21 @@ class LogisticRegression(Classifier):
             del self.path_
 
     def predict_proba(self, X: Any) -> Array:
-        """The probability of each class for features X (n, p): (n, k), as `classes_` stand."""
+        """The probability of each class for features X (n, p): (n, k), as `classes_` stand.
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            ValueError: X does not fit what was learnt from.
+        """
         return backend_of(log := self.predict_log_proba(X)).xp.exp(log)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """The logarithms of `predict_proba(X)`, (n, k), exact where these round to 0."""
+        """The logarithms of `predict_proba(X)`, (n, k), exact where these round to 0.
+
+        Raises:
+            NotFittedError: `fit` has not been called.
+            ValueError: X does not fit what was learnt from.
+        """
         scores = self.decision_function(X)
         home = backend_of(scores)
         if scores.ndim == 1:

@@ -86,6 +86,7 @@ class MarginClassifier(Classifier):
 
         Raises:
             ValueError: as the class says.
+            TypeError: X is sparse, or holds what is no number.
         """
         self.require(loss=tuple(CURVATURE), solver=("gd", "sgd", "minibatch"))
         self.require_number(alpha=0)

@@ -81,6 +81,7 @@ class Perceptron(Classifier):
 
         Raises:
             ValueError: as the class says.
+            TypeError: X is sparse, or holds what is no number.
         """
         self.require(order=("cyclic", "first", "random"))
         self.require_number(eta0=0, max_iter=1)

@@ -53,6 +53,7 @@ class PolynomialFeatures(Estimator):
         Raises:
             ValueError: the degrees are not whole numbers with 0 <= lowest <= highest, or nothing is
                 left.
+            TypeError: X is sparse, or holds what is no number.
         """
         X = self.fit_input(X)
         low, high = self.degree if isinstance(self.degree, tuple | list) else (0, self.degree)
@@ -101,7 +102,12 @@ class PolynomialFeatures(Estimator):
         return made[factors]
 
     def fit_transform(self, X: Any, y: Any = None) -> Array:
-        """`fit(X).transform(X)`, (n, products) for X (n, p); y is not used."""
+        """`fit(X).transform(X)`, (n, products) for X (n, p); y is not used.
+
+        Raises:
+            ValueError: as `fit`.
+            TypeError: as `fit`.
+        """
         return self.fit(X, y).transform(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:

@@ -180,7 +180,11 @@ class _OfClasses(_Confusion):
         return np.where(below > 0, above / np.maximum(below, 1), 0.0)
 
     def per_class(self) -> np.ndarray:
-        """The value of each class (C,), float64."""
+        """The value of each class (C,), float64.
+
+        Raises:
+            ValueError: some targets, or some predictions, were outside 0 .. C-1.
+        """
         n = self.matrix()
         tp = np.diagonal(n)
         return self._value(tp, n.sum(0) - tp, n.sum(1) - tp)

@@ -78,6 +78,9 @@ class Metric:
         Args:
             output: what the model gave, (N, ...).
             target: what was right, (N, ...); the class says which shapes fit together.
+
+        Raises:
+            ValueError: shapes that do not fit together.
         """
         output = output.data if isinstance(output, Tensor) else output
         target = target.data if isinstance(target, Tensor) else target

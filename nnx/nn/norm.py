@@ -296,7 +296,7 @@ class GroupNorm(Module):
         bias: False: no β.
 
     Raises:
-        ValueError: num_channels is not a multiple of num_groups.
+        ValueError: num_channels is not a multiple of num_groups; when called, x has other channels.
         TypeError: x and the parameters are of different dtypes.
     """
 

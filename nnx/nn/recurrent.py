@@ -259,6 +259,7 @@ class RNN(_Recurrent):
     Raises:
         ValueError: a size is not positive, dropout is not a probability, an unknown nonlinearity;
             when called, shapes or lengths that do not fit.
+        TypeError: x, the state and the parameters are of different dtypes.
     """
 
     def __init__(
@@ -331,6 +332,7 @@ class LSTM(_Recurrent):
     Raises:
         ValueError: a size is not positive, dropout is not a probability, proj_size is not below
             hidden_size; when called, hx is no pair, or shapes or lengths that do not fit.
+        TypeError: x, the state and the parameters are of different dtypes.
     """
 
     gates = 4
@@ -405,6 +407,7 @@ class GRU(_Recurrent):
     Raises:
         ValueError: a size is not positive, dropout is not a probability; when called, shapes or
             lengths that do not fit.
+        TypeError: x, the state and the parameters are of different dtypes.
     """
 
     gates = 3

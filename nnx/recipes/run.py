@@ -187,6 +187,10 @@ class Run:
             inputs: as in `Trainer.predict`.
             batch_size: how many examples are computed at once.
             model: what `model()` gave, where it was made before.
+
+        Raises:
+            FileNotFoundError: no epoch was completed yet.
+            CorruptFile, ValueError: the file of its weights is damaged, or not this model's.
         """
         model = self.model() if model is None else model
         trainer = Trainer(model, None, None, progress=False)  # type: ignore[arg-type]

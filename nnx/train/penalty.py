@@ -63,7 +63,11 @@ class Penalty:
         return self.parameters
 
     def add_gradients(self, model: Module) -> None:
-        """Add the gradient to the `.grad` of every parameter `on(model)` that has one."""
+        """Add the gradient to the `.grad` of every parameter `on(model)` that has one.
+
+        Raises:
+            ValueError: there are none.
+        """
         for p in self.on(model):
             if p.grad is None:  # frozen, or not used in this step
                 continue
@@ -73,7 +77,11 @@ class Penalty:
                 p.grad = p.grad + self.l1 * backend_of(p.data).xp.sign(p.data)
 
     def value(self, model: Module) -> float:
-        """The penalty at the present parameters of the model: l1 Σ|p| + l2/2 Σ p², one number."""
+        """The penalty at the present parameters of the model: l1 Σ|p| + l2/2 Σ p², one number.
+
+        Raises:
+            ValueError: there are none.
+        """
         terms: list[Array] = []
         for p in self.on(model):
             xp = backend_of(p.data).xp
