@@ -56,7 +56,9 @@ class Progress(Callback):
             self.bar.start()
 
     def compiling(self, name: str) -> None:
-        """Say why the first steps take long: kernels are compiled, once for this processor."""
+        """Say why the first steps take long: the kernel `name` is compiled, once for this
+        processor.
+        """
         self.compiled += 1
         if self.compiled == 1:
             self.print("compiling kernels for this processor, once: they are kept on disk")
