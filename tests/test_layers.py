@@ -158,7 +158,7 @@ def families(tree: str) -> set[str]:
     """The families of a tree of kernels: its files, less those that these share."""
     folder = ROOT / "backends" / tree
     files = {p for p in folder.rglob("*.py") if not {"codegen", "recurrent"} & set(p.parts)}
-    named = {p.stem.removesuffix("_loops") for p in files} - {"__init__"}
+    named = {p.stem.removesuffix("_loops").removesuffix("_cell") for p in files} - {"__init__"}
     if tree == "jit":
         named -= {"plan", "products", "record"}  # of convolution/
     return named - SHARED[tree]

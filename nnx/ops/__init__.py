@@ -37,24 +37,19 @@ from .array.creation import (
     zeros_like,
 )
 from .array.indexing import getitem, take, take_along_axis
+from .array.join import concat, repeat, split, stack, tile, unstack
 from .array.padding import pad, pad_border
 from .array.shape import (
     broadcast_to,
-    concat,
     diagonal,
     expand_dims,
     flip,
     matrix_transpose,
     moveaxis,
     permute_dims,
-    repeat,
     reshape,
     roll,
-    split,
     squeeze,
-    stack,
-    tile,
-    unstack,
 )
 from .compare import (
     all,

@@ -17,11 +17,19 @@ from ..backends import Array, Backend, backend_of, use_backend
 from ..debug import HiddenTransfer, no_transfers
 from ..nn import Module
 from ..optim import Optimizer
-from ..random import default_generator
 from ..scoped import Scoped
 from ..tensor import Tensor
-
-Owner = Module | Optimizer
+from .captured_state import (
+    Owner,
+    Slot,
+    backend_of_owners,
+    counted,
+    moved,
+    options_of,
+    parameters_of,
+    restore,
+    slots_of,
+)
 
 
 class CaptureError(RuntimeError):
@@ -63,7 +71,7 @@ def capture(step: Callable[..., Any], *owners: Owner, warmup: int = 2) -> Captur
     """
     if warmup < 1:
         raise ValueError(f"capture: warmup must be at least 1, got {warmup}")
-    if not any(True for owner in owners for _ in _parameters(owner)):
+    if not any(True for owner in owners for _ in parameters_of(owner)):
         raise ValueError("capture: name the modules and optimizers whose state the step changes")
     return Captured(step, owners, warmup)
 
@@ -77,7 +85,7 @@ class Captured:
 
     def __init__(self, step: Callable[..., Any], owners: tuple[Owner, ...], warmup: int) -> None:
         self.step, self.owners, self.warmup = step, owners, warmup
-        self.backend = _backend(owners)
+        self.backend = backend_of_owners(owners)
         self.recorder = self.backend.recorder()
         if self.recorder is None:
             raise CaptureError(
@@ -113,13 +121,13 @@ class Captured:
             self._forget_gradients()
             with self.recorder.aside(), use_backend(self.backend):
                 return self._copies(self.step(*self._tensors()))
-        options = _options(self.owners)
+        options = options_of(self.owners)
         if self._play is None or options != self._options:
             self._record()
             self._options = options
         assert self._play is not None
         self._play()
-        wrote(p for o in self.owners if isinstance(o, Optimizer) for p in _parameters(o))
+        wrote(p for o in self.owners if isinstance(o, Optimizer) for p in parameters_of(o))
         for parameter, gradient in zip(self._leaves(), self._gradients, strict=True):
             parameter.grad = gradient
         return self._copies(self._results)
@@ -145,27 +153,27 @@ class Captured:
             mine[...] = x
 
     def _record(self) -> None:
-        slots = list(_slots(self.owners))
+        slots = list(slots_of(self.owners))
         before = [slot() for slot in slots]
-        counted = _counted(self.owners)
+        before_it = counted(self.owners)
         try:
             with _guarded(self.backend, self.owners):
                 results, play = self.recorder.record(lambda: self._body(slots, before))
         except Exception as error:  # whatever the step or the device raises
             for slot, array in zip(slots, before, strict=True):
                 slot.set(array)
-            _restore(counted)
+            restore(before_it)
             self._forget_gradients()
             where = _place(error, self.owners)
             if isinstance(error, CaptureError):
                 raise CaptureError(f"{error}{where}") from error.__cause__
             raise CaptureError(f"capture: the step cannot be recorded{where}: {error}") from error
-        if (what := _moved(counted)) is not None:
-            _restore(counted)
+        if (what := moved(before_it)) is not None:
+            restore(before_it)
             raise CaptureError(f"capture: {what}")
         (self._results, self._gradients), self._play = results, play
 
-    def _body(self, slots: list[_Slot], before: list[Array]) -> tuple[Any, list[Array | None]]:
+    def _body(self, slots: list[Slot], before: list[Array]) -> tuple[Any, list[Array | None]]:
         """The step, on the graph's inputs, its state ending where it began.
 
         An array of the state that was replaced by another is copied back to where it was, so that
@@ -185,7 +193,7 @@ class Captured:
         return [Tensor(x) for x in self.inputs]
 
     def _leaves(self) -> Iterator[Tensor]:
-        return (p for owner in self.owners for p in _parameters(owner))
+        return (p for owner in self.owners for p in parameters_of(owner))
 
     def _forget_gradients(self) -> None:
         for parameter in self._leaves():
@@ -198,110 +206,6 @@ class Captured:
         if isinstance(results, tuple | list):
             return type(results)(self._copies(r) for r in results)
         return Tensor(self.backend.xp.asarray(_array(results), copy=True))
-
-
-# ---- what a step changes ----
-
-
-class _Slot:
-    """A place that holds an array of somebody's state."""
-
-    def __init__(self, holder: Any, key: Any) -> None:
-        self.holder, self.key = holder, key
-
-    def __call__(self) -> Array:
-        if isinstance(self.holder, dict):
-            return self.holder[self.key]
-        return getattr(self.holder, self.key)
-
-    def set(self, array: Array) -> None:
-        if isinstance(self.holder, dict):
-            self.holder[self.key] = array
-        else:
-            setattr(self.holder, self.key, array)
-
-
-def _slots(owners: tuple[Owner, ...]) -> Iterator[_Slot]:
-    """Every array of their state, but gradients."""
-    seen: set[int] = set()
-    for owner in owners:
-        for parameter in _parameters(owner):
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield _Slot(parameter, "data")
-        if isinstance(owner, Module):
-            for module in owner.modules():
-                for name in module._buffers:
-                    if getattr(module, name) is not None:
-                        yield _Slot(module, name)
-        else:
-            for state in owner.state.values():
-                for key, value in state.items():
-                    if hasattr(value, "dtype"):
-                        yield _Slot(state, key)
-
-
-def _parameters(owner: Owner) -> Iterator[Tensor]:
-    if isinstance(owner, Module):
-        yield from owner.parameters()
-    else:
-        for group in owner.param_groups:
-            yield from group["params"]
-
-
-def _backend(owners: tuple[Owner, ...]) -> Backend:
-    first, *others = [p.data for owner in owners for p in _parameters(owner)]
-    return backend_of(first, *others)
-
-
-def _options(owners: tuple[Owner, ...]) -> list[Any]:
-    """What the optimizers' groups say, learning rates included: plain numbers in the record."""
-    return [
-        {key: value for key, value in group.items() if key != "params"}
-        for owner in owners
-        if isinstance(owner, Optimizer)
-        for group in owner.param_groups
-    ]
-
-
-# ---- what a replay would not repeat ----
-
-
-def _counted(owners: tuple[Owner, ...]) -> Any:
-    """The numbers that are kept on the host."""
-    steps = [
-        (type(owner).__name__, state, key, value)
-        for owner in owners
-        if isinstance(owner, Optimizer)
-        for state in owner.state.values()
-        for key, value in state.items()
-        if not hasattr(value, "dtype")
-    ]
-    return steps, default_generator().state()
-
-
-def _moved(counted: Any) -> str | None:
-    """Which of them the step has changed, and what to do about it; None where none."""
-    steps, draws = counted
-    for name, state, key, value in steps:
-        if state[key] != value:
-            return (
-                f"{name} counts its steps on the host ({key!r}), and a replay would not: call "
-                "optimizer.step() after the captured step instead of inside"
-            )
-    if default_generator().state() != draws:
-        return (
-            "the step draws random numbers (dropout?), and each replay would draw the same ones "
-            "again: run this step uncaptured"
-        )
-    return None
-
-
-def _restore(counted: Any) -> None:
-    steps, draws = counted
-    for _, state, key, value in steps:
-        state[key] = value
-    default_generator().set_state(draws)
 
 
 _recording: Scoped[bool] = Scoped("nnx recording a step")

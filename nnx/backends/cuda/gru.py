@@ -1,29 +1,35 @@
-"""The GRU in CUDA (`kernels/gru.cu`, `kernels/gru_sequence.cu`)."""
+"""The GRU over time in CUDA (`kernels/gru_sequence.cu`), and by the cells of `gru_cell` where a
+state is too wide for that."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...typing import Array
-from ..portable.gru import GRUKernels
 from ..portable.recurrent import only, previous
 from ..portable.residuals import Residuals
-from .launcher import Kernel, Modules, launch, register
+from .gru_cell import (
+    GRU_CELL,
+    GRU_CELL_BACKWARD,
+    GRU_RESET,
+    GRU_RESET_BACKWARD,
+    GRU_UPDATE,
+    GRU_UPDATE_BACKWARD,
+    CudaGRUCell,
+)
+from .launcher import Kernel, launch, register
 from .recurrent import (
     MOST_UNITS,
     SCAN,
-    STEP,
     UNITS,
     CudaLayers,
     Product,
     as_read,
     biases,
     column,
-    launch_alone,
     on_device,
     one_block_each,
     one_real_dtype,
-    one_thread_each,
     room,
     scanned_whole,
     sizes,
@@ -31,10 +37,6 @@ from .recurrent import (
     stack,
     weight_gradient,
 )
-
-
-def _cell(name: str, arguments: str, step: str = STEP) -> Kernel:
-    return register(Kernel("gru.cu", name, f"{arguments} {step}", one_thread_each))
 
 
 def _scans(name: str, arguments: str) -> dict[int, Kernel]:
@@ -51,34 +53,6 @@ def _scans(name: str, arguments: str) -> dict[int, Kernel]:
     }
 
 
-GRU_CELL = _cell(
-    "gru_cell",
-    "x:in u:in bias:in? h:in lengths:in?:i64 gates:inout u_n:inout? h_next:out states:inout?",
-)
-GRU_CELL_BACKWARD = _cell(
-    "gru_cell_backward",
-    "gy:in back:in? carry:in? gates:in u_n:in states:in? h0:in lengths:in?:i64 "
-    "gx:inout gu:inout gu_now:out? carry_next:out",
-)
-GRU_RESET = _cell(
-    "gru_reset", "x:in u:in bias:in? h:in gates:inout rh:out z_now:out?", f"width:i32 {STEP}"
-)
-GRU_UPDATE = _cell(
-    "gru_update",
-    "x:in u:in bias:in? z:in h:in lengths:in?:i64 gates:inout h_next:out states:inout?",
-    f"width:i32 {STEP}",
-)
-GRU_UPDATE_BACKWARD = _cell(
-    "gru_update_backward",
-    "gy:in back:in? carry:in? z:in candidate:in states:in? h0:in lengths:in?:i64 "
-    "g_a:out g_z:out gh_before:out",
-    f"width:i32 z_at:i32 n_at:i32 {STEP}",
-)
-GRU_RESET_BACKWARD = _cell(
-    "gru_reset_backward",
-    "g_rh:in g_z:in g_a:in? direct:in? gates:in states:in? h0:in g_rz:out gh:out gx:inout?",
-    f"width:i32 {STEP}",
-)
 SCAN_AFTER = _scans(
     "gru_sequence_after",
     "x:in h0:in? weight:in* bias:in*? lengths:in?:i64 states:out gates:out u_n:out h_n:out "
@@ -99,9 +73,7 @@ SCAN_BACKWARD_BEFORE = _scans(
 )
 
 
-class CudaGRU(CudaLayers, GRUKernels):
-    modules: Modules
-
+class CudaGRU(CudaLayers, CudaGRUCell):
     # ---- the whole layer ----
 
     def gru(
@@ -137,106 +109,6 @@ class CudaGRU(CudaLayers, GRUKernels):
         gw_hh = self.recurrent_gradients(gu, states, h0)
         gb = self.bias_gradients(totals, weights)
         return gx, gh0, [(gw_ih[s], gw_hh[s], *gb[s]) for s in range(len(weights))]
-
-    # ---- one step's elementwise parts ----
-
-    def gru_cell(self, x: Array, u: Array, h: Array) -> tuple[Array, Array]:
-        if not one_real_dtype(x, u, h):
-            return super().gru_cell(x, u, h)
-        gates, h_next = self._empty(x.shape, h), self._empty(h.shape, h)
-        launch_alone(GRU_CELL, self.modules, h.shape, x=x, u=u, h=h, gates=gates, h_next=h_next)
-        return gates, h_next
-
-    def gru_cell_backward(
-        self, gh: Array, gates: Array, u_n: Array, h: Array
-    ) -> tuple[Array, Array, Array]:
-        if not one_real_dtype(gh, gates, u_n, h):
-            return super().gru_cell_backward(gh, gates, u_n, h)
-        gx, gu, direct = self._empty(gates.shape, h), self._empty(gates.shape, h), self._like(h)
-        launch_alone(
-            GRU_CELL_BACKWARD,
-            self.modules,
-            h.shape,
-            gy=gh,
-            gates=gates,
-            u_n=u_n,
-            h0=h,
-            gx=gx,
-            gu=gu,
-            carry_next=direct,
-        )
-        return gx, gu, direct
-
-    def gru_reset(self, x: Array, u: Array, h: Array) -> tuple[Array, Array]:
-        if not one_real_dtype(x, u, h):
-            return super().gru_reset(x, u, h)
-        gates, rh = self._empty(x.shape, h), self._like(h)
-        launch_alone(
-            GRU_RESET, self.modules, h.shape, x=x, u=u, h=h, gates=gates, rh=rh, width=x.shape[1]
-        )
-        return gates, rh
-
-    def gru_reset_backward(
-        self, g_rh: Array, gz: Array, rz: Array, h: Array
-    ) -> tuple[Array, Array]:
-        if not one_real_dtype(g_rh, gz, rz, h):
-            return super().gru_reset_backward(g_rh, gz, rz, h)
-        g_rz, gh = self._empty(rz.shape, h), self._like(h)
-        launch_alone(
-            GRU_RESET_BACKWARD,
-            self.modules,
-            h.shape,
-            g_rh=g_rh,
-            g_z=gz,
-            gates=rz,
-            h0=h,
-            g_rz=g_rz,
-            gh=gh,
-            width=rz.shape[1],
-        )
-        return g_rz, gh
-
-    def gru_update(self, x: Array, u: Array, z: Array, h: Array) -> tuple[Array, Array]:
-        if not one_real_dtype(x, u, z, h):
-            return super().gru_update(x, u, z, h)
-        n, h_next = self._like(h), self._like(h)
-        width = h.shape[1]
-        launch_alone(
-            GRU_UPDATE,
-            self.modules,
-            h.shape,
-            x=x,
-            u=u,
-            z=z,
-            h=h,
-            gates=n,
-            h_next=h_next,
-            width=width,
-        )
-        return n, h_next
-
-    def gru_update_backward(
-        self, gh: Array, z: Array, n: Array, h: Array
-    ) -> tuple[Array, Array, Array]:
-        if not one_real_dtype(gh, z, n, h):
-            return super().gru_update_backward(gh, z, n, h)
-        g_a, g_z, gh_before = self._like(h), self._like(h), self._like(h)
-        launch_alone(
-            GRU_UPDATE_BACKWARD,
-            self.modules,
-            h.shape,
-            gy=gh,
-            z=z,
-            candidate=n,
-            h0=h,
-            g_a=g_a,
-            g_z=g_z,
-            gh_before=gh_before,
-            width=h.shape[1],
-            z_at=0,
-            n_at=0,
-        )
-        return g_a, g_z, gh_before
 
     # ---- the scan over time ----
 
@@ -500,9 +372,3 @@ class CudaGRU(CudaLayers, GRUKernels):
             )
             back = product_rz(g_rz)
         return back + carry
-
-    def _empty(self, shape: tuple[int, ...], like: Array) -> Array:
-        return self.xp.empty(shape, dtype=like.dtype)
-
-    def _like(self, x: Array) -> Array:
-        return self.xp.empty(x.shape, dtype=x.dtype)

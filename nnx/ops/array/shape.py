@@ -1,4 +1,4 @@
-"""Moving numbers about: shapes, order, joining, cutting, padding.
+"""Moving numbers about: shapes, axes and order.
 
 These are linear and every output is a copy of one input, so backward is the same journey back;
 where an input was copied several times, its gradients are added up.
@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 from ...backends import Array
 from ...tensor import Tensor
 from .._broadcast import Axis, axes_of, broadcast_shape, one_axis, sum_to
-from .._function import Function, Several, Unary
+from .._function import Unary
 from .._operands import as_tensor
-
-
-def _along(axis: int, part: Any) -> tuple[Any, ...]:
-    """The key that takes `part` of one axis and all of the others."""
-    return (*[slice(None)] * axis, part, ...)
 
 
 class Reshape(Unary):
@@ -118,108 +112,6 @@ class Roll(Unary):
         shift = self.shift
         back = -shift if isinstance(shift, int) else tuple([-s for s in shift])
         return self.backend.xp.roll(g, back, axis=self.axis)
-
-
-class Concat(Function):
-    """Inputs one after the other along an axis: each gets its own stretch of g."""
-
-    def __init__(self, axis: int) -> None:
-        self.axis = axis
-
-    def forward(self, *xs: Array) -> Array:
-        self.lengths = [x.shape[self.axis] for x in xs]
-        return self.backend.xp.concat(xs, axis=self.axis)
-
-    def backward(self, g: Array) -> tuple[Array | None, ...]:
-        parts: list[Array | None] = []
-        start = 0
-        for length, needed in zip(self.lengths, self.needs_input_grad, strict=True):
-            part = slice(start, start + length)
-            parts.append(g[_along(self.axis, part)] if needed else None)
-            start += length
-        return tuple(parts)
-
-    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
-        return self.backend.xp.astype(gradient, dtype)  # inputs of several float dtypes
-
-
-class Split(Several):
-    """x cut at `cuts` along an axis; backward joins the gradients of the parts."""
-
-    def __init__(self, cuts: Sequence[int], axis: int) -> None:
-        self.cuts, self.axis = cuts, axis
-
-    def forward(self, x: Array) -> tuple[Array, ...]:
-        ends = [*self.cuts, x.shape[self.axis]]
-        starts = [0, *self.cuts]
-        return tuple([x[_along(self.axis, slice(a, b))] for a, b in zip(starts, ends, strict=True)])
-
-    def backward(self, *gs: Array) -> Array:
-        return self.backend.xp.concat(gs, axis=self.axis)
-
-
-class Stack(Concat):
-    """Inputs side by side along a new axis: each gets its own slice of g."""
-
-    def forward(self, *xs: Array) -> Array:
-        return self.backend.xp.stack(xs, axis=self.axis)
-
-    def backward(self, g: Array) -> tuple[Array | None, ...]:
-        return tuple(
-            [
-                g[_along(self.axis, k)] if need else None
-                for k, need in enumerate(self.needs_input_grad)
-            ]
-        )
-
-
-class Unstack(Several):
-    """The slices of x along an axis; backward stacks their gradients."""
-
-    def __init__(self, axis: int) -> None:
-        self.axis = axis
-
-    def forward(self, x: Array) -> tuple[Array, ...]:
-        return tuple([x[_along(self.axis, k)] for k in range(x.shape[self.axis])])
-
-    def backward(self, *gs: Array) -> Array:
-        return self.backend.xp.stack(gs, axis=self.axis)
-
-
-class Repeat(Unary):
-    """Every slice along an axis `times` times in a row; dx adds up what the copies get."""
-
-    def __init__(self, times: int, axis: int) -> None:
-        self.times, self.axis = times, axis
-
-    def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        return self.backend.xp.repeat(x, self.times, axis=self.axis)
-
-    def backward(self, g: Array) -> Array:
-        xp, shape, axis = self.backend.xp, self.shape, self.axis
-        split = (*shape[: axis + 1], self.times, *shape[axis + 1 :])
-        return xp.sum(xp.reshape(g, split), axis=axis + 1)
-
-
-class Tile(Unary):
-    """x laid side by side, times[k] times along axis k; dx adds up the tiles of g."""
-
-    def __init__(self, times: tuple[int, ...]) -> None:
-        self.times = times
-
-    def forward(self, x: Array) -> Array:
-        self.shape = x.shape
-        return self.backend.xp.tile(x, self.times)
-
-    def backward(self, g: Array) -> Array:
-        xp = self.backend.xp
-        ndim = max(len(self.times), len(self.shape))
-        times = (1,) * (ndim - len(self.times)) + self.times
-        shape = (1,) * (ndim - len(self.shape)) + tuple(self.shape)
-        split = [n for pair in zip(times, shape, strict=True) for n in pair]
-        tiles = xp.sum(xp.reshape(g, tuple(split)), axis=tuple(range(0, 2 * ndim, 2)))
-        return xp.reshape(tiles, self.shape)
 
 
 def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
@@ -366,114 +258,6 @@ def roll(x: Tensor, shift: int | tuple[int, ...], axis: Axis = None) -> Tensor:
     elif shifts is not None:
         raise ValueError(f"roll: several shifts need the axes they are for; shift {shift}")
     return Roll(operator.index(shift) if shifts is None else shifts, axis)(x)  # type: ignore[arg-type]
-
-
-def concat(xs: Sequence[Tensor], axis: int | None = 0) -> Tensor:
-    """The tensors `xs` joined along `axis`, which they have (None: flattened first).
-
-    Their shapes agree but for that axis, whose lengths are added up.
-
-    Raises:
-        ValueError: no tensors, or shapes that differ elsewhere than along `axis`.
-    """
-    xs = [as_tensor("concat", x) for x in xs]
-    if not xs:
-        raise ValueError("concat: no tensors were given")
-    if axis is None:
-        return Concat(0)(*[reshape(x, (-1,)) for x in xs])
-    k = one_axis("concat", axis, xs[0].shape)
-    rest = {(*x.shape[:k], *x.shape[k + 1 :]) for x in xs}
-    if len(rest) > 1 or len({x.ndim for x in xs}) > 1:
-        raise ValueError(
-            f"concat: shapes must agree except along axis {axis}; "
-            f"shapes {', '.join(str(x.shape) for x in xs)}"
-        )
-    return Concat(k)(*xs)
-
-
-def stack(xs: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """The tensors `xs`, of one shape, joined along a new axis.
-
-    Raises:
-        ValueError: no tensors, or shapes that differ.
-    """
-    xs = [as_tensor("stack", x) for x in xs]
-    if not xs:
-        raise ValueError("stack: no tensors were given")
-    if len({x.shape for x in xs}) > 1:
-        raise ValueError(
-            f"stack: shapes must be the same; shapes {', '.join(str(x.shape) for x in xs)}"
-        )
-    ndim = xs[0].ndim + 1
-    k = operator.index(axis)
-    if not -ndim <= k < ndim:
-        raise ValueError(
-            f"stack: axis {k} must be one of the {ndim} axes of the result; the tensors have "
-            f"shape {xs[0].shape}"
-        )
-    return Stack(k % ndim)(*xs)
-
-
-def unstack(x: Tensor, axis: int = 0) -> tuple[Tensor, ...]:
-    """The slices of x along `axis`, without that axis.
-
-    Raises:
-        ValueError: x has no such axis.
-    """
-    x = as_tensor("unstack", x)
-    return Unstack(one_axis("unstack", axis, x.shape))(x)
-
-
-def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
-    """x cut along `axis`: into `sections` equal parts, or at those positions (as NumPy does).
-
-    Raises:
-        ValueError: the axis cannot be cut into equal parts, or positions out of order.
-    """
-    x = as_tensor("split", x)
-    k = one_axis("split", axis, x.shape)
-    length = x.shape[k]
-    if isinstance(sections, int):
-        if sections < 1 or length % sections:
-            raise ValueError(
-                f"split: axis {axis} of length {length} cannot be cut into {sections} equal "
-                f"parts; shape {x.shape}"
-            )
-        step = length // sections
-        cuts = [part * step for part in range(1, sections)]
-    else:
-        cuts = [operator.index(cut) for cut in sections]
-        if cuts != sorted(cuts) or any(not 0 <= cut <= length for cut in cuts):
-            raise ValueError(
-                f"split: positions must rise from 0 to {length}; positions {cuts}, axis {axis}, "
-                f"shape {x.shape}"
-            )
-    return Split(cuts, k)(x)
-
-
-def repeat(x: Tensor, repeats: int, axis: int) -> Tensor:
-    """Every slice of x along `axis` `repeats` times in a row: (a, b) -> (a, a, b, b).
-
-    Raises:
-        ValueError: `repeats` is negative, or there is no such axis.
-    """
-    x = as_tensor("repeat", x)
-    if repeats < 0:
-        raise ValueError(f"repeat: repeats must not be negative, got {repeats}; shape {x.shape}")
-    return Repeat(repeats, one_axis("repeat", axis, x.shape))(x)
-
-
-def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:
-    """x laid side by side: repetitions[k] times along axis k, counted from the last.
-
-    Raises:
-        ValueError: a repetition is negative.
-    """
-    x = as_tensor("tile", x)
-    times = (repetitions,) if isinstance(repetitions, int) else tuple(repetitions)
-    if min(times, default=0) < 0:
-        raise ValueError(f"tile: repetitions must not be negative, got {times}; shape {x.shape}")
-    return Tile(times)(x)
 
 
 def diagonal(x: Tensor, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
