@@ -6,14 +6,13 @@ import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ..autograd import backward, leaf_uses
 from ..backends import backend_of, dtype_name
-from ..data import Shard
+from ..metrics.metric import exact_sum
 from ..nn import Module, SyncBatchNorm
 from ..random import default_generator, use_generator
 from ..scoped import Scoped
@@ -22,11 +21,11 @@ from .buckets import Gradients, Sender, pack
 from .communicator import Array, Communicator
 from .lockstep import Lockstep
 from .nccl import NcclRank
+from .parts import Batch, PartDone, StepDone, rows_between, size_of
 from .threads import fixed_threads
-from .tree import Nodes, rows_of_part, rows_of_parts, share
+from .tree import Nodes, rows_of_part, share
 from .world import world
 
-Batch = tuple[Tensor, ...]
 Compute = Callable[[Batch], tuple[Tensor, Any, Any]]
 
 # In a part that computes on a copy of the model: whose model, and the copy.
@@ -34,39 +33,7 @@ _replica: Scoped[tuple[Any, Module]] = Scoped("replica")
 BUCKET = 1 << 20  # bytes: below, the messages' latency counts for more than their length
 
 
-@dataclass
-class PartDone:
-    """What the forward of one part gave."""
-
-    number: int  # of the part
-    rows: int
-    weight: float  # how much its loss counts
-    loss: float
-    output: Any
-    target: Any
-    buffers: list[Array] = field(default_factory=list)
-
-
 Forward = Callable[[int, int, int], tuple[PartDone, Tensor]]
-
-
-@dataclass
-class StepDone:
-    """What a step gave, over all parts of all ranks: the same on every rank.
-
-    Attributes:
-        loss: the mean of the parts' losses, by their weights; an array of shape ().
-        rows: how many examples the batch had.
-        losses: per part with examples, (part, loss).
-        notes: per rank, what was given as `note`.
-        mine: this rank's parts.
-    """
-
-    loss: Array
-    rows: int
-    losses: list[tuple[int, float]]
-    notes: list[Any]
-    mine: list[PartDone]
 
 
 class DataParallel(Module):
@@ -197,10 +164,6 @@ class DataParallel(Module):
         """Which parts this rank computes: the first, and the one behind the last."""
         return share(self.parts, self.communicator.size, self.communicator.rank)
 
-    def own_rows(self, examples: int) -> tuple[int, int]:
-        """Which rows of a batch of so many examples this rank computes."""
-        return rows_of_parts(examples, self.parts, *self.own_parts())
-
     def rank_of(self, part: int) -> int:
         """Which rank computes a part."""
         size = self.communicator.size
@@ -219,10 +182,10 @@ class DataParallel(Module):
         Raises:
             ValueError: the arrays of the batch differ in length.
         """
-        size, first = _size_of(batch)
+        size, first = size_of(batch)
         low, high = rows_of_part(size, self.parts, part)
         with use_generator(default_generator().fork("step", step, "part", part)):
-            yield tuple([_rows(x, low - first, high - first) for x in batch])
+            yield tuple([rows_between(x, low - first, high - first) for x in batch])
 
     def backward(
         self,
@@ -253,7 +216,7 @@ class DataParallel(Module):
         """
         step = self.steps if step is None else step
         self.steps = step + 1
-        size, _ = _size_of(batch)
+        size, _ = size_of(batch)
         first, end = self.own_parts()
         rows = [rows_of_part(size, self.parts, part) for part in range(first, end)]
         busy = [(first + k, low, high) for k, (low, high) in enumerate(rows) if high > low]
@@ -360,7 +323,7 @@ class DataParallel(Module):
             )
         everyone = [tuple(p) for t in told for p in t["parts"]]
         weight = math.fsum(w for _, w, _ in everyone)
-        loss = _fsum([w * x for _, w, x in everyone if w])
+        loss = exact_sum([w * x for _, w, x in everyone if w])
         if divide:
             loss = loss / weight if weight else math.nan
         totals = gradients.totals()
@@ -436,27 +399,3 @@ def on_devices(ranks: Communicator, module: Module) -> Communicator:
 def _seed(loss: Tensor, weight: float) -> Array:
     """What the walk back begins with."""
     return backend_of(loss.data).xp.full_like(loss.data, weight)
-
-
-def _size_of(batch: Batch) -> tuple[int, int]:
-    """How many rows the whole batch has, and which of them is the first one here."""
-    lengths = [x.shape[0] if x.ndim else -1 for x in batch]
-    if len(set(lengths)) != 1:
-        raise ValueError(
-            "DataParallel: every array of a batch must have a row for each example; the shapes are "
-            f"{', '.join(str(x.shape) for x in batch)}"
-        )
-    if isinstance(batch, Shard):
-        return batch.size, batch.first
-    return lengths[0], 0
-
-
-def _rows(x: Tensor, low: int, high: int) -> Tensor:
-    return Tensor(x.data[low:high, ...])
-
-
-def _fsum(values: list[float]) -> float:
-    try:
-        return math.fsum(values)
-    except (ValueError, OverflowError):
-        return sum(values)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends import Array
 from ..metrics import Mean, Metric
-from ..parallel.model import DataParallel, PartDone
+from ..parallel.model import DataParallel
+from ..parallel.parts import PartDone
 from ..random import default_generator, use_generator
 from .nonfinite import NonFinite, find
 

@@ -82,7 +82,7 @@ class NumpyConvBlock(NumpyConv, ConvBlockKernels):
         g = contiguous_channels_last(gy)  # (N, P, Q, O)
         ggamma = gbeta = None
         if kept is not None:
-            ggamma, gbeta, kept = _norm_gradients(lowered, g, places, kept, needs[0] or needs[1])
+            ggamma, gbeta, kept = _norm_gradients(lowered, g, places, kept)
         gx, gw, gb = _backward(lowered, g, images, weight, places, kept, needs[:3])
         if kept is not None and biased and needs[2]:
             gb = np.zeros(len(weight), gy.dtype)  # its effect is taken away with the mean
@@ -257,7 +257,7 @@ def _times(g: Array, mask: Array, out: Array) -> None:
 
 
 def _norm_gradients(
-    lowered: Lowered, g: Array, places: list[Array], kept: tuple[Any, ...], needs_conv: bool
+    lowered: Lowered, g: Array, places: list[Array], kept: tuple[Any, ...]
 ) -> tuple[Array, Array, tuple[Any, ...]]:
     """dL/dγ, dL/dβ, and the three numbers per channel that make dL/d(convolution).
 
