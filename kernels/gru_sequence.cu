@@ -275,134 +275,63 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
     }
 }
 
-extern "C" __global__ void __launch_bounds__(96)
-gru_sequence_after_32(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
-    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
-    REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_n, int across,
-    int steps, int n, int directions, int hidden) {
-    scan<32, 32, true>(x, h0, weight, bias, lengths, states, gates, u_n, h_n, across, steps, n,
-                        directions, hidden);
-}
+// Each entry point once for each size of state.
 
-extern "C" __global__ void __launch_bounds__(192)
-gru_sequence_after_64(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
-    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
-    REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_n, int across,
-    int steps, int n, int directions, int hidden) {
-    scan<64, 64, true>(x, h0, weight, bias, lengths, states, gates, u_n, h_n, across, steps, n,
-                        directions, hidden);
-}
+#define SCAN_AFTER(units, threads, held)                                                      \
+    extern "C" __global__ void __launch_bounds__(threads) gru_sequence_after_##units(         \
+        const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,         \
+        const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,  \
+        REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_n, int across, \
+        int steps, int n, int directions, int hidden) {                                       \
+        scan<units, held, true>(x, h0, weight, bias, lengths, states, gates, u_n, h_n,        \
+            across, steps, n, directions, hidden);                                            \
+    }
 
-extern "C" __global__ void __launch_bounds__(384)
-gru_sequence_after_128(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
-    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
-    REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_n, int across,
-    int steps, int n, int directions, int hidden) {
-    scan<128, MOST_HELD, true>(x, h0, weight, bias, lengths, states, gates, u_n, h_n, across, steps, n,
-                        directions, hidden);
-}
+SCAN_AFTER(32, 96, 32)
+SCAN_AFTER(64, 192, 64)
+SCAN_AFTER(128, 384, MOST_HELD)
 
-extern "C" __global__ void __launch_bounds__(96)
-gru_sequence_backward_after_32(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
-    const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const Arrays weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0,
-    REAL* __restrict__ totals, int steps, int n, int directions, int hidden) {
-    scan_backward<32, 32, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
-                                 gu, gh0, totals, steps, n, directions,
-                                 hidden);
-}
+#define SCAN_BACKWARD_AFTER(units, threads, held)                                              \
+    extern "C" __global__ void __launch_bounds__(threads) gru_sequence_backward_after_##units( \
+        const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,                            \
+        const REAL* __restrict__ gates, const REAL* __restrict__ u_n,                          \
+        const REAL* __restrict__ states, const REAL* __restrict__ h0, const Arrays weight,     \
+        const long long* __restrict__ lengths, REAL* __restrict__ gx, REAL* __restrict__ gu,   \
+        REAL* __restrict__ gh0, REAL* __restrict__ totals, int steps, int n, int directions,   \
+        int hidden) {                                                                          \
+        scan_backward<units, held, true>(gy, gh_n, gates, u_n, states, h0, weight,             \
+            lengths, gx, gu, gh0, totals, steps, n, directions, hidden);                       \
+    }
 
-extern "C" __global__ void __launch_bounds__(192)
-gru_sequence_backward_after_64(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
-    const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const Arrays weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0,
-    REAL* __restrict__ totals, int steps, int n, int directions, int hidden) {
-    scan_backward<64, 64, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
-                                 gu, gh0, totals, steps, n, directions,
-                                 hidden);
-}
+SCAN_BACKWARD_AFTER(32, 96, 32)
+SCAN_BACKWARD_AFTER(64, 192, 64)
+SCAN_BACKWARD_AFTER(128, 384, MOST_HELD)
 
-extern "C" __global__ void __launch_bounds__(384)
-gru_sequence_backward_after_128(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
-    const REAL* __restrict__ u_n, const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const Arrays weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gh0,
-    REAL* __restrict__ totals, int steps, int n, int directions, int hidden) {
-    scan_backward<128, MOST_HELD, true>(gy, gh_n, gates, u_n, states, h0, weight, lengths, gx,
-                                         gu, gh0, totals, steps, n, directions,
-                                 hidden);
-}
+#define SCAN_BEFORE(units, threads, held)                                                    \
+    extern "C" __global__ void __launch_bounds__(threads) gru_sequence_before_##units(       \
+        const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,        \
+        const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states, \
+        REAL* __restrict__ gates, REAL* __restrict__ h_n, int across, int steps, int n,      \
+        int directions, int hidden) {                                                        \
+        scan<units, held, false>(x, h0, weight, bias, lengths, states, gates, 0, h_n,        \
+            across, steps, n, directions, hidden);                                           \
+    }
 
-extern "C" __global__ void __launch_bounds__(96)
-gru_sequence_before_32(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
-    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
-    REAL* __restrict__ gates, REAL* __restrict__ h_n, int across, int steps, int n,
-    int directions, int hidden) {
-    scan<32, 32, false>(x, h0, weight, bias, lengths, states, gates, 0, h_n, across, steps, n,
-                        directions, hidden);
-}
+SCAN_BEFORE(32, 96, 32)
+SCAN_BEFORE(64, 192, 64)
+SCAN_BEFORE(128, 384, MOST_HELD)
 
-extern "C" __global__ void __launch_bounds__(192)
-gru_sequence_before_64(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
-    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
-    REAL* __restrict__ gates, REAL* __restrict__ h_n, int across, int steps, int n,
-    int directions, int hidden) {
-    scan<64, 64, false>(x, h0, weight, bias, lengths, states, gates, 0, h_n, across, steps, n,
-                        directions, hidden);
-}
+#define SCAN_BACKWARD_BEFORE(units, threads, held)                                              \
+    extern "C" __global__ void __launch_bounds__(threads) gru_sequence_backward_before_##units( \
+        const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,                             \
+        const REAL* __restrict__ gates, const REAL* __restrict__ states,                        \
+        const REAL* __restrict__ h0, const Arrays weight,                                       \
+        const long long* __restrict__ lengths, REAL* __restrict__ gx, REAL* __restrict__ gh0,   \
+        REAL* __restrict__ totals, int steps, int n, int directions, int hidden) {              \
+        scan_backward<units, held, false>(gy, gh_n, gates, 0, states, h0, weight, lengths,      \
+            gx, 0, gh0, totals, steps, n, directions, hidden);                                  \
+    }
 
-extern "C" __global__ void __launch_bounds__(384)
-gru_sequence_before_128(
-    const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,
-    const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,
-    REAL* __restrict__ gates, REAL* __restrict__ h_n, int across, int steps, int n,
-    int directions, int hidden) {
-    scan<128, MOST_HELD, false>(x, h0, weight, bias, lengths, states, gates, 0, h_n, across, steps, n,
-                        directions, hidden);
-}
-
-extern "C" __global__ void __launch_bounds__(96)
-gru_sequence_backward_before_32(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
-    const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const Arrays weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gh0, REAL* __restrict__ totals, int steps, int n,
-    int directions, int hidden) {
-    scan_backward<32, 32, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
-                                  0, gh0, totals, steps, n, directions,
-                                 hidden);
-}
-
-extern "C" __global__ void __launch_bounds__(192)
-gru_sequence_backward_before_64(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
-    const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const Arrays weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gh0, REAL* __restrict__ totals, int steps, int n,
-    int directions, int hidden) {
-    scan_backward<64, 64, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
-                                  0, gh0, totals, steps, n, directions,
-                                 hidden);
-}
-
-extern "C" __global__ void __launch_bounds__(384)
-gru_sequence_backward_before_128(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gates,
-    const REAL* __restrict__ states, const REAL* __restrict__ h0,
-    const Arrays weight, const long long* __restrict__ lengths,
-    REAL* __restrict__ gx, REAL* __restrict__ gh0, REAL* __restrict__ totals, int steps, int n,
-    int directions, int hidden) {
-    scan_backward<128, MOST_HELD, false>(gy, gh_n, gates, 0, states, h0, weight, lengths, gx,
-                                          0, gh0, totals, steps, n, directions,
-                                 hidden);
-}
+SCAN_BACKWARD_BEFORE(32, 96, 32)
+SCAN_BACKWARD_BEFORE(64, 192, 64)
+SCAN_BACKWARD_BEFORE(128, 384, MOST_HELD)

@@ -333,65 +333,35 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
     }
 }
 
-extern "C" __global__ void __launch_bounds__(128)
-lstm_sequence_32(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                 const REAL* __restrict__ c0, const Arrays weight, const Arrays bias,
-                 const long long* __restrict__ lengths, REAL* __restrict__ states,
-                 REAL* __restrict__ gates, REAL* __restrict__ cells, REAL* __restrict__ h_n,
-                 REAL* __restrict__ c_n, int across, int steps, int n, int directions, int hidden) {
-    scan<32, 32>(z, h0, c0, weight, bias, lengths, states, gates, cells, h_n, c_n, across, steps,
-                  n, directions, hidden);
-}
+// Each entry point once for each size of state.
 
-extern "C" __global__ void __launch_bounds__(256)
-lstm_sequence_64(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                 const REAL* __restrict__ c0, const Arrays weight, const Arrays bias,
-                 const long long* __restrict__ lengths, REAL* __restrict__ states,
-                 REAL* __restrict__ gates, REAL* __restrict__ cells, REAL* __restrict__ h_n,
-                 REAL* __restrict__ c_n, int across, int steps, int n, int directions, int hidden) {
-    scan<64, 64>(z, h0, c0, weight, bias, lengths, states, gates, cells, h_n, c_n, across, steps,
-                  n, directions, hidden);
-}
+#define SCAN(units, threads, held)                                                            \
+    extern "C" __global__ void __launch_bounds__(threads) lstm_sequence_##units(              \
+        const REAL* __restrict__ z, const REAL* __restrict__ h0, const REAL* __restrict__ c0, \
+        const Arrays weight, const Arrays bias, const long long* __restrict__ lengths,        \
+        REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ cells,        \
+        REAL* __restrict__ h_n, REAL* __restrict__ c_n, int across, int steps, int n,         \
+        int directions, int hidden) {                                                         \
+        scan<units, held>(z, h0, c0, weight, bias, lengths, states, gates, cells, h_n,        \
+            c_n, across, steps, n, directions, hidden);                                       \
+    }
 
-extern "C" __global__ void __launch_bounds__(512)
-lstm_sequence_128(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                  const REAL* __restrict__ c0, const Arrays weight, const Arrays bias,
-                  const long long* __restrict__ lengths, REAL* __restrict__ states,
-                  REAL* __restrict__ gates, REAL* __restrict__ cells, REAL* __restrict__ h_n,
-                  REAL* __restrict__ c_n, int across, int steps, int n, int directions, int hidden) {
-    scan<128, HALF_HELD>(z, h0, c0, weight, bias, lengths, states, gates, cells, h_n, c_n, across, steps,
-                  n, directions, hidden);
-}
+SCAN(32, 128, 32)
+SCAN(64, 256, 64)
+SCAN(128, 512, HALF_HELD)
 
-extern "C" __global__ void __launch_bounds__(128)
-lstm_sequence_backward_32(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
-    const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
-    const Arrays weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
-    REAL* __restrict__ gh0, REAL* __restrict__ gc0, REAL* __restrict__ totals, int steps, int n,
-    int directions, int hidden) {
-    scan_backward<32, 32>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
-                           totals, steps, n, directions, hidden);
-}
+#define SCAN_BACKWARD(units, threads, held)                                                   \
+    extern "C" __global__ void __launch_bounds__(threads) lstm_sequence_backward_##units(     \
+        const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,                           \
+        const REAL* __restrict__ gc_n, const REAL* __restrict__ gates,                        \
+        const REAL* __restrict__ cells, const REAL* __restrict__ c0, const Arrays weight,     \
+        const long long* __restrict__ lengths, REAL* __restrict__ gz, REAL* __restrict__ gh0, \
+        REAL* __restrict__ gc0, REAL* __restrict__ totals, int steps, int n, int directions,  \
+        int hidden) {                                                                         \
+        scan_backward<units, held>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz,     \
+            gh0, gc0, totals, steps, n, directions, hidden);                                  \
+    }
 
-extern "C" __global__ void __launch_bounds__(256)
-lstm_sequence_backward_64(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
-    const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
-    const Arrays weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
-    REAL* __restrict__ gh0, REAL* __restrict__ gc0, REAL* __restrict__ totals, int steps, int n,
-    int directions, int hidden) {
-    scan_backward<64, 64>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
-                           totals, steps, n, directions, hidden);
-}
-
-extern "C" __global__ void __launch_bounds__(512)
-lstm_sequence_backward_128(
-    const REAL* __restrict__ gy, const REAL* __restrict__ gh_n, const REAL* __restrict__ gc_n,
-    const REAL* __restrict__ gates, const REAL* __restrict__ cells, const REAL* __restrict__ c0,
-    const Arrays weight, const long long* __restrict__ lengths, REAL* __restrict__ gz,
-    REAL* __restrict__ gh0, REAL* __restrict__ gc0, REAL* __restrict__ totals, int steps, int n,
-    int directions, int hidden) {
-    scan_backward<128, HALF_HELD>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz, gh0, gc0,
-                           totals, steps, n, directions, hidden);
-}
+SCAN_BACKWARD(32, 128, 32)
+SCAN_BACKWARD(64, 256, 64)
+SCAN_BACKWARD(128, 512, HALF_HELD)

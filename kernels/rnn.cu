@@ -220,62 +220,32 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n,
     }
 }
 
-extern "C" __global__ void __launch_bounds__(32)
-rnn_sequence_32(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                const Arrays weight, const Arrays bias,
-                const long long* __restrict__ lengths, REAL* __restrict__ states,
-                REAL* __restrict__ h_n, int relu, int across, int steps, int n, int directions,
-                int hidden) {
-    scan<32, 32>(z, h0, weight, bias, lengths, states, h_n, relu, across, steps, n, directions,
-                 hidden);
-}
+// Each entry point once for each size of state.
 
-extern "C" __global__ void __launch_bounds__(64)
-rnn_sequence_64(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                const Arrays weight, const Arrays bias,
-                const long long* __restrict__ lengths, REAL* __restrict__ states,
-                REAL* __restrict__ h_n, int relu, int across, int steps, int n, int directions,
-                int hidden) {
-    scan<64, 64>(z, h0, weight, bias, lengths, states, h_n, relu, across, steps, n, directions,
-                 hidden);
-}
+#define SCAN(units, threads, held)                                                           \
+    extern "C" __global__ void __launch_bounds__(threads) rnn_sequence_##units(              \
+        const REAL* __restrict__ z, const REAL* __restrict__ h0, const Arrays weight,        \
+        const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states, \
+        REAL* __restrict__ h_n, int relu, int across, int steps, int n, int directions,      \
+        int hidden) {                                                                        \
+        scan<units, held>(z, h0, weight, bias, lengths, states, h_n, relu, across, steps,    \
+            n, directions, hidden);                                                          \
+    }
 
-extern "C" __global__ void __launch_bounds__(128)
-rnn_sequence_128(const REAL* __restrict__ z, const REAL* __restrict__ h0,
-                 const Arrays weight, const Arrays bias,
-                 const long long* __restrict__ lengths, REAL* __restrict__ states,
-                 REAL* __restrict__ h_n, int relu, int across, int steps, int n, int directions,
-                 int hidden) {
-    scan<128, MOST_HELD>(z, h0, weight, bias, lengths, states, h_n, relu, across, steps, n, directions,
-                 hidden);
-}
+SCAN(32, 32, 32)
+SCAN(64, 64, 64)
+SCAN(128, 128, MOST_HELD)
 
-extern "C" __global__ void __launch_bounds__(32)
-rnn_sequence_backward_32(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
-                         const REAL* __restrict__ states, const Arrays weight,
-                         const long long* __restrict__ lengths, REAL* __restrict__ gz,
-                         REAL* __restrict__ gh0, REAL* __restrict__ totals, int relu, int steps, int n,
-                         int directions, int hidden) {
-    scan_backward<32, 32>(gy, gh_n, states, weight, lengths, gz, gh0, totals, relu, steps, n, directions,
-                           hidden);
-}
+#define SCAN_BACKWARD(units, threads, held)                                                   \
+    extern "C" __global__ void __launch_bounds__(threads) rnn_sequence_backward_##units(      \
+        const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,                           \
+        const REAL* __restrict__ states, const Arrays weight,                                 \
+        const long long* __restrict__ lengths, REAL* __restrict__ gz, REAL* __restrict__ gh0, \
+        REAL* __restrict__ totals, int relu, int steps, int n, int directions, int hidden) {  \
+        scan_backward<units, held>(gy, gh_n, states, weight, lengths, gz, gh0, totals,        \
+            relu, steps, n, directions, hidden);                                              \
+    }
 
-extern "C" __global__ void __launch_bounds__(64)
-rnn_sequence_backward_64(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
-                         const REAL* __restrict__ states, const Arrays weight,
-                         const long long* __restrict__ lengths, REAL* __restrict__ gz,
-                         REAL* __restrict__ gh0, REAL* __restrict__ totals, int relu, int steps, int n,
-                         int directions, int hidden) {
-    scan_backward<64, 64>(gy, gh_n, states, weight, lengths, gz, gh0, totals, relu, steps, n, directions,
-                           hidden);
-}
-
-extern "C" __global__ void __launch_bounds__(128)
-rnn_sequence_backward_128(const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,
-                          const REAL* __restrict__ states, const Arrays weight,
-                          const long long* __restrict__ lengths, REAL* __restrict__ gz,
-                          REAL* __restrict__ gh0, REAL* __restrict__ totals, int relu, int steps, int n,
-                          int directions, int hidden) {
-    scan_backward<128, MOST_HELD>(gy, gh_n, states, weight, lengths, gz, gh0, totals, relu, steps, n,
-                                   directions, hidden);
-}
+SCAN_BACKWARD(32, 32, 32)
+SCAN_BACKWARD(64, 64, 64)
+SCAN_BACKWARD(128, 128, MOST_HELD)

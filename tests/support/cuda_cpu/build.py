@@ -36,6 +36,7 @@ MOST_SHARED = 48 * 1024
 LAUNCH_BOUNDS = re.compile(r"__launch_bounds__\s*\([^)]*\)\s*")
 BOUNDED = re.compile(r"__global__\s+void\s+__launch_bounds__\s*\(\s*(\d+)[^)]*\)\s*(\w+)\s*\(")
 KERNEL = re.compile(r"__global__\s+void\s+(\w+)\s*\(")
+MACRO = re.compile(r"^#define (\w+)\(([^)]*)\)(.*__global__.*)$", re.MULTILINE)
 DYNAMIC_SHARED = re.compile(
     r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?(?P<type>[\w ]+?)\s+(?P<name>\w+)\s*\[\s*\]"
 )
@@ -68,14 +69,32 @@ def strip_comments(code: str) -> str:
     return re.sub(r"/\*.*?\*/|//[^\n]*", "", code, flags=re.DOTALL)
 
 
+def written_out(code: str) -> str:
+    """A source without comments, in which what a macro makes kernels of stands written out.
+
+    Such a macro has arguments, and is used on lines of its own: `SCAN(32, 96, 32)`.
+    """
+    code = strip_comments(code).replace("\\\n", " ")
+    for name, parameters, body in MACRO.findall(code):
+        code = code.replace(f"#define {name}({parameters}){body}", "")
+
+        def write(use: re.Match[str], names: str = parameters, text: str = body) -> str:
+            for one, value in zip(names.split(","), use[1].split(","), strict=True):
+                text = re.sub(rf"(##)?\b{one.strip()}\b", value.strip(), text)
+            return text
+
+        code = re.sub(rf"^{name}\((.*)\)$", write, code, flags=re.MULTILINE)
+    return code
+
+
 def kernel_names(code: str) -> list[str]:
     """The names of the `__global__` functions of a source, in order."""
-    return KERNEL.findall(LAUNCH_BOUNDS.sub("", strip_comments(code)))
+    return KERNEL.findall(LAUNCH_BOUNDS.sub("", written_out(code)))
 
 
 def launch_bounds(code: str) -> dict[str, int]:
     """The most threads of a block that each kernel is compiled for, where it says so."""
-    return {name: int(n) for n, name in BOUNDED.findall(strip_comments(code))}
+    return {name: int(n) for n, name in BOUNDED.findall(written_out(code))}
 
 
 def build(code: str, name: str, defines: tuple[str, ...], variant: str) -> Library:
