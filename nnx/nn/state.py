@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends import Array, Backend, active_backend, backend_of, dtype_name
+from ..backends import Array, Backend, active_backend, backend_of, copy_beside, dtype_name
 from ..tensor import Tensor
 
 
@@ -40,6 +40,76 @@ class LoadResult(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
+
+
+class Stateful:
+    """What of a `Module` is saved and loaded, by name."""
+
+    def named_modules(
+        self, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Any]]:
+        raise NotImplementedError
+
+    def _state_places(self) -> Iterator[tuple[str, Any, str]]:
+        """(key, owner, attribute) of everything a state holds: per module, parameters first."""
+        for prefix, module in self.named_modules(remove_duplicate=False):
+            dot = prefix + "." if prefix else ""
+            for name, value in vars(module).items():
+                if isinstance(value, Parameter):
+                    yield dot + name, module, name
+            for name, persistent in module._buffers.items():
+                if persistent and getattr(module, name) is not None:
+                    yield dot + name, module, name
+
+    def state_dict(self) -> dict[str, Array]:
+        """Parameters and persistent buffers by dotted name: the arrays themselves, in their shapes.
+
+        Training goes on in these arrays: copy them to keep a moment.  A shared parameter stands
+        under each of its names.
+        """
+        return {key: array_of(getattr(m, name)) for key, m, name in self._state_places()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> LoadResult:
+        """Copy values by name into parameters and buffers, keeping each one's backend and dtype.
+
+        Nothing is changed unless everything fits.
+
+        Args:
+            state: arrays of any library, or tensors, by name.
+            strict: whether missing and unexpected names are errors; a wrong shape always is.
+
+        Returns:
+            (missing_keys, unexpected_keys).
+
+        Raises:
+            TypeError: the state is no dict of arrays by name.
+            ValueError: names or shapes do not fit; the message lists the first that do not.
+        """
+        places = list(self._state_places())
+        mine = {key: array_of(getattr(module, name)) for key, module, name in places}
+        missing, unexpected, shared = fitting(type(self).__name__, mine, state, strict)
+        loaded = {key: copy_beside(mine[key], value) for key, value in shared.items()}
+        for key, module, name in places:
+            if key in loaded:
+                here = getattr(module, name)
+                if isinstance(here, Parameter):
+                    here.data = loaded[key]
+                else:
+                    setattr(module, name, loaded[key])
+        return LoadResult(missing, unexpected)
+
+    def check_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Raise what `load_state_dict(state)` would raise, and change nothing.
+
+        Args:
+            state: arrays by name, as there.
+
+        Raises:
+            TypeError: the state is no dict of arrays by name.
+            ValueError: names or shapes do not fit.
+        """
+        mine = {key: array_of(getattr(module, name)) for key, module, name in self._state_places()}
+        fitting(type(self).__name__, mine, state, strict=True)
 
 
 def fitting(
