@@ -191,7 +191,11 @@ def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     Raises:
         ValueError: subscripts that cannot be read, lengths that differ for one index, or an index
             twice in the output.
+        TypeError: the subscripts are no text.
     """
+    if not isinstance(subscripts, str):
+        kind = type(subscripts).__name__
+        raise TypeError(f'einsum: the subscripts come first, as in "ij,jk->ik"; got {kind}')
     operands = tuple([as_tensor("einsum", x) for x in operands])
     inputs, out = _read(subscripts, operands)
     terms = [

@@ -262,3 +262,9 @@ def test_diagonal_errors():
         ops.diagonal(nnx.tensor(np.ones(3)))
     with pytest.raises(ValueError, match="axis1 and axis2 must differ; 1 and -1"):
         ops.diagonal(nnx.tensor(np.ones((2, 3))), 0, 1, -1)
+
+
+def test_einsum_with_the_operand_first():
+    x = nnx.tensor([[1.0, 2.0]])
+    with pytest.raises(TypeError, match=r'subscripts come first, as in "ij,jk->ik"; got Tensor'):
+        ops.einsum(x, "ij->ji")
