@@ -42,9 +42,13 @@ def command() -> None:
 
 @command.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path())
-@_out("RUN/curves.png")
-def curves(runs: tuple[str, ...], out: str | None) -> None:
+@click.option("--steps", is_flag=True, help="The loss of every step, a mean of 20, not of epochs.")
+@_out("RUN/curves.png, or RUN/steps.png")
+def curves(runs: tuple[str, ...], steps: bool, out: str | None) -> None:
     """The learning curves of RUNS, in one picture."""
+    if steps:
+        _draw_steps(runs, out)
+        return
     try:
         histories = {}
         for folder, name in zip(runs, _told_apart(runs), strict=True):
@@ -59,6 +63,27 @@ def curves(runs: tuple[str, ...], out: str | None) -> None:
     path = Path(out) if out else Path(runs[0]) / "curves.png"
     title = next(iter(histories)) if len(histories) == 1 else ""
     compare_curves(histories if len(histories) > 1 else {"": histories[title]}, path, title)
+    say(f"picture {path}")
+
+
+def _draw_steps(runs: Sequence[str], out: str | None) -> None:
+    """The running mean of each run's losses by step."""
+    lines = {}
+    try:
+        for folder, name in zip(runs, _told_apart(runs), strict=True):
+            losses = np.asarray(Run(folder).history.step_losses)
+            if not len(losses):
+                raise ValueError(f"{folder} has no losses by step")
+            width = min(20, len(losses))
+            mean = np.convolve(losses, np.ones(width) / width, mode="valid")
+            lines[name] = (np.arange(width, len(losses) + 1), mean)
+    except ValueError as error:
+        raise as_click_error(error) from error
+    if out is None and len(runs) > 1:
+        raise click.UsageError("for several runs, say with --out where the picture shall go")
+    path = Path(out) if out else Path(runs[0]) / "steps.png"
+    title = next(iter(lines)) if len(lines) == 1 else ""
+    plots.lines({"": lines}, path, title, xlabel="step", ylabel="loss, a mean of 20 steps")
     say(f"picture {path}")
 
 

@@ -16,8 +16,11 @@ from .runner import Outcome, Settings, earlier
 COLUMNS = ("experiment", "section", "the text prints", "came out", "agreement", "seconds")
 RESULTS = "results.json"
 COVERAGE = {  # the tables of every formula and figure of the texts, kept by hand beside the pages
-    "coverage-xu.md": "Xu, row by row",
-    "coverage-four.md": "Liu, Saito, Wang and the lecture notes, row by row",
+    "coverage-xu.md": "Xu",
+    "coverage-liu.md": "Liu",
+    "coverage-saito.md": "the notes on Saito",
+    "coverage-wang.md": "Wang",
+    "coverage-lecture.md": "the lecture notes",
 }
 Record = Mapping[str, Any]
 
@@ -155,7 +158,11 @@ def _contents(records: Mapping[str, Record]) -> str:
         those = [r for r in records.values() if r["name"].startswith(f"{book}/")]
         if those:
             lines.append(f"| [{title}]({book}.md) | {len(those)} |")
-    lines += ["", "Every formula, number and figure of the texts, and where nnx has it:", ""]
+    lines += [
+        "",
+        "Every formula, number and figure of the texts, row by row, and where nnx has it:",
+        "",
+    ]
     lines += [f"- [{title}]({file})" for file, title in COVERAGE.items()]
     return "\n".join(lines) + "\n"
 

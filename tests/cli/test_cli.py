@@ -294,6 +294,8 @@ def test_plot_curves(nnx_, trained, tmp_path):
     code, _, _ = nnx_("plot", "curves", str(trained), "runs/digits-1", "--out", "b.png")
     assert code == 0
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
+    code, out, _ = nnx_("plot", "curves", str(trained), "--steps", "--out", "c.png")
+    assert code == 0 and (tmp_path / "c.png").read_bytes()[:4] == b"\x89PNG", out
     code, _, err = nnx_("plot", "curves", str(trained), "runs/digits-1")
     assert code == 2 and "--out" in one_line(err)
 

@@ -9,10 +9,10 @@ from nnx.reproduce import Experiment, Page, Result
 EXPERIMENT = Experiment(
     about="Softmax regression on MNIST by the book's plan; its templates; rates ten times off",
     section="2.8-2.10, fig. 2.1, 2.4, 2.6, 2.7",
-    prints="92.25% after epoch 9; about 92%",
-    tolerance="at least 91.7% of the test digits (82% quick)",
+    prints="92.25% after epoch 9; about 92% after 5,000 batches",
+    tolerance="at least 91.8% of the test digits (82% quick)",
     seconds=60,
-    quick="6,000 digits and 2 epochs for 60,000 and 10",
+    quick="6,000 digits and 2 epochs for 60,000 and 20",
     needs=("mnist",),
 )
 
@@ -28,7 +28,7 @@ def run(page: Page) -> Result:
         {str(d): train.scaled()[train.labels == d][:12] for d in range(10)},
         title="Xu fig. 2.1: digits of MNIST",
     )
-    epochs = 2 if page.quick else 10
+    epochs = 2 if page.quick else 20  # 4,700 batches; the book has about 5,000
     curves, accuracies = {}, {}
     templates: dict[str, np.ndarray] = {}
     for rate in (0.1, 0.01, 1.0):  # the book's, and the exercise's: ten times more, ten times less
@@ -85,11 +85,11 @@ def run(page: Page) -> Result:
         [[f"{rate:g}", f"{accuracies[rate]:.2%}"] for rate in sorted(accuracies)],
     )
     best = accuracies[0.1]
-    least = 0.82 if page.quick else 0.917
+    least = 0.82 if page.quick else 0.918
     assert best >= least, f"{best:.2%} of the test digits"
     return Result(
         f"{best:.2%} after {epochs} epochs",
-        "about 92%" if best >= 0.917 else f"at least {least:.0%}, the small form's",
+        "about 92%" if not page.quick else f"at least {least:.0%}, the small form's",
         {"accuracy": {f"{k:g}": v for k, v in accuracies.items()}, "by_epoch": shown},
     )
 
