@@ -51,6 +51,8 @@ from nnx.backends.cpu import thresholds
 from nnx.backends.jit import thresholds as jit_thresholds
 from nnx.backends.numpy import NumpyBackend
 
+pytest_plugins = ["tiers"]
+
 
 def pytest_configure() -> None:
     """A shell's background job ignores Ctrl-C, and `nohup` a hang-up; so would every test."""
@@ -103,19 +105,15 @@ MARKS = {"cupy": [pytest.mark.gpu]}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave out what is not here where a test names it: as a parameter, or the fixture."""
+    from tiers import backend_of  # pytest reads it as a plugin first
+
     missing = {"on_cupy"} if BACKENDS["cupy-on-cpu"] else set()
     items[:] = [
         item
         for item in items
-        if BACKENDS.get(_backend_of(item)) is None
+        if BACKENDS.get(backend_of(item)) is None
         and not missing & set(getattr(item, "fixturenames", ()))
     ]
-
-
-def _backend_of(item: pytest.Item) -> Any:
-    callspec = getattr(item, "callspec", None)
-    name = callspec.params.get("backend") if callspec else None
-    return name if isinstance(name, str) else None
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -39,6 +39,7 @@ MODELS = [
 ]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("model", MODELS, ids=repr)
 def test_check_estimator(model):
     """All of scikit-learn's checks, none expected to fail."""

@@ -105,6 +105,7 @@ WIDTHS = {
 }
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("width", WIDTHS)
 def test_other_processors(width, tmp_path):
     """This file again, compiled for registers of another width, where this processor has them."""
