@@ -200,6 +200,8 @@ def test_the_index_of_nothing(tmp_path):
     assert write_index(tmp_path, []).is_file() and pages({}) == {}
 
 
-@pytest.mark.parametrize("experiment", find("liu/commuting") + find("liu/exercises-one"), ids=str)
+@pytest.mark.parametrize(
+    "experiment", find("liu/commuting") + find("liu/exercises-one"), ids=lambda e: e.name
+)
 def test_the_patterns_agree(experiment: Experiment, tmp_path):
     assert only(experiment, Settings(tmp_path, quick=True)).status == AGREES
