@@ -126,6 +126,16 @@ def test_nan_goes_through(backend):
         np.testing.assert_array_equal(*found[4])
 
 
+def test_nan_is_the_largest_where_nothing_stands_before_the_pool(backend):
+    x, w = integers(0, 1, 2, 4, 4), integers(1, 8, 2, 1, 1)
+    x[0, :, 1, 2] = np.nan
+    pool = Window((2, 2), (2, 2))
+    found = list(both(backend, x, w, None, GEOMETRIES["plain"], None, False, pool))
+    for k in (0, 3, 4):
+        np.testing.assert_array_equal(*found[k])
+    assert np.isnan(found[0][0]).sum() == 8
+
+
 @pytest.mark.parametrize(
     "needs", [(True, False, False), (False, True, False), (False, False, True)]
 )
