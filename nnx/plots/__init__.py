@@ -4,7 +4,7 @@ Arrays and rows of numbers in, a PNG file out; no window, and no global state of
 """
 
 from .canvas import COLOURS, available, figure, save_figure
-from .charts import histograms, lines, network, scatter
+from .charts import histograms, lines, logarithmic, network, scatter
 from .curves import compare_curves, learning_curves
 from .images import errors, filters, mosaic, sheet
 from .planes import boundaries, points_and_plane, routes
@@ -22,6 +22,7 @@ __all__ = [
     "layer_times",
     "learning_curves",
     "lines",
+    "logarithmic",
     "mosaic",
     "network",
     "points_and_plane",

@@ -158,7 +158,12 @@ def histograms(
 
 
 def logarithmic(axes: Any, axis: Any) -> None:
-    """Make an axis logarithmic, with numbers that need no formulas: 0.01, 1e-05."""
+    """Make an axis logarithmic, with numbers that need no formulas: 0.01, 1e-05.
+
+    Args:
+        axes: matplotlib's.
+        axis: its `xaxis` or `yaxis`.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter
 
     (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
