@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,8 +67,19 @@ def save_figure(drawn: Any, path: str | os.PathLike[str]) -> None:
 
     # The same picture is the same file: without a date, with names that are not drawn at random.
     more = {"metadata": {"Date": None}} if form == "svg" else {}
-    with replacing(path) as beside, rc_context({"svg.hashsalt": "nnx"}):
+    settings = {"svg.hashsalt": "nnx", "svg.fonttype": "none"}
+    with replacing(path) as beside, rc_context(settings):
         drawn.savefig(beside, format=form, dpi=120, **more)
+        if form == "svg":
+            beside.write_text(_slim(beside.read_text("utf-8")), "utf-8")
+
+
+def _slim(svg: str) -> str:
+    """Hundredths of a pixel are fine enough; text is text, in a font of the same width."""
+    svg = svg.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    return re.sub(
+        r'( (?:d|x|y)=")([^"]*)', lambda m: m[1] + re.sub(r"(\.\d\d)\d+", r"\1", m[2]), svg
+    )
 
 
 def _is_text(artist: Any) -> bool:

@@ -13,7 +13,7 @@ from ..typing import Array
 from .canvas import COLOURS, DASHES, figure, save_figure
 
 Curve = tuple[Any, Any]  # x and y, (N,) each
-MOST = 400  # points of a line: more cannot be seen, and make the file large
+MOST = 300  # points of a line: more cannot be seen, and make the file large
 
 
 def lines(
