@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,8 @@ from nnx.io import CorruptFile, TooLarge, limits, load
 ROOT = Path(__file__).parent.parent.parent
 ZEROS = 300 * 2**20  # bytes in a bomb: beyond what a reader may take, quick to make
 
-READ = """
-import resource, sys
+SERVER = """
+import os, resource, signal, sys
 from pathlib import Path
 import numpy as np
 from nnx.datasets import read_idx
@@ -42,29 +44,56 @@ READERS = {
     "glove": lambda path: read_glove(path, Vocabulary(["film"])), "load": load,
     "history": lambda path: read_history(read_text(path), path),
 }
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-try:
-    READERS[sys.argv[1]](Path(sys.argv[2]))
-    said = "read"
-except (CorruptFile, ValueError) as error:
-    said = f"{type(error).__name__}: {error}"
-after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print((after - before) // 1024, said)
+def read(reader, path):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        READERS[reader](Path(path))
+        said = "read"
+    except (CorruptFile, ValueError) as error:
+        said = f"{type(error).__name__}: {error}"
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print((after - before) // 1024, repr(said), flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        signal.alarm(120)
+        try:
+            read(*line.rstrip("\\n").split("\\t"))
+            os._exit(0)
+        finally:
+            os._exit(1)
+    if status := os.waitpid(child, 0)[1]:
+        print(-1, repr(f"ended with {os.waitstatus_to_exitcode(status)}"), flush=True)
 """
+
+
+@cache
+def server():
+    """A process that has imported all readers, and forks for each file."""
+    return subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def end_of_server():
+    yield
+    if server.cache_info().currsize:
+        server().communicate(timeout=10)
+        server.cache_clear()
 
 
 def child(reader, path):
     """(MiB of memory that reading took, what came of it), in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", READ, reader, str(path)],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    took, _, said = done.stdout.strip().partition(" ")
-    return int(took), said
+    server().stdin.write(f"{reader}\t{path}\n")
+    server().stdin.flush()
+    took, _, said = server().stdout.readline().strip().partition(" ")
+    assert int(took) >= 0, f"reading {path} {said}"
+    return int(took), ast.literal_eval(said)
 
 
 def packed(*parts):
