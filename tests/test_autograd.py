@@ -175,6 +175,11 @@ def test_what_is_the_only_view_of_its_memory():
     assert (alone, *shared, memory.is_only_view(part)) == (True, False, False, True)
     assert not memory.is_only_view(np.broadcast_to(np.ones(3), (2, 3)))
     assert not memory.is_only_view(np.frombuffer(bytearray(8)))
+    whole = np.ones(4)  # no block of the list, and held here
+    assert not memory.is_only_view(whole[:2])
+    locked = np.ones(4)[:2]
+    locked.flags.writeable = False
+    assert not memory.is_only_view(locked)
 
 
 def test_gradients_of_scalars_are_arrays():

@@ -167,11 +167,13 @@ class Mish(BySlope):
 
 
 class Softsign(BySlope):
-    """y = x r with r = 1 / (1 + |x|):  dy/dx = r - |x| r² = r² (1 + |x| - |x|) = r²."""
+    """y = x r with r = 1 / (1 + |x|), ±1 at ±∞:  dy/dx = r - |x| r² = r² (1 + |x| - |x|) = r²."""
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
-        r = 1.0 / (self.backend.xp.abs(x) + 1)
-        return x * r, r * r if self.needs_input_grad[0] else None
+        xp = self.backend.xp
+        r = 1.0 / (xp.abs(x) + 1)
+        y = xp.where(r == 0, xp.sign(x), xp.where(r == 0, xp.zeros_like(x), x) * r)
+        return y, r * r if self.needs_input_grad[0] else None
 
 
 class Hardtanh(BySlope):

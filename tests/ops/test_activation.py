@@ -180,3 +180,14 @@ def test_errors():
         ops.gelu(x, approximate="erf")
     with pytest.raises(TypeError, match=r"softmax: .*int64"):
         ops.softmax(nnx.tensor([1, 2]))
+
+
+def test_softsign_reaches_its_ends(backend):
+    x = backend.tensor(np.asarray([-np.inf, -3, 0, 1, np.inf, np.nan], "f4"), requires_grad=True)
+    y = ops.softsign(x)
+    np.testing.assert_array_equal(
+        backend.to_numpy(y.data), np.float32([-1, -0.75, 0, 0.5, 1, np.nan])
+    )
+    y.backward(backend.xp.ones_like(y.data))
+    expected = np.float32([0, 1 / 16, 1, 0.25, 0, np.nan])
+    np.testing.assert_array_equal(backend.to_numpy(x.grad), expected)

@@ -177,6 +177,11 @@ def test_kl_div_of_a_target_below_0_that_nothing_depends_on(backend):
         ops.kl_div(x, t, reduction="none").backward(backend.asarray(np.asarray([0, 1, 0], "f4")))
     np.testing.assert_array_equal(backend.to_numpy(t.grad), [0, np.nan, np.nan])
     np.testing.assert_array_equal(backend.to_numpy(x.grad), [0, 1, 0])
+    never = np.asarray([-np.inf], "float32")  # a logarithm below 0 is no such target
+    u = backend.tensor(never, requires_grad=True)
+    y = ops.kl_div(backend.tensor(never), u, reduction="none", log_target=True)
+    y.backward(backend.asarray(np.zeros(1, "f4")))
+    assert backend.to_numpy(u.grad) == 0
 
 
 def test_kl_div_beside_0(backend):

@@ -99,6 +99,8 @@ def _activation(draw: Draw) -> Case:
         if name == "softplus":  # PyTorch's own goes over to the identity at 20, before it is one
             beta = options.get("beta", 1.0)
             return torch().logaddexp(x * beta, torch().zeros_like(x)) / beta
+        if name == "softsign":  # PyTorch's is ∞/∞ at the ends
+            return functional().softsign(x.clamp(-1e30, 1e30))
         if name == "celu":  # its constants are of float32
             alpha = options.get("alpha", 1.0)
             below = torch().where(x > 0, torch().zeros_like(x), x)
