@@ -176,6 +176,19 @@ def test_all_targets_ignored_is_nan_with_no_gradient(backend, name, weight):
     np.testing.assert_array_equal(backend.to_numpy(none), np.zeros(6))
 
 
+@pytest.mark.parametrize("classes", [3, 40])
+def test_a_walk_back_from_the_mean_begins_with_1(backend, classes):
+    """Where a backend keeps that 1, it may not be taken for the mean's own factor."""
+    x = np.random.default_rng(0).standard_normal((5, classes)).astype("f4")
+    gradients = []
+    for given in ((), (backend.asarray(np.ones((), "f4")),)):
+        logits = backend.tensor(x, requires_grad=True)
+        ops.cross_entropy(logits, on(backend, np.arange(5) % classes)).backward(*given)
+        gradients.append(backend.to_numpy(logits.grad))
+    np.testing.assert_array_equal(*gradients)
+    assert np.abs(gradients[0]).sum(axis=1).max() < 2 / 5
+
+
 @pytest.mark.parametrize("reduction, expected", [("mean", np.nan), ("sum", 0), ("none", [0, 0])])
 def test_there_may_be_no_class_where_no_target_counts(backend, reduction, expected):
     for rows in (0, 2):
