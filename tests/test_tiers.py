@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiers
@@ -53,6 +54,16 @@ def test_ci_runs_all():
     assert any(
         "--all" in s and not re.search(r"-[km] |--deselect|--ignore|tests/", s) for s in runs
     )
+
+
+@pytest.mark.parametrize(
+    ("processes", "asked", "chosen"),
+    [(2, "no", "worksteal"), ("auto", "no", "worksteal"), (2, "each", "each"), (None, "no", "no")],
+)
+def test_processes_begin_with_a_part_of_the_list(processes, asked, chosen):
+    option = SimpleNamespace(numprocesses=processes, dist=asked)
+    tiers.pytest_cmdline_main(SimpleNamespace(option=option))
+    assert option.dist == chosen
 
 
 def test_every_file_with_tests_is_one_that_pytest_collects():
