@@ -13,7 +13,7 @@ from ..typing import Array
 from .canvas import COLOURS, DASHES, figure, save_figure
 
 Curve = tuple[Any, Any]  # x and y, (N,) each
-MOST = 300  # points of a line: more cannot be seen, and make the file large
+MOST = 200  # points of a line: more cannot be seen, and make the file large
 
 
 def lines(
@@ -106,7 +106,13 @@ def scatter(
         for k, (name, points) in enumerate(groups.items()):
             mark = "os^vD<>*"[k % 8]
             axes.scatter(
-                *np.asarray(points).T, s=9, marker=mark, color=COLOURS[k % 8], label=name, alpha=0.7
+                *np.asarray(points).T,
+                s=9,
+                marker=mark,
+                color=COLOURS[k % 8],
+                label=name,
+                alpha=0.7,
+                rasterized=len(points) > 60,
             )
         axes.set_title(above, fontsize=9)
         axes.set_xlabel(xlabel)

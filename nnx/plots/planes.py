@@ -71,6 +71,7 @@ def boundaries(
                 edgecolor="white",
                 linewidth=0.3,
                 label=f"class {k}",
+                rasterized=len(points) > 60,
             )
         axes.set_title(above, fontsize=9)
         axes.set_xlabel(xlabel)
@@ -124,7 +125,8 @@ def routes(
             xs, ys = thinned(*np.asarray(points, float).T)
             style = DASHES[at % len(DASHES)] if len(names) > 1 else "-"
             colour = COLOURS[at % len(COLOURS)]
-            axes.plot(xs, ys, style, marker=".", ms=3, lw=1.2, color=colour, label=name)
+            marker = "." if len(xs) <= 60 else None
+            axes.plot(xs, ys, style, marker=marker, ms=3, lw=1.2, color=colour, label=name)
         if goal is not None:
             axes.plot(*goal, "*", color="black", ms=10, label="minimum")
         axes.set_xlim(span[0], span[1])
