@@ -196,6 +196,26 @@ def test_reset_forgets(backend):
     assert fed(metric, backend, logits(), classes()) == first
 
 
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (
+            lambda: metrics.AUC(average="micro"),
+            'AUC: average must be "macro" or "weighted", got .mic',
+        ),
+        (lambda: metrics.F1(average="sum"), "F1: average must be .*macro.* or None, got 'sum'"),
+        (lambda: metrics.TopK(0), "TopK: k must be at least 1, got 0"),
+        (
+            lambda: metrics.AUC().update(np.zeros((3, 2), "f4"), np.zeros((3, 2), int)),
+            r"target \(N,\); output has shape \(3, 2\), target \(3, 2\)",
+        ),
+    ],
+)
+def test_options_and_shapes_that_mean_nothing_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
 def test_names_and_how_they_are_shown():
     assert metrics.get("top5").k == 5
     assert metrics.get("accuracy").show(0.97777) == "97.78%"
