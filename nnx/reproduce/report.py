@@ -178,9 +178,9 @@ def _book(book: str, records: Sequence[Record]) -> str:
     ]
     for r in records:
         name = r["name"].partition("/")[2]
-        cells = [r["section"], f"[{name}](#{name})", r["prints"] or "–", r["came_out"]]
-        cells += [r["agreement"], f"{r['took']:.0f}"]
-        lines.append("| " + " | ".join(_cell(cell) for cell in cells) + " |")
+        others = [r["prints"] or "–", r["came_out"], r["agreement"], f"{r['took']:.0f}"]
+        cells = [_cell(r["section"]), f"[{name}](#{name})", *map(_cell, others)]
+        lines.append("| " + " | ".join(cells) + " |")
     for r in records:
         name = r["name"].partition("/")[2]
         lines += ["", f"## {name}", "", f"{_plain(r['about'])} ({_plain(r['section'])}).", ""]

@@ -191,6 +191,7 @@ def test_pages_are_written_from_full_runs_alone(own, tmp_path):
     only(mine, settings)
     write_docs(folder, [mine], settings)
     text = (folder / "liu.md").read_text()
+    assert "| 1.2 | [mine](#mine) | 7 | 7 | the same |" in text
     assert "![Fig. 1](liu/mine/line.svg)" in text and (folder / "liu/mine/line.svg").is_file()
     assert "| x\\|y | 0.1235 |" in text and "a \\*note\\* \\<b>" in text
     assert pages(json.loads((folder / "results.json").read_text()))["liu.md"] == text
