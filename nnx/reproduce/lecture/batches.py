@@ -11,7 +11,7 @@ EXPERIMENT = Experiment(
     section="4.3.1",
     prints="cost high / low / medium; timeliness low / medium / medium; stable / not / rather",
     tolerance="these orders: samples a step, spread of gradients, loss after five passes",
-    seconds=15,
+    seconds=8,
     quick="2 passes for 5, 100 draws of each gradient for 300",
 )
 

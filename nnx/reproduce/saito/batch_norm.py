@@ -11,7 +11,7 @@ EXPERIMENT = Experiment(
     section="6.3.1-6.3.2",
     prints="batch norm learns faster and depends little on the initial values",
     tolerance="mean accuracy over the scales higher with it, and its smallest above most without",
-    seconds=60,
+    seconds=30,
     quick="4 scales for 16, 4 epochs for 20",
     needs=("mnist",),
 )
