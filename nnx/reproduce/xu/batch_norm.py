@@ -10,8 +10,8 @@ EXPERIMENT = Experiment(
     about="With and without batch norm, at the book's rates and doubled, nothing else changed",
     section="6.8-6.9, table 6.2, fig. 6.5",
     prints="rough at first, then better and steadier than without; 99.4% after 5 epochs",
-    tolerance="batch norm begins worse; at doubled rates its loss ends below that without",
-    seconds=420,
+    tolerance="begins worse; at doubled rates ends with a lower loss; 98% with it at both",
+    seconds=300,
     quick="2,000 digits and 1 epoch for 30,000 and 5, a quarter of the kernels, no doubled rates",
     needs=("mnist",),
 )
@@ -78,13 +78,16 @@ def run(page: Page) -> Result:
         f"hardly begun: after {every if page.quick else 10} batches its loss on new digits is "
         f"{first['with batch norm, rates x 1']:.2f} against "
         f"{first['without batch norm, rates x 1']:.2f}, as 6.9 describes it.  The book's 99.4% is "
-        "of 60,000 digits; `nnx train mnist-cnn-bn` has 99.59% with shifts and dropout."
+        "of 60,000 digits; `nnx train mnist-cnn-bn` has 99.59% with shifts and dropout.  A line "
+        "that is missing lies below the picture: at doubled rates a network without it may die."
     )
     assert first["with batch norm, rates x 1"] > first["without batch norm, rates x 1"], first
     if not page.quick:
         with_, without = (final[f"{w} batch norm, rates x 2"] for w in ("with", "without"))
         assert with_[0] < without[0], f"loss {with_[0]:.4f} with, {without[0]:.4f} without"
-        assert min(share for _, share in final.values()) > 0.97, final
+        assert (
+            min(share for name, (_, share) in final.items() if name.startswith("with ")) > 0.98
+        ), final
     return Result(
         "; ".join(f"{name} {share:.2%}" for name, (_, share) in final.items()),
         "rough at first, then better" if not page.quick else "rough at first",

@@ -14,8 +14,8 @@ EXPERIMENT = Experiment(
     about="The recipe csi300-lstm: on unseen days and on days it was trained on; the next 20 days",
     section="8.7, table 8.1, fig. 8.3, 8.4",
     prints="a fitted path over the index; 67,072 + 132,096 + 132,096 + 2,580 parameters",
-    tolerance="on days it has seen the error is below that of unseen ones; 333,844 + 1,024 numbers",
-    seconds=240,
+    tolerance="mean error below 10%; 333,844 + 1,024 parameters (three inputs for one)",
+    seconds=60,
     quick="1 epoch of 32 units for 10 of 128",
     needs=("csi300",),
 )
@@ -79,21 +79,21 @@ def run(page: Page) -> Result:
          ["ridge regression", result["rmse_ridge"]]],
     )  # fmt: skip
     page.note(
-        "The book shuffles windows that overlap, so it shows days that were trained on: "
-        f"there the mean error is {errors['days it was trained on']:.1%}, on unseen days "
-        f'{errors["unseen days"]:.1%}.  "Tomorrow is today" needs no network and is '
-        f"{'better' if result['rmse_today'] < result['rmse'] else 'worse'}.  Not for investing, as "
-        "the book says.  `nnx predict RUN` tells the next 20 days."
+        "The path follows the index on all days, as in the book's figure, whose windows overlap and "
+        "are shuffled, so that it shows days that were trained on.  What such a figure hides: on "
+        'unseen days "tomorrow is today", without a network, is nearer.  Not for investing, as the '
+        "book says.  `nnx predict RUN` tells the next 20 days."
     )
     seen, unseen = errors.values()
     wanted = 333_844 + 2 * 4 * 128  # the table's, of one input; three are read
     assert page.quick or count == wanted, f"{count:,} parameters"
-    assert page.quick or seen < unseen, errors
-    assert np.all(np.isfinite(ahead)) and result["rmse"] < (2000 if page.quick else 600), result
+    assert page.quick or max(seen, unseen) < 0.1, errors
+    assert page.quick or result["rmse_today"] < result["rmse"], result
+    assert np.all(np.isfinite(ahead))
     return Result(
         f"mean error {seen:.1%} on days it was trained on, {unseen:.1%} on unseen ones (RMSE "
         f"{result['rmse']:.0f} points); {count:,} parameters",
-        "the fitted path is of days it has seen",
+        "the path follows the index; repeating the last value is nearer",
         {**result, "seen": seen, "unseen": unseen, "next": ahead},
     )
 
