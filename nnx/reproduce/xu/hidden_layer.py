@@ -60,7 +60,11 @@ def run(page: Page) -> Result:
     )
     rows = [[name, f"{value:.2%}"] for name, value in results.items()]
     if not page.quick and find_spec("sklearn"):
-        rows += compared()
+        machine, ours = compared()
+        rows.append(["10,000 digits: scikit-learn's SVC(C=5)", f"{machine:.2%}"])
+        rows.append(["10,000 digits: 784-512-10", f"{ours:.2%}"])
+        ahead = "network" if ours > machine else "machine"
+        page.note(f"Where both learn from the same 10,000 digits the {ahead} is ahead.")
     page.table("Test digits classified right", ["", "accuracy"], rows)
     best = max(results.values())
     least = 0.90 if page.quick else 0.98
@@ -72,20 +76,15 @@ def run(page: Page) -> Result:
     )
 
 
-def compared() -> list[list[str]]:
+def compared() -> tuple[float, float]:
     """scikit-learn's RBF-SVM and the network, both on the same 10,000 digits."""
     from sklearn.svm import SVC
 
     train_part, test = datasets.load_mnist()
     x, t = train_part.scaled().reshape(-1, 784)[:10_000], train_part.labels[:10_000]
-    new = test.scaled().reshape(-1, 784)[:5_000]
+    new, truth = test.scaled().reshape(-1, 784)[:5_000], test.labels[:5_000]
     machine = SVC(C=5.0, gamma="scale").fit(x, t)
-    share = float(np.mean(machine.predict(new) == test.labels[:5_000]))
-    ours = network(x, t, new, test.labels[:5_000])
-    return [
-        ["10,000 digits: scikit-learn's SVC(C=5)", f"{share:.2%}"],
-        ["10,000 digits: 784-512-10", f"{ours:.2%}"],
-    ]
+    return float(np.mean(machine.predict(new) == truth)), network(x, t, new, truth)
 
 
 def network(x: np.ndarray, t: np.ndarray, new: np.ndarray, truth: np.ndarray) -> float:

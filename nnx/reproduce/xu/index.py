@@ -79,10 +79,10 @@ def run(page: Page) -> Result:
          ["ridge regression", result["rmse_ridge"]]],
     )  # fmt: skip
     page.note(
-        "The path follows the index on all days, as in the book's figure, whose windows overlap and "
-        "are shuffled, so that it shows days that were trained on.  What such a figure hides: on "
-        'unseen days "tomorrow is today", without a network, is nearer.  Not for investing, as the '
-        "book says.  `nnx predict RUN` tells the next 20 days."
+        "The path follows the index on all days, as in the book's figure, whose windows overlap "
+        "and are shuffled, so that it shows days that were trained on.  What such a figure hides: "
+        'on unseen days "tomorrow is today", without a network, is nearer.  Not for investing, '
+        "as the book says.  `nnx predict RUN` tells the next 20 days."
     )
     seen, unseen = errors.values()
     wanted = 333_844 + 2 * 4 * 128  # the table's, of one input; three are read
