@@ -92,6 +92,45 @@ def test_the_environment_sets_the_count(monkeypatch):
         threads.set_thread_count(0)
 
 
+@pytest.mark.parametrize(
+    "value, count",
+    [
+        *[("1", 1), ("0012", 12), ("1024", 1024), ("", 5), ("0", 0), ("1025", 0), ("00012", 0)],
+        *[("-1", 0), ("2.0", 0), ("4,2", 0), ("\u0663", 0)],  # an Arabic 3
+    ],
+)
+def test_what_the_environment_may_say(monkeypatch, value, count):
+    """0: nothing that is a count.  Our own variable is refused, others' is passed over."""
+    monkeypatch.setattr(threads, "_cores", lambda: 5)
+    monkeypatch.setattr(threads, "_set", None)
+    monkeypatch.setattr(threads, "_found", None)
+    monkeypatch.delenv("NNX_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert threads.thread_count() == (count or 5)
+    monkeypatch.setattr(threads, "_found", None)
+    monkeypatch.setenv("NNX_NUM_THREADS", value)
+    if count or not value:
+        assert threads.thread_count() == count
+    else:
+        with pytest.raises(ValueError, match="NNX_NUM_THREADS must be a whole number"):
+            threads.thread_count()
+
+
+@pytest.mark.parametrize("n", [0, -1, threads.MOST + 1, 2.0, "2"])
+def test_a_count_that_is_none_is_refused(n):
+    with pytest.raises(ValueError, match="n must be a whole number from 1 to 1024"):
+        threads.set_thread_count(n)
+
+
+@pytest.mark.parametrize("n", [1, threads.MOST])
+def test_the_ends_of_what_a_count_may_be(n):
+    before = threads.set_thread_count(n)
+    try:
+        assert threads.thread_count() == n
+    finally:
+        threads.set_thread_count(before)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_makes_its_own_pool(four_threads):
     threads.split(lambda lo, hi: None, 4)
