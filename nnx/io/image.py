@@ -18,10 +18,10 @@ from .reading import open_file
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "PPM", "ICO", "JPEG2000")
 _TARGA = (".tga", ".icb", ".vda", ".vst")  # a format that begins with nothing to know it by
 _OTHERS = (  # what else pictures are sent as: where it stands in the file, and what it is
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftypavif", "AVIF"),
+    (4, b"ftyphe", "HEIC"),  # heic, heix, heim, heis, hevc, hevx
+    (4, b"ftypavi", "AVIF"),
+    (4, b"ftypm", "HEIF"),  # mif1, msf1
+    (4, b"ftyp", "a film or picture of the MPEG family"),
     (0, b"%PDF", "PDF"),
     (0, b"%!PS", "PostScript"),
     (0, b"\xc5\xd0\xd3\xc6", "PostScript"),
@@ -42,8 +42,9 @@ renew_in_child(_in_child)
 
 
 def is_picture(path: Path, start: bytes) -> bool:
-    """Whether a file that begins with zeros, as those of IDX do, is one of the formats here."""
-    return start.startswith(_ZEROS) or path.suffix.lower() in _TARGA
+    """Whether a file that begins with zeros, as those of IDX do, is a picture, read here or not."""
+    zeros = start.startswith(_ZEROS) or start[4:6] == b"ft"  # ftyp: HEIC and its kin
+    return zeros or path.suffix.lower() in _TARGA
 
 
 @contextmanager

@@ -22,6 +22,7 @@ class Digits(ImageRecipe):
     options = (Option("hidden", 128, "units of the hidden layer"),)
     size = (8, 8)
     box = (8, 8)
+    middle = (3.48, 3.57)
 
     def data(self, o: Options) -> Data:
         train, test = load_digits()

@@ -64,9 +64,14 @@ class _Side:
         self.dark = dark
         self.dropped: list[str] = []
         paper = page if dark else -page  # ink is what is lower
+        outside = _outside(paper)
+        if outside.any():
+            self.dropped.append("a frame")
+            paper = _filled(paper, outside)
         ground = _ground(paper)
         light = np.abs(ground) + 0.03
         self.ink = (ground - paper) * np.clip(np.median(light) / light, 0.4, 4.0)
+        self.ink[outside] = 0
         self._drop_rules()
         self._find()
 
@@ -149,8 +154,8 @@ class _Side:
         )
         low = min(self.noise, 0.2 * full)
         ink = np.clip((self.ink - low) / (full - low), 0, 1) * near
-        rows, columns = (np.nonzero((ink > 0.3).any(axis=axis))[0] for axis in (1, 0))
-        box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        rows, columns = (_extent(ink.max(axis=axis)) for axis in (1, 0))
+        box = ink[rows, columns]
         return Figure(box.astype(np.float32), self.dark, self.dropped)
 
     def _group(self) -> Array:
@@ -186,6 +191,71 @@ class _Side:
         return 1 + int(sum(apart))
 
 
+def _extent(strongest: Array) -> slice:
+    """Where a figure begins and ends, by the strongest ink of each row: (H,).
+
+    A blurred stroke ends where its ink has fallen to a half; a weak one counts like a strong.
+    """
+    near = max(2, len(strongest) // 40)
+    (there,) = np.nonzero(strongest > 0.3)
+    ends = []
+    for from_here in (strongest[there[0] :], strongest[there[-1] :: -1]):
+        ends.append(int((from_here > from_here[:near].max() / 2).argmax()))
+    return slice(int(there[0]) + ends[0], int(there[-1]) + 1 - ends[1])
+
+
+def _outside(paper: Array) -> Array:
+    """What lies beyond the paper on two sides or more, (H, W) bool: a frame, or the table.
+
+    That is darker than the paper, reaches from the edge to a straight step, and from one corner
+    along two fifths of the side: no stroke of a figure does so, and no falling light.
+    """
+    outside, sides = np.zeros(paper.shape, bool), 0
+    for turns in range(4):
+        view, mask = np.rot90(paper, turns), np.rot90(outside, turns)  # this side is the upper one
+        ends, corner = _steps(view)
+        there = ends > 0
+        if not corner or there.mean() < 0.4:
+            continue
+        x = np.arange(len(ends))
+        line = np.polyfit(x[there], ends[there], 1)
+        near = np.abs(ends - np.polyval(line, x)) <= 3
+        if (there & near).sum() < 0.75 * there.sum():
+            continue
+        sides += 1
+        line = np.polyfit(x[there & near], ends[there & near], 1)
+        mask |= np.arange(len(view))[:, None] < np.polyval(line, x)[None] + 3
+    return outside if sides > 1 else np.zeros_like(outside)
+
+
+def _steps(paper: Array) -> tuple[Array, bool]:
+    """How far it is darker from the upper edge on, in each column, (W,), 0 where it is not; and
+    whether one of the two corners is as dark."""
+    from scipy import ndimage
+
+    band = ndimage.uniform_filter1d(paper[: max(12, len(paper) // 5)], 3, axis=1)  # (h, W)
+    edge, inner = band[:2].mean(axis=0), np.percentile(band, 75, axis=0)
+    rise = inner - edge  # (W,)
+    above = band > edge + rise / 2
+    ends = above.argmax(axis=0)
+    x = np.arange(band.shape[1])
+    before, after = np.maximum(ends - 3, 0), np.minimum(ends + 3, len(band) - 1)
+    sharp = band[after, x] - band[before, x] > 0.6 * rise
+    ends = np.where((rise > 0.1) & sharp, ends, 0)
+    if not ends.any():
+        return ends, False
+    dark = np.median((edge + rise / 3)[ends > 0])
+    return ends, bool(min(edge[0], edge[-1]) < dark)
+
+
+def _filled(x: Array, hole: Array) -> Array:
+    """With what is nearest to it in place of a part of the picture."""
+    from scipy import ndimage
+
+    at = ndimage.distance_transform_edt(hole, return_distances=False, return_indices=True)
+    return x[tuple(at)]
+
+
 def _ground(paper: Array) -> Array:
     """The brightness that the paper has, or would have under the ink: (H, W)."""
     from scipy import ndimage
@@ -195,17 +265,16 @@ def _ground(paper: Array) -> Array:
     window = max(3, round(0.5 * min(h, w)))
     start = ndimage.percentile_filter(coarse, 60, size=window, mode="reflect")
     y, x = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
-    powers = [(i, j) for i in range(5) for j in range(5 - i)]
-    terms = np.stack([(x**i * y**j).ravel() for i, j in powers], axis=1)  # (h w, 15)
+    terms = np.polynomial.legendre.legvander2d(y, x, [4, 4]).reshape(h * w, 25)
+    terms = terms[:, [5 * i + j for i in range(5) for j in range(5 - i)]]  # (h w, 15)
     ground, values = start.ravel(), coarse.ravel()
     weights = np.ones_like(values)
     for _ in range(12):
         away = values - ground
         scale = max(1.4826 * float(np.median(np.abs(away))), 0.008)
         weights = np.clip(1 - (away / (3 * scale)) ** 2, 0, 1) ** 2  # Tukey's biweight
-        root = np.sqrt(weights + 1e-6)
-        solved = np.linalg.lstsq(terms * root[:, None], values * root, rcond=None)[0]
-        ground = terms @ solved
+        weighted = terms.T * (weights + 1e-6)
+        ground = terms @ np.linalg.solve(weighted @ terms, weighted @ values)
     return _resized(ground.reshape(h, w), *paper.shape)
 
 

@@ -23,11 +23,13 @@ class ImageRecipe(Recipe):
     Attributes:
         size: of the pictures that the model takes.
         box: how much of that the figure fills; see `pictures.lay_out`.
+        middle: where the centre of mass of such pictures is, in pixels from 0; None: the middle.
         classes: their names, in the order of the model's outputs.
     """
 
     size: ClassVar[tuple[int, int]]
     box: ClassVar[tuple[int, int]]
+    middle: ClassVar[tuple[float, float] | None] = None
     classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
 
     def to_input(self, x: Any) -> Any:
@@ -76,7 +78,7 @@ class ImageRecipe(Recipe):
             try:
                 for picture in read_pictures(path, self.size):
                     try:
-                        laid = lay_out(picture, self.size, self.box)
+                        laid = lay_out(picture, self.size, self.box, self.middle)
                     except NoFigure as error:
                         failed.append(error)
                     else:

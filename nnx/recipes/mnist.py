@@ -17,6 +17,7 @@ class MnistRecipe(ImageRecipe):
 
     size = (28, 28)
     box = (20, 20)
+    middle = (14.0, 14.0)
 
     def data(self, o: Options) -> Data:
         train, test = load_mnist()

@@ -66,12 +66,17 @@ def read_pictures(path: Path, shape: tuple[int, int] | None = None) -> Iterator[
     return _from_image(path)
 
 
-def lay_out(picture: Picture, size: tuple[int, int], box: tuple[int, int]) -> Picture:
+def lay_out(
+    picture: Picture,
+    size: tuple[int, int],
+    box: tuple[int, int],
+    middle: tuple[float, float] | None = None,
+) -> Picture:
     """The picture in the size that a network takes.
 
     One of that size stays as it is.  Of any other the figure is found (`figures.find_figure`),
-    scaled to fit into `box`, its proportions kept, and laid so that its centre of mass is in the
-    middle, as the makers of MNIST did.
+    scaled to fit into `box`, its proportions kept, and laid so that its centre of mass is at
+    `middle`, in pixels counted from 0, as the makers of MNIST did; without it, in the middle.
 
     Raises:
         NoFigure: there is no figure, or more than one.
@@ -93,28 +98,42 @@ def lay_out(picture: Picture, size: tuple[int, int], box: tuple[int, int]) -> Pi
     fine = math.ceil(4 * ratio)  # a small figure is enlarged first, to be laid as finely
     figure = _resized(figure, *[fine * n for n in figure.shape])
     ratio /= fine
-    laid = _resized(_centred(figure, height / ratio, width / ratio), height, width)
+    middle = middle or ((height - 1) / 2, (width - 1) / 2)
+    laid = _sampled(_centred(figure, size, middle, 1 / ratio), height, width)
     if found.dropped:
         done.append(f"left out: {', '.join(found.dropped)}")
     done.append(f"{_size(x.shape)}: figure cut out, scaled to {_size((h, w))} in {_size(size)}")
     return Picture(picture.name, laid, done)
 
 
-def _centred(figure: Array, height: float, width: float) -> Array:
-    """The figure on a page of its own scale, its centre of mass in the middle.
+def _centred(
+    figure: Array, size: tuple[int, int], middle: tuple[float, float], scale: float
+) -> Array:
+    """The figure on a page of its own scale, its centre of mass where it is to be.
 
     Laid out before it is made smaller, it keeps its proportions and its place to fractions of the
     network's pixels: on 8 x 8 a whole one is much.
     """
-    rows, columns = figure.shape
-    tall, wide = max(round(height), rows), max(round(width), columns)
     mass = figure / figure.sum()
-    top = round((tall - 1) / 2 - float(mass.sum(axis=1) @ np.arange(rows)))
-    left = round((wide - 1) / 2 - float(mass.sum(axis=0) @ np.arange(columns)))
-    top, left = min(max(top, 0), tall - rows), min(max(left, 0), wide - columns)
-    page = np.zeros((tall, wide), np.float32)
-    page[top : top + rows, left : left + columns] = figure
+    page = np.zeros([max(round(n * scale), m) for n, m in zip(size, figure.shape, strict=True)])
+    at = []
+    for axis, (whole, own) in enumerate(zip(page.shape, figure.shape, strict=True)):
+        own_middle = float(mass.sum(axis=1 - axis) @ (np.arange(own) + 0.5))
+        start = round((middle[axis] + 0.5) * scale - own_middle)
+        start = min(max(start, 0), whole - own)
+        at.append(slice(start, start + own))
+    page[tuple(at)] = figure
     return page
+
+
+def _sampled(page: Array, height: int, width: int) -> Array:
+    """The page in fewer pixels, each the mean of the middle of what it stands for.
+
+    What is between is left out: a photograph is blurred as it is, and means over all of it would
+    close small holes.
+    """
+    fine = _resized(page, 4 * height, 4 * width).reshape(height, 4, width, 4)
+    return fine[:, 1:3, :, 1:3].mean(axis=(1, 3), dtype=np.float32)
 
 
 _INVERTED = "dark on light: inverted"

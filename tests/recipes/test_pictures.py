@@ -144,6 +144,77 @@ def test_files_that_hold_no_pictures_are_named(tmp_path):
     assert issubclass(DataError, ValueError)
 
 
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("ICO", "a.ico"), ("TGA", "a.tga"), ("JPEG2000", "a.jp2"), ("WEBP", "a.webp"),
+     ("BMP", "a.dat"), ("GIF", "a.gif"), ("PPM", "a.pgm")],
+)  # fmt: skip
+def test_every_format_gives_the_picture(tmp_path, form, name):
+    x = figure(64, 64)
+    Image.fromarray(np.uint8(255 * x)).convert("RGB" if form == "ICO" else "L").save(
+        tmp_path / name, form, **({"sizes": [(64, 64)]} if form == "ICO" else {})
+    )
+    (picture,) = read_pictures(tmp_path / name)
+    np.testing.assert_allclose(picture.pixels, x, atol=0.12)  # some lose a little at edges
+
+
+def test_all_pages_are_read_and_a_camera_s_own_previews_are_not(tmp_path):
+    pages = [Image.fromarray(np.uint8(255 * x)) for x in (figure(), figure().T, 1 - figure())]
+    rest = {"save_all": True, "append_images": pages[1:]}
+    pages[0].save(tmp_path / "a.tif", **rest)
+    pages[0].save(tmp_path / "a.gif", **rest)
+    pages[0].save(tmp_path / "a.jpg", "MPO", **rest)
+    for name in ("a.tif", "a.gif"):
+        pictures = list(read_pictures(tmp_path / name))
+        assert [p.name for p in pictures] == [f"{name}[{k}]" for k in range(3)]
+        for picture, x in zip(pictures, (figure(), figure().T, figure()), strict=True):
+            np.testing.assert_allclose(picture.pixels, x, atol=0.02)
+    (picture,) = read_pictures(tmp_path / "a.jpg")
+    assert picture.name == "a.jpg" and "the first of its pictures" in picture.done
+    np.testing.assert_allclose(picture.pixels, figure(), atol=0.2)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photograph_is_turned_as_its_camera_tells(tmp_path, orientation):
+    turn = Image.Transpose
+    back = {2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM, 5: turn.TRANSPOSE,
+            6: turn.ROTATE_90, 7: turn.TRANSVERSE, 8: turn.ROTATE_270}  # fmt: skip
+    image = Image.fromarray(np.uint8(255 * figure(64, 48)))
+    if orientation > 1:
+        image = image.transpose(back[orientation])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.jpg", exif=exif, quality=95)
+    (picture,) = read_pictures(tmp_path / "a.jpg")
+    np.testing.assert_allclose(picture.pixels, figure(64, 48), atol=0.3)
+    assert ("turned as EXIF tells" in picture.done) == (orientation > 1)
+
+
+@pytest.mark.parametrize(
+    ("start", "told"),
+    [(b"\0\0\0\x18ftypheic", "HEIC"), (b"\0\0\0\x18ftypavif", "AVIF"), (b"%PDF-1.7", "PDF"),
+     (b"<svg xmlns=", "SVG"), (b"8BPS\0\1", "Photoshop")],
+)  # fmt: skip
+def test_what_is_not_read_is_told_what_it_is(tmp_path, start, told):
+    (tmp_path / "a.jpg").write_bytes(start + bytes(200))
+    with pytest.raises(ValueError, match=rf"a\.jpg is {told}, which is not read: save it as PNG"):
+        list(read_pictures(tmp_path / "a.jpg"))
+
+
+def test_rows_and_one_colour_are_told_from_pictures(tmp_path):
+    x = load_digits().test.images[:5]
+    for name, array in (("rows", x.reshape(5, 64)), ("last", x[..., None]), ("first", x[:, None])):
+        np.save(tmp_path / f"{name}.npy", array)
+        pictures = list(read_pictures(tmp_path / f"{name}.npy", (8, 8)))
+        np.testing.assert_allclose([p.pixels for p in pictures], x / 16, atol=1e-6)
+    np.save(tmp_path / "one.npy", x[0][..., None])
+    (picture,) = read_pictures(tmp_path / "one.npy", (8, 8))
+    np.testing.assert_allclose(picture.pixels, x[0] / 16, atol=1e-6)
+    np.save(tmp_path / "eight.npy", x[0])  # a picture, not eight rows
+    (picture,) = read_pictures(tmp_path / "eight.npy", (8, 8))
+    assert picture.name == "eight.npy"
+
+
 def test_a_pickle_in_an_npy_file_is_not_run(tmp_path):
     class Trap:
         def __reduce__(self):

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 KINDS = (
     "clean", "falling light", "specks", "dark edge", "camera", "turned", "pencil", "chalk",
-    "vignette", "dark frame", "ruled",
+    "vignette", "dark frame", "table", "ruled",
 )  # fmt: skip
 
 
@@ -65,6 +65,13 @@ def photograph(x, kinds, rng, page=(300, 380), side=150, margin=12):
         inner = light[thick:-thick, thick:-thick].copy()
         light[:] = rng.uniform(0.03, 0.12)
         light[thick:-thick, thick:-thick] = inner
+    if "table" in kinds:  # seen around the paper, which lies askew on it
+        turn = np.radians(rng.uniform(-2, 2))
+        far = np.maximum(
+            np.abs(a * np.cos(turn) + y * np.sin(turn)), np.abs(y * np.cos(turn) - a * np.sin(turn))
+        )
+        wood = rng.uniform(0.3, 0.45) * (1 + 0.1 * np.sin(40 * y + 3 * a))
+        light = np.where(far > rng.uniform(0.93, 0.97), wood, light)
     if "camera" in kinds:
         light = light + rng.normal(0, 5 / 255, page)
     image = Image.fromarray(np.uint8(np.clip(255 * light + 0.5, 0, 255)))
