@@ -288,3 +288,14 @@ def test_a_mask_is_not_a_list_of_indices():
     for function in (ops.take, ops.take_along_axis):
         with pytest.raises(IndexError, match="indices must be integers, not bool"):
             function(nnx.tensor([1.0, 2.0]), [True, False], axis=0)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "strict-device1"], indirect=True)
+@pytest.mark.parametrize("index, wrong", [(-3, -4), (2, 3)])
+def test_the_ends_of_an_axis(backend, index, wrong):
+    x = backend.tensor(np.asarray([5, 6, 7], "f4"))
+    for beside in ([0], [-1], []):
+        got = ops.take(x, backend.asarray(np.asarray([index, *beside])))
+        assert float(backend.to_numpy(got.data)[0]) == (5 if index < 0 else 7)
+        with pytest.raises(IndexError, match=f"index {wrong} is out of range for an axis of len"):
+            ops.take(x, backend.asarray(np.asarray([*beside, wrong])))
