@@ -69,7 +69,7 @@ class Metric:
 
     def reset(self) -> None:
         """Forget every batch."""
-        self.count = 0
+        self.count: float = 0
         self.sums: dict[str, Deferred] = {}
 
     def update(self, output: Tensor | Array, target: Tensor | Array) -> None:
@@ -181,15 +181,15 @@ class Mean(Metric):
 
     def reset(self) -> None:
         super().reset()
-        self.sizes: list[int] = []
+        self.sizes: list[float] = []
         self.parts = Deferred()
 
-    def take(self, scalar: Array, size: int) -> None:
+    def take(self, scalar: Array, size: float) -> None:
         """Take in one batch.
 
         Args:
             scalar: the batch's mean, an array of shape (); it is read when the value is.
-            size: the number of examples in the batch.
+            size: the number of examples in the batch, or the sum of their weights.
         """
         self.count += size
         self.sizes.append(size)
@@ -204,7 +204,7 @@ class Mean(Metric):
     def state_dict(self) -> dict[str, Any]:
         return {
             "count": self.count,
-            "sizes": np.asarray(self.sizes, np.int64),
+            "sizes": np.asarray(self.sizes, None if self.sizes else np.int64),
             "values": np.asarray(self.parts.values(), np.float64),
         }
 
@@ -217,7 +217,7 @@ class Mean(Metric):
         self.reset()
         self.count, self.sizes = state["count"], numbers(state["sizes"])
         values = numbers(state["values"])
-        if len(values) != len(self.sizes) or self.count != sum(self.sizes):
+        if len(values) != len(self.sizes) or not math.isclose(self.count, sum(self.sizes)):
             raise ValueError(f"{self.name}: count, sizes and values of the state do not agree")
         self.parts.restore(values)
 

@@ -43,16 +43,17 @@ class _Loss(Module):
         return ", ".join(f"{name}={getattr(self, name)!r}" for name in (*self.shown, "reduction"))
 
 
-def _weight_of(target: Any, weight: Array | None, ignore_index: int) -> float:
-    """The weights of class indices, those that are ignored left out; of probabilities, the rows."""
+def _weights_of(target: Any, weight: Array | None, ignore_index: int) -> np.ndarray:
+    """The weight of each class index, 0 where it is ignored; of probabilities, 1 for each row."""
     array = target.data if isinstance(target, Tensor) else target
     t = np.asarray(backend_of(array).to_numpy(array))
     if t.dtype.kind == "f":
-        return float(len(t))
-    t = t[t != ignore_index]
-    if weight is None:
-        return float(t.size)
-    return float(np.sum(np.asarray(backend_of(weight).to_numpy(weight), np.float64)[t]))
+        return np.ones(len(t))
+    weights = np.asarray(t != ignore_index, np.float64)
+    if weight is not None:
+        of_class = np.asarray(backend_of(weight).to_numpy(weight), np.float64)
+        weights *= of_class[np.where(t != ignore_index, t, 0)]
+    return weights
 
 
 class CrossEntropyLoss(_Loss):
@@ -111,7 +112,15 @@ class CrossEntropyLoss(_Loss):
             What "mean" divides by: the weights of the class indices, those ignored left out; N for
             probabilities.
         """
-        return _weight_of(target, self.weight, self.ignore_index)
+        return float(np.sum(self.weights_of(target)))
+
+    def weights_of(self, target: Any) -> np.ndarray:
+        """The weight of each target's class, of the targets' shape (N, ...); 0 where ignored.
+
+        Args:
+            target: class indices (N, ...), or probabilities (N, C, ...), whose N rows count 1.
+        """
+        return _weights_of(target, self.weight, self.ignore_index)
 
 
 class NLLLoss(_Loss):
@@ -152,7 +161,15 @@ class NLLLoss(_Loss):
         Returns:
             What "mean" divides by: the weights of the class indices, those ignored left out.
         """
-        return _weight_of(target, self.weight, self.ignore_index)
+        return float(np.sum(self.weights_of(target)))
+
+    def weights_of(self, target: Any) -> np.ndarray:
+        """The weight of each target's class, of the targets' shape (N, ...); 0 where ignored.
+
+        Args:
+            target: class indices (N, ...), or probabilities (N, C, ...), whose N rows count 1.
+        """
+        return _weights_of(target, self.weight, self.ignore_index)
 
 
 class MSELoss(_Loss):

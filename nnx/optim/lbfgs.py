@@ -48,6 +48,8 @@ class LBFGS(Optimizer):
         ValueError: an option makes no sense, or there is more than one group.
     """
 
+    takes_closure = True
+
     def __init__(
         self,
         params: Iterable[Any],

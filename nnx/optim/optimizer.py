@@ -46,6 +46,7 @@ class Optimizer:
     Attributes:
         param_groups: the groups; a schedule changes `group["lr"]` in them.
         state: per parameter that was updated, what is remembered.
+        takes_closure: whether `step` computes the loss itself, again and again, by a function.
 
     Raises:
         TypeError: one of them is no leaf tensor.
@@ -53,6 +54,7 @@ class Optimizer:
     """
 
     slots: ClassVar[tuple[str, ...]] = ()
+    takes_closure: ClassVar[bool] = False
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)

@@ -11,6 +11,7 @@ from ..data import DataLoader, RandomSampler, SequentialSampler, Shard
 from ..data.dataset import array_like, plain_array, require_numbers
 from ..data.loader import cast
 from ..tensor import Tensor
+from .weighting import Weighted, counted
 
 Batch = tuple[Tensor, ...]
 
@@ -35,7 +36,9 @@ def parts_of(batch: Any, parts: int, loss: Any) -> Iterator[tuple[Any, float]]:
     if getattr(loss, "reduction", "mean") == "sum":
         shares = [1.0] * len(cut)
     else:
-        if weight_of is None or isinstance(batch, Mapping):
+        if isinstance(batch, Weighted):
+            weights = [counted(loss, part[-2], part[-1]) for part in cut]
+        elif weight_of is None or isinstance(batch, Mapping):
             weights = [float(b - a) for a, b in bounds]
         else:
             weights = [weight_of(part[-1]) for part in cut]
@@ -47,7 +50,8 @@ def parts_of(batch: Any, parts: int, loss: Any) -> Iterator[tuple[Any, float]]:
 def _rows(batch: Any, start: int, stop: int) -> Any:
     if isinstance(batch, Mapping):
         return {name: x[start:stop] for name, x in batch.items()}
-    return tuple([x[start:stop] for x in batch])
+    rows = tuple([x[start:stop] for x in batch])
+    return Weighted(rows) if isinstance(batch, Weighted) else rows
 
 
 def to_tensors(batch: Any, dtype: Any, target: bool = True) -> Any:
@@ -127,10 +131,11 @@ def batches_of(data: Any, batch_size: int, who: str, **options: Any) -> Iterable
     return batches
 
 
-def inputs_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
+def inputs_of(data: Any, batch_size: int, last: int = 1) -> Iterator[tuple[Any, ...]]:
     """The model's inputs, batch by batch, from arrays or whatever else holds examples.
 
-    Of a batch with several arrays the last is the target, as everywhere, and left out.  A loader
+    Of a batch with several arrays the `last` ones, the target as everywhere, and the weights where
+    the batches have them, are left out.  A loader
     that shuffles is read in the order of its data set, or nobody could tell whose they are.
     """
     if isinstance(data, DataLoader) and isinstance(data.sampler, RandomSampler):
@@ -149,7 +154,7 @@ def inputs_of(data: Any, batch_size: int) -> Iterator[tuple[Any, ...]]:
         if isinstance(batch, Tensor) or array_like(batch):
             yield (batch,)
         else:
-            yield tuple(batch[:-1]) if len(batch) > 1 else tuple(batch)
+            yield tuple(batch[:-last]) if len(batch) > last else tuple(batch)
 
 
 def _batches(data: Any) -> bool:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..nn import Module
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from .batches import are_arrays
 from .callbacks import Callback, Schedule
+from .weighting import checked
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -33,6 +35,55 @@ def in_order(callbacks: Sequence[Callback]) -> list[Callback]:
                 f"Trainer: a callback must be a train.Callback, got {callback!r:.80}{remedy}"
             )
     return sorted(callbacks, key=lambda callback: callback.last)
+
+
+def options(trainer: Trainer, graph: bool) -> None:
+    """Refuse options of a Trainer that do not go together.
+
+    Raises:
+        ValueError: see above.
+    """
+    name = type(trainer.optimizer).__name__
+    if graph and trainer.parallel is not None:
+        raise ValueError("Trainer: a DataParallel model's steps cannot be recorded as a graph")
+    if trainer.accumulate > 1 and (graph or trainer.parallel is not None):
+        raise ValueError(
+            "Trainer: accumulate goes with neither a graph nor a DataParallel model, which "
+            "computes in parts of its own"
+        )
+    if trainer.optimizer.takes_closure and (graph or trainer.parallel is not None):
+        raise ValueError(
+            f"Trainer: {name} computes the loss again and again within a step, which goes with "
+            "neither a graph nor a DataParallel model"
+        )
+    if trainer.weighted and (graph or trainer.parallel is not None):
+        raise ValueError("Trainer: sample weights go with neither a graph nor a DataParallel model")
+
+
+def with_weights(trainer: Trainer, train: Any, sample_weight: Any) -> tuple[Any, ...]:
+    """The arrays to train on, with the weights as the last of them.
+
+    Raises:
+        TypeError: the data are no arrays.
+        ValueError: the weights do not fit them, or the Trainer cannot use weights.
+    """
+    if not are_arrays(train):
+        raise TypeError(
+            f"fit: sample_weight is for arrays (x, target), not for {type(train).__name__}: there "
+            "put the weights into the data set, as the array after the target, and make the "
+            "Trainer with weighted=True"
+        )
+    if trainer.weighted:
+        raise ValueError("fit: the data of a weighted Trainer hold the weights themselves")
+    if trainer.captured is not None or trainer.parallel is not None:
+        raise ValueError("fit: sample weights go with neither a graph nor a DataParallel model")
+    if trainer.computes_otherwise:
+        raise ValueError(
+            f"fit: {type(trainer).__name__}.compute says what the loss is, so it is to weigh it: "
+            "with weighted=True it is given the weights as the last of a batch"
+        )
+    arrays = tuple(train) if isinstance(train, tuple | list) else (train,)
+    return (*arrays, checked("fit", sample_weight, len(arrays[-1])))
 
 
 def plan(trainer: Trainer) -> None:

@@ -16,6 +16,7 @@ from ..nn.module import temporary_modes
 from ..tensor import Tensor
 from . import nonfinite, parallel
 from .batches import batches_of, inputs_of, rows_of
+from .weighting import size_of
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -42,9 +43,9 @@ def _evaluate(trainer: Trainer, batches: Iterable[Any]) -> tuple[Mean, Any]:
     for metric in metrics:
         metric.reset()
     for k, batch in enumerate(batches):
-        tensors = trainer.tensors(batch)
+        tensors = trainer.tensors(batch, weighted=trainer.weighted)
         loss, output, target = trainer.compute(tensors)
-        size = rows_of(tensors)
+        size = size_of(tensors)
         if size == 0:
             continue  # the mean over nothing is NaN
         mean.take(loss.data, size)
@@ -66,7 +67,7 @@ def predict(trainer: Trainer, inputs: Any, batch_size: int) -> Any:
     """The model's outputs, joined along the first axis."""
     outputs, sizes = [], []
     with _evaluating(trainer), use_backend(trainer.home()), trainer.threads():
-        for batch in inputs_of(inputs, batch_size):
+        for batch in inputs_of(inputs, batch_size, 1 + trainer.weighted):
             tensors = trainer.tensors(batch, target=False)
             outputs.append(trainer.model(*tensors))
             sizes.append(rows_of(tensors))

@@ -11,30 +11,63 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends import Array
 from ..nn import Module
+from ..random import default_generator
 from ..tensor import Tensor
 from . import nonfinite, parallel
-from .batches import Batch, parts_of, rows_of
+from .batches import Batch, parts_of
 from .capture import Captured, capture
+from .weighting import size_of
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-# The loss, over how many examples, and each output with its target, for the metrics.
-Done = tuple[Array, int, list[tuple[Any, Any]]]
+# The loss, how much the batch counts, and each output with its target, for the metrics.
+Done = tuple[Array, float, list[tuple[Any, Any]]]
 
 
 def step(trainer: Trainer, batch: Batch, on_gradients: list[Callable[[Trainer], None]]) -> None:
     """One step of the optimizer on a batch; the running loss and the metrics hear of it."""
-    loss, rows, seen = _kind(trainer, batch)(trainer, batch)
+    if trainer.optimizer.takes_closure:
+        loss, size, seen = _searched(trainer, batch, on_gradients)
+    else:
+        loss, size, seen = _prepared(trainer, batch, on_gradients)
+        trainer.optimizer.step()
+    trainer.running_loss.take(loss, size)
+    for output, target in seen:
+        for metric in trainer.metrics:
+            metric.update(output, target)
+
+
+def _prepared(
+    trainer: Trainer, batch: Batch, on_gradients: list[Callable[[Trainer], None]]
+) -> Done:
+    """All of a step that comes before the optimizer."""
+    done = _kind(trainer, batch)(trainer, batch)
     if trainer.penalty is not None:
         trainer.penalty.add_gradients(trainer.model)
     for hear in on_gradients:
         hear(trainer)
-    trainer.optimizer.step()
-    trainer.running_loss.take(loss, rows)
-    for output, target in seen:
-        for metric in trainer.metrics:
-            metric.update(output, target)
+    return done
+
+
+def _searched(
+    trainer: Trainer, batch: Batch, on_gradients: list[Callable[[Trainer], None]]
+) -> Done:
+    """The step of an optimizer that asks for the loss again and again; what it was at first."""
+    first: Done | None = None
+
+    def closure() -> Any:
+        nonlocal first
+        default_generator().set_state(trainer.draws)  # the same dropout, so the same function
+        done = _prepared(trainer, batch, on_gradients)
+        first = first or done
+        if trainer.penalty is None:
+            return done[0]
+        return float(done[0]) + trainer.penalty.value(trainer.model)
+
+    trainer.optimizer.step(closure)
+    assert first is not None
+    return first
 
 
 def captured(trainer: Trainer) -> Captured:
@@ -68,13 +101,13 @@ def _kind(trainer: Trainer, batch: Batch) -> Callable[[Trainer, Batch], Done]:
 
 def _as_it_is(trainer: Trainer, batch: Batch) -> Done:
     loss, output, target = gradients(trainer, batch)
-    return loss.data, rows_of(batch), [(output, target)]
+    return loss.data, size_of(batch), [(output, target)]
 
 
 def _replayed(trainer: Trainer, batch: Batch) -> Done:
     assert trainer.captured is not None
     loss, output, target = trainer.captured(*batch)
-    return loss.data, rows_of(batch), [(output, target)]
+    return loss.data, size_of(batch), [(output, target)]
 
 
 def _in_parts(trainer: Trainer, batch: Batch) -> Done:
@@ -98,7 +131,7 @@ def _in_parts(trainer: Trainer, batch: Batch) -> Done:
         loss = value.data + loss
     if not begun:
         trainer.optimizer.zero_grad()
-    return loss, rows_of(batch), seen
+    return loss, size_of(batch), seen
 
 
 def _shared(trainer: Trainer, batch: Batch) -> Done:

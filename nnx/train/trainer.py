@@ -32,6 +32,7 @@ from .listeners import ended, heard
 from .penalty import Penalty
 from .progress import Progress
 from .termination import Terminations
+from .weighting import Weighted, weighted_loss
 
 Batches = Any  # an iterable of batches that can be walked again, or a data set
 
@@ -69,6 +70,9 @@ class Trainer:
         dtype: cast the floating-point arrays of every batch, and what `predict` is given, to this,
             as `DataLoader` does.  Nothing is cast without it: a layer in float32 refuses data in
             float64.
+        weighted: the last array of every batch, after the target, says how much each example
+            counts (`nnx.train.weighting`): in training, in validation and in `evaluate`.  Metrics
+            count every example alike.
 
     Attributes:
         epoch: how many epochs are complete.
@@ -85,7 +89,7 @@ class Trainer:
 
     Raises:
         ValueError: a metric of an unknown name, or of another's; a penalty without a parameter;
-            accumulate below 1, or together with what it does not go with; a callback that
+            accumulate below 1; options that do not go together; a callback that
             watches a column that the history will not have.
         TypeError: a callback is no Callback.
     """
@@ -105,16 +109,12 @@ class Trainer:
         graph: bool = False,
         dtype: Any = None,
         accumulate: int = 1,
+        weighted: bool = False,
     ) -> None:
         self.accumulate = operator.index(accumulate)
         if self.accumulate < 1:
             raise ValueError(f"Trainer: accumulate must be at least 1, got {accumulate}")
-        if self.accumulate > 1 and (graph or isinstance(model, DataParallel)):
-            raise ValueError(
-                "Trainer: accumulate goes with neither a graph nor a DataParallel model, which "
-                "computes in parts of its own"
-            )
-        self.dtype = dtype
+        self.dtype, self.weighted = dtype, weighted
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = [_metric_for(metric, loss) for metric in metrics]
         self.penalty = penalty
@@ -130,14 +130,14 @@ class Trainer:
         self.interrupted = False
         self.stopped: str | None = None
         self.running_loss = Mean()
+        checks.options(self, graph)
         checks.plan(self)
-        if graph and self.parallel is not None:
-            raise ValueError("Trainer: a DataParallel model's steps cannot be recorded as a graph")
         self.captured = steps.captured(self) if graph else None  # forward and backward
         self.all_stop = False  # some rank was asked to
         self._interrupts = Interrupts(tell=self.writes)
         self._terminations = Terminations()
         self._train: Batches = None
+        self._weighing = weighted  # whether the batches that are trained on have weights
         self._resumed: dict[str, Any] | None = None  # to be restored before the next batch
         self._stopped_before: str | None = None  # why the run that is resumed ended early
         self.draws: Any = None  # the random generator before the current step
@@ -156,7 +156,7 @@ class Trainer:
 
         Raises:
             TypeError: the batch is a dict, and nothing says which of it is the target.
-            ValueError: it has less than two arrays.
+            ValueError: it has too few arrays.
         """
         if isinstance(batch, Mapping):
             raise TypeError(
@@ -164,12 +164,21 @@ class Trainer:
                 "of it is the target: override Trainer.compute, or let the loader's `collate` "
                 "make tuples of the inputs and the target"
             )
+        if isinstance(batch, Weighted) and len(batch) < 3:
+            raise ValueError(
+                "fit: a batch of a weighted Trainer is the inputs, the target and a weight for "
+                f"each example, at least three arrays; this one has {len(batch)}"
+            )
         if len(batch) < 2:
             raise ValueError(
                 "fit: a batch is the inputs and the target, at least two arrays; this one has "
                 f"{len(batch)}, of shape {', '.join(str(tuple(x.shape)) for x in batch)}; where "
                 "a task has no target, override Trainer.compute"
             )
+        if isinstance(batch, Weighted):
+            *inputs, target, weights = batch
+            output = self.model(*inputs)
+            return weighted_loss(self.loss, output, target, weights), output, target
         *inputs, target = batch
         output = self.model(*inputs)
         return self.loss(output, target), output, target
@@ -187,6 +196,8 @@ class Trainer:
         validation: Batches | None = None,
         epochs: int = 1,
         batch_size: int = 32,
+        *,
+        sample_weight: Any = None,
     ) -> History:
         """Train for some epochs more.
 
@@ -204,12 +215,18 @@ class Trainer:
             validation: the same, or arrays (x, target): evaluated after each epoch.
             epochs: how many.
             batch_size: for arrays to train on.
+            sample_weight: for arrays to train on: how much each example counts, (N,); one that
+                counts 2 is as if it were there twice.  Validation counts all alike.  For a
+                DataLoader see `weighted` of the Trainer.
 
         Raises:
             NonFinite: the loss or a parameter became NaN or infinite; in which step, and where.
             ValueError: the data are used up after one epoch, or there are none; a callback watches
                 a column of the history that there will not be.
         """
+        self._weighing = self.weighted or sample_weight is not None
+        if sample_weight is not None:
+            train = checks.with_weights(self, train, sample_weight)
         # Of a copy of the context nothing is left, however it ends: backend, modes, np.errstate.
         return copy_context().run(self._fit, train, validation, epochs, batch_size)
 
@@ -276,7 +293,7 @@ class Trainer:
         resumed, self._resumed = self._resumed, None
         for batch in batches_left(self, self._train, resumed):
             self.draws = draws.state()
-            steps.step(self, self.tensors(batch), on_gradients)
+            steps.step(self, self.tensors(batch, weighted=self._weighing), on_gradients)
             self.batch += 1
             self.step += 1
             if self.parallel is None:
@@ -348,19 +365,21 @@ class Trainer:
         """
         return copy_context().run(evaluation.predict, self, inputs, batch_size)
 
-    def tensors(self, batch: Any, target: bool = True) -> Any:
+    def tensors(self, batch: Any, target: bool = True, weighted: bool = False) -> Any:
         """A batch, with or without its target, on the active backend and in the Trainer's dtype.
 
         Args:
             batch: a tensor, an array, or a tuple or dict of them, of any shapes, which stay.
             target: False: the last of them is no target, so of several dtypes the last is not for
                 them.
+            weighted: whether the last says how much each example counts.
 
         Raises:
             TypeError: it holds something else, or no numbers.
             ValueError: dtypes, where several are given, of another number than the arrays.
         """
-        return to_tensors(batch, self.dtype, target)
+        tensors = to_tensors(batch, self.dtype, target)
+        return Weighted(tensors) if weighted and isinstance(tensors, tuple) else tensors
 
     def threads(self) -> AbstractContextManager[None]:
         """The threads that the bits depend on, where a result is promised."""
