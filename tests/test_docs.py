@@ -11,7 +11,9 @@ import pytest
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-@pytest.mark.parametrize("page", ["convolution.md", "cpu-kernels.md", "../CONTRIBUTING.md"])
+@pytest.mark.parametrize(
+    "page", ["convolution.md", "cpu-kernels.md", "training.md", "../CONTRIBUTING.md"]
+)
 def test_the_code_runs(page):
     """All blocks in one namespace; they hold what they compute to the references themselves."""
     if page == "cpu-kernels.md":

@@ -14,6 +14,7 @@ from .history import History
 from .nonfinite import NonFinite
 from .penalty import Penalty
 from .progress import Progress
+from .rate_finder import RateCurve, find_lr
 from .trainer import Trainer
 
 __all__ = [
@@ -27,7 +28,9 @@ __all__ = [
     "NonFinite",
     "Penalty",
     "Progress",
+    "RateCurve",
     "Schedule",
     "Trainer",
     "WeightAverage",
+    "find_lr",
 ]

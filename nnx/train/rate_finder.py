@@ -1,0 +1,214 @@
+"""`find_lr`: the loss while the learning rate rises, to choose one by."""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backends import copy_beside, use_backend
+from ..metrics import Mean
+from ..nn.module import temporary_modes
+from ..random import default_generator
+from . import checks, steps
+from .batches import are_arrays, batches_of
+from .listeners import heard
+from .nonfinite import NonFinite
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+_FORGET = 0.9  # of the running mean that smooths the losses
+_BEGIN = 5  # rates at either end at which a slope says nothing
+
+
+@dataclass
+class RateCurve:
+    """What `find_lr` saw.
+
+    Attributes:
+        rates: the learning rates that were tried, rising.
+        losses: the loss of the step before each of them was used; one for each rate.
+        smoothed: the same, smoothed.
+        suggestion: the rate where the smoothed loss falls fastest, or None where it never falls.
+    """
+
+    rates: list[float]
+    losses: list[float]
+    smoothed: list[float]
+    suggestion: float | None
+
+    def plot(self, path: str | os.PathLike[str], title: str = "") -> None:
+        """Draw the losses over the rates (matplotlib, extra `plot`).
+
+        Args:
+            path: the picture; its ending says of which kind (.png, .svg, .pdf).
+            title: above it.
+
+        Raises:
+            RuntimeError: matplotlib is not installed.
+        """
+        from ..plots import COLOURS, figure, save_figure
+
+        drawn = figure()
+        axes = drawn.subplots()
+        axes.semilogx(self.rates, self.losses, color=COLOURS[0], alpha=0.3)
+        axes.semilogx(self.rates, self.smoothed, color=COLOURS[0])
+        low, high = min(self.smoothed), max(self.smoothed[: len(self.smoothed) // 2 + 1])
+        axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low) or None)
+        if self.suggestion is not None:
+            axes.axvline(self.suggestion, color=COLOURS[1], linestyle="--")
+            axes.set_title(f"falls fastest at {self.suggestion:.3g}")
+        axes.set_xlabel("learning rate")
+        axes.set_ylabel("loss")
+        if title:
+            drawn.suptitle(title)
+        save_figure(drawn, path)
+
+
+def find_lr(
+    trainer: Trainer,
+    train: Any,
+    start: float = 1e-6,
+    stop: float = 10.0,
+    steps: int = 100,
+    batch_size: int = 32,
+    diverged: float = 4.0,
+) -> RateCurve:
+    """Train for some steps while the learning rate rises, and say where the loss falls fastest.
+
+        curve = nnx.train.find_lr(trainer, (x, y))
+        curve.suggestion                # 0.0072
+        curve.plot("rates.png")
+
+    The range test of Smith (2017, "Cyclical learning rates for training neural networks", 3.3):
+    step k of n uses start (stop / start)^(k / (n - 1)).  It ends early where the smoothed loss is
+    `diverged` times its least value, or not finite.  A rate somewhat below the one where the loss
+    begins to rise is a good one to train with; so is the suggestion, as a rule.
+
+    Afterwards everything is as before, in every bit: weights, buffers, gradients, optimizer, random
+    numbers, the loader's place.  Of the callbacks those that change gradients run, such as
+    ClipGradNorm, and no others.
+
+    Args:
+        trainer: what is to be trained.
+        train: as `Trainer.fit` takes it; it is walked again where it is shorter than the test.
+        start, stop: the rates between which it rises; those of several groups keep their ratio.
+        steps: how many.
+        batch_size: for arrays.
+        diverged: see above.
+
+    Raises:
+        ValueError: the rates or the number of steps make no sense; the data give no batch, or can
+            be walked only once.
+    """
+    if not 0 < start < stop < math.inf or steps < 2 or not diverged > 1:
+        raise ValueError(
+            "find_lr: it must be that 0 < start < stop, steps >= 2 and diverged > 1; got start "
+            f"{start}, stop {stop}, steps {steps}, diverged {diverged}"
+        )
+    checks.data(trainer, train, None, 2)
+    return copy_context().run(_find, trainer, train, start, stop, steps, batch_size, diverged)
+
+
+def _find(
+    trainer: Trainer,
+    train: Any,
+    start: float,
+    stop: float,
+    count: int,
+    batch_size: int,
+    diverged: float,
+) -> RateCurve:
+    quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
+    with _as_before(trainer), quiet, use_backend(trainer.home()), trainer.threads():
+        batches = batches_of(train, batch_size, "find_lr", shuffle=are_arrays(train))
+        if batches is train and hasattr(train, "state_dict"):
+            batches = copy.copy(train)  # whose place in the epochs is its own
+        groups = trainer.optimizer.param_groups
+        ratios = [group["lr"] / (groups[0]["lr"] or 1.0) for group in groups]
+        listeners = [c for c in trainer.callbacks if heard([c], "on_gradients")]
+        for listener in listeners:
+            listener.on_fit_start(trainer)
+        on_gradients = heard(listeners, "on_gradients")
+        trainer.model.train()
+        rates, losses, smoothed, running = [], [], [], 0.0
+        for k, batch in enumerate(_again_and_again(batches, count)):
+            rate = start * (stop / start) ** (k / (count - 1))
+            for group, ratio in zip(groups, ratios, strict=True):
+                group["lr"] = rate * ratio
+            trainer.draws = default_generator().state()
+            trainer.running_loss = Mean()
+            try:
+                steps.step(trainer, trainer.tensors(batch, weighted=trainer.weighted), on_gradients)
+            except NonFinite:
+                break
+            loss = trainer.running_loss.compute()
+            if math.isnan(loss):  # a batch that counts nothing
+                continue
+            running = _FORGET * running + (1 - _FORGET) * loss
+            rates.append(rate)
+            losses.append(loss)
+            smoothed.append(running / (1 - _FORGET ** len(losses)))
+            if not math.isfinite(loss) or smoothed[-1] > diverged * min(smoothed):
+                break
+    if not rates:
+        raise ValueError("find_lr: the loss of the first step is not finite, or there is no batch")
+    return RateCurve(rates, losses, smoothed, _steepest(rates, smoothed))
+
+
+def _again_and_again(batches: Any, count: int) -> Iterator[Any]:
+    """So many batches, beginning again where they end."""
+    given = 0
+    while given < count:
+        before = given
+        for batch in batches:
+            yield batch
+            given += 1
+            if given == count:
+                return
+        if given == before:
+            return
+
+
+def _steepest(rates: list[float], losses: list[float]) -> float | None:
+    """The rate at which the loss falls fastest, by the logarithm of the rate."""
+    if len(rates) <= 2 * _BEGIN:
+        return None
+    slopes = np.gradient(np.asarray(losses), np.log(np.asarray(rates)))[_BEGIN:-_BEGIN]
+    k = int(slopes.argmin())
+    return rates[_BEGIN + k] if slopes[k] < 0 else None
+
+
+@contextmanager
+def _as_before(trainer: Trainer) -> Iterator[None]:
+    """Put back, after a `with` block, all that training steps change."""
+    model, optimizer = trainer.model, trainer.optimizer
+    owned = [p for group in optimizer.param_groups for p in group["params"]]
+    owned += [p for p in model.parameters() if not any(p is q for q in owned)]
+    arrays = [(p, copy_beside(p.data, p.data), p.grad) for p in owned]
+    buffers = {name: copy_beside(a, a) for name, a in model.state_dict().items()}
+    state = copy.deepcopy(optimizer.state_dict())
+    fields = {
+        name: getattr(trainer, name)
+        for name in ("draws", "running_loss", "metrics", "history", "epoch", "batch", "step")
+    }
+    trainer.metrics = []  # the rates are judged by the loss
+    draws = default_generator().state()
+    try:
+        with temporary_modes(model):
+            yield
+    finally:
+        vars(trainer).update(fields)
+        model.load_state_dict(buffers)
+        for p, data, grad in arrays:
+            p.data, p.grad = data, grad
+        optimizer.load_state_dict(state)
+        default_generator().set_state(draws)
