@@ -287,7 +287,7 @@ def test_numba_keeps_nothing_there(tmp_path):
 import warnings
 import numpy as np
 from nnx.backends.jit.codegen.compiling import compiled
-from nnx.backends.jit import pool_loops, embedding_loops
+from nnx.backends.jit.loops import pool, embedding
 """
     open_to_all = tmp_path / "open"
     open_to_all.mkdir()

@@ -102,7 +102,7 @@ def loops() -> Any:
     """The compiled loops: numba is imported when they are first wanted."""
     global _loops
     if _loops is None:
-        from . import activation_loops as _loops
+        from .loops import activation as _loops
     return _loops
 
 

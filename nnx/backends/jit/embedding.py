@@ -16,9 +16,9 @@ class JitEmbedding(NumpyEmbedding):
     def index_add(self, values: Array, indices: Array, rows: int) -> Array:
         if values.size < thresholds.EMBEDDING or values.dtype not in _FLOATS:
             return super().index_add(values, indices, rows)
-        from . import embedding_loops
+        from .loops import embedding as loops
 
         out = zeros((rows, *values.shape[1:]), values.dtype)
         flat = np.ascontiguousarray(values).reshape(len(values), -1)
-        embedding_loops.index_add(flat, np.ascontiguousarray(indices), out.reshape(rows, -1))
+        loops.index_add(flat, np.ascontiguousarray(indices), out.reshape(rows, -1))
         return out

@@ -72,5 +72,5 @@ def loops() -> Any:
     """The compiled loops: numba is imported when they are first wanted."""
     global _loops
     if _loops is None:
-        from . import linear_loops as _loops
+        from .loops import linear as _loops
     return _loops

@@ -40,7 +40,7 @@ class JitNorm(NumpyNorm):
     ) -> tuple[Array, Array, Array, Residuals]:
         if not has_floats(x) or x.size < thresholds.NORM:
             return super().batch_norm(x, weight, bias, eps)
-        from . import norm_loops as loops
+        from .loops import norm as loops
 
         n, c = x.shape[:2]
         x, last = numbers(x, True if x.size == n * c else None)
@@ -68,7 +68,7 @@ class JitNorm(NumpyNorm):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if not isinstance(residuals, Compiled):
             return super().batch_norm_backward(gy, residuals, needs)
-        from . import norm_loops as loops
+        from .loops import norm as loops
 
         x, last, weight, mean, inverse = residuals
         gy, _ = numbers(gy, last)
@@ -97,7 +97,7 @@ class JitNorm(NumpyNorm):
     ) -> tuple[Array, Residuals]:
         if not has_floats(x) or x.size < thresholds.NORM:
             return super().group_norm(x, weight, bias, groups, eps)
-        from . import norm_loops as loops
+        from .loops import norm as loops
 
         n, c = x.shape[:2]
         x = np.ascontiguousarray(x)
@@ -119,7 +119,7 @@ class JitNorm(NumpyNorm):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if not isinstance(residuals, Compiled):
             return super().group_norm_backward(gy, residuals, needs)
-        from . import norm_loops as loops
+        from .loops import norm as loops
 
         x, weight, groups, mean, inverse = residuals
         n, c = x.shape[:2]
@@ -150,7 +150,7 @@ class JitNorm(NumpyNorm):
     ) -> tuple[Array, Residuals]:
         if not has_floats(x):
             return super().layer_norm(x, weight, bias, eps)
-        from . import norm_loops as loops
+        from .loops import norm as loops
 
         x = np.ascontiguousarray(x)
         m, d = x.shape
@@ -166,7 +166,7 @@ class JitNorm(NumpyNorm):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if not isinstance(residuals, Compiled):
             return super().layer_norm_backward(gy, residuals, needs)
-        from . import norm_loops as loops
+        from .loops import norm as loops
 
         x, scale, means, inverses = residuals
         gx = empty_like(x)
@@ -189,7 +189,7 @@ def _matrix(x: Array, last: bool) -> Array:
 
 def _sums_shape(x: Array, last: bool) -> tuple[int, int]:
     """(parts, C): the parts that each channel's sums are made of, blocks of lines or images."""
-    from .norm_loops import BLOCK
+    from .loops.norm import BLOCK
 
     n, c = x.shape[:2]
     return (-(-(x.size // c) // BLOCK) if last else n, c)

@@ -114,7 +114,7 @@ def loops() -> Any:
     """The compiled loops: numba is imported when they are first wanted."""
     global _loops
     if _loops is None:
-        from . import optim_loops as _loops
+        from .loops import optim as _loops
     return _loops
 
 

@@ -20,7 +20,7 @@ class JitPool(NumpyPool):
     def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
         if not has_floats(x) or is_small(x, window, thresholds.POOL):
             return super().max_pool2d(x, window)
-        from . import pool_loops
+        from .loops import pool as loops
 
         out = window.counts((x.shape[2], x.shape[3]))
         x, last = numbers(x)
@@ -28,7 +28,7 @@ class JitPool(NumpyPool):
         index = np.dtype(np.uint8 if window.places <= 256 else np.int32)
         places = empty_in_order(last, y.shape, index)
         g = geometry(x.shape, last, out, window)
-        run(pool_loops.max_pool, last, x, y, places, g)
+        run(loops.max_pool, last, x, y, places, g)
         return y, places
 
     def max_pool2d_backward(
@@ -36,26 +36,26 @@ class JitPool(NumpyPool):
     ) -> Array:
         if not has_floats(gy):
             return super().max_pool2d_backward(gy, argmax, shape, window)
-        from . import pool_loops
+        from .loops import pool as loops
 
         argmax, last = numbers(argmax)
         gy, _ = numbers(gy, last)
         gx = empty_in_order(last, shape, gy.dtype)
         g = geometry(shape, last, gy.shape[2:], window)
-        run(pool_loops.max_pool_backward, last, gy, argmax, gx, g)
+        run(loops.max_pool_backward, last, gy, argmax, gx, g)
         return gx
 
     def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
         if not has_floats(x) or is_small(x, window, thresholds.POOL):
             return super().avg_pool2d(x, window, counted)
-        from . import pool_loops
+        from .loops import pool as loops
 
         out = window.counts((x.shape[2], x.shape[3]))
         x, last = numbers(x)
         y = empty_in_order(last, (*x.shape[:2], *out), x.dtype)
         g = geometry(x.shape, last, out, window)
         pixels = divisors(x.shape[2:], out, window, counted, x.dtype)
-        run(pool_loops.avg_pool, last, x, y, *pixels, g)
+        run(loops.avg_pool, last, x, y, *pixels, g)
         return y
 
     def avg_pool2d_backward(
@@ -63,13 +63,13 @@ class JitPool(NumpyPool):
     ) -> Array:
         if not has_floats(gy):
             return super().avg_pool2d_backward(gy, shape, window, counted)
-        from . import pool_loops
+        from .loops import pool as loops
 
         gy, last = numbers(gy)
         gx = empty_in_order(last, shape, gy.dtype)
         g = geometry(shape, last, gy.shape[2:], window)
         pixels = divisors(shape[2:], gy.shape[2:], window, counted, gy.dtype)
-        run(pool_loops.avg_pool_backward, last, gy, gx, *pixels, g)
+        run(loops.avg_pool_backward, last, gy, gx, *pixels, g)
         return gx
 
 
@@ -79,7 +79,7 @@ def has_floats(x: Array) -> bool:
 
 
 def geometry(shape: tuple[int, ...], last: bool, out: Any, window: Window) -> tuple[int, ...]:
-    """`g` of `pool_loops`."""
+    """`g` of `loops.pool`."""
     _, c, h, w = shape
     kernel, stride, ((top, _), (left, _)), dilation = window
     return (h, w, c if last else 1, *out, *kernel, *stride, top, left, *dilation)

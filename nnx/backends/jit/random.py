@@ -1,4 +1,4 @@
-"""Philox compiled by numba; the loops are in `random_loops.py`."""
+"""Philox compiled by numba; the loops are in `loops/random.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class JitRandom(NumpyRandom):
     def philox(self, key: tuple[int, int], counter: int, n: int, device: Any = None) -> Array:
         if n < thresholds.RANDOM:
             return super().philox(key, counter, n, device)
-        from . import random_loops as philox
+        from .loops import random as philox
 
         words = empty((-(-n // 4) * 4,), np.uint32)
         philox.fill(*_scalars(key, counter), words)
@@ -28,7 +28,7 @@ class JitRandom(NumpyRandom):
     ) -> Array:
         if x.dtype not in (np.float32, np.float64) or x.size < thresholds.RANDOM or threshold == 0:
             return super().dropout(x, key, counter, threshold, scale)
-        from . import random_loops as philox
+        from .loops import random as philox
 
         y = empty(x.shape, x.dtype)
         philox.dropout(

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 
-from .codegen import elementary as e
-from .codegen.compiling import fused, summing
+from ..codegen import elementary as e
+from ..codegen.compiling import fused, summing
 
 ZERO, HALF, ONE = e.ZERO, e.HALF, e.ONE
 ROOT_HALF = np.float32(math.sqrt(0.5))

@@ -8,8 +8,8 @@ shape alone.
 
 from __future__ import annotations
 
-from .codegen.compiling import summing
-from .convolution.conv_loops import clear
+from ..codegen.compiling import summing
+from ..convolution.conv_loops import clear
 
 BLOCK = 64
 

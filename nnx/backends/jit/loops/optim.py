@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .codegen.compiling import fused
+from ..codegen.compiling import fused
 
 
 @fused

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .codegen.compiling import compiled, summing
-from .convolution.conv_loops import clear, copy, row
+from ..codegen.compiling import compiled, summing
+from ..convolution.conv_loops import clear, copy, row
 
 
 @compiled

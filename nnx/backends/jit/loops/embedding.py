@@ -1,11 +1,11 @@
 """The compiled loop of `embedding.py`, which imports this file, and numba with it, when first used.
 
-See `random_loops.py` for why it stands apart.
+See `random.py` for why it stands apart.
 """
 
 from __future__ import annotations
 
-from .codegen.compiling import compiled
+from ..codegen.compiling import compiled
 
 
 @compiled

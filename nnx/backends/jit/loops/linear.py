@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .codegen.compiling import compiled
+from ..codegen.compiling import compiled
 
 
 @compiled

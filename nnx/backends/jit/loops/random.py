@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import uint32, uint64
 
-from ..portable.random import KEY_STEPS, MULTIPLIERS, ROUNDS
-from .codegen.compiling import compiled
+from ...portable.random import KEY_STEPS, MULTIPLIERS, ROUNDS
+from ..codegen.compiling import compiled
 
 M0, M1 = MULTIPLIERS
 STEP0, STEP1 = KEY_STEPS
