@@ -51,7 +51,9 @@ def options(trainer: Trainer, graph: bool) -> None:
             "Trainer: accumulate goes with neither a graph nor a DataParallel model, which "
             "computes in parts of its own"
         )
-    if trainer.optimizer.takes_closure and (graph or trainer.parallel is not None):
+    # One that only predicts has no optimizer.
+    closure = getattr(trainer.optimizer, "takes_closure", False)
+    if closure and (graph or trainer.parallel is not None):
         raise ValueError(
             f"Trainer: {name} computes the loss again and again within a step, which goes with "
             "neither a graph nor a DataParallel model"
