@@ -196,8 +196,8 @@ def _extent(strongest: Array) -> slice:
 
     A blurred stroke ends where its ink has fallen to a half; a weak one counts like a strong.
     """
-    near = max(2, len(strongest) // 40)
     (there,) = np.nonzero(strongest > 0.3)
+    near = max(2, (there[-1] - there[0]) // 5)
     ends = []
     for from_here in (strongest[there[0] :], strongest[there[-1] :: -1]):
         ends.append(int((from_here > from_here[:near].max() / 2).argmax()))

@@ -158,3 +158,12 @@ def test_weights_that_are_not_numbers_name_no_digit(digits, tmp_path, capsys):
     assert command(["predict", str(run.folder), str(tmp_path / "a.npy")]) == 1
     out, err = capsys.readouterr()
     assert out == "" and "the network's answers are not finite numbers" in err
+
+
+def test_a_blurred_stroke_ends_at_half_its_ink():
+    """Or a picture that was enlarged would be cut out too large, and its figure laid too small."""
+    a, b = np.mgrid[:200, :300]
+    away = np.sqrt((a - 100) ** 2 + (b - 120) ** 2)
+    ring = np.clip(1 - np.abs(away - 40) / 30, 0, 1)  # full on a circle, a half at 25 and at 55
+    found = find_figure(0.9 - 0.8 * ring)
+    assert np.abs(np.subtract(found.ink.shape, 2 * 55)).max() <= 5
