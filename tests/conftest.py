@@ -185,6 +185,12 @@ def nothing_is_small(monkeypatch):
     monkeypatch.setattr(jit_thresholds, "POOL", 0)
 
 
+@pytest.fixture(autouse=True)
+def from_seed_0():
+    """Every test draws what it draws alone, whichever ran before it in this process."""
+    nnx.manual_seed(0)
+
+
 @pytest.fixture
 def on_cupy():
     """`On` CuPy's arrays in host memory, for tests that count what a device would be asked."""
