@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,6 +38,32 @@ def figure(width: float = 7.0, height: float = 4.5) -> Any:
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
     return made
+
+
+def panes(
+    count: int,
+    across: int,
+    size: Callable[[int, int], tuple[float, float]],
+    share: bool = False,
+) -> tuple[Any, Any, int]:
+    """An empty figure of several panels, and what is left of its last row made invisible.
+
+    Args:
+        count: the panels.
+        across: how many stand in a row, at most.
+        size: width and height in inches, of the numbers of panels across and down.
+        share: whether all have the same range of y.
+
+    Returns:
+        The figure; its axes in one row, of which the first `count` are used; the panels in a row.
+    """
+    across = min(across, count)
+    down = -(-count // across)
+    drawn = figure(*size(across, down))
+    grid = drawn.subplots(down, across, squeeze=False, sharey=share).ravel()
+    for axes in grid[count:]:
+        axes.set_axis_off()
+    return drawn, grid, across
 
 
 def save_figure(drawn: Any, path: str | os.PathLike[str]) -> None:

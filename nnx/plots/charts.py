@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..typing import Array
-from .canvas import COLOURS, DASHES, figure, save_figure
+from .canvas import COLOURS, DASHES, figure, panes, save_figure
 
 Curve = tuple[Any, Any]  # x and y, (N,) each
 MOST = 200  # points of a line: more cannot be seen, and make the file large
@@ -43,13 +43,9 @@ def lines(
         marks: matplotlib's marker at each point of a line, such as "o".
         share: whether all panels have the same range of y.
     """
-    across = min(across, len(panels))
-    down = -(-len(panels) // across)
-    size = (7.0, 4.2) if len(panels) == 1 else (3.6 * across, 2.9 * down)
-    drawn = figure(*size)
-    grid = drawn.subplots(down, across, squeeze=False, sharey=share).ravel()
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
+    drawn, grid, across = panes(
+        len(panels), across, lambda a, d: (7.0, 4.2) if a == d == 1 else (3.6 * a, 2.9 * d), share
+    )
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
     for k, (axes, (above, curves)) in enumerate(zip(grid, panels.items(), strict=False)):
         for name, (x, y) in curves.items():
@@ -96,12 +92,9 @@ def scatter(
         panels: for each panel's title its groups, by their names: points (N, 2).
         path, title, xlabel, ylabel, across: as of `lines`.
     """
-    across = min(across, len(panels))
-    down = -(-len(panels) // across)
-    drawn = figure(*((6.0, 5.0) if len(panels) == 1 else (3.6 * across, 3.2 * down)))
-    grid = drawn.subplots(down, across, squeeze=False).ravel()
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
+    drawn, grid, _ = panes(
+        len(panels), across, lambda a, d: (6.0, 5.0) if a == d == 1 else (3.6 * a, 3.2 * d)
+    )
     for axes, (above, groups) in zip(grid, panels.items(), strict=False):
         for k, (name, points) in enumerate(groups.items()):
             mark = "os^vD<>*"[k % 8]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..typing import Array
-from .canvas import COLOURS, DASHES, figure, save_figure
+from .canvas import COLOURS, DASHES, figure, panes, save_figure
 from .charts import legend, thinned
 
 FINE = 150  # squares in each direction, in which a border is looked for
@@ -38,12 +38,11 @@ def boundaries(
     """
     from matplotlib.colors import ListedColormap
 
-    across = min(across, len(panels))
-    down = -(-len(panels) // across)
-    drawn = figure(max(3.3 * across + 0.4, 5.0), max(3.1 * down + 0.6, 4.2 if across == 1 else 0.0))
-    grid = drawn.subplots(down, across, squeeze=False).ravel()
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
+    drawn, grid, _ = panes(
+        len(panels),
+        across,
+        lambda a, d: (max(3.3 * a + 0.4, 5.0), max(3.1 * d + 0.6, 4.2 if a == 1 else 0.0)),
+    )
     for axes, (above, (classify, points, classes)) in zip(grid, panels.items(), strict=False):
         points, classes = np.asarray(points, float), np.asarray(classes).astype(int)
         low, high = points.min(axis=0), points.max(axis=0)
@@ -111,12 +110,9 @@ def routes(
         span = (low[0] - margin[0], high[0] + margin[0], low[1] - margin[1], high[1] + margin[1])
     x, y = np.linspace(span[0], span[1], COARSE), np.linspace(span[2], span[3], COARSE)
     z = height(*np.meshgrid(x, y))
-    across = min(across, len(panels))
-    down = -(-len(panels) // across)
-    drawn = figure(*((7.0, 4.8) if len(panels) == 1 else (4.2 * across, 3.2 * down + 0.5)))
-    grid = drawn.subplots(down, across, squeeze=False).ravel()
-    for axes in grid[len(panels) :]:
-        axes.set_axis_off()
+    drawn, grid, _ = panes(
+        len(panels), across, lambda a, d: (7.0, 4.8) if a == d == 1 else (4.2 * a, 3.2 * d + 0.5)
+    )
     names = list(dict.fromkeys(name for paths in panels.values() for name in paths))
     for axes, (above, paths) in zip(grid, panels.items(), strict=False):
         axes.contour(x, y, z, levels=levels, colors="0.75", linewidths=0.7)
