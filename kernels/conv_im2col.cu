@@ -17,7 +17,7 @@
 //         --1--
 //             ---2--                outside the image: zero
 //
-// Portable twins: ConvKernels.im2col, col2im and conv2d in nnx/backends/portable/conv.py.
+// Portable twins: ConvKernels.im2col, col2im and conv2d in nnx/backends/portable/convolution/conv.py.
 // REAL is float or double.
 //
 // Bytes: im2col reads x once from memory (the taps overlap, and caches serve them) and writes

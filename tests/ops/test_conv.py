@@ -8,7 +8,7 @@ from windows import KERNELS, cases, conv2d_by_definition, integers, operands, th
 import nnx
 from nnx import ops, reference
 from nnx.backends.cpu.convolution import conv as cpu_conv
-from nnx.backends.portable import conv as portable_conv
+from nnx.backends.portable.convolution import conv as portable_conv
 from nnx.backends.portable.window import Window
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...typing import Array
-from ..portable.conv import ConvKernels
+from ..portable.convolution.conv import ConvKernels
 from ..portable.residuals import Residuals
 from ..portable.window import Window
 from .launcher import REALS, Kernel, Modules, launch, register

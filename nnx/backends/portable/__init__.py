@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from .activation import ActivationKernels
-from .conv import ConvKernels
-from .conv_block import ConvBlockKernels
+from .convolution.conv import ConvKernels
+from .convolution.conv_block import ConvBlockKernels
 from .embedding import EmbeddingKernels
 from .gru import GRUKernels
 from .indexing import IndexingKernels

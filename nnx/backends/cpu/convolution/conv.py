@@ -22,7 +22,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from ....typing import Array
-from ...portable.conv import ConvKernels
+from ...portable.convolution.conv import ConvKernels
 from ...portable.residuals import Residuals
 from ...portable.window import Pair, Window, pad
 from .. import thresholds

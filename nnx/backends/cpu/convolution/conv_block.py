@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
-from ...portable.conv_block import ConvBlockKernels, Norm
+from ...portable.convolution.conv_block import ConvBlockKernels, Norm
 from ...portable.residuals import Residuals
 from ...portable.window import Pair, Window
 from ..layout import channels_second, contiguous_channels_last

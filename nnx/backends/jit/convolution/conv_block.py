@@ -16,7 +16,7 @@ from ...cpu.convolution.columns import are_small
 from ...cpu.convolution.conv_block import Fused, NumpyConvBlock, fusible, pooled_statistics
 from ...cpu.layout import channels_second, contiguous_channels_last
 from ...cpu.memory import empty, empty_like
-from ...portable.conv_block import Norm
+from ...portable.convolution.conv_block import Norm
 from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..codegen import threads

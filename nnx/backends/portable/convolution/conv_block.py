@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ...typing import Array
+from ....typing import Array
+from ..linear import LinearKernels
+from ..norm import NormKernels
+from ..pool import PoolKernels
+from ..residuals import Residuals
+from ..window import Window
 from .conv import ConvKernels
-from .linear import LinearKernels
-from .norm import NormKernels
-from .pool import PoolKernels
-from .residuals import Residuals
-from .window import Window
 
 Norm = tuple[Array | None, Array | None, float]  # weight, bias, eps
 

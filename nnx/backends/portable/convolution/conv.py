@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...typing import Array
-from .residuals import Residuals
-from .window import Window, pad, padded_zeros
+from ....typing import Array
+from ..residuals import Residuals
+from ..window import Window, pad, padded_zeros
 
 # im2col holds no more than this at once; larger batches are done in chunks of images.
 COLUMN_BYTES = 64 * 2**20

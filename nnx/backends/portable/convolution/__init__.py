@@ -1,0 +1,1 @@
+"""Convolutions, and the layers that follow one."""

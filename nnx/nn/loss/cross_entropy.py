@@ -1,0 +1,146 @@
+"""Losses of classes: `nnx.ops.loss.cross_entropy` derives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ... import ops
+from ...backends import Array, backend_of
+from ...ops.loss.cross_entropy import (
+    cross_entropy_of,
+    looks_like_probabilities,
+    warn_of_probabilities,
+)
+from ...tensor import Tensor
+from .base import Loss
+
+
+def _weights_of(target: Any, weight: Array | None, ignore_index: int) -> np.ndarray:
+    """The weight of each class index, 0 where it is ignored; of probabilities, 1 for each row."""
+    array = target.data if isinstance(target, Tensor) else target
+    t = np.asarray(backend_of(array).to_numpy(array))
+    if t.dtype.kind == "f":
+        return np.ones(len(t))
+    weights = np.asarray(t != ignore_index, np.float64)
+    if weight is not None:
+        of_class = np.asarray(backend_of(weight).to_numpy(weight), np.float64)
+        weights *= of_class[np.where(t != ignore_index, t, 0)]
+    return weights
+
+
+class CrossEntropyLoss(Loss):
+    """Softmax cross-entropy of logits, -log softmax(input)[target] (Xu 2.5, 2.13).
+
+    input (N, C, ...), or (C,) for one sample; target class indices (N, ...), integers from 0 to C -
+    1, or probabilities of the input's shape.  The first input is looked at: one of probabilities,
+    as a Softmax layer before this loss gives them, is warned of (Saito 3.2.2 and Wang 1.1.2 define
+    the loss of such probabilities, and take the softmax before it).
+
+    Args:
+        weight: (C,), a factor for each class.
+        ignore_index: targets of this value count for nothing.
+        reduction: "mean" over the targets, or over their classes' weights; "sum", the lecture
+            notes' loss; "none": (N, ...).
+        label_smoothing: e, for targets (1 - e) onehot + e / C.
+
+    Raises:
+        ValueError: when called, shapes that do not fit, or an unknown reduction or smoothing.
+        TypeError: the input is not of a floating-point dtype.
+        IndexError: a target is neither a class nor `ignore_index`.
+    """
+
+    shown = ("ignore_index", "label_smoothing")
+    weight: Array | None
+
+    def __init__(
+        self,
+        weight: Any = None,
+        *,
+        ignore_index: int = -100,
+        reduction: str = "mean",
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(reduction)
+        self.weight_buffer("weight", weight)
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        self._looked = False
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        if not self._looked:
+            self._looked = True
+            if isinstance(input, Tensor) and looks_like_probabilities(input):
+                warn_of_probabilities(3)
+        return cross_entropy_of(
+            input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
+        )
+
+    def weight_of(self, target: Any) -> float:
+        """How much the mean over some targets counts beside the mean over others.
+
+        Args:
+            target: as the loss takes it.
+
+        Returns:
+            What "mean" divides by: the weights of the class indices, those ignored left out; N for
+            probabilities.
+        """
+        return float(np.sum(self.weights_of(target)))
+
+    def weights_of(self, target: Any) -> np.ndarray:
+        """The weight of each target's class, of the targets' shape (N, ...); 0 where ignored.
+
+        Args:
+            target: class indices (N, ...), or probabilities (N, C, ...), whose N rows count 1.
+        """
+        return _weights_of(target, self.weight, self.ignore_index)
+
+
+class NLLLoss(Loss):
+    """-input[target] for log-probabilities, as `LogSoftmax` gives them.
+
+    input (N, C, ...), or (C,) for one sample; target class indices (N, ...), integers.
+
+    Args:
+        weight: (C,), a factor for each class.
+        ignore_index: targets of this value count for nothing.
+        reduction: "mean" over the targets, or over their classes' weights; "sum"; "none": (N, ...).
+
+    Raises:
+        ValueError: when called, shapes that do not fit, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype, or the target not of integers.
+        IndexError: a target is neither a class nor `ignore_index`.
+    """
+
+    shown = ("ignore_index",)
+    weight: Array | None
+
+    def __init__(
+        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
+    ) -> None:
+        super().__init__(reduction)
+        self.weight_buffer("weight", weight)
+        self.ignore_index = ignore_index
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
+
+    def weight_of(self, target: Any) -> float:
+        """How much the mean over some targets counts beside the mean over others.
+
+        Args:
+            target: as the loss takes it.
+
+        Returns:
+            What "mean" divides by: the weights of the class indices, those ignored left out.
+        """
+        return float(np.sum(self.weights_of(target)))
+
+    def weights_of(self, target: Any) -> np.ndarray:
+        """The weight of each target's class, of the targets' shape (N, ...); 0 where ignored.
+
+        Args:
+            target: class indices (N, ...), or probabilities (N, C, ...), whose N rows count 1.
+        """
+        return _weights_of(target, self.weight, self.ignore_index)
