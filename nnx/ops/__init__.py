@@ -96,7 +96,9 @@ from .windows.adaptive_pool import (
 )
 from .windows.conv import conv1d, conv2d, conv_transpose2d
 from .windows.conv_block import conv_block2d
+from .windows.fold import fold, unfold
 from .windows.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from .windows.resize import interpolate, pixel_shuffle, pixel_unshuffle
 
 __all__ = [
     "abs",
@@ -140,6 +142,7 @@ __all__ = [
     "expm1",
     "eye",
     "flip",
+    "fold",
     "full",
     "full_like",
     "gelu",
@@ -157,6 +160,7 @@ __all__ = [
     "hinge_embedding_loss",
     "hinge_loss",
     "huber_loss",
+    "interpolate",
     "isfinite",
     "isinf",
     "isnan",
@@ -204,6 +208,8 @@ __all__ = [
     "pad",
     "pad_border",
     "permute_dims",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "pow",
     "prod",
     "reciprocal",
@@ -237,6 +243,7 @@ __all__ = [
     "tensordot",
     "tile",
     "trace",
+    "unfold",
     "unstack",
     "var",
     "vecdot",

@@ -89,6 +89,21 @@ CASES = {
     "embedding": [(lambda w: ops.embedding(w, integers([[0, 2, 0], [1, 2, 2]], w)), [A])],
     "erf": [(ops.erf, [3 * A])],
     "exp": [(ops.exp, [A])],
+    "fold": [
+        (
+            lambda x: ops.fold(x, (3, 3), 2, padding=(1, 0), stride=(2, 1)),
+            [C.reshape(1, 4, 6)[..., :4]],
+        )
+    ],
+    "interpolate": [
+        (lambda x: ops.interpolate(x, 7), [C]),
+        (lambda x: ops.interpolate(x, scale_factor=1.6, mode="linear"), [C]),
+        (lambda x: ops.interpolate(x, (5, 2), mode="bicubic", antialias=True), [C[None]]),
+        (lambda x: ops.interpolate(x, (2, 6), mode="area"), [C[None]]),
+    ],
+    "pixel_shuffle": [(lambda x: ops.pixel_shuffle(x, 2), [C.reshape(4, 2, 3)])],
+    "pixel_unshuffle": [(lambda x: ops.pixel_unshuffle(x, 2), [C.reshape(3, 2, 4)])],
+    "unfold": [(lambda x: ops.unfold(x, 2, padding=((0, 1), (1, 0)), stride=(1, 2)), [C])],
     "expand_dims": [(lambda x: ops.expand_dims(x, axis=(0, -1)), [A])],
     "expm1": [(ops.expm1, [A])],
     "flip": [(ops.flip, [A]), (lambda x: ops.flip(x, axis=1), [C])],

@@ -22,6 +22,11 @@ class Indices:
         """Whether integers are checked by looking at them."""
         return self.values_at_hand and not values_unseen.get()
 
+    @property
+    def index_dtype(self) -> Any:
+        """The dtype that this library wants of indices."""
+        return self.xp.int64
+
     def positions(self, integers: Array) -> Array:
         """The integers, of any dtype and shape, as int64: sums of positions overflow in fewer bits.
 
