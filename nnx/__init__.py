@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import ops
-from .autograd import Function, enable_grad, is_grad_enabled, no_grad
+from .autograd import Function, autocast, enable_grad, is_grad_enabled, no_grad
 from .backends import active_backend, get_backend, set_backend, use_backend
 from .derivatives import jacobian, numerical_gradient
 from .gradcheck import gradcheck
@@ -56,6 +56,7 @@ __all__ = [
     "Tensor",
     "Trainer",
     "active_backend",
+    "autocast",
     "capture",
     "data",
     "datasets",

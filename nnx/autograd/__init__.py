@@ -9,6 +9,7 @@ An entry points at the makers of its inputs, not at the inputs: an array lives o
 somebody holds its tensor or some backward keeps it.
 """
 
+from .autocast import autocast
 from .backward import backward, leaf_uses
 from .function import Binary, Function, Node, Unary, as_tensor, calls_made
 from .mode import enable_grad, is_grad_enabled, no_grad
@@ -20,6 +21,7 @@ __all__ = [
     "Node",
     "Unary",
     "as_tensor",
+    "autocast",
     "backward",
     "calls_made",
     "enable_grad",

@@ -53,6 +53,9 @@ class Backend(Indices, PortableKernels):
     """
 
     lookup: ClassVar[Callable[[str], Backend]]  # `get_backend`, which stands above and is put here
+    # Operations whose kernels take float16 themselves and sum in float32; the others are given
+    # float32, and their results rounded (`nnx.autocast`).
+    low_kernels: ClassVar[frozenset[str]] = frozenset()
     takes_none = False  # whether a recurrent layer's kernels take None for a state's gradient of 0
 
     def __init__(self, xp: Any, name: str, device: Any = None) -> None:

@@ -9,6 +9,7 @@ import math
 
 from .. import ops
 from ..ops._operands import operands
+from ..ops.array.autocast import in_low_precision
 from ..tensor import Tensor
 from . import init
 from .module import Module
@@ -70,6 +71,7 @@ class PReLU(Module):
         """Start again from `init`."""
         init.constant_(self.weight, self.init)
 
+    @in_low_precision
     def forward(self, x: Tensor) -> Tensor:
         channels = self.num_parameters
         x, weight, _ = operands("PReLU", x, self.weight)

@@ -15,6 +15,7 @@ from typing import Any
 
 from .. import ops
 from ..autograd import is_grad_enabled
+from ..autograd.autocast import autocast_dtype
 from ..backends import backend_of
 from ..backends.portable.window import Window
 from ..ops.windows.arguments import remembered, sizes
@@ -44,6 +45,8 @@ def fused(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int] | Non
 def _convolution(layers: Sequence[Module], start: int, x: Any) -> tuple[Any, int] | None:
     conv: Any = layers[start]  # exactly a Conv2d: FIRST says so
     if not _alone(conv) or type(x) is not Tensor or x.ndim != 4:
+        return None
+    if autocast_dtype() is not None:  # each layer is on a list of its own
         return None
     if not backend_of(x.data).fuses_convolution or conv.padding_mode != "zeros":
         return None

@@ -11,6 +11,7 @@ import numpy as np
 from .. import ops
 from ..backends import active_backend, backend_of
 from ..ops._operands import as_tensor, require_one_dtype
+from ..ops.array.autocast import in_low_precision
 from ..ops.recurrent.gru import GRU as GRUFunction
 from ..ops.recurrent.layer import check_lengths
 from ..ops.recurrent.lstm import LSTM as LSTMFunction
@@ -290,6 +291,7 @@ class RNN(_Recurrent):
             dtype,
         )
 
+    @in_low_precision
     def layer(
         self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
     ) -> tuple[Tensor, ...]:
@@ -364,6 +366,7 @@ class LSTM(_Recurrent):
             proj_size,
         )
 
+    @in_low_precision
     def layer(
         self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
     ) -> tuple[Tensor, ...]:
@@ -440,6 +443,7 @@ class GRU(_Recurrent):
         if not reset_after:
             self.register_buffer("reset_before", mark_reset_before())
 
+    @in_low_precision
     def layer(
         self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
     ) -> tuple[Tensor, ...]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd import Node, as_tensor
+from ..autograd.autocast import autocast_dtype, blocks
 from ..backends import backend_of, dtype_name, mixed
 from ..tensor import Tensor
 from ..typing import Array
@@ -72,6 +73,8 @@ def require_one_dtype(name: str, **named: Any) -> None:
     floating, same = home.is_float(x.dtype), all(a.dtype == x.dtype for _, a in others)
     if floating and same:
         return
+    if blocks and autocast_dtype() and all(home.is_float(a.dtype) for a in arrays):
+        return  # the operation itself casts them
     given = dtype_name(x.dtype)
     if same:
         raise TypeError(

@@ -12,6 +12,7 @@ from typing import Any
 from ..backends import Array
 from ..tensor import Tensor
 from ._function import Unary
+from .array.autocast import in_float32, in_float32_inside
 from .elementwise import Pointwise
 
 
@@ -215,31 +216,37 @@ def leaky_relu(x: Tensor, negative_slope: float = 0.01) -> Tensor:
     return LeakyReLU(negative_slope)(x)
 
 
+@in_float32_inside
 def elu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where positive, alpha (exp(x) - 1) elsewhere (Clevert, Unterthiner and Hochreiter 2015)."""
     return ELU("elu", alpha)(x)
 
 
+@in_float32_inside
 def selu(x: Tensor) -> Tensor:
     """ELU of x, elementwise, by constants that keep mean 0, variance 1 (Klambauer et al. 2017)."""
     return ELU("selu", 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)(x)
 
 
+@in_float32_inside
 def celu(x: Tensor, alpha: float = 1.0) -> Tensor:
     """x where positive, alpha (exp(x / alpha) - 1) where not, elementwise (Barron 2017)."""
     return ELU("celu", alpha, width=alpha)(x)
 
 
+@in_float32_inside
 def sigmoid(x: Tensor) -> Tensor:
     """1 / (1 + exp(-x)), elementwise, without overflow (Xu section 3.6)."""
     return Sigmoid()(x)
 
 
+@in_float32_inside
 def log_sigmoid(x: Tensor) -> Tensor:
     """log(sigmoid(x)), elementwise, without overflow."""
     return LogSigmoid()(x)
 
 
+@in_float32
 def softplus(x: Tensor, beta: float = 1.0, threshold: float = math.inf) -> Tensor:
     """log(1 + exp(beta x)) / beta, elementwise, without overflow at any x (Dugas et al. 2001).
 
@@ -250,11 +257,13 @@ def softplus(x: Tensor, beta: float = 1.0, threshold: float = math.inf) -> Tenso
     return Softplus(beta, threshold)(x)
 
 
+@in_float32_inside
 def silu(x: Tensor) -> Tensor:
     """x sigmoid(x), elementwise: SiLU or Swish (Elfwing et al. 2017)."""
     return SiLU()(x)
 
 
+@in_float32_inside
 def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     """x Φ(x), elementwise (Hendrycks and Gimpel 2016); `approximate="tanh"` for their shorter form.
 
@@ -266,11 +275,13 @@ def gelu(x: Tensor, approximate: str = "none") -> Tensor:
     return GELU(approximate)(x)
 
 
+@in_float32_inside
 def mish(x: Tensor) -> Tensor:
     """x tanh(softplus(x)), elementwise (Misra 2019)."""
     return Mish()(x)
 
 
+@in_float32_inside
 def softsign(x: Tensor) -> Tensor:
     """x / (1 + |x|), elementwise: to ±1 as slowly as 1/x (Turian, Bergstra and Bengio 2009)."""
     return Softsign()(x)
@@ -286,6 +297,7 @@ def relu6(x: Tensor) -> Tensor:
     return Hardtanh("relu6", 0.0, 6.0)(x)
 
 
+@in_float32_inside
 def erf(x: Any) -> Tensor:
     """The error function of x, elementwise."""
     return Erf()(x)

@@ -10,6 +10,7 @@ from ..backends import Array, dtype_name
 from ..tensor import Tensor
 from ._broadcast import Broadcasting
 from ._function import Unary
+from .array.autocast import in_float32
 
 
 class Add(Broadcasting):
@@ -206,6 +207,7 @@ def divide(a: Any, b: Any) -> Tensor:
     return Divide()(a, b)
 
 
+@in_float32
 def pow(a: Any, b: Any) -> Tensor:
     """a ** b, elementwise, broadcast; one of the two may be a number.
 
@@ -224,6 +226,7 @@ def minimum(a: Any, b: Any) -> Tensor:
     return Minimum()(a, b)
 
 
+@in_float32
 def logaddexp(a: Any, b: Any) -> Tensor:
     """log(exp(a) + exp(b)) without overflow, elementwise, broadcast; one may be a number.
 

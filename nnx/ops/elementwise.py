@@ -10,6 +10,7 @@ from __future__ import annotations
 from ..backends import Array
 from ..tensor import Tensor
 from ._function import Unary
+from .array.autocast import in_float32, in_float32_inside
 
 
 class Pointwise(Unary):
@@ -168,21 +169,25 @@ class Cos(Pointwise):
         return -g * self.backend.xp.sin(self.x)
 
 
+@in_float32
 def exp(x: Tensor) -> Tensor:
     """e to the power x, elementwise."""
     return Exp()(x)
 
 
+@in_float32
 def expm1(x: Tensor) -> Tensor:
     """exp(x) - 1, elementwise, accurate near 0."""
     return Expm1()(x)
 
 
+@in_float32
 def log(x: Tensor) -> Tensor:
     """The natural logarithm of x, elementwise; -inf at 0, NaN below."""
     return Log()(x)
 
 
+@in_float32
 def log1p(x: Tensor) -> Tensor:
     """log(1 + x), elementwise, accurate near 0."""
     return Log1p()(x)
@@ -198,6 +203,7 @@ def square(x: Tensor) -> Tensor:
     return Square()(x)
 
 
+@in_float32
 def reciprocal(x: Tensor) -> Tensor:
     """1 / x, elementwise."""
     return Reciprocal()(x)
@@ -213,16 +219,19 @@ def sign(x: Tensor) -> Tensor:
     return Sign()(x)
 
 
+@in_float32_inside
 def tanh(x: Tensor) -> Tensor:
     """The hyperbolic tangent of x, elementwise."""
     return Tanh()(x)
 
 
+@in_float32_inside
 def sin(x: Tensor) -> Tensor:
     """The sine of x (in radians), elementwise."""
     return Sin()(x)
 
 
+@in_float32_inside
 def cos(x: Tensor) -> Tensor:
     """The cosine of x (in radians), elementwise."""
     return Cos()(x)

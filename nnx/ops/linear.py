@@ -11,6 +11,7 @@ from ..tensor import Tensor
 from ._broadcast import broadcast_shape, same_dtype, sum_to
 from ._function import Binary, Function
 from ._operands import as_tensor, operands
+from .array.autocast import in_low_precision
 from .array.shape import reshape
 
 Needs = tuple[bool, bool, bool]
@@ -113,6 +114,7 @@ class MatMul(Binary):
             ) from None
 
 
+@in_low_precision
 def matmul(a: Any, b: Any) -> Tensor:
     """The matrix product a b: (..., I, J) x (..., J, K) -> (..., I, K), stacks broadcast.
 
@@ -129,6 +131,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     return MatMul()(a, b)
 
 
+@in_low_precision
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """The dense layer x W^T + b (Xu 3.2).
 
@@ -141,6 +144,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _by_rows("linear", Linear(), x, weight, bias)
 
 
+@in_low_precision
 def linear_relu(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`relu(linear(x, weight, bias))`, computed as one operation.
 

@@ -12,6 +12,7 @@ from ..backends import Array, copy_beside
 from ..tensor import Tensor
 from ._function import Function
 from ._operands import as_array, operands, require_one_dtype
+from .array.autocast import in_float32, in_float32_inside
 
 BatchSum = Callable[[np.ndarray], np.ndarray]  # a float64 vector of a part -> of the whole batch
 
@@ -191,6 +192,7 @@ class GroupNorm(Function):
         return self.backend.group_norm_backward(g, self.residuals, self.needs_input_grad)
 
 
+@in_float32_inside
 def batch_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> tuple[Tensor, Array, Array]:
@@ -217,6 +219,7 @@ def batch_norm(
     return y, function.mean, function.variance
 
 
+@in_float32_inside
 def batch_norm_of_part(
     x: Tensor,
     over_batch: BatchSum,
@@ -238,6 +241,7 @@ def batch_norm_of_part(
     return y, function.mean, function.variance, function.values
 
 
+@in_float32_inside
 def batch_norm_inference(
     x: Tensor,
     mean: Array,
@@ -274,6 +278,7 @@ def batch_norm_inference(
     return BatchNormInference(mean, variance, eps)(x, weight, bias)
 
 
+@in_float32
 def layer_norm(
     x: Tensor,
     normalized_shape: int | tuple[int, ...],
@@ -306,6 +311,7 @@ def layer_norm(
     return LayerNorm(features, eps)(x, weight, bias)
 
 
+@in_float32
 def group_norm(
     x: Tensor,
     num_groups: int,

@@ -15,6 +15,7 @@ from ..tensor import Tensor
 from ._broadcast import axes_of, one_axis, same_dtype
 from ._function import Binary
 from ._operands import as_tensor
+from .array.autocast import in_low_precision
 from .array.shape import diagonal, permute_dims, reshape
 from .reduce import sum as sum_over
 
@@ -117,6 +118,7 @@ def _summed(x: Tensor, labels: Labels, gone: set[Label]) -> tuple[Tensor, Labels
     return sum_over(x, axis=axes), tuple([label for label in labels if label not in gone])
 
 
+@in_low_precision
 def tensordot(
     a: Tensor, b: Tensor, axes: int | tuple[int | Sequence[int], int | Sequence[int]] = 2
 ) -> Tensor:
@@ -151,6 +153,7 @@ def tensordot(
     return Contract(la, lb, out)(a, b)
 
 
+@in_low_precision
 def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
     """The inner products of the vectors of a and b along `axis`, an axis that goes.
 
@@ -177,6 +180,7 @@ def vecdot(a: Tensor, b: Tensor, axis: int = -1) -> Tensor:
     return _multiply(a, la, b, lb, out)
 
 
+@in_low_precision
 def einsum(subscripts: str, *operands: Tensor) -> Tensor:
     """A sum of products written with an index for every axis: `einsum("ik,kj->ij", a, b)`.
 

@@ -13,6 +13,7 @@ from ..tensor import Tensor
 from ._broadcast import Axis, axes_of
 from ._function import Unary
 from ._operands import as_tensor
+from .array.autocast import in_float32, in_float32_inside
 
 
 class Reduction(Unary):
@@ -250,6 +251,7 @@ class CumulativeSum(Unary):
         return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
 
 
+@in_float32
 def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over `axis` (an axis, several, or all); booleans are counted.
 
@@ -267,6 +269,7 @@ def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return Sum(axis, keepdims)(x)
 
 
+@in_float32_inside
 def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The arithmetic mean over `axis` (an axis, several, or all).
 
@@ -284,6 +287,7 @@ def mean(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return Mean(axis, keepdims)(x)
 
 
+@in_float32_inside
 def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """The variance of x over `axis`: sum (x - mean)² / (n - correction).
 
@@ -304,6 +308,7 @@ def var(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = Fa
     return Var(axis, correction, keepdims)(x)
 
 
+@in_float32_inside
 def std(x: Tensor, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
     """The square root of `var`; where it is 0 the gradient is 0.
 
@@ -359,6 +364,7 @@ def min(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return Min(axis, keepdims)(x)
 
 
+@in_float32
 def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The product over `axis`; gradients are right where values are 0 too.
 
@@ -376,6 +382,7 @@ def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return Prod(axis, keepdims)(x)
 
 
+@in_float32
 def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log of the sum of exp(x) over `axis`, without overflow.
 
@@ -393,6 +400,7 @@ def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return LogSumExp(axis, keepdims)(x)
 
 
+@in_float32
 def cumulative_sum(x: Tensor, axis: int | None = None, include_initial: bool = False) -> Tensor:
     """Running sums of x along `axis`, in x's shape; `include_initial` puts a 0 before them.
 

@@ -9,6 +9,7 @@ from ..tensor import Tensor
 from ._broadcast import one_axis
 from ._function import Unary
 from ._operands import as_tensor
+from .array.autocast import in_float32
 from .array.shape import reshape
 
 
@@ -57,6 +58,7 @@ class LogSoftmax(Unary):
         return self.backend.log_softmax_backward(g, self.y, self.axis)
 
 
+@in_float32
 def softmax(x: Tensor, axis: int = -1) -> Tensor:
     """exp(x) / sum of exp(x) along `axis`: probabilities that add up to 1 (Xu 2.2-2.3).
 
@@ -68,6 +70,7 @@ def softmax(x: Tensor, axis: int = -1) -> Tensor:
     return _along("softmax", Softmax, x, axis)
 
 
+@in_float32
 def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
     """log(softmax(x)) along `axis`, exact where softmax itself would round to 0.
 

@@ -7,6 +7,7 @@ import math
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import Axis
+from .array.autocast import in_float32
 from .reduce import Reduction
 
 
@@ -65,6 +66,7 @@ class Norm(Reduction):
         return g * xp.sign(x) * share
 
 
+@in_float32
 def norm(x: Tensor, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The vector norm (sum |x|^ord)^(1/ord) over `axis`; over all axes of a matrix and for
     ord = 2 that is the Frobenius norm.

@@ -14,6 +14,7 @@ from ...backends import Array, backend_of
 from ...tensor import Tensor
 from .._function import Function, Unary
 from .._operands import as_array, as_tensor
+from ..array.autocast import in_float32
 from ..array.shape import moveaxis, reshape
 from ..softmax import Softmax
 from .reduction import check_reduction, matching, require_float, share_times
@@ -305,6 +306,7 @@ def cross_entropy(
     return cross_entropy_of(input, target, weight, ignore_index, reduction, label_smoothing)
 
 
+@in_float32
 def cross_entropy_of(
     input: Tensor,
     target: Any,
@@ -350,6 +352,7 @@ def cross_entropy_of(
     return reshape(y, shape) if reduction == "none" and input.ndim != 2 else y
 
 
+@in_float32
 def nll_loss(
     input: Tensor,
     target: Any,

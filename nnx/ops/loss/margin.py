@@ -7,6 +7,7 @@ from typing import Any
 from ...backends import Array, backend_of
 from ...tensor import Tensor
 from .._operands import as_tensor
+from ..array.autocast import in_float32
 from ..array.shape import reshape
 from .cross_entropy import as_rows, class_weight, flat_targets
 from .reduction import ElementwiseLoss, check_reduction, matching, require_float
@@ -125,6 +126,7 @@ def _signs(name: str, target: Tensor) -> Tensor:
     return target.detach()
 
 
+@in_float32
 def hinge_loss(
     input: Tensor,
     target: Any,
@@ -154,6 +156,7 @@ def hinge_loss(
     return Hinge(reduction, margin, squared)(input, _signs("hinge_loss", target))
 
 
+@in_float32
 def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """log(1 + exp(-t x)) for scores x and targets t of 1 or -1: logistic regression (Liu 1.4).
 
@@ -172,6 +175,7 @@ def soft_margin_loss(input: Tensor, target: Any, reduction: str = "mean") -> Ten
     return SoftMargin(reduction)(input, _signs("soft_margin_loss", target))
 
 
+@in_float32
 def hinge_embedding_loss(
     input: Tensor, target: Any, margin: float = 1.0, reduction: str = "mean"
 ) -> Tensor:
@@ -194,6 +198,7 @@ def hinge_embedding_loss(
     return HingeEmbedding(reduction, margin)(input, target)
 
 
+@in_float32
 def multi_margin_loss(
     input: Tensor,
     target: Any,

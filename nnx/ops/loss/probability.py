@@ -6,6 +6,7 @@ from typing import Any
 
 from ...backends import Array, backend_of
 from ...tensor import Tensor
+from ..array.autocast import in_float32
 from .reduction import REDUCTIONS, ElementwiseLoss, check_reduction, constant, matching, share_times
 
 # log p is held above -100, so that a wrong answer given with certainty costs 100, not infinity.
@@ -133,6 +134,7 @@ class KLDivergence(ElementwiseLoss):
         return gx, gt
 
 
+@in_float32
 def binary_cross_entropy(
     input: Tensor, target: Any, weight: Any = None, reduction: str = "mean"
 ) -> Tensor:
@@ -180,6 +182,7 @@ def _check_targets(name: str, target: Tensor) -> None:
         )
 
 
+@in_float32
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Any,
@@ -212,6 +215,7 @@ def binary_cross_entropy_with_logits(
     return BinaryCrossEntropyWithLogits(reduction, *weights)(input, target)
 
 
+@in_float32
 def kl_div(input: Tensor, target: Any, reduction: str = "mean", log_target: bool = False) -> Tensor:
     """The divergence t (log t - input) of log-probabilities `input` from probabilities `target`.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from ...backends import Array
 from ...tensor import Tensor
+from ..array.autocast import in_float32
 from .reduction import ElementwiseLoss, check_reduction, matching
 
 
@@ -67,6 +68,7 @@ class Huber(OfDifference):
         return self.backend.xp.clip(self.d, -self.width, self.width) * self.slope
 
 
+@in_float32
 def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """The squared difference, averaged over all elements.
 
@@ -88,6 +90,7 @@ def mse_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     return MSE(reduction)(input, target)
 
 
+@in_float32
 def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     """The absolute difference, averaged over all elements; the gradient at 0 is 0.
 
@@ -106,6 +109,7 @@ def l1_loss(input: Tensor, target: Any, reduction: str = "mean") -> Tensor:
     return L1(reduction)(input, target)
 
 
+@in_float32
 def smooth_l1_loss(
     input: Tensor, target: Any, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
@@ -131,6 +135,7 @@ def smooth_l1_loss(
     return Huber(reduction, beta, 1.0 / beta)(input, target)
 
 
+@in_float32
 def huber_loss(input: Tensor, target: Any, reduction: str = "mean", delta: float = 1.0) -> Tensor:
     """d²/2 where |d| <= delta, else delta (|d| - delta/2), of d = input - target (Huber 1964).
 

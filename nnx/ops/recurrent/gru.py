@@ -11,6 +11,7 @@ from ...backends import Array
 from ...tensor import Tensor
 from .._function import Function, Several
 from .._operands import as_tensor, require_one_dtype
+from ..array.autocast import in_low_precision
 from .layer import (
     RecurrentLayer,
     Weights,
@@ -156,6 +157,7 @@ class GRU(RecurrentLayer):
         return (gx, gh0, *(g for own in weights for g in own))
 
 
+@in_low_precision
 def gru_cell(x: Tensor, u: Tensor, h: Tensor) -> Tensor:
     """The elementwise half of a GRU step, reset after the product (Cho et al. 2014; Xu 9.8).
 
@@ -170,6 +172,7 @@ def gru_cell(x: Tensor, u: Tensor, h: Tensor) -> Tensor:
     return GRUCell()(x, u, h)
 
 
+@in_low_precision
 def gru_reset(x: Tensor, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     """The textbook's GRU step up to its second product: r h and z (Xu 9.2, 9.3).
 
@@ -185,6 +188,7 @@ def gru_reset(x: Tensor, u: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
     return rh, z
 
 
+@in_low_precision
 def gru_update(x: Tensor, u: Tensor, z: Tensor, h: Tensor) -> Tensor:
     """The textbook's GRU step after its second product (Xu 9.4-9.6): all (N, H) -> h' (N, H).
 
@@ -224,6 +228,7 @@ def _check_cell(name: str, x: Tensor, u: Tensor, h: Tensor, gates: int) -> None:
         )
 
 
+@in_low_precision
 def gru(
     x: Tensor,
     weights: Sequence[Weights],

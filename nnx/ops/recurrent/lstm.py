@@ -11,6 +11,7 @@ from ...backends import Array
 from ...tensor import Tensor
 from .._function import Several
 from .._operands import as_tensor, require_one_dtype
+from ..array.autocast import in_low_precision
 from .layer import (
     RecurrentLayer,
     Weights,
@@ -112,6 +113,7 @@ class LSTM(RecurrentLayer):
         return (gx, gh0, gc0, *flat)
 
 
+@in_low_precision
 def lstm_cell(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """The elementwise half of an LSTM step (Hochreiter and Schmidhuber 1997; Xu 8.2-8.7).
 
@@ -131,6 +133,7 @@ def lstm_cell(z: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     return h, c
 
 
+@in_low_precision
 def lstm(
     x: Tensor,
     weights: Sequence[Weights],

@@ -9,6 +9,7 @@ import numpy as np
 
 from ...backends import Array
 from ...tensor import Tensor
+from ..array.autocast import in_low_precision
 from .layer import (
     RecurrentLayer,
     Weights,
@@ -82,6 +83,7 @@ class RNN(RecurrentLayer):
         return (gx, gh0, *(g for own in weights for g in own))
 
 
+@in_low_precision
 def rnn(
     x: Tensor,
     weights: Sequence[Weights],

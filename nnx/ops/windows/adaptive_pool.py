@@ -8,6 +8,7 @@ from ...backends import Array
 from ...tensor import Tensor
 from .._function import Unary
 from .._operands import as_tensor, require_one_dtype
+from ..array.autocast import in_float32_inside
 from .arguments import Pair, Size, batch_of, one_of, sizes
 from .pool import avg_pool2d, max_pool2d, require_images
 
@@ -47,6 +48,7 @@ class AdaptiveMaxPool2d(Unary):
         return self.chosen
 
 
+@in_float32_inside
 def adaptive_avg_pool2d(x: Tensor, output_size: Size) -> Tensor:
     """The means of windows that cut the image into output_size: x (N, C, H, W) -> (N, C, oh, ow).
 

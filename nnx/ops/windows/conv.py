@@ -9,6 +9,7 @@ from ...tensor import Tensor
 from .._function import Function
 from .._operands import operands
 from ..arithmetic import add
+from ..array.autocast import in_low_precision
 from ..array.padding import MODES, pad, pad_border
 from ..array.shape import reshape
 from .arguments import (
@@ -120,6 +121,7 @@ class ConvTranspose2d(Function):
         return gx, gw, gb
 
 
+@in_low_precision
 def conv2d(
     x: Tensor,
     weight: Tensor,
@@ -154,6 +156,7 @@ def conv2d(
     )
 
 
+@in_low_precision
 def conv1d(
     x: Tensor,
     weight: Tensor,
@@ -237,6 +240,7 @@ def conv_window(
     return in_two_dimensions(kernel, strides, pads, dilations)
 
 
+@in_low_precision
 def conv_transpose2d(
     x: Tensor,
     weight: Tensor,

@@ -6,6 +6,7 @@ from ...backends import Array
 from ...tensor import Tensor
 from .._function import Function
 from .._operands import as_tensor, require_one_dtype
+from ..array.autocast import in_float32_inside
 from .arguments import (
     NO_PADDING,
     InOneDimension,
@@ -166,6 +167,7 @@ def max_pool1d(
     )
 
 
+@in_float32_inside
 def avg_pool2d(
     x: Tensor,
     kernel_size: Size,
@@ -205,6 +207,7 @@ def avg_pool2d(
     )
 
 
+@in_float32_inside
 def avg_pool1d(
     x: Tensor,
     kernel_size: Size,
