@@ -18,7 +18,6 @@ from ..backends import backend_of
 from ..plots import available, compare_curves
 from ..recipes import Run, find
 from ..recipes.images import ImageRecipe
-from .main import as_click_error
 from .terminal import say
 
 MOST_SHOWN = 64  # pictures on a sheet
@@ -49,15 +48,12 @@ def curves(runs: tuple[str, ...], steps: bool, out: str | None) -> None:
     if steps:
         _draw_steps(runs, out)
         return
-    try:
-        histories = {}
-        for folder, name in zip(runs, _told_apart(runs), strict=True):
-            rows = Run(folder).history.rows
-            if not rows:
-                raise ValueError(f"{folder} has no history: no epoch was completed")
-            histories[name] = rows
-    except ValueError as error:
-        raise as_click_error(error) from error
+    histories = {}
+    for folder, name in zip(runs, _told_apart(runs), strict=True):
+        rows = Run(folder).history.rows
+        if not rows:
+            raise click.ClickException(f"{folder} has no history: no epoch was completed")
+        histories[name] = rows
     if out is None and len(runs) > 1:
         raise click.UsageError("for several runs, say with --out where the picture shall go")
     path = Path(out) if out else Path(runs[0]) / "curves.png"
@@ -69,16 +65,13 @@ def curves(runs: tuple[str, ...], steps: bool, out: str | None) -> None:
 def _draw_steps(runs: Sequence[str], out: str | None) -> None:
     """The running mean of each run's losses by step."""
     lines = {}
-    try:
-        for folder, name in zip(runs, _told_apart(runs), strict=True):
-            losses = np.asarray(Run(folder).history.step_losses)
-            if not len(losses):
-                raise ValueError(f"{folder} has no losses by step")
-            width = min(20, len(losses))
-            mean = np.convolve(losses, np.ones(width) / width, mode="valid")
-            lines[name] = (np.arange(width, len(losses) + 1), mean)
-    except ValueError as error:
-        raise as_click_error(error) from error
+    for folder, name in zip(runs, _told_apart(runs), strict=True):
+        losses = np.asarray(Run(folder).history.step_losses)
+        if not len(losses):
+            raise click.ClickException(f"{folder} has no losses by step")
+        width = min(20, len(losses))
+        mean = np.convolve(losses, np.ones(width) / width, mode="valid")
+        lines[name] = (np.arange(width, len(losses) + 1), mean)
     if out is None and len(runs) > 1:
         raise click.UsageError("for several runs, say with --out where the picture shall go")
     path = Path(out) if out else Path(runs[0]) / "steps.png"
@@ -93,8 +86,8 @@ def _draw_steps(runs: Sequence[str], out: str | None) -> None:
 @_out("RUN/filters.png")
 def filters(run: str, layer: str | None, out: str | None) -> None:
     """The kernels that a convolution of RUN has learnt."""
-    trained = _open(run)
-    model = _model(trained)
+    trained = Run(run)
+    model = trained.model()
     found = {name: m for name, m in model.named_modules() if isinstance(m, nn.Conv2d)}
     if not found:
         raise click.ClickException(f"{run} has no convolution whose filters could be shown")
@@ -116,12 +109,12 @@ def filters(run: str, layer: str | None, out: str | None) -> None:
 @_out("RUN/weights.png")
 def weights(run: str, out: str | None) -> None:
     """The weights of RUN's first dense layer as pictures: of softmax regression, its templates."""
-    trained = _open(run)
+    trained = Run(run)
     recipe = trained.recipe
     if not isinstance(recipe, ImageRecipe):
         raise click.ClickException(f"{run} ({recipe.name}) does not classify images")
     size = int(np.prod(recipe.size))
-    layers = [m for m in _model(trained).modules() if isinstance(m, nn.Linear)]
+    layers = [m for m in trained.model().modules() if isinstance(m, nn.Linear)]
     layer = next((m for m in layers if m.weight.shape[1] == size), None)
     if layer is None:
         raise click.ClickException(f"{run} has no dense layer that reads a whole picture")
@@ -139,13 +132,10 @@ def weights(run: str, out: str | None) -> None:
 @_out("EXPERIMENT.png")
 def data(experiment: str, out: str | None) -> None:
     """A sheet of the pictures that EXPERIMENT trains on, with their classes."""
-    try:
-        recipe = find(experiment)
-        if not isinstance(recipe, ImageRecipe):
-            raise ValueError(f"{experiment} has no pictures to show")
-        x, truth = recipe.data(recipe.make_options()).train
-    except (ValueError, OSError) as error:
-        raise as_click_error(error) from error
+    recipe = find(experiment)
+    if not isinstance(recipe, ImageRecipe):
+        raise click.ClickException(f"{experiment} has no pictures to show")
+    x, truth = recipe.data(recipe.make_options()).train
     pictures = np.asarray(x[:MOST_SHOWN]).reshape(-1, *recipe.size)
     names = [recipe.classes[int(k)] for k in truth[:MOST_SHOWN]]
     path = Path(out) if out else Path(f"{experiment}.png")
@@ -158,15 +148,12 @@ def data(experiment: str, out: str | None) -> None:
 @_out("RUN/errors.png")
 def errors(run: str, out: str | None) -> None:
     """The test images that RUN gets wrong, and its confusion matrix."""
-    trained = _open(run)
+    trained = Run(run)
     recipe = trained.recipe
     if not isinstance(recipe, ImageRecipe):
         raise click.ClickException(f"{run} ({recipe.name}) does not classify images")
-    try:
-        x, truth = recipe.data(trained.options).test
-        logits = trained.predict(x)
-    except (ValueError, OSError) as error:
-        raise as_click_error(error) from error
+    x, truth = recipe.data(trained.options).test
+    logits = trained.predict(x)
     with no_grad():
         p = ops.softmax(logits, axis=1).numpy()
     path = Path(out) if out else trained.folder / "errors.png"
@@ -190,17 +177,3 @@ def _told_apart(runs: Sequence[str]) -> list[str]:
                 break
         names.append("/".join(end))
     return names
-
-
-def _open(folder: str) -> Run:
-    try:
-        return Run(folder)
-    except (ValueError, OSError) as error:
-        raise as_click_error(error) from error
-
-
-def _model(run: Run) -> nn.Module:
-    try:
-        return run.model()
-    except (ValueError, OSError) as error:
-        raise as_click_error(error) from error

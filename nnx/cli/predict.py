@@ -55,16 +55,13 @@ def command(
         )
     if not files and text is None and not _looks_ahead(run):
         raise click.UsageError("give image files, or --text")
-    try:
-        if backend:
-            set_backend(backend)
-        trained = Run(run)
-        if text is not None:
-            said = trained.recipe.predict_text(trained, text)
-        else:
-            said = trained.recipe.predict_files(trained, [Path(file) for file in files])
-    except (ValueError, TypeError) as error:
-        raise as_click_error(error) from error
+    if backend:
+        set_backend(backend)
+    trained = Run(run)
+    if text is not None:
+        said = trained.recipe.predict_text(trained, text)
+    else:
+        said = trained.recipe.predict_files(trained, [Path(file) for file in files])
     if said.failed and not said.rows and len(said.failed) == 1:
         raise as_click_error(said.failed[0])
     shown = said.rows[:limit] if limit else said.rows
@@ -86,9 +83,4 @@ def command(
 
 def _looks_ahead(folder: str) -> bool:
     """Whether this is a run whose recipe says what comes next, without a file."""
-    if not Path(folder).is_dir():
-        return False
-    try:
-        return Run(folder).recipe.looks_ahead
-    except (ValueError, OSError) as error:
-        raise as_click_error(error) from error
+    return Path(folder).is_dir() and Run(folder).recipe.looks_ahead

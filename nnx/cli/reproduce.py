@@ -10,7 +10,6 @@ from ..plots import available
 from ..reproduce import BOOKS, Experiment, experiments, find
 from ..reproduce.report import COLUMNS, row, write_docs, write_index
 from ..reproduce.runner import AGREES, DIFFERS, FAILED, MISSING, Settings, run
-from .main import as_click_error
 from .terminal import complain, say, table
 
 
@@ -62,10 +61,7 @@ def command(
         ]
         table(["text", "section", "experiment", "what it does", "the text prints", "s"], rows)
         return 0
-    try:
-        chosen = _chosen(names)
-    except (ValueError, OSError) as error:
-        raise as_click_error(error) from error
+    chosen = _chosen(names)
     if not available():
         say("matplotlib is not installed (pip install 'nnx-array[plot]'): numbers without figures")
     settings = Settings(out, quick, seed, figures)
@@ -79,10 +75,7 @@ def command(
     say(", ".join(f"{number} {status}" for status, number in count.items() if number))
     say(f"figures: {write_index(out, outcomes)}")
     if docs is not None:
-        try:
-            made = write_docs(docs, experiments().values(), settings)
-        except ValueError as error:
-            raise as_click_error(error) from error
+        made = write_docs(docs, experiments().values(), settings)
         say(f"{len(made)} files in {docs}")
     return 1 if count[DIFFERS] or count[FAILED] else 0
 

@@ -13,7 +13,6 @@ from ..parallel import launched, local_rank
 from ..recipes import DEFAULT, NAMES, Option, Recipe, Run, find
 from ..recipes.runner import resume
 from ..recipes.runner import train as run_recipe
-from .main import as_click_error
 from .terminal import table
 
 
@@ -47,10 +46,7 @@ def _default_experiment(args: list[str]) -> str:
         if option == "--resume":
             value = value or (args[k + 1] if k + 1 < len(args) else "")
             if value and Path(value).is_dir():
-                try:
-                    return Run(value).recipe.name
-                except (OSError, ValueError) as error:
-                    raise as_click_error(error) from None
+                return Run(value).recipe.name
     return DEFAULT
 
 
@@ -145,13 +141,10 @@ def _run(
         set_backend(backend) if backend else None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--backend") from None
-    try:
-        if resume is not None:
-            run = _resumed(recipe, Path(resume), parts, values)
-        else:
-            run = run_recipe(recipe, out=out, parts=parts, **values)
-    except ValueError as error:
-        raise as_click_error(error) from error
+    if resume is not None:
+        run = _resumed(recipe, Path(resume), parts, values)
+    else:
+        run = run_recipe(recipe, out=out, parts=parts, **values)
     return 0 if run.result is not None else 130
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,8 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[Any]:
     """A Pillow image, whose pixels are decoded inside the `with` block.
 
     The contents decide on the format, not the name; but TGA has nothing to know it by.  Whatever
-    goes wrong in the block while Pillow decodes is an error that names the file.
+    Pillow raises in the block, as it decodes, is an error that names the file; what the block
+    itself does wrong stays what it is.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -81,9 +83,17 @@ def open_image(path: str | os.PathLike[str]) -> Iterator[Any]:
         except MemoryError as error:
             raise MemoryError(f"{path}: not enough memory for this picture") from error
         except Exception as error:  # decoders of damaged data raise whatever they come upon
+            if not _of_pillow(error):
+                raise
             raise CorruptFile(f"{path} is a damaged picture: {error}") from error
         finally:
             Image.MAX_IMAGE_PIXELS = before
+
+
+def _of_pillow(error: Exception) -> bool:
+    """Whether an error was raised within Pillow, not by who uses it."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__", "").startswith("PIL.") for frame in frames)
 
 
 def _what(path: Path) -> str:

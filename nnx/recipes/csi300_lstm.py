@@ -131,7 +131,7 @@ class Csi300LSTM(SeriesRecipe):
                 days = load_csi300().test if path is None else read_days(path)
                 if len(days) < DAYS:
                     raise DataError(f"{path}: {DAYS} days are needed, it has {len(days)}")
-            except (OSError, ValueError) as error:
+            except (OSError, DataError) as error:
                 failed.append(error)
                 continue
             inputs = scaling(days[-DAYS:].values())[np.newaxis]  # (1, 64, 3)

@@ -146,6 +146,8 @@ class _Side:
             raise NoFigure("there is nothing on this picture")
         mine = self._group()
         full = float(np.percentile(self.ink[mine], 85))
+        if full <= 0:  # single pixels, that were strokes when they were smoothed
+            raise NoFigure("there is no clear figure on this picture")
         low = max(2.5 * self.noise, 0.05 * full)
         seen = ndimage.gaussian_filter(self.ink, 1.0)
         size = max(np.ptp(at) + 1 for at in np.nonzero(mine))
@@ -215,7 +217,7 @@ def _outside(paper: Array) -> Array:
         view, mask = np.rot90(paper, turns), np.rot90(outside, turns)  # this side is the upper one
         ends, corner = _steps(view)
         there = ends > 0
-        if not corner or there.mean() < 0.4:
+        if not corner or there.sum() < max(4, 0.4 * len(there)):  # of two, any line is straight
             continue
         x = np.arange(len(ends))
         line = np.polyfit(x[there], ends[there], 1)
@@ -265,8 +267,10 @@ def _ground(paper: Array) -> Array:
     window = max(3, round(0.5 * min(h, w)))
     start = ndimage.percentile_filter(coarse, 60, size=window, mode="reflect")
     y, x = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
-    terms = np.polynomial.legendre.legvander2d(y, x, [4, 4]).reshape(h * w, 25)
-    terms = terms[:, [5 * i + j for i in range(5) for j in range(5 - i)]]  # (h w, 15)
+    a, b = min(4, h - 1), min(4, w - 1)  # a strip of few pixels across tells fewer terms apart
+    terms = np.polynomial.legendre.legvander2d(y, x, [a, b]).reshape(h * w, -1)
+    chosen = [(b + 1) * i + j for i in range(a + 1) for j in range(b + 1) if i + j <= 4]
+    terms = terms[:, chosen]  # (h w, up to 15)
     ground, values = start.ravel(), coarse.ravel()
     weights = np.ones_like(values)
     for _ in range(12):
@@ -280,7 +284,10 @@ def _ground(paper: Array) -> Array:
 
 def _otsu(x: Array) -> float:
     """The threshold between two classes that are furthest apart (Otsu 1979)."""
-    counts, edges = np.histogram(x[x > 0], 256)
+    ink = x[x > 0]
+    if not ink.size or np.ptp(ink) < 1e-6:  # there are no two
+        return 0.0
+    counts, edges = np.histogram(ink, 256)
     middles = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
     above = below[-1] - below

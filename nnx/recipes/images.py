@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..backends import backend_of
+from ..io import CorruptFile
 from .figures import NoFigure
 from .pictures import Picture, lay_out, read_pictures
 from .recipe import Data, Options, Prediction, Recipe, Trained
@@ -83,7 +84,7 @@ class ImageRecipe(Recipe):
                         failed.append(error)
                     else:
                         yield laid
-            except (OSError, ValueError) as error:
+            except (OSError, CorruptFile) as error:  # another one would be a fault of ours
                 failed.append(error)
 
     def _notes(self, said: Sequence[int]) -> list[str]:

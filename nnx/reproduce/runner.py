@@ -155,10 +155,10 @@ def run_one(experiment: Experiment, settings: Settings) -> Outcome:
 
 def earlier(experiment: Experiment, settings: Settings) -> Outcome | None:
     """The outcome of an earlier run of the same, whose figures are all still there."""
-    folder = settings.folder(experiment)
+    folder, wanted = settings.folder(experiment), _key(experiment, settings)
     try:
         record = read_json(folder / FILE)
-        same = all(record[key] == value for key, value in _key(experiment, settings).items())
+        same = all(record[key] == value for key, value in wanted.items())
         there = all((folder / name).is_file() for name, _ in record["figures"])
         if same and there and record["status"] == AGREES:
             return Outcome(experiment, AGREES, record, again=True)

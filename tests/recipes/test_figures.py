@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,33 @@ def test_a_frame_and_specks_are_told():
     assert abs(found.ink.shape[0] - found.ink.shape[1]) <= 1
     with pytest.raises(NoFigure, match="nothing"):
         find_figure(np.full((40, 30), 0.5))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 90), (3, 400), (5, 41), (200, 7), (361, 2)])
+def test_strips_of_a_few_pixels_are_judged_too(shape):
+    """The paper's brightness has as many terms as so few pixels can tell apart."""
+    rng = np.random.default_rng(3)
+    for x in (rng.random(shape), 1.0 * (rng.random(shape) > 0.5), np.eye(*shape), np.ones(shape)):
+        with suppress(NoFigure):
+            assert np.isfinite(find_figure(x.astype(np.float32)).ink).all()
+    faint = np.ones((28, 40), np.float32)
+    faint[3, 4] = 0.93  # all but level, so Otsu's threshold has no two classes
+    with pytest.raises(NoFigure):
+        find_figure(faint)
+    salt = np.random.default_rng(434).random((28, 16)) < 0.1
+    with pytest.raises(NoFigure, match="no clear figure"):
+        find_figure(salt.astype(np.float32))
+
+
+@pytest.mark.parametrize("part", ["find_figure", "_judged"])
+def test_a_fault_of_the_program_is_no_bad_picture(digits, tmp_path, monkeypatch, part):
+    def faulty(*arguments):
+        raise ValueError("a fault")
+
+    Image.fromarray(np.uint8(255 * (1 - disc(200, 300, 100, 80, 30)))).save(tmp_path / "a.png")
+    monkeypatch.setattr(f"nnx.recipes.pictures.{part}", faulty)
+    with pytest.raises(ValueError, match=r"^a fault$"):
+        digits.recipe.predict_files(digits, [tmp_path / "a.png"])
 
 
 def test_every_frame_and_every_row_is_read(digits, tmp_path, capsys):
