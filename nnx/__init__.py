@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         tools,
         train,
     )
+    from .io import load_model
     from .io import load_weights as load
     from .io import save_weights as save
     from .nn.summary import summary
@@ -72,6 +73,7 @@ __all__ = [
     "jacobian",
     "linear_model",
     "load",
+    "load_model",
     "manual_seed",
     "metrics",
     "nn",
@@ -105,6 +107,7 @@ _HOMES = {  # name -> where it lives, and what it is called there
     "capture": ("train.capture", "capture"),
     "draw_graph": ("plots.graph", "draw_graph"),
     "load": ("io", "load_weights"),
+    "load_model": ("io", "load_model"),
     "manual_seed": ("random", "manual_seed"),
     "parity": ("tools.parity", "parity"),
     "save": ("io", "save_weights"),

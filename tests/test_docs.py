@@ -12,9 +12,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 @pytest.mark.parametrize(
-    "page", ["convolution.md", "cpu-kernels.md", "training.md", "../CONTRIBUTING.md"]
+    "page", ["convolution.md", "cpu-kernels.md", "training.md", "weights.md", "../CONTRIBUTING.md"]
 )
-def test_the_code_runs(page):
+def test_the_code_runs(page, tmp_path, monkeypatch):
     """All blocks in one namespace; they hold what they compute to the references themselves."""
     if page == "cpu-kernels.md":
         pytest.importorskip("numba")
@@ -22,6 +22,7 @@ def test_the_code_runs(page):
     found = re.findall(r"^( *)```python\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
     blocks = [textwrap.dedent(block) for _, block in found]
     assert "assert" in "".join(blocks)
+    monkeypatch.chdir(tmp_path)
     names = {}
     for block in blocks:
         exec(compile(block, page, "exec"), names)

@@ -247,21 +247,27 @@ def _generic(library: str, name: str, device: str) -> Backend:
 def unavailable(library: str) -> str | None:
     """Why a library cannot be used here, and what to do; None where it can."""
     if library == "cupy":
-        if find_spec("cupy") is None:
+        if not is_installed("cupy"):
             return "CuPy is not installed; pip install 'nnx-array[cuda12]' (or [cuda13])"
         from .cupy import no_gpu
 
         return no_gpu()
+    if is_installed(library):
+        return None
+    return f"there is no module named {library!r:.80}; install it with pip"
+
+
+def is_installed(library: str) -> bool:
+    """Whether a library can be imported, without importing it; not where something hides it."""
     try:
-        found = find_spec(library) is not None
+        return find_spec(library) is not None
     except (Exception, SystemExit):  # of "a.b" the module a is imported
-        found = False
-    return None if found else f"there is no module named {library!r:.80}; install it with pip"
+        return False
 
 
 def jit_enabled() -> bool:
     """True where numba is installed and `NNX_JIT` is not 0."""
-    return os.environ.get("NNX_JIT", "1") != "0" and find_spec("numba") is not None
+    return os.environ.get("NNX_JIT", "1") != "0" and is_installed("numba")
 
 
 Backend.lookup = get_backend

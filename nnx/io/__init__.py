@@ -12,8 +12,9 @@ from .limits import CorruptFile, TooLarge, limits
 from .nest import checksum
 from .reading import open_file, read_json, read_text
 from .shown import printable
-from .state import load_state, load_weights, save_state, save_weights
+from .state import load_state, save_state
 from .tensors import load, save
+from .weights import load_model, load_weights, save_weights
 
 __all__ = [
     "CorruptFile",
@@ -21,6 +22,7 @@ __all__ = [
     "checksum",
     "limits",
     "load",
+    "load_model",
     "load_state",
     "load_weights",
     "open_file",

@@ -6,14 +6,22 @@ import os
 
 from .reading import open_file
 
-_NUMPY = (
-    "np.load(path) gives its arrays, and module.load_state_dict takes them by name "
-    "(a .npz is a dict of them)"
-)
+_NUMPY = "np.load(path) gives its array, and module.load_state_dict takes a dict of such by name"
+_ARCHIVE = "nnx.load(path) gives its arrays, and module.load_state_dict takes them by name"
 _PICKLE = (
     "which is read by running what it says, so nnx does not read it. Where PyTorch is installed: "
     'torch.load(path, weights_only=True), then safetensors.torch.save_file(state, "x.safetensors")'
 )
+
+
+def is_npz(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is an archive whose first member is an array of NumPy's, or an empty one."""
+    with open_file(path) as file:
+        start = file.read(128)
+    length = int.from_bytes(start[26:28], "little")
+    return start.startswith(b"PK\x05\x06") or (
+        start.startswith(b"PK\x03\x04") and start[30 : 30 + length].endswith(b".npy")
+    )
 
 
 def other_kind(path: str | os.PathLike[str]) -> str | None:
@@ -24,7 +32,7 @@ def other_kind(path: str | os.PathLike[str]) -> str | None:
         length = int.from_bytes(start[26:28], "little")
         first = start[30 : 30 + length]  # the name of the archive's first member
         if first.endswith(b".npy"):
-            return f"it is a NumPy archive (.npz): {_NUMPY}"
+            return f"it is a NumPy archive (.npz): {_ARCHIVE}"
         if first.endswith((b"/data.pkl", b"/.format_version", b"/byteorder")):
             return f"it is a PyTorch file (.pt): an archive with a pickle in it, {_PICKLE}"
         return "it is a zip archive: nnx reads the safetensors files that may be in it"
@@ -34,7 +42,7 @@ def other_kind(path: str | os.PathLike[str]) -> str | None:
         return f"it is a pickle (old PyTorch files are), {_PICKLE}"
     if start.startswith(b"\x89HDF\r\n\x1a\n"):
         return (
-            "it is an HDF5 file (Keras writes such): h5py reads its arrays, and "
-            "module.load_state_dict takes them by name"
+            "it is an HDF5 file: nnx.interop.keras reads the .weights.h5 that Keras writes; h5py "
+            "reads the arrays of any"
         )
     return None

@@ -105,16 +105,19 @@ class _Unpacked(io.RawIOBase):
 
 
 def read_exactly(
-    path: str | os.PathLike[str], file: io.BufferedReader, count: int, what: str
+    path: str | os.PathLike[str], file: Any, count: int, what: str, left: int | None = None
 ) -> np.ndarray:
     """The `count` bytes, uint8, that a header promises of the rest of a file, and no more.
+
+    The file is one of those that `open_file` and `open_unpacked` give, or, with `left` bytes in it,
+    any other.
 
     Raises:
         CorruptFile: there are fewer or more; `what` says where they were promised.
         TooLarge: the file is packed, and they are beyond `limits.unpacked`.
         MemoryError: there is no memory for them; the message names the file.
     """
-    if isinstance(file.raw, _Unpacked):
+    if isinstance(getattr(file, "raw", None), _Unpacked):
         size = os.fstat(file.raw._raw.fileno()).st_size
         there = size * _MOST_PACKED
         if there >= count:
@@ -122,7 +125,7 @@ def read_exactly(
         else:
             raise CorruptFile(f"{path}: truncated: {what}, the file of {size} bytes has fewer")
     else:
-        there = os.fstat(file.fileno()).st_size - file.tell()
+        there = os.fstat(file.fileno()).st_size - file.tell() if left is None else left
         if there != count:
             fault = "truncated" if there < count else "too long"
             raise CorruptFile(f"{path}: {fault}: {what}, the file has {there}")

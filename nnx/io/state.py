@@ -20,7 +20,7 @@ from ..backends import Array
 from ..tensor import Tensor
 from .limits import CorruptFile
 from .nest import pack, unpack
-from .tensors import _name, _to_host, read, write
+from .tensors import on_host, read, write
 
 _MISSING = object()
 
@@ -55,9 +55,7 @@ def save_state(
     taken = sorted(arrays.keys() & (tensors or {}).keys())
     if taken:
         raise ValueError(f"save_state: the names {taken} are kept for the state's own arrays")
-    named = {**(tensors or {}), **arrays}
-    host = {_name(name): _to_host(name, array) for name, array in named.items()}
-    write(path, host, {**header, "state": packed})
+    write(path, on_host({**(tensors or {}), **arrays}), {**header, "state": packed})
 
 
 def load_state(
@@ -86,50 +84,3 @@ def load_state(
         raise CorruptFile(f"{path}: the state in its header is damaged: it is no dict")
     beside = {name: array for name, array in tensors.items() if name not in used}
     return state, beside, header
-
-
-def load_weights(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """The arrays of the file at `path`, by name, in their shapes; of a checkpoint the model's.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CorruptFile: it is damaged, or no safetensors file.
-        TypeError: an array's dtype is none of NumPy's.
-        MemoryError: there is not enough for one of the arrays.
-    """
-    tensors, metadata = read(path)
-    used: set[str] = set()
-    try:
-        unpack(metadata.get("state"), tensors, used)
-    except (KeyError, TypeError, ValueError, RecursionError):
-        return tensors  # metadata of another program, which only happens to be called so
-    return {name: array for name, array in tensors.items() if name not in used}
-
-
-def save_weights(weights: Any, path: str | os.PathLike[str]) -> None:
-    """Write the weights of a model: `nnx.save(model, "weights.safetensors")`.
-
-    Args:
-        weights: a module, or a dict of arrays by name, such as its `state_dict()`.
-        path: the file; an older one is replaced in a single step, and stays if writing fails.
-
-    Raises:
-        TypeError: something else was given; the message says what writes it.
-    """
-    from .tensors import save
-
-    if isinstance(weights, str | os.PathLike):
-        raise TypeError("save: first what is to be written, then the path: nnx.save(model, path)")
-    made = weights.state_dict() if hasattr(weights, "state_dict") else weights
-    if not isinstance(made, Mapping):
-        raise TypeError(
-            f"save: needs a module or a dict of arrays by name, got {type(weights).__name__}"
-        )
-    for name, value in made.items():
-        if not (hasattr(value, "shape") and hasattr(value, "dtype")):
-            raise TypeError(
-                f"save: {name!r:.80} is of type {type(value).__name__}, not an array; "
-                "nnx.io.save_state writes nests of dicts, lists, numbers and arrays, "
-                "trainer.save a whole training run"
-            )
-    save(path, made)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..backends import Array, backend_of
+from ..backends import Array, backend_of, dtype_name
 from ..tensor import Tensor
+from . import bfloat16
 from .atomic import replacing
-from .kinds import other_kind
-from .limits import CorruptFile, hold
+from .container import KINDS, NAMES, Entry, read_header, write_container
+from .limits import CorruptFile
 from .nest import checksum, pack, unpack
 from .reading import hold_json, open_file, parse_json
 from .shown import printable
 
 KEY = "nnx"  # the entry of the header's metadata that holds our JSON
 CHECKSUM = "$sha256"  # the entry of our JSON that holds the checksum of all else
+FLOATS = ("bfloat16", "float16", "float32", "float64")
+_CHUNK = 2**24  # bytes read at once
 
 
 class UnknownDtype(CorruptFile, TypeError):
@@ -32,6 +33,7 @@ def save(
     path: str | os.PathLike[str],
     tensors: Mapping[str, Array | Tensor],
     metadata: Mapping[str, Any] | None = None,
+    dtype: str | None = None,
 ) -> None:
     """Write named arrays, of any backend, and a header to a safetensors file.
 
@@ -42,12 +44,14 @@ def save(
         tensors: arrays or tensors by name.
         metadata: dicts, lists, tuples, numbers, texts and None; it comes back from `load` as it
             was.
+        dtype: "bfloat16", "float16", "float32" or "float64": round the floating-point arrays to
+            it; None: each keeps its own.
 
     Raises:
         TypeError: metadata of another kind, a name that is no text, or an array of a dtype the
             format lacks.
-        ValueError: a name or a text that the format cannot hold, or more metadata than `load`
-            reads.
+        ValueError: a name or a text that the format cannot hold, more metadata than `load`
+            reads, an unknown dtype, or a number beyond the largest of it.
         OSError: the file cannot be written.
     """
     if not isinstance(tensors, Mapping):
@@ -55,7 +59,7 @@ def save(
             f"save: tensors must be a dict of arrays by name, got {type(tensors).__name__}; "
             "of a model, model.state_dict()"
         )
-    host = {_name(name): _to_host(name, array) for name, array in tensors.items()}
+    host = on_host(tensors, dtype)
     try:
         plain = pack({} if metadata is None else metadata, "metadata", None, "metadata")
     except TypeError as error:
@@ -63,28 +67,42 @@ def save(
     write(path, host, plain)
 
 
-def write(path: str | os.PathLike[str], host: dict[str, np.ndarray], plain: Any) -> None:
-    """Write arrays and packed metadata (`nest.pack`), with a checksum of both."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import save_file
+Held = dict[str, tuple[str, np.ndarray]]  # by name, the kind and the values; of "BF16" the bits
 
+
+def on_host(tensors: Mapping[str, Array | Tensor], dtype: str | None = None) -> Held:
+    """Named arrays as the format needs them: see `save`."""
+    if dtype is not None and dtype not in FLOATS:
+        raise ValueError(f"save: dtype must be one of {', '.join(FLOATS)}, or None; got {dtype!r}")
+    return {_name(name): _to_host(name, array, dtype) for name, array in tensors.items()}
+
+
+def as_read(held: Held) -> dict[str, np.ndarray]:
+    """Arrays as `read` will give them."""
+    return {
+        name: bfloat16.from_bits(values) if kind == "BF16" else values
+        for name, (kind, values) in held.items()
+    }
+
+
+def write(path: str | os.PathLike[str], held: Held, plain: Any) -> None:
+    """Write arrays and packed metadata (`nest.pack`), with a checksum of both."""
     if not isinstance(plain, dict) or CHECKSUM in plain:
         raise ValueError(f"save: metadata for {path} must be a dict without the key {CHECKSUM!r}")
     try:
-        text = json.dumps({**plain, CHECKSUM: checksum([plain, host])}, ensure_ascii=False)
+        total = checksum([plain, as_read(held)])
+        text = json.dumps({**plain, CHECKSUM: total}, ensure_ascii=False)
         text.encode("utf-8")
     except (RecursionError, ValueError) as error:  # an integer of 5,000 digits; half a surrogate
         raise ValueError(f"save: the metadata for {path} cannot be written: {error}") from None
     hold_json(path, text)  # or `load` would refuse it
-    # One entry, because the format writes several in no fixed order: the same state is to give
-    # the same file, byte for byte.
     with replacing(path) as beside:
-        try:
-            save_file(host, beside, {KEY: text})
-        except SafetensorError as error:
-            raise OSError(f"save: {path} could not be written: {error}") from error
-        found, header = _header(beside)
-        same = {name: (a.dtype.name, a.shape) for name, a in host.items()} == found
+        with beside.open("wb") as file:
+            write_container(file, held, {KEY: text})
+        found, header = read_header(beside)
+        same = {name: (kind, a.shape) for name, (kind, a) in held.items()} == {
+            name: (entry.kind, entry.shape) for name, entry in found.items()
+        }
         if not same or header.get(KEY) != text:
             raise ValueError(f"save: {path} would not hold what it was given; nothing is replaced")
 
@@ -111,30 +129,23 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The arrays and the metadata as it is packed, held against their checksum; see `load`."""
-    from safetensors import SafetensorError, safe_open
-
-    found, header = _header(path)
+    found, header = read_header(path)
     tensors = {}
-    halves = any(kind == "BF16" for kind, _ in found.values())
-    places = _places(path) if halves else {}
-    with open_file(path) as raw, safe_open(path, framework="numpy") as file:
-        for name, (kind, shape) in found.items():
-            if kind not in _DTYPES and kind != "BF16":
+    with open_file(path) as file:
+        for name, entry in found.items():
+            if entry.kind not in NAMES and entry.kind != "BF16":
                 raise UnknownDtype(
-                    f"{path}: {name} is {kind}, a dtype NumPy lacks; write it as float32 where it "
-                    "comes from"
+                    f"{path}: {name} is {entry.kind}, a dtype NumPy lacks; write it as float32 "
+                    "where it comes from"
                 )
             try:
-                if kind == "BF16":
-                    tensors[name] = _bfloat16(raw, *places[name]).reshape(shape)
-                else:
-                    tensors[name] = file.get_tensor(name)
+                tensors[name] = _array(file, entry)
             except MemoryError as error:
                 raise MemoryError(f"{path}: not enough memory for {printable(name, 80)}") from error
-            except (SafetensorError, TypeError, ValueError, OverflowError) as error:
+            except (ValueError, OverflowError) as error:
                 raise CorruptFile(
-                    f"{path}: NumPy cannot hold {printable(name, 80)}, {kind} {shape!r:.200}: "
-                    f"{error}"
+                    f"{path}: NumPy cannot hold {printable(name, 80)}, {entry.kind} "
+                    f"{entry.shape!r:.200}: {error}"
                 ) from error
     if KEY not in header:
         return tensors, dict(header)
@@ -150,61 +161,22 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     return tensors, metadata
 
 
-def _places(path: str | os.PathLike[str]) -> dict[str, tuple[int, int]]:
-    """Where in the file each array begins and ends; the library has looked at the header before."""
-    with open_file(path) as file:
-        length = int.from_bytes(file.read(8), "little")
-        entries = parse_json(path, file.read(length).decode("utf-8", "replace"))
-    first = 8 + length
-    return {
-        name: (first + entry["data_offsets"][0], first + entry["data_offsets"][1])
-        for name, entry in entries.items()
-        if name != "__metadata__"
-    }
-
-
-def _bfloat16(file: io.BufferedReader, start: int, end: int) -> np.ndarray:
-    """An array in bfloat16, which NumPy lacks, as float32, whose upper 16 bits it is."""
-    file.seek(start)
-    bits = np.frombuffer(file.read(end - start), "<u2").astype(np.uint32)
-    bits <<= 16
-    return bits.view(np.float32)
-
-
-def _header(
-    path: str | os.PathLike[str],
-) -> tuple[dict[str, tuple[str, tuple[int, ...]]], dict[str, str]]:
-    """dtype and shape of each array, and the metadata, without the arrays' values."""
-    from safetensors import SafetensorError, safe_open
-
-    with open_file(path) as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length < os.fstat(file.fileno()).st_size:  # else the library says what is wrong
-            hold(path, "text", length, "bytes of header")
-            start = file.read(length)
-            hold(path, "items", sum(start.count(c) for c in (b"[", b"{")), "items of header")
-    try:
-        with safe_open(path, framework="numpy") as opened:
-            header = opened.metadata() or {}
-            found = {}
-            for name in opened.keys():
-                part = opened.get_slice(name)
-                kind = part.get_dtype()
-                found[name] = (_NAMES.get(kind, kind), tuple(part.get_shape()))
-    except (SafetensorError, UnicodeError, OverflowError) as error:
-        kind = other_kind(path)
-        if kind is not None:
-            raise CorruptFile(f"{Path(path)} is no safetensors file: {kind}") from error
-        raise CorruptFile(
-            f"{Path(path)} is not a whole safetensors file: {error}; it is damaged, was cut off "
-            "on the way, or is a file of another kind"
-        ) from error
-    return found, header
-
-
-_NAMES = {"BOOL": "bool", "F16": "float16", "F32": "float32", "F64": "float64", "C64": "complex64"}
-_NAMES |= {f"{sign}{n}": f"{'u' * (sign == 'U')}int{n}" for sign in "IU" for n in (8, 16, 32, 64)}
-_DTYPES = frozenset(_NAMES.values())
+def _array(file: Any, entry: Entry) -> np.ndarray:
+    """The array of an entry, read from its place; bfloat16 as float32."""
+    content = np.empty(entry.end - entry.start, np.uint8)
+    file.seek(entry.start)
+    view, found = content.data, 0
+    while found < len(content) and (n := file.readinto(view[found : found + _CHUNK])):
+        found += n
+    if found < len(content):
+        raise ValueError("the file became shorter while it was read")
+    kind = "<u2" if entry.kind == "BF16" else np.dtype(NAMES[entry.kind]).newbyteorder("<")
+    values = content.view(kind)
+    if entry.kind == "BF16":
+        values = bfloat16.from_bits(values)
+    elif entry.kind == "BOOL":
+        values = content != 0
+    return values.astype(values.dtype.newbyteorder("="), copy=False).reshape(entry.shape)
 
 
 def _name(name: Any) -> str:
@@ -220,10 +192,29 @@ def _name(name: Any) -> str:
     return name
 
 
-def _to_host(name: str, array: Array | Tensor) -> np.ndarray:
-    """The array's values as the format needs them: NumPy, contiguous, in C order."""
+def _to_host(name: str, array: Array | Tensor, dtype: str | None) -> tuple[str, np.ndarray]:
+    """The array's kind and values as the format needs them: NumPy, contiguous, in C order."""
     data = array.data if isinstance(array, Tensor) else array
-    host = np.asarray(backend_of(data).to_numpy(data), order="C")
-    if host.dtype.name not in _DTYPES:
+    home = backend_of(data)
+    if dtype_name(data.dtype) == "bfloat16":  # PyTorch has it, and NumPy by ml_dtypes
+        if dtype in (None, "bfloat16"):
+            bits = home.to_numpy(data.view(home.xp.int16))
+            return "BF16", np.asarray(bits, order="C").view(np.uint16)
+        data = home.xp.astype(data, home.xp.float32)
+    host = np.asarray(home.to_numpy(data), order="C")
+    if host.dtype.name not in KINDS:
         raise TypeError(f"save: {name} has dtype {host.dtype}, which safetensors files do not hold")
-    return host.astype(host.dtype.newbyteorder("="), copy=False)
+    host = host.astype(host.dtype.newbyteorder("="), copy=False)
+    if dtype is None or host.dtype.kind != "f" or host.dtype.name == dtype:
+        return KINDS[host.dtype.name], host
+    with np.errstate(over="ignore"):
+        if dtype == "bfloat16":
+            made, kind = bfloat16.to_bits(host), "BF16"
+            values = bfloat16.from_bits(made)
+        else:
+            values = made = host.astype(dtype)
+            kind = KINDS[dtype]
+    if bool(np.any(np.isinf(values) & ~np.isinf(host))):
+        largest = np.max(np.abs(host), initial=0, where=np.isfinite(host))
+        raise ValueError(f"save: {name} holds {largest:g}, beyond the largest number of {dtype}")
+    return kind, made

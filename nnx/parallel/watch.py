@@ -37,7 +37,7 @@ _BUSY = ("numba", "llvmlite", "importlib")  # at work, whoever called them
 _THROUGH = frozenset(
     (
         "array_api_compat click contextlib cupy matplotlib numpy PIL pooch requests rich "
-        "safetensors threadpoolctl urllib3"
+        "threadpoolctl urllib3"
     ).split()
 ) | frozenset(sys.stdlib_module_names - {"importlib"})
 

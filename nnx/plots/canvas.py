@@ -6,10 +6,10 @@ import os
 import re
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from ..backends import is_installed
 from ..io import printable, replacing
 
 # Okabe and Ito's colours, which people with any kind of colour blindness can tell apart.
@@ -21,7 +21,7 @@ DASHES = ("-", "--", "-.", ":")  # a second difference, for whoever prints in gr
 
 def available() -> bool:
     """Whether matplotlib is installed."""
-    return find_spec("matplotlib") is not None
+    return is_installed("matplotlib")
 
 
 def figure(width: float = 7.0, height: float = 4.5) -> Any:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnx.io import CorruptFile, load_state, save, save_state
-from nnx.io.tensors import write
+from nnx.io.tensors import on_host, write
 
 
 def same(a, b):
@@ -119,6 +119,6 @@ def test_a_file_without_state_says_so(tmp_path):
     ids=json.dumps,
 )
 def test_a_damaged_state_is_named(tmp_path, state):
-    write(tmp_path / "odd.safetensors", {"w": np.ones(1)}, {"state": state})
+    write(tmp_path / "odd.safetensors", on_host({"w": np.ones(1)}), {"state": state})
     with pytest.raises(CorruptFile, match=r"odd\.safetensors: the state"):
         load_state(tmp_path / "odd.safetensors")

@@ -257,9 +257,9 @@ def test_bfloat16_is_read_as_float32(tmp_path):
     [
         ("pt", r"a PyTorch file \(\.pt\).*weights_only=True.*save_file"),
         ("old.pt", r"a pickle \(old PyTorch files are\).*weights_only=True"),
-        ("npz", r"a NumPy archive \(\.npz\): np\.load\(path\).*load_state_dict"),
+        ("npz", r"a NumPy archive \(\.npz\): nnx\.load\(path\).*load_state_dict"),
         ("npy", r"a NumPy file \(\.npy\): np\.load"),
-        ("h5", "an HDF5 file .*h5py"),
+        ("h5", r"an HDF5 file: nnx\.interop\.keras .*h5py"),
         ("zip", "a zip archive"),
     ],
 )

@@ -1,0 +1,159 @@
+"""What a model is made of, as JSON can hold it; the model again; and what its weights mean.
+
+    {"class": "Sequential", "modules": {
+        "0": {"class": "Linear", "arguments": {"in_features": 4, "out_features": 3, ...}},
+        "1": {"class": "ReLU", "arguments": {}}}}
+
+A layer of `nnx.nn` is described by what its constructor takes; a class of one's own by its name and
+the modules inside it.  Only the first are made again: a file names classes, and no file may choose
+what is run.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from .. import nn
+from ..backends import dtype_name
+from ..nn import Module, Parameter
+
+_HOLDERS: tuple[Any, ...] = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+# Where programs differ, by layer: what the numbers of its parameters mean here.
+CONVENTIONS = {
+    "Linear": "weight (out, in)",
+    "Conv": "weight (out, in / groups, *kernel), channels before pixels, not flipped",
+    "ConvTranspose": "weight (in, out / groups, *kernel), channels before pixels",
+    "BatchNorm": "momentum of the new value; running_var unbiased; eps under the root",
+    "Dropout": "p of dropping; in evaluation nothing is scaled",
+    "RNN": "two biases, added",
+    "LSTM": "rows i, f, g, o; two biases, added",
+    "GRU": "rows r, z, n; two biases; h' = (1 - z) n + z h",
+    "GRU.reset": "after the product, unless reset_after is False: before it",
+}
+
+
+def configuration(module: Module) -> dict[str, Any] | None:
+    """The arguments that make a layer of `nnx.nn` anew, by name; None for any other class."""
+    kind = type(module)
+    known = getattr(nn, kind.__name__, None) is kind and kind.__name__ in nn.__all__
+    if not known or issubclass(kind, _HOLDERS):
+        return None
+    arguments: dict[str, Any] = {}
+    for name, parameter in inspect.signature(kind).parameters.items():
+        if name == "dtype":
+            own = [p for p in vars(module).values() if isinstance(p, Parameter)]
+            own += [vars(module)[n] for n in module._buffers if n.startswith("running")]
+            if any(p is not None for p in own):
+                arguments[name] = next(dtype_name(p.dtype) for p in own if p is not None)
+            continue
+        place = name if hasattr(module, name) else f"{name}_ih"  # the biases of cells
+        if not hasattr(module, place) or parameter.kind is parameter.VAR_POSITIONAL:
+            return None
+        value = getattr(module, place)
+        is_place = isinstance(value, Parameter) or module._vacant.get(place) is Parameter
+        arguments[name] = value is not None if is_place else value
+        if not _is_plain(arguments[name]):
+            return None
+    return arguments
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, tuple | list):
+        return all(_is_plain(v) for v in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def describe(model: Module) -> dict[str, Any]:
+    """The architecture of a model.
+
+    A module that stands in several places is described at the first, and {"same": first} at the
+    others; parameters that stand in several layers are noted under "tied": by each further name,
+    the first.
+    """
+    first: dict[int, str] = {}
+    again: list[str] = []
+    made = _described(model, "", first, again)
+    tied: dict[str, str] = {}
+    names: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if id(parameter) not in names:
+            names[id(parameter)] = name
+        elif not name.startswith(tuple(again)):
+            tied[name] = names[id(parameter)]
+    return {**made, "tied": tied} if tied else made
+
+
+def _described(
+    module: Module, path: str, first: dict[int, str], again: list[str]
+) -> dict[str, Any]:
+    if id(module) in first:
+        again.append(path + ".")
+        return {"same": first[id(module)]}
+    first[id(module)] = path
+    kind = type(module)
+    arguments = configuration(module)
+    if arguments is not None:
+        return {"class": kind.__name__, "arguments": arguments}
+    dot = path + "." if path else ""
+    inside = {n: _described(m, dot + n, first, again) for n, m in module.named_children()}
+    if kind in _HOLDERS:
+        return {"class": kind.__name__, "modules": inside}
+    return {"class": f"{kind.__module__}.{kind.__qualname__}", "own": True, "modules": inside}
+
+
+def build(architecture: Any) -> Module:
+    """A model of this architecture, with parameters of its own, on the active backend.
+
+    Raises:
+        ValueError: it holds a class that is not one of `nnx.nn`'s, or makes no sense.
+    """
+    try:
+        model = _built(architecture, "", {})
+        for place, source in architecture.get("tied", {}).items():
+            owner, _, name = place.rpartition(".")
+            setattr(model.get_submodule(owner), name, model.get_parameter(source))
+    except (AttributeError, KeyError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError(f"no model can be made of it: {error}") from error
+    return model
+
+
+def _built(architecture: Any, path: str, made: dict[str, Module]) -> Module:
+    if "same" in architecture:
+        return made[architecture["same"]]
+    name = architecture["class"]
+    where = f" ({path})" if path else ""
+    if architecture.get("own"):
+        raise ValueError(
+            f"{name}{where} is no class of nnx.nn, and none is run because a file names it: make "
+            "the model, and give it as model="
+        )
+    kind = getattr(nn, name) if isinstance(name, str) and name in nn.__all__ else None
+    if not (inspect.isclass(kind) and issubclass(kind, Module)):
+        raise ValueError(f"nnx.nn has no layer {name!r:.80}{where}")
+    model: Module
+    if kind in _HOLDERS:
+        model = kind()
+        dot = path + "." if path else ""
+        for key, inner in architecture["modules"].items():
+            model.add_module(key, _built(inner, dot + key, made))
+    else:
+        model = kind(**architecture["arguments"])
+    made[path] = model
+    return model
+
+
+def conventions(model: Module) -> dict[str, str]:
+    """What the numbers of this model's weights mean, by kind of layer, where programs differ."""
+    return {name: CONVENTIONS[name] for name in sorted(set(_kinds(model)))}
+
+
+def _kinds(model: Module) -> Iterator[str]:
+    for module in model.modules():
+        name = type(module).__name__.removesuffix("Cell").rstrip("123d").removeprefix("Sync")
+        if name in CONVENTIONS:
+            yield name
+            if name == "GRU":
+                yield "GRU.reset"
