@@ -9,6 +9,7 @@ import numpy as np
 from .base import Array, Backend, native
 from .cpu import memory
 from .cpu.activation import NumpyActivation
+from .cpu.attention import NumpyAttention
 from .cpu.convolution.conv_block import NumpyConvBlock
 from .cpu.embedding import NumpyEmbedding
 from .cpu.gru import NumpyGRU
@@ -27,6 +28,7 @@ from .cpu.rnn import NumpyRNN
 
 class NumpyBackend(
     NumpyActivation,
+    NumpyAttention,
     NumpyConvBlock,
     NumpyLinear,
     NumpyEmbedding,

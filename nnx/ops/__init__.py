@@ -51,6 +51,7 @@ from .array.shape import (
     roll,
     squeeze,
 )
+from .attention import scaled_dot_product_attention
 from .compare import (
     all,
     any,
@@ -219,6 +220,7 @@ __all__ = [
     "reshape",
     "rnn",
     "roll",
+    "scaled_dot_product_attention",
     "selu",
     "sigmoid",
     "sign",

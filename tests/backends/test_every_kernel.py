@@ -115,6 +115,18 @@ def convolution(name, c=4, o=8, groups=1, **options):
     return run
 
 
+def attention(k, a, n, large):
+    queries, keys = (150, 700) if large else (3, 5)
+    q, key, v = a(n, 2, queries, 4), a(n, 1, keys, 4), a(n, 2, keys, 3)
+    seen = a.lay(np.arange(keys) > 1).reshape(1, 1, 1, keys)
+    found = []
+    for mask, drop in ((None, None), (seen, ((1, 2), 3, 2**31, 2.0)), (a(1, 2, queries, 1), None)):
+        y, saved = k.attention(q, key, v, mask, mask is not seen, 0.5, drop)
+        needs = (True, True, True, mask is not None and mask is not seen)
+        found += [y, [g for g in k.attention_backward(a.like(y), saved, needs) if g is not None]]
+    return found
+
+
 def columns(k, a, n, large):
     x = a(n, 3, 6, 7)
     found = []
@@ -342,6 +354,7 @@ CALLS = {
     "conv_block2d of two kernels a channel": convolution("conv_block2d", groups=4),
     "conv_block2d of one kernel a group": convolution("conv_block2d", c=8, o=4, groups=4),
     "conv_block2d depthwise": convolution("conv_block2d", c=8, groups=8),
+    "attention": attention,
     "im2col": columns,
     "max_pool2d": pooling("max", (2, 2), (2, 2)),
     "max_pool2d overlapping": pooling("max", (3, 3), (2, 1), ((1, 1), (1, 1))),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .activation import ActivationKernels
+from .attention import AttentionKernels
 from .convolution.conv import ConvKernels
 from .convolution.conv_block import ConvBlockKernels
 from .embedding import EmbeddingKernels
@@ -21,6 +22,7 @@ from .rnn import RNNKernels
 
 class PortableKernels(
     ActivationKernels,
+    AttentionKernels,
     ConvBlockKernels,
     ConvKernels,
     LinearKernels,
