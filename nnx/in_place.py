@@ -59,6 +59,12 @@ class InPlace(Node):
     def __itruediv__(self, other: Any) -> Self:
         return self._change("/=", ops.divide, other)
 
+    def __ifloordiv__(self, other: Any) -> Self:
+        return self._change("//=", ops.floor_divide, other)
+
+    def __imod__(self, other: Any) -> Self:
+        return self._change("%=", ops.remainder, other)
+
     def __ipow__(self, other: Any) -> Self:
         return self._change("**=", ops.pow, other)
 
@@ -66,10 +72,19 @@ class InPlace(Node):
         return self._change("@=", ops.matmul, other)
 
     def __iand__(self, other: Any) -> Self:
-        return self._change("&=", ops.logical_and, other)
+        return self._change("&=", ops.bitwise_and, other)
 
     def __ior__(self, other: Any) -> Self:
-        return self._change("|=", ops.logical_or, other)
+        return self._change("|=", ops.bitwise_or, other)
+
+    def __ixor__(self, other: Any) -> Self:
+        return self._change("^=", ops.bitwise_xor, other)
+
+    def __ilshift__(self, other: Any) -> Self:
+        return self._change("<<=", ops.bitwise_left_shift, other)
+
+    def __irshift__(self, other: Any) -> Self:
+        return self._change(">>=", ops.bitwise_right_shift, other)
 
     def copy_(self, values: Any) -> Self:
         """Take these values: a tensor, an array of any library, or a number, broadcast.

@@ -124,6 +124,16 @@ class Tensor(InPlace):
     def __int__(self) -> int:
         return int(self.data)
 
+    def __index__(self) -> int:
+        """An integer tensor of one element and no axes, where Python wants a position."""
+        name = dtype_name(self.dtype)
+        if self.data.ndim or not name.startswith(("int", "uint")):
+            raise TypeError(
+                "only an integer tensor of one element and no axes is a position; this one is of "
+                f"{name} {self.shape}"
+            )
+        return int(self.data)
+
     def __format__(self, spec: str) -> str:
         """`f"{loss:.3f}"`: a tensor of one element is formatted as the number it holds."""
         if not spec:
@@ -275,6 +285,18 @@ class Tensor(InPlace):
     def __rtruediv__(self, other: Any) -> Tensor:
         return ops.divide(other, self)
 
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
     def __pow__(self, other: Any) -> Tensor:
         return ops.pow(self, other)
 
@@ -316,14 +338,40 @@ class Tensor(InPlace):
     def __ge__(self, other: Any) -> Tensor:
         return ops.greater_equal(self, other)
 
+    # Those on bits, and a boolean is one bit, have none either.
+
     def __invert__(self) -> Tensor:
-        return ops.logical_not(self)
+        return ops.bitwise_invert(self)
 
     def __and__(self, other: Any) -> Tensor:
-        return ops.logical_and(self, other)
+        return ops.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(other, self)
 
     def __or__(self, other: Any) -> Tensor:
-        return ops.logical_or(self, other)
+        return ops.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(other, self)
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Tensor:
+        return ops.bitwise_right_shift(other, self)
 
     # ---- the operations people write as methods ----
 

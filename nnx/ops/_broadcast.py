@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import as_tensor
-from ..backends import Array, Backend, backend_of, mixed
+from ..backends import Array, Backend, backend_of, dtype_name, mixed
 from ..tensor import Tensor
 from ._function import Binary
 
@@ -154,3 +154,29 @@ class Broadcasting(Binary):
     def explain(self, a: Any, b: Any) -> None:
         if hasattr(a, "shape") and hasattr(b, "shape"):
             broadcast_shape(type(self).__name__.lower(), tuple(a.shape), tuple(b.shape))
+
+
+def float_arrays(backend: Backend, name: str, a: Any, b: Any) -> tuple[Array, Array]:
+    """Two operands, after `align`, that a library wants as arrays: a number is one without axes.
+
+    Raises:
+        TypeError: they are not of a floating-point dtype.
+    """
+    xp, like = backend.xp, a if hasattr(a, "dtype") else b
+    if not backend.is_float(like.dtype):
+        raise TypeError(
+            f"{name}: one operand at least must be of a floating-point dtype, not "
+            f'{dtype_name(like.dtype)}; use x.astype("float32")'
+        )
+    a, b = (
+        x if hasattr(x, "dtype") else xp.full((), x, dtype=like.dtype, device=like.device)
+        for x in (a, b)
+    )
+    return a, b
+
+
+class OfFloats(Broadcasting):
+    """`Broadcasting` that is not meant for integers; `arrays` gives both operands as arrays."""
+
+    def arrays(self, a: Any, b: Any) -> tuple[Array, Array]:
+        return float_arrays(self.backend, type(self).__name__.lower(), a, b)

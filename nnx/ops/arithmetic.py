@@ -6,9 +6,9 @@ import math
 import operator
 from typing import Any
 
-from ..backends import Array, dtype_name
+from ..backends import Array
 from ..tensor import Tensor
-from ._broadcast import Broadcasting
+from ._broadcast import Broadcasting, OfFloats
 from ._function import Unary
 from .array.autocast import in_float32
 
@@ -147,7 +147,7 @@ class Minimum(Maximum):
         return self.backend.xp.minimum(a, b)
 
 
-class LogAddExp(Broadcasting):
+class LogAddExp(OfFloats):
     """y = log(e^a + e^b):  da = g e^(a-y) = g sigmoid(a-b),  db = g sigmoid(b-a).
 
     By the difference, not by y: in y the digits of a and b are lost beside the larger one's.  Where
@@ -156,16 +156,10 @@ class LogAddExp(Broadcasting):
 
     def forward(self, a: Array, b: Array) -> Array:
         xp = self.backend.xp
-        like = a if hasattr(a, "dtype") else b
-        if not self.backend.is_float(like.dtype):
-            raise TypeError(
-                "logaddexp: one operand at least must be of a floating-point dtype, not "
-                f'{dtype_name(like.dtype)}; use x.astype("float32")'
-            )
-        a, b = (x if hasattr(x, "dtype") else xp.full_like(like, x) for x in (a, b))
+        a, b = self.arrays(a, b)
         if True in self.needs_input_grad:
             tied = a == b
-            zero = xp.zeros_like(like)
+            zero = xp.zeros_like(a)
             self.lead = xp.where(tied, zero, a) - xp.where(tied, zero, b)
         return xp.logaddexp(a, b)
 

@@ -13,7 +13,7 @@ from ._broadcast import Axis, align, axes_of, broadcast_shape
 from ._operands import as_tensor
 
 
-def _pair(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Tensor:
+def of_pair(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Tensor:
     """function(a, b), elementwise, where one of the two may be a number."""
     if isinstance(a, int | float) and isinstance(b, int | float):
         raise TypeError(f"{name} needs at least one Tensor, got {a!r} and {b!r}")
@@ -38,7 +38,7 @@ def equal(a: Any, b: Any) -> Tensor:
         ValueError: the shapes cannot be broadcast.
         TypeError: both are numbers.
     """
-    return _pair("equal", operator.eq, a, b)
+    return of_pair("equal", operator.eq, a, b)
 
 
 def not_equal(a: Any, b: Any) -> Tensor:
@@ -48,7 +48,7 @@ def not_equal(a: Any, b: Any) -> Tensor:
         ValueError: the shapes cannot be broadcast.
         TypeError: both are numbers.
     """
-    return _pair("not_equal", operator.ne, a, b)
+    return of_pair("not_equal", operator.ne, a, b)
 
 
 def less(a: Any, b: Any) -> Tensor:
@@ -58,7 +58,7 @@ def less(a: Any, b: Any) -> Tensor:
         ValueError: the shapes cannot be broadcast.
         TypeError: both are numbers.
     """
-    return _pair("less", operator.lt, a, b)
+    return of_pair("less", operator.lt, a, b)
 
 
 def less_equal(a: Any, b: Any) -> Tensor:
@@ -68,7 +68,7 @@ def less_equal(a: Any, b: Any) -> Tensor:
         ValueError: the shapes cannot be broadcast.
         TypeError: both are numbers.
     """
-    return _pair("less_equal", operator.le, a, b)
+    return of_pair("less_equal", operator.le, a, b)
 
 
 def greater(a: Any, b: Any) -> Tensor:
@@ -78,7 +78,7 @@ def greater(a: Any, b: Any) -> Tensor:
         ValueError: the shapes cannot be broadcast.
         TypeError: both are numbers.
     """
-    return _pair("greater", operator.gt, a, b)
+    return of_pair("greater", operator.gt, a, b)
 
 
 def greater_equal(a: Any, b: Any) -> Tensor:
@@ -88,7 +88,7 @@ def greater_equal(a: Any, b: Any) -> Tensor:
         ValueError: the shapes cannot be broadcast.
         TypeError: both are numbers.
     """
-    return _pair("greater_equal", operator.ge, a, b)
+    return of_pair("greater_equal", operator.ge, a, b)
 
 
 def logical_and(a: Any, b: Any) -> Tensor:
@@ -111,6 +111,16 @@ def logical_or(a: Any, b: Any) -> Tensor:
     return _logical("logical_or", operator.or_, a, b)
 
 
+def logical_xor(a: Any, b: Any) -> Tensor:
+    """Either a or b, for booleans, elementwise, broadcast.
+
+    Raises:
+        ValueError: the shapes cannot be broadcast.
+        TypeError: a or b is not of booleans.
+    """
+    return _logical("logical_xor", operator.xor, a, b)
+
+
 def logical_not(x: Tensor) -> Tensor:
     """not x, for booleans, elementwise.
 
@@ -125,7 +135,7 @@ def logical_not(x: Tensor) -> Tensor:
 def _logical(name: str, function: Callable[[Any, Any], Any], a: Any, b: Any) -> Tensor:
     a, b = (x if isinstance(x, bool) else as_tensor(name, x) for x in (a, b))
     _require_booleans(name, a, b)
-    return _pair(name, function, a, b)
+    return of_pair(name, function, a, b)
 
 
 def _require_booleans(name: str, *operands: Any) -> None:

@@ -7,6 +7,8 @@ derivative is infinite (log and sqrt at 0), so is the gradient, and NumPy says s
 
 from __future__ import annotations
 
+import math
+
 from ..backends import Array
 from ..tensor import Tensor
 from ._function import Unary
@@ -67,6 +69,26 @@ class Log(Pointwise):
 
     def backward(self, g: Array) -> Array:
         return g / self.x
+
+
+class Log2(Pointwise):
+    """y = log x / log 2:  dx = g / (x log 2)."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.log2(x)
+
+    def backward(self, g: Array) -> Array:
+        return g / (self.x * math.log(2))
+
+
+class Log10(Pointwise):
+    """y = log x / log 10:  dx = g / (x log 10)."""
+
+    def compute(self, x: Array) -> Array:
+        return self.backend.xp.log10(x)
+
+    def backward(self, g: Array) -> Array:
+        return g / (self.x * math.log(10))
 
 
 class Log1p(Pointwise):
@@ -185,6 +207,18 @@ def expm1(x: Tensor) -> Tensor:
 def log(x: Tensor) -> Tensor:
     """The natural logarithm of x, elementwise; -inf at 0, NaN below."""
     return Log()(x)
+
+
+@in_float32
+def log2(x: Tensor) -> Tensor:
+    """The logarithm of x to the base 2, elementwise; -inf at 0, NaN below."""
+    return Log2()(x)
+
+
+@in_float32
+def log10(x: Tensor) -> Tensor:
+    """The logarithm of x to the base 10, elementwise; -inf at 0, NaN below."""
+    return Log10()(x)
 
 
 @in_float32

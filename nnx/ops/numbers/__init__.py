@@ -1,0 +1,1 @@
+"""More functions of numbers: trigonometry, rounding, bits, and inverses."""
