@@ -56,3 +56,16 @@ def test_the_way_in_names_what_is_there():
         if not re.search(rf"^{table} = ", (DOCS.parent / path).read_text(), re.MULTILINE):
             missing.append(f"{table} of {path}")
     assert not missing
+
+
+def test_every_environment_variable_is_in_the_table():
+    """Those that the code reads are on the page, and the page names no other."""
+    root = DOCS.parent
+    read = set()
+    for path in [*(root / "nnx").rglob("*.py"), *(root / "tests").rglob("*.py")]:
+        text = path.read_text(encoding="utf-8")
+        read |= set(re.findall(r"\bNNX_[A-Z]+(?:_[A-Z]+)*\b", text))
+    page = (DOCS / "environment.md").read_text(encoding="utf-8")
+    rows = set(re.findall(r"^\| `(NNX_[A-Z_]+?)(?:_<NAME>)?` \|", page, re.MULTILINE))
+    of_limits = {name for name in read if name.startswith("NNX_LIMIT")}
+    assert (read - of_limits) | {"NNX_LIMIT"} == rows

@@ -248,7 +248,7 @@ def unavailable(library: str) -> str | None:
     """Why a library cannot be used here, and what to do; None where it can."""
     if library == "cupy":
         if not is_installed("cupy"):
-            return "CuPy is not installed; pip install 'nnx-array[cuda12]' (or [cuda13])"
+            return "CuPy is not installed; pip install cupy-cuda12x (or cupy-cuda13x)"
         from .cupy import no_gpu
 
         return no_gpu()

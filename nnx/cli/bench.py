@@ -39,7 +39,7 @@ def conv(batch_size: int, repeats: int, out: str | None) -> None:
     from ..bench.lenet import ROWS, time_networks
 
     if out is not None and not available():
-        raise click.ClickException("pictures need matplotlib: pip install 'nnx-array[plot]'")
+        raise click.ClickException("pictures need matplotlib: pip install matplotlib")
     say(f"batches of {batch_size}; times of one image, forward and with the gradients")
     for layer in LAYERS:
         timed = time_layer(layer, batch_size, repeats)

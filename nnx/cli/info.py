@@ -94,7 +94,7 @@ def _blas() -> str:
 def _numba() -> str:
     installed = _installed("numba")
     if installed is None:
-        return "not installed: kernels in NumPy (pip install 'nnx-array[jit]' for faster ones)"
+        return "not installed: kernels in NumPy (pip install numba for faster ones)"
     if not jit_enabled():
         return f"{installed}, kept out by NNX_JIT={os.environ.get('NNX_JIT')}"
     return f"{installed}, compiles kernels"

@@ -34,9 +34,9 @@ def _out(default: str) -> Callable[..., Any]:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """Draw pictures of trained runs.  Needs matplotlib: pip install 'nnx-array[plot]'."""
+    """Draw pictures of trained runs.  Needs matplotlib: pip install matplotlib."""
     if not available():
-        raise click.ClickException("pictures need matplotlib: pip install 'nnx-array[plot]'")
+        raise click.ClickException("pictures need matplotlib: pip install matplotlib")
 
 
 @command.command()

@@ -51,7 +51,7 @@ def command(
         raise click.UsageError(
             "--show is for image files"
             if text is not None
-            else "pictures need matplotlib: pip install 'nnx-array[plot]'"
+            else "pictures need matplotlib: pip install matplotlib"
         )
     if not files and text is None and not _looks_ahead(run):
         raise click.UsageError("give image files, or --text")

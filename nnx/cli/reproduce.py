@@ -63,7 +63,7 @@ def command(
         return 0
     chosen = _chosen(names)
     if not available():
-        say("matplotlib is not installed (pip install 'nnx-array[plot]'): numbers without figures")
+        say("matplotlib is not installed (pip install matplotlib): numbers without figures")
     settings = Settings(out, quick, seed, figures)
     outcomes = run(chosen, settings, say)
     table(COLUMNS, [row(outcome) for outcome in outcomes])

@@ -72,7 +72,7 @@ def find_mpiexec() -> str:
             "dnf install openmpi, brew install open-mpi)"
         )
     if find_spec("mpi4py") is None:
-        raise CannotLaunch("mpi4py is not installed: pip install 'nnx-array[mpi]'")
+        raise CannotLaunch("mpi4py is not installed: pip install mpi4py")
     return path
 
 

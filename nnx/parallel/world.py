@@ -45,7 +45,7 @@ def world() -> Communicator:
         if find_spec("mpi4py") is None:
             raise RuntimeError(
                 "an MPI starter (mpiexec, srun) started this process, but mpi4py is not installed, "
-                "so it cannot talk to the others: pip install 'nnx-array[mpi]'"
+                "so it cannot talk to the others: pip install mpi4py"
             )
         from .mpi import MPIRank
 

@@ -31,7 +31,7 @@ def figure(width: float = 7.0, height: float = 4.5) -> Any:
         RuntimeError: matplotlib is not installed.
     """
     if not available():
-        raise RuntimeError("pictures need matplotlib: pip install 'nnx-array[plot]'")
+        raise RuntimeError("pictures need matplotlib: pip install matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -92,8 +92,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _variables() -> Iterator[Finding]:
-    names = ("NNX_BACKEND", "NNX_KERNELS", "NNX_JIT", "NNX_NUM_THREADS", "NNX_FLUSH", "NNX_DATA")
-    found = [f"{n}={os.environ[n]}" for n in names if n in os.environ]
+    found = [f"{n}={value}" for n, value in sorted(os.environ.items()) if n.startswith("NNX_")]
     yield Finding("settings", OK, ", ".join(found) or "no NNX_ variable is set")
     yield Finding("arithmetic", OK, flush.described())
     if os.environ.get("OPENBLAS_CORETYPE"):
@@ -121,7 +120,7 @@ def _blas() -> Iterator[Finding]:
 def _numba() -> Iterator[Finding]:
     if find_spec("numba") is None:
         yield Finding(
-            "numba", NOTE, "not installed: tuned NumPy computes", "pip install 'nnx-array[jit]'"
+            "numba", NOTE, "not installed: tuned NumPy computes", "pip install numba"
         )
     elif os.environ.get("NNX_JIT") == "0":
         yield Finding("numba", NOTE, "installed, but NNX_JIT=0 keeps it out", "unset NNX_JIT")
@@ -188,8 +187,8 @@ def _cupy_wheels() -> Iterator[Finding]:
         detail = "none installed"
         if cuda is not None:
             detail += f", though a driver for {driver} is here"
-        extra = "cuda13" if wanted == "cupy-cuda13x" else "cuda12"
-        yield Finding("CuPy wheels", state, detail, f"pip install 'nnx-array[{extra}]' for a GPU")
+        wheel = wanted or "cupy-cuda12x"
+        yield Finding("CuPy wheels", state, detail, f"pip install {wheel} for a GPU")
     else:
         name, version = installed[0]
         if wanted is not None and name.startswith("cupy-cuda") and name > wanted:

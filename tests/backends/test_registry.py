@@ -149,7 +149,7 @@ def test_names_that_cannot_be_used(name, reason):
 
 def test_cupy_is_not_installed(monkeypatch):
     monkeypatch.setattr(backends, "find_spec", lambda name: None)
-    assert "CuPy is not installed; pip install 'nnx-array[cuda12]'" in unavailable("cupy")
+    assert "CuPy is not installed; pip install cupy-cuda12x" in unavailable("cupy")
     with pytest.raises(ValueError, match="the cupy backend cannot be used: CuPy is not installed"):
         backends._make("fast", "cupy")
 

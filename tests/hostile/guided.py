@@ -3,7 +3,7 @@
     python tests/hostile/guided.py tar               until it is stopped
     python tests/hostile/guided.py tar -runs=100000  further options are libFuzzer's
 
-Needs atheris (`pip install 'nnx-array[fuzz]'`); nothing else does.
+Needs atheris (`pip install atheris`); nothing else does.
 """
 
 from __future__ import annotations

@@ -84,8 +84,8 @@ def test_wheels_and_driver(monkeypatch, wheels, cuda, state, words):
 
 
 def test_the_remedy_names_the_wheel_to_install(monkeypatch):
-    assert "nnx-array[cuda13]" in pretend(monkeypatch, [], 13000).remedy
-    assert "nnx-array[cuda12]" in pretend(monkeypatch, [], 12040).remedy
+    assert "pip install cupy-cuda13x" in pretend(monkeypatch, [], 13000).remedy
+    assert "pip install cupy-cuda12x" in pretend(monkeypatch, [], 12040).remedy
     both = pretend(monkeypatch, ["cupy-cuda12x", "cupy-cuda13x"], 12040).remedy
     assert both.startswith("pip uninstall") and both.endswith("pip install cupy-cuda12x")
 

@@ -12,5 +12,5 @@ from cuda_cpu import why_unavailable as no_harness
 def why_unavailable() -> str | None:
     """Why it cannot, or None if it can; CuPy itself is not imported."""
     if find_spec("cupy") is None:
-        return "CuPy is not installed; pip install 'nnx-array[test-cuda]'"
+        return "CuPy is not installed; pip install cupy-cuda12x"
     return no_harness()
