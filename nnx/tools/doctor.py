@@ -119,9 +119,7 @@ def _blas() -> Iterator[Finding]:
 
 def _numba() -> Iterator[Finding]:
     if find_spec("numba") is None:
-        yield Finding(
-            "numba", NOTE, "not installed: tuned NumPy computes", "pip install numba"
-        )
+        yield Finding("numba", NOTE, "not installed: tuned NumPy computes", "pip install numba")
     elif os.environ.get("NNX_JIT") == "0":
         yield Finding("numba", NOTE, "installed, but NNX_JIT=0 keeps it out", "unset NNX_JIT")
     else:

@@ -34,8 +34,7 @@ def compile_kernels(tell: Callable[[str], None] | None = None) -> tuple[int, flo
     """
     if not jit_enabled():
         raise ImportError(
-            "there is nothing to compile without numba: pip install numba, and unset "
-            "NNX_JIT"
+            "there is nothing to compile without numba: pip install numba, and unset NNX_JIT"
         )
     names: list[str] = []
 
