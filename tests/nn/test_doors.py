@@ -19,6 +19,16 @@ P = RNG.uniform(0.1, 0.9, (4, 3)).astype("float32")
 SIGNS = np.asarray([[1, -1, 1]] * 4, "float32")
 IMAGES, SEQUENCES, ROWS = numbers(2, 4, 6, 6), numbers(2, 4, 7), numbers(5, 4)
 LABELS = np.asarray([0, 2, 1, 2])
+SEQUENCE = numbers(3, 2, 4)
+
+
+def encoder_layer():
+    return nn.TransformerEncoderLayer(4, 2, 8, 0.0)
+
+
+def decoder_layer():
+    return nn.TransformerDecoderLayer(4, 2, 8, 0.0)
+
 
 # name -> (the layer, what it is given)
 LAYERS = {
@@ -49,6 +59,15 @@ LAYERS = {
     "RNNCell": (lambda: nn.RNNCell(4, 3), [ROWS, numbers(5, 3)]),
     "GRUCell": (lambda: nn.GRUCell(4, 3), [ROWS, numbers(5, 3)]),
     "LSTMCell": (lambda: nn.LSTMCell(4, 3), [ROWS, [numbers(5, 3), numbers(5, 3)]]),
+    "MultiheadAttention": (lambda: nn.MultiheadAttention(4, 2), [SEQUENCE, SEQUENCE, SEQUENCE]),
+    "TransformerEncoderLayer": (lambda: encoder_layer(), [SEQUENCE]),
+    "TransformerDecoderLayer": (lambda: decoder_layer(), [SEQUENCE, SEQUENCE]),
+    "TransformerEncoder": (lambda: nn.TransformerEncoder(encoder_layer(), 2), [SEQUENCE]),
+    "TransformerDecoder": (lambda: nn.TransformerDecoder(decoder_layer(), 2), [SEQUENCE, SEQUENCE]),
+    "Transformer": (lambda: nn.Transformer(4, 2, 1, 1, 8, 0.0), [SEQUENCE, SEQUENCE]),
+    "PositionalEncoding": (lambda: nn.PositionalEncoding(4), [SEQUENCE]),
+    "LearnedPositionalEncoding": (lambda: nn.LearnedPositionalEncoding(4, 5), [SEQUENCE]),
+    "RotaryEmbedding": (lambda: nn.RotaryEmbedding(4), [SEQUENCE]),
     "Sequential": (lambda: nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), [ROWS]),
     "BCELoss": (lambda: nn.BCELoss([1.0, 2.0, 3.0]), [P, P]),
     "BCEWithLogitsLoss": (lambda: nn.BCEWithLogitsLoss(pos_weight=[1.0, 2.0, 3.0]), [P, P]),
