@@ -39,6 +39,7 @@ from .array.creation import (
 from .array.indexing import getitem, take, take_along_axis
 from .array.join import concat, repeat, split, stack, tile, unstack
 from .array.padding import pad, pad_border
+from .array.scatter import masked_fill, scatter, scatter_add
 from .array.shape import (
     broadcast_to,
     diagonal,
@@ -51,6 +52,7 @@ from .array.shape import (
     roll,
     squeeze,
 )
+from .array.triangle import broadcast_arrays, broadcast_shapes, meshgrid, tril, triu
 from .attention import scaled_dot_product_attention
 from .compare import (
     all,
@@ -131,11 +133,22 @@ from .numbers.trigonometry import (
     sinh,
     tan,
 )
+from .order.running import cumulative_prod, cumulative_sum, diff, logcumsumexp
+from .order.sets import (
+    count_nonzero,
+    isin,
+    nonzero,
+    unique_all,
+    unique_counts,
+    unique_inverse,
+    unique_values,
+)
+from .order.sort import searchsorted, sort, topk
 from .products import einsum, tensordot, trace, vecdot
 from .recurrent.gru import gru, gru_cell, gru_reset, gru_update
 from .recurrent.lstm import lstm, lstm_cell
 from .recurrent.rnn import rnn
-from .reduce import cumulative_sum, logsumexp, max, mean, min, prod, std, sum, var
+from .reduce import logsumexp, max, mean, min, prod, std, sum, var
 from .select import clip, where
 from .softmax import log_softmax, softmax
 from .vector_norm import norm
@@ -182,6 +195,8 @@ __all__ = [
     "bitwise_or",
     "bitwise_right_shift",
     "bitwise_xor",
+    "broadcast_arrays",
+    "broadcast_shapes",
     "broadcast_to",
     "ceil",
     "celu",
@@ -194,9 +209,12 @@ __all__ = [
     "copysign",
     "cos",
     "cosh",
+    "count_nonzero",
     "cross_entropy",
+    "cumulative_prod",
     "cumulative_sum",
     "diagonal",
+    "diff",
     "divide",
     "dropout",
     "einsum",
@@ -233,6 +251,7 @@ __all__ = [
     "hypot",
     "interpolate",
     "isfinite",
+    "isin",
     "isinf",
     "isnan",
     "kl_div",
@@ -251,6 +270,7 @@ __all__ = [
     "log_sigmoid",
     "log_softmax",
     "logaddexp",
+    "logcumsumexp",
     "logical_and",
     "logical_not",
     "logical_or",
@@ -258,6 +278,7 @@ __all__ = [
     "logsumexp",
     "lstm",
     "lstm_cell",
+    "masked_fill",
     "matmul",
     "matrix_transpose",
     "max",
@@ -265,6 +286,7 @@ __all__ = [
     "max_pool2d",
     "maximum",
     "mean",
+    "meshgrid",
     "min",
     "minimum",
     "mish",
@@ -276,6 +298,7 @@ __all__ = [
     "negative",
     "nextafter",
     "nll_loss",
+    "nonzero",
     "norm",
     "not_equal",
     "one_hot",
@@ -299,6 +322,9 @@ __all__ = [
     "roll",
     "round",
     "scaled_dot_product_attention",
+    "scatter",
+    "scatter_add",
+    "searchsorted",
     "selu",
     "sigmoid",
     "sign",
@@ -311,6 +337,7 @@ __all__ = [
     "softmax",
     "softplus",
     "softsign",
+    "sort",
     "split",
     "sqrt",
     "square",
@@ -325,9 +352,16 @@ __all__ = [
     "tanh",
     "tensordot",
     "tile",
+    "topk",
     "trace",
+    "tril",
+    "triu",
     "trunc",
     "unfold",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
     "unstack",
     "var",
     "vecdot",

@@ -12,7 +12,6 @@ from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import Axis, axes_of
 from ._function import Unary
-from ._operands import as_tensor
 from .array.autocast import in_float32, in_float32_inside
 
 
@@ -228,29 +227,6 @@ class LogSumExp(Reduction):
         return self.e * (self.full(g) / self.total)
 
 
-class CumulativeSum(Unary):
-    """y[k] = x[0] + ... + x[k]:  x[k] is in y[k], y[k+1], ..., so dx[k] = g[k] + ... + g[n-1]."""
-
-    def __init__(self, axis: int, include_initial: bool) -> None:
-        self.axis, self.include_initial = axis, include_initial
-
-    def forward(self, x: Array) -> Array:
-        xp = self.backend.xp
-        y = xp.cumulative_sum(x, axis=self.axis)
-        if self.include_initial:
-            shape = list(x.shape)
-            shape[self.axis] = 1
-            first = xp.zeros(tuple(shape), dtype=y.dtype, device=x.device)
-            y = xp.concat([first, y], axis=self.axis)
-        return y
-
-    def backward(self, g: Array) -> Array:
-        xp, axis = self.backend.xp, self.axis
-        if self.include_initial:
-            g = g[(*[slice(None)] * axis, slice(1, None), ...)]
-        return xp.flip(xp.cumulative_sum(xp.flip(g, axis=axis), axis=axis), axis=axis)
-
-
 @in_float32
 def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """The sum over `axis` (an axis, several, or all); booleans are counted.
@@ -398,19 +374,3 @@ def logsumexp(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
         ValueError: x has no such axis, or one is named twice.
     """
     return LogSumExp(axis, keepdims)(x)
-
-
-@in_float32
-def cumulative_sum(x: Tensor, axis: int | None = None, include_initial: bool = False) -> Tensor:
-    """Running sums of x along `axis`, in x's shape; `include_initial` puts a 0 before them.
-
-    Raises:
-        ValueError: `axis` is left out, and x has not exactly one.
-    """
-    x = as_tensor("cumulative_sum", x)
-    if axis is None:
-        if x.ndim != 1:
-            raise ValueError(f"cumulative_sum: axis must be given for shape {x.shape}")
-        axis = 0
-    (axis,) = axes_of("cumulative_sum", axis, x.shape)
-    return CumulativeSum(axis, include_initial)(x)

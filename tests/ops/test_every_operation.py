@@ -68,6 +68,40 @@ CASES = {
     "sinh": [(ops.sinh, [A])],
     "tan": [(ops.tan, [A / 2])],
     "trunc": [(lambda x: ops.trunc(x) * x, [A])],
+    "broadcast_arrays": [(ops.broadcast_arrays, [A, ROW, A[:, :1]])],
+    "cumulative_prod": [
+        (lambda x: ops.cumulative_prod(x, axis=1), [np.where(A > 1, 0.0, A)]),
+        (lambda x: ops.cumulative_prod(x, axis=0, include_initial=True), [C]),
+        (ops.cumulative_prod, [ROW]),
+    ],
+    "diff": [
+        (lambda x: ops.diff(x, n=2), [C]),
+        (lambda x, a, b: ops.diff(x, axis=0, prepend=a, append=b), [A, A[:1], A[:2]]),
+    ],
+    "logcumsumexp": [
+        (lambda x: ops.logcumsumexp(x, axis=1), [C]),
+        (lambda x: ops.logcumsumexp(x, axis=0) * np.cos(3.0) ** 2, [A]),
+    ],
+    "masked_fill": [(lambda x: ops.masked_fill(x, (ROW > 0).tolist(), 2.0), [A])],
+    "meshgrid": [(ops.meshgrid, [ROW, A[0, :3], A[1]])],
+    "scatter": [
+        (lambda x, v: ops.scatter(x, index([[0, 0], [3, -1], [1, 2]]), v, axis=1), [A, A[:, :2]]),
+        (lambda x, v: ops.scatter(x, index([[0, 2, 1, 1]]), v, axis=0), [A, A[:1] + 1]),
+    ],
+    "scatter_add": [
+        (lambda x, v: ops.scatter_add(x, index([[0, 0], [3, -1], [1, 2]]), v), [A, A[:, :2]]),
+        (lambda x, v: ops.scatter_add(x, index([[0, 2, 1, 1]]), v, axis=0), [A, A[:1] + 1]),
+    ],
+    "sort": [
+        (ops.sort, [A]),
+        (lambda x: ops.sort(x, axis=1, descending=True), [C]),
+    ],
+    "topk": [
+        (lambda x: ops.topk(x, 2)[0], [A]),
+        (lambda x: ops.topk(x, 2, axis=1, largest=False)[0], [C]),
+    ],
+    "tril": [(lambda x: ops.tril(x, 1), [C])],
+    "triu": [(lambda x: ops.triu(x, -1), [C])],
     "add": [(ops.add, [A, B]), (ops.add, [A, ROW]), (lambda x: x + 2.5, [A])],
     "broadcast_to": [(lambda x: ops.broadcast_to(x, (2, 3, 4)), [ROW])],
     "celu": [(lambda x: ops.celu(x, alpha=0.7), [APART])],
@@ -264,10 +298,21 @@ WITHOUT_GRADIENT = {
     *["equal", "greater", "greater_equal", "less", "less_equal", "not_equal"],
     *["logical_and", "logical_not", "logical_or", "logical_xor", "nextafter", "signbit"],
     *["bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift"],
-    "bitwise_xor",
+    *["bitwise_xor", "broadcast_shapes", "count_nonzero", "isin", "nonzero", "searchsorted"],
+    *["unique_all", "unique_counts", "unique_inverse", "unique_values"],
     *["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"],
 }
-NO_OPERANDS = {"arange", "eye", "full", "linspace", "ones", "zeros", "einsum"}  # or not the first
+NO_OPERANDS = {
+    "broadcast_shapes",
+    "broadcast_arrays",
+    "arange",
+    "eye",
+    "full",
+    "linspace",
+    "ones",
+    "zeros",
+    "einsum",
+}  # or not the first
 TABLE = [
     pytest.param(function, arrays, id=f"{name}-{k}")
     for name, cases in CASES.items()

@@ -118,7 +118,7 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
             raise ValueError(f"take: axis must be given for shape {x.shape}")
         axis = 0
     k = one_axis("take", axis, x.shape)
-    index = _indices("take", indices, x)
+    index = indices_of("take", indices, x)
     if index.ndim != 1:
         raise ValueError(f"take: indices must have one axis; their shape is {tuple(index.shape)}")
     return Take(backend_of(index).wrap_indices(index, x.shape[k]), k)(x)
@@ -134,7 +134,7 @@ def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
     """
     x = as_tensor("take_along_axis", x)
     k = one_axis("take_along_axis", axis, x.shape)
-    index = _indices("take_along_axis", indices, x)
+    index = indices_of("take_along_axis", indices, x)
     shape = tuple(index.shape)
     if len(shape) != x.ndim or shape[:k] + shape[k + 1 :] != x.shape[:k] + x.shape[k + 1 :]:
         raise ValueError(
@@ -203,7 +203,9 @@ def _fancy(x: Tensor, parts: tuple[Any, ...]) -> Tensor:
     NumPy's rule for where the arrays' axes go: at the place of the first of them if they stand
     side by side, in front of all others if something stands between.
     """
-    parts = tuple([_indices("index", part, x, True) if _is_array(part) else part for part in parts])
+    parts = tuple(
+        [indices_of("index", part, x, True) if _is_array(part) else part for part in parts]
+    )
     if len(parts) == 1 and x.ndim and parts[0].dtype != backend_of(x.data).xp.bool:
         return Take(backend_of(x.data).wrap_indices(parts[0], x.shape[0]), 0)(x)
     basic: list[Any] = []  # slices and None, done at once
@@ -258,7 +260,7 @@ def _as_arrays(part: Any, axis: int, x: Tensor) -> tuple[Array, ...]:
     return tuple(backend.xp.nonzero(part))
 
 
-def _indices(name: str, indices: Any, x: Tensor, masks: bool = False) -> Array:
+def indices_of(name: str, indices: Any, x: Tensor, masks: bool = False) -> Array:
     """Indices as an array of x's library, on its device: integers, or booleans in a key."""
     home = backend_of(x.data)
     array = as_array(name, indices, x)

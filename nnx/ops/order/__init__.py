@@ -1,0 +1,1 @@
+"""What depends on the order of numbers: running sums, sorting, searching, sets."""
