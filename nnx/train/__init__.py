@@ -1,6 +1,5 @@
 """Training: the Trainer, its callbacks, its history."""
 
-from .averaging import WeightAverage
 from .callbacks import (
     Callback,
     Checkpoint,
@@ -8,12 +7,13 @@ from .callbacks import (
     CSVLog,
     EarlyStopping,
     LearningCurve,
+    Progress,
     Schedule,
+    WeightAverage,
 )
 from .history import History
 from .nonfinite import NonFinite
 from .penalty import Penalty
-from .progress import Progress
 from .rate_finder import RateCurve, find_lr
 from .trainer import Trainer
 

@@ -19,7 +19,7 @@ from ..nn.module import temporary_modes
 from ..random import default_generator
 from . import checks, steps
 from .batches import are_arrays, batches_of
-from .listeners import heard
+from .callbacks.listeners import heard
 from .nonfinite import NonFinite
 
 if TYPE_CHECKING:

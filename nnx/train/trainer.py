@@ -24,13 +24,12 @@ from ..random import default_generator
 from ..tensor import Tensor
 from . import checks, evaluation, nonfinite, steps
 from .batches import Batch, are_arrays, batches_of, to_tensors
-from .callbacks import Callback
+from .callbacks import Callback, Progress
+from .callbacks.listeners import ended, heard
 from .checkpoint import batches_left, restore, signed, state_of
 from .history import History, Row
 from .interrupt import Interrupted, Interrupts
-from .listeners import ended, heard
 from .penalty import Penalty
-from .progress import Progress
 from .termination import Terminations
 from .weighting import Weighted, weighted_loss
 

@@ -78,7 +78,7 @@ def test_who_listens_hears_of_what_is_compiled():
 
 
 def test_progress_says_why_it_takes_long(capsys):
-    from nnx.train.progress import Progress
+    from nnx.train.callbacks.progress import Progress
 
     progress = Progress(live=False)
     with compiles.listening(progress.compiling):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .callbacks import Callback
+from .base import Callback
 
 if TYPE_CHECKING:
-    from .trainer import Trainer
+    from ..trainer import Trainer
 
 
 def heard(listeners: Iterable[Callback], name: str) -> list[Callable[[Trainer], None]]:

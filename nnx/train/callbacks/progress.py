@@ -7,13 +7,13 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from ..backends.compiles import listening
-from ..io import printable
-from ..parallel import launched
-from .callbacks import Callback
+from ...backends.compiles import listening
+from ...io import printable
+from ...parallel import launched
+from .base import Callback
 
 if TYPE_CHECKING:
-    from .trainer import Trainer
+    from ..trainer import Trainer
 
 EVERY = 0.1  # seconds between two pictures of the bar: to show a number is to wait for the device
 

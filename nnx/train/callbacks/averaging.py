@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..backends import Array, copy_beside
-from ..nn import Module
-from .callbacks import Callback
+from ...backends import Array, copy_beside
+from ...nn import Module
+from .base import Callback
 
 if TYPE_CHECKING:
-    from .trainer import Trainer
+    from ..trainer import Trainer
 
 
 class WeightAverage(Callback):
