@@ -12,6 +12,7 @@ from .callbacks import (
     WeightAverage,
 )
 from .history import History
+from .losses import Losses
 from .nonfinite import NonFinite
 from .penalty import Penalty
 from .rate_finder import RateCurve, find_lr
@@ -25,6 +26,7 @@ __all__ = [
     "EarlyStopping",
     "History",
     "LearningCurve",
+    "Losses",
     "NonFinite",
     "Penalty",
     "Progress",

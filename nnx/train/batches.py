@@ -11,6 +11,7 @@ from ..data import DataLoader, RandomSampler, SequentialSampler, Shard
 from ..data.dataset import array_like, plain_array, require_numbers
 from ..data.loader import cast
 from ..tensor import Tensor
+from .losses import Losses, Share
 from .weighting import Weighted, counted
 
 Batch = tuple[Tensor, ...]
@@ -22,29 +23,38 @@ def rows_of(batch: Any) -> int:
     return len(parts[-1])
 
 
-def parts_of(batch: Any, parts: int, loss: Any) -> Iterator[tuple[Any, float]]:
+def parts_of(batch: Any, parts: int, loss: Any) -> Iterator[tuple[Any, Share]]:
     """Up to so many parts of a batch, of nearly equal size, each with its share of the loss.
 
     The loss of the batch is the sum of share times the loss of each part: the shares are those of
     the rows, or of the weights where the loss has weights; a loss that is a sum has shares of 1.
+    Of several losses each has shares of its own, by name.
     """
     rows = rows_of(batch)
     ends = [rows * (k + 1) // parts for k in range(parts)]
     bounds = [(a, b) for a, b in zip([0, *ends], ends, strict=False) if b > a or rows == 0]
     cut = [_rows(batch, a, b) for a, b in bounds]
-    weight_of = getattr(loss, "weight_of", None)
-    if getattr(loss, "reduction", "mean") == "sum":
-        shares = [1.0] * len(cut)
+    if isinstance(loss, Losses) and loss.each:
+        own = {name: _shares(one, cut) for name, one in loss.each.items()}
+        for k, part in enumerate(cut):
+            yield part, {name: shares[k] for name, shares in own.items()}
     else:
-        if isinstance(batch, Weighted):
-            weights = [counted(loss, part[-2], part[-1]) for part in cut]
-        elif weight_of is None or isinstance(batch, Mapping):
-            weights = [float(b - a) for a, b in bounds]
-        else:
-            weights = [weight_of(part[-1]) for part in cut]
-        total = sum(weights) or 1.0
-        shares = [weight / total for weight in weights]
-    yield from zip(cut, shares, strict=True)
+        yield from zip(cut, _shares(loss, cut), strict=True)
+
+
+def _shares(loss: Any, cut: list[Any]) -> list[float]:
+    if getattr(loss, "reduction", "mean") == "sum":
+        return [1.0] * len(cut)
+    weight_of = getattr(loss, "weight_of", None)
+    weights: list[float]
+    if isinstance(cut[0], Weighted):
+        weights = [counted(loss, part[-2], part[-1]) for part in cut]
+    elif weight_of is None or isinstance(cut[0], Mapping):
+        weights = [float(rows_of(part)) for part in cut]
+    else:
+        weights = [weight_of(part[-1]) for part in cut]
+    total = sum(weights) or 1.0
+    return [weight / total for weight in weights]
 
 
 def _rows(batch: Any, start: int, stop: int) -> Any:

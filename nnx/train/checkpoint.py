@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..io import CorruptFile, checksum, load_state
-from ..metrics import Metric
+from ..metrics import Mean, Metric
 from ..random import Generator, default_generator
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         ],
         "history": trainer.history.state_dict(),
         "loss": trainer.running_loss.state_dict(),
+        "losses": {name: mean.state_dict() for name, mean in trainer.running_terms.items()},
         "metrics": [metric.state_dict() for metric in trainer.metrics],
         "metric_names": [_about(metric) for metric in trainer.metrics],
         "position": trainer.position(),
@@ -122,6 +123,12 @@ def _hold_to(mine: dict[str, Any], state: dict[str, Any]) -> None:
             f"was written by a DataParallel model with {_said(state['parallel'])}, this one is "
             f"{_said(mine['parallel'])}: with it the training would not go on as it began"
         )
+    own, theirs = ([*s["losses"]] for s in (mine, state))
+    if own and own != theirs:  # a function tells its names when it is called
+        raise ValueError(
+            f"was written with the losses {', '.join(theirs) or '(one)'}, this trainer has "
+            f"{', '.join(own)}"
+        )
     counts = [state[name] for name in ("epoch", "batch", "step")]
     if not all(type(n) is int and 0 <= n < 2**53 for n in counts):
         raise CorruptFile(f"epoch, batch and step must be whole numbers from 0 on, not {counts}")
@@ -142,6 +149,9 @@ def _write(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.stopped = state["stopped"]
     trainer.history.load_state_dict(state["history"])
     trainer.running_loss.load_state_dict(state["loss"])
+    trainer.running_terms = {name: Mean(name) for name in state["losses"]}
+    for name, mean in trainer.running_terms.items():
+        mean.load_state_dict(state["losses"][name])
     for metric, metric_state in zip(trainer.metrics, state["metrics"], strict=True):
         metric.load_state_dict(metric_state)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..nn import Module
 from ..optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from .batches import are_arrays
 from .callbacks import Callback, Schedule
+from .losses import Losses
 from .weighting import checked
 
 if TYPE_CHECKING:
@@ -60,6 +61,15 @@ def options(trainer: Trainer, graph: bool) -> None:
         )
     if trainer.weighted and (graph or trainer.parallel is not None):
         raise ValueError("Trainer: sample weights go with neither a graph nor a DataParallel model")
+    if trainer.parallel is not None and isinstance(trainer.loss, Losses):
+        for name, one in trainer.loss.each.items():
+            reduction, weight = getattr(one, "reduction", "mean"), getattr(one, "weight", None)
+            if reduction != "mean" or weight is not None:
+                raise ValueError(
+                    "Trainer: of several losses of a DataParallel model each must be a mean in "
+                    "which every target counts alike, or the losses of parts do not add up to "
+                    f"that of the whole; {name!r} is {one}"
+                )
 
 
 def with_weights(trainer: Trainer, train: Any, sample_weight: Any) -> tuple[Any, ...]:
@@ -96,6 +106,7 @@ def plan(trainer: Trainer) -> None:
             that there will not be; a schedule for a plateau watches nothing.
     """
     names = [metric.name for metric in trainer.metrics]
+    new_terms(trainer, trainer.running_terms)
     for k, name in enumerate(names):
         if name in names[:k] or name in ALWAYS or name.startswith("val_"):
             why = "two metrics have it" if name in names[:k] else "the history has a column so"
@@ -111,7 +122,21 @@ def plan(trainer: Trainer) -> None:
     for callback in trainer.callbacks:
         if isinstance(callback, Schedule):
             _schedule(callback)
-        _monitor(trainer, callback, names)
+        _monitor(trainer, callback, [*trainer.running_terms, *names])
+
+
+def new_terms(trainer: Trainer, names: Iterable[str]) -> None:
+    """Refuse losses by names that other columns of the history have.
+
+    Raises:
+        ValueError: see above.
+    """
+    metrics = [metric.name for metric in trainer.metrics]
+    for name in names:
+        if not isinstance(name, str) or name in (*ALWAYS, *metrics) or name.startswith("val_"):
+            why = "a metric has it" if name in metrics else "the history has a column so"
+            why = why if isinstance(name, str) else "it is no text"
+            raise ValueError(f"Trainer: a loss cannot be called {name!r}, {why}")
 
 
 def _monitor(trainer: Trainer, callback: Any, names: list[str]) -> None:
@@ -123,7 +148,9 @@ def _monitor(trainer: Trainer, callback: Any, names: list[str]) -> None:
     if monitor is not None and monitor not in known:
         raise ValueError(
             f"Trainer: {type(callback).__name__} watches {monitor!r}, but the history will have "
-            f"{', '.join(known)}; a callback that adds a column names it in `columns`"
+            f"{', '.join(known)}; a callback that adds a column names it in `columns`, and a "
+            "function that gives several losses is told of with their names: "
+            "train.Losses(function, {name: weight, ...})"
         )
 
 

@@ -14,6 +14,7 @@ from ..backends import backend_of, use_backend
 from ..metrics import Mean
 from ..nn.module import temporary_modes
 from ..tensor import Tensor
+from . import losses as several
 from . import nonfinite, parallel
 from .batches import batches_of, inputs_of, rows_of
 from .weighting import size_of
@@ -27,9 +28,9 @@ def evaluate(trainer: Trainer, data: Any, batch_size: int) -> dict[str, float]:
     batches = batches_of(data, batch_size, "evaluate")
     with _evaluating(trainer), use_backend(trainer.home()), trainer.threads():
         if trainer.parallel is not None:
-            mean, metrics = parallel.evaluate(trainer, trainer.parallel, batches)
+            mean, *metrics = parallel.evaluate(trainer, trainer.parallel, batches)
         else:
-            mean, metrics = _evaluate(trainer, batches)
+            mean, *metrics = _evaluate(trainer, batches)
     if not mean.count:
         raise ValueError(
             "evaluate: the data gave no example; an iterator, such as a generator, can be walked "
@@ -38,17 +39,22 @@ def evaluate(trainer: Trainer, data: Any, batch_size: int) -> dict[str, float]:
     return {"loss": mean.compute(), **{metric.name: metric.compute() for metric in metrics}}
 
 
-def _evaluate(trainer: Trainer, batches: Iterable[Any]) -> tuple[Mean, Any]:
+def _evaluate(trainer: Trainer, batches: Iterable[Any]) -> list[Any]:
+    """The means of the loss and of those it is the sum of, and the metrics."""
     mean, metrics, first_bad = Mean(), copy.deepcopy(trainer.metrics), None
+    means: dict[str, Mean] = {}
     for metric in metrics:
         metric.reset()
     for k, batch in enumerate(batches):
         tensors = trainer.tensors(batch, weighted=trainer.weighted)
-        loss, output, target = trainer.compute(tensors)
+        given, output, target = trainer.compute(tensors)
         size = size_of(tensors)
         if size == 0:
             continue  # the mean over nothing is NaN
+        loss, terms = several.total(given)
         mean.take(loss.data, size)
+        for name, term in terms.items():
+            means.setdefault(name, Mean(name)).take(term.data, size)
         for metric in metrics:
             metric.update(output, target)
         if first_bad is None and nonfinite.reads_at_once(loss.data):
@@ -60,7 +66,7 @@ def _evaluate(trainer: Trainer, batches: Iterable[Any]) -> tuple[Mean, Any]:
         warnings.warn(f"evaluate: the loss of batch {k + 1} is not finite: {what}", stacklevel=4)
     elif mean.count and not math.isfinite(mean.compute()):
         warnings.warn(f"evaluate: the loss is not finite, {mean.compute()}", stacklevel=4)
-    return mean, metrics
+    return [mean, *means.values(), *metrics]
 
 
 def predict(trainer: Trainer, inputs: Any, batch_size: int) -> Any:

@@ -14,6 +14,7 @@ from ..nn import Module
 from ..nn.scopes import watching
 from ..random import default_generator
 from ..tensor import Tensor
+from .losses import by_name
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -88,10 +89,13 @@ def find(
     spoiled = first_spoiled(model.named_buffers())
     if spoiled:
         return f"a buffer is not finite ({spoiled})", None
-    layer = _watched(model, batch, compute)
+    layer, loss = _watched(model, batch, compute)
     if layer is not None:
         return layer
-    return "every layer's output is finite, so it is the loss function itself", None
+    own = by_name(loss) or {}
+    spoiled = first_spoiled((repr(name), x.data) for name, x in own.items())
+    which = f"the loss {spoiled.partition(':')[0]}" if spoiled else "the loss function"
+    return f"every layer's output is finite, so it is {which} itself", None
 
 
 class _Found(Exception):
@@ -100,7 +104,8 @@ class _Found(Exception):
 
 def _watched(
     model: Module, batch: tuple[Tensor, ...], compute: Callable[[tuple[Tensor, ...]], Any]
-) -> tuple[str, str] | None:
+) -> tuple[tuple[str, str] | None, Any]:
+    """What the first spoiled layer is, or None, and then the loss."""
     found: list[tuple[str, str]] = []
     names = {id(module): name for name, module in model.named_modules()}
 
@@ -125,10 +130,9 @@ def _watched(
 
     try:
         with watching(watch), no_grad():
-            compute(batch)
+            return None, compute(batch)[0]
     except _Found:
-        return found[0]
-    return None
+        return found[0], None
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:

@@ -198,8 +198,10 @@ def _as_before(trainer: Trainer) -> Iterator[None]:
     state = copy.deepcopy(optimizer.state_dict())
     fields = {
         name: getattr(trainer, name)
-        for name in ("draws", "running_loss", "metrics", "history", "epoch", "batch", "step")
+        for name in ("draws", "running_loss", "running_terms", "metrics", "batch")
     }
+    fields |= {name: getattr(trainer, name) for name in ("history", "epoch", "step")}
+    trainer.batch, trainer.running_terms = 0, {}  # which may have any names
     trainer.metrics = []  # the rates are judged by the loss
     draws = default_generator().state()
     try:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..backends import Array
+from ..metrics import Mean
 from ..nn import Module
 from ..random import default_generator
 from ..tensor import Tensor
-from . import nonfinite, parallel
+from . import checks, losses, nonfinite, parallel
 from .batches import Batch, parts_of
 from .capture import Captured, capture
 from .weighting import size_of
@@ -21,21 +22,43 @@ from .weighting import size_of
 if TYPE_CHECKING:
     from .trainer import Trainer
 
-# The loss, how much the batch counts, and each output with its target, for the metrics.
-Done = tuple[Array, float, list[tuple[Any, Any]]]
+
+class Done(NamedTuple):
+    """What a step gave: its loss, (); how much the batch counts; each output with its target, for
+    the metrics; and by name the losses that its loss is the sum of."""
+
+    loss: Array
+    size: float
+    seen: list[tuple[Any, Any]]
+    terms: dict[str, Array]
 
 
 def step(trainer: Trainer, batch: Batch, on_gradients: list[Callable[[Trainer], None]]) -> None:
     """One step of the optimizer on a batch; the running loss and the metrics hear of it."""
     if trainer.optimizer.takes_closure:
-        loss, size, seen = _searched(trainer, batch, on_gradients)
+        done = _searched(trainer, batch, on_gradients)
     else:
-        loss, size, seen = _prepared(trainer, batch, on_gradients)
+        done = _prepared(trainer, batch, on_gradients)
         trainer.optimizer.step()
-    trainer.running_loss.take(loss, size)
-    for output, target in seen:
+    trainer.running_loss.take(done.loss, done.size)
+    _take_terms(trainer, done)
+    for output, target in done.seen:
         for metric in trainer.metrics:
             metric.update(output, target)
+
+
+def _take_terms(trainer: Trainer, done: Done) -> None:
+    running = trainer.running_terms
+    if done.terms.keys() != running.keys():
+        if trainer.batch:
+            told = [", ".join(names) or "one without a name" for names in (done.terms, running)]
+            raise ValueError(
+                f"fit: the losses of this batch are {told[0]}; those of the one before {told[1]}"
+            )
+        checks.new_terms(trainer, done.terms)
+        running = trainer.running_terms = {name: Mean(name) for name in done.terms}
+    for name, term in done.terms.items():
+        running[name].take(term, done.size)
 
 
 def _prepared(
@@ -62,8 +85,8 @@ def _searched(
         done = _prepared(trainer, batch, on_gradients)
         first = first or done
         if trainer.penalty is None:
-            return done[0]
-        return float(done[0]) + trainer.penalty.value(trainer.model)
+            return done.loss
+        return float(done.loss) + trainer.penalty.value(trainer.model)
 
     trainer.optimizer.step(closure)
     assert first is not None
@@ -72,22 +95,27 @@ def _searched(
 
 def captured(trainer: Trainer) -> Captured:
     """Forward and backward of the Trainer's batches, recorded as a graph when they first run."""
-    loss = trainer.loss
-    owners = [trainer.model, *([loss] if isinstance(loss, Module) else [])]
-    return capture(lambda *batch: gradients(trainer, batch), *owners)
+    owners = [trainer.model, *([trainer.loss] if isinstance(trainer.loss, Module) else [])]
+
+    def step(*batch: Tensor) -> tuple[Any, ...]:
+        loss, output, target, terms = gradients(trainer, batch)
+        trainer.captured_terms = tuple(terms)
+        return loss, output, target, *terms.values()
+
+    return capture(step, *owners)
 
 
-def gradients(trainer: Trainer, batch: Batch) -> tuple[Tensor, Any, Any]:
-    """Forward and backward of a batch: what `compute` gives."""
-    loss, output, target = trainer.compute(batch)
-    _require_number(loss)
+def gradients(trainer: Trainer, batch: Batch) -> tuple[Tensor, Any, Any, dict[str, Tensor]]:
+    """Forward and backward of a batch: what `compute` gives, and by name the losses of the sum."""
+    given, output, target = trainer.compute(batch)
+    loss, terms = losses.total(given)
     look = trainer.check_every == 1 or nonfinite.reads_at_once(loss.data)
     if look and not math.isfinite(loss.data):
         raise nonfinite.loss_error(trainer, batch, float(loss.data))
     # Only now, so that the gradients of the step before are still there to be looked at.
     trainer.optimizer.zero_grad()
     loss.backward()
-    return loss, output, target
+    return loss, output, target, terms
 
 
 def _kind(trainer: Trainer, batch: Batch) -> Callable[[Trainer, Batch], Done]:
@@ -100,53 +128,50 @@ def _kind(trainer: Trainer, batch: Batch) -> Callable[[Trainer, Batch], Done]:
 
 
 def _as_it_is(trainer: Trainer, batch: Batch) -> Done:
-    loss, output, target = gradients(trainer, batch)
-    return loss.data, size_of(batch), [(output, target)]
+    loss, output, target, terms = gradients(trainer, batch)
+    return Done(loss.data, size_of(batch), [(output, target)], _arrays(terms))
 
 
 def _replayed(trainer: Trainer, batch: Batch) -> Done:
     assert trainer.captured is not None
-    loss, output, target = trainer.captured(*batch)
-    return loss.data, size_of(batch), [(output, target)]
+    loss, output, target, *values = trainer.captured(*batch)
+    terms = dict(zip(trainer.captured_terms, values, strict=True))
+    return Done(loss.data, size_of(batch), [(output, target)], _arrays(terms))
 
 
 def _in_parts(trainer: Trainer, batch: Batch) -> Done:
     """The gradients of the parts of a batch, added up."""
     seen: list[tuple[Any, Any]] = []
     loss: Any = 0.0
+    terms: dict[str, Any] = {}
     begun = False
-    for part, share in parts_of(batch, trainer.accumulate, trainer.loss):
-        value, output, target = trainer.compute(part)
-        _require_number(value)
+    own = trainer.computes_otherwise and isinstance(trainer.loss, losses.Losses)
+    for part, share in parts_of(batch, trainer.accumulate, None if own else trainer.loss):
+        given, output, target = trainer.compute(part)
+        value, named = losses.total(given, share)
         seen.append((output, target))
-        if not share:  # none of its targets counts: its loss is NaN, and says nothing
+        for name in losses.by_name(given) or ():
+            terms[name] = (named[name].data if name in named else 0.0) + terms.get(name, 0.0)
+        if value is None:  # none of its targets counts: its loss is NaN, and says nothing
             continue
         if nonfinite.reads_at_once(value.data) and not math.isfinite(value.data):
             raise nonfinite.loss_error(trainer, part, float(value.data))
         if not begun:  # see `gradients`
             trainer.optimizer.zero_grad()
             begun = True
-        value = value * share
         value.backward()
         loss = value.data + loss
     if not begun:
         trainer.optimizer.zero_grad()
-    return loss, size_of(batch), seen
+    return Done(loss, size_of(batch), seen, terms)
 
 
 def _shared(trainer: Trainer, batch: Batch) -> Done:
     """Each rank computes some parts of the batch; the metrics have them already."""
     assert trainer.parallel is not None
-    loss, rows, trainer.all_stop = parallel.step(trainer, trainer.parallel, batch)
-    return loss, rows, []
+    loss, rows, terms, trainer.all_stop = parallel.step(trainer, trainer.parallel, batch)
+    return Done(loss, rows, [], terms)
 
 
-def _require_number(loss: Tensor) -> None:
-    """Raise ValueError unless a loss is one number."""
-    if not isinstance(loss, Tensor):
-        raise TypeError(f"fit: the loss must be a Tensor of shape (), got {type(loss).__name__}")
-    if loss.shape != ():
-        raise ValueError(
-            f"fit: the loss has shape {loss.shape}, but a step needs one number, of shape (): "
-            'make the loss with reduction="mean" instead of "none", or take its mean()'
-        )
+def _arrays(terms: dict[str, Tensor]) -> dict[str, Array]:
+    return {name: term.data for name, term in terms.items()}

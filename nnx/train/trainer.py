@@ -21,7 +21,6 @@ from ..optim import Optimizer
 from ..parallel import DataParallel
 from ..parallel.threads import fixed_threads
 from ..random import default_generator
-from ..tensor import Tensor
 from . import checks, evaluation, nonfinite, steps
 from .batches import Batch, are_arrays, batches_of, to_tensors
 from .callbacks import Callback, Progress
@@ -29,6 +28,7 @@ from .callbacks.listeners import ended, heard
 from .checkpoint import batches_left, restore, signed, state_of
 from .history import History, Row
 from .interrupt import Interrupted, Interrupts
+from .losses import Losses
 from .penalty import Penalty
 from .termination import Terminations
 from .weighting import Weighted, weighted_loss
@@ -45,14 +45,15 @@ class Trainer:
         trainer.evaluate(test)                      # {"loss": 0.08, "accuracy": 0.978}
 
     A batch is a tuple of tensors or arrays whose last is the target: `model(*inputs)` gives the
-    output and `loss(output, target)` the loss, a mean over the batch.  Where a task is different,
-    override `compute`.
+    output and `loss(output, target)` the loss, a mean over the batch; or several, as a dict: their
+    sum is trained, and each is told of by its name.  Where a task is different, override `compute`.
 
     Numbers are read from the device sparingly: losses and metrics are kept there and read
     together, when they are shown or the epoch ends.
 
     Args:
-        model, loss, optimizer: what is trained, by what, and how.
+        model, loss, optimizer: what is trained, by what, and how.  A dict of losses by name is
+            `train.Losses(...)` of it, which also takes a weight for each.
         metrics: metrics or their names (`nnx.metrics.get`); "accuracy" counts what suits the loss,
             also for a single logit with targets of 0 and 1 or ±1, and for the probabilities of
             `nn.BCELoss`.
@@ -98,7 +99,7 @@ class Trainer:
     def __init__(
         self,
         model: Module,
-        loss: Callable[[Any, Any], Tensor],
+        loss: Callable[[Any, Any], Any] | Mapping[str, Callable[[Any, Any], Any]],
         optimizer: Optimizer,
         *,
         metrics: Sequence[str | Metric] = (),
@@ -114,6 +115,7 @@ class Trainer:
         if self.accumulate < 1:
             raise ValueError(f"Trainer: accumulate must be at least 1, got {accumulate}")
         self.dtype, self.weighted = dtype, weighted
+        loss = Losses(loss) if isinstance(loss, Mapping) else loss
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = [_metric_for(metric, loss) for metric in metrics]
         self.penalty = penalty
@@ -129,6 +131,8 @@ class Trainer:
         self.interrupted = False
         self.stopped: str | None = None
         self.running_loss = Mean()
+        self.running_terms = {name: Mean(name) for name in getattr(loss, "names", ())}
+        self.captured_terms: tuple[str, ...] = ()
         checks.options(self, graph)
         checks.plan(self)
         self.captured = steps.captured(self) if graph else None  # forward and backward
@@ -143,15 +147,15 @@ class Trainer:
 
     # ---- what a task may define otherwise ----
 
-    def compute(self, batch: Batch) -> tuple[Tensor, Any, Any]:
+    def compute(self, batch: Batch) -> tuple[Any, Any, Any]:
         """What a task computes of a batch; to be overridden where it is not model, then loss.
 
         Args:
             batch: the inputs and, last, the target.
 
         Returns:
-            The loss, shape (), the model's output, and the target it is held against: the metrics
-            are given these two.
+            The loss, shape (), or a dict of several, whose sum is trained; the model's output; and
+            the target it is held against: the metrics are given these two.
 
         Raises:
             TypeError: the batch is a dict, and nothing says which of it is the target.
@@ -285,8 +289,7 @@ class Trainer:
         self._began = time.perf_counter()
         draws = default_generator()
         if self.batch == 0:
-            self.running_loss.reset()
-            for metric in self.metrics:
+            for metric in (self.running_loss, *self.running_terms.values(), *self.metrics):
                 metric.reset()
         self.model.train()
         resumed, self._resumed = self._resumed, None
@@ -326,7 +329,7 @@ class Trainer:
         row: Row = {"epoch": self.epoch + 1, "loss": self.running_loss.compute()}
         if self.penalty is not None:
             row["penalty"] = self.penalty.value(self.model)
-        row |= {metric.name: metric.compute() for metric in self.metrics}
+        row |= {m.name: m.compute() for m in (*self.running_terms.values(), *self.metrics)}
         if validation is not None:
             values = self.evaluate(validation)
             row |= {f"val_{name}": value for name, value in values.items()}
@@ -471,6 +474,7 @@ class Trainer:
 
 def _metric_for(metric: str | Metric, loss: Any) -> Metric:
     """A metric by its name; of probabilities the border between two classes is at one half."""
-    if metric in ("accuracy", "binary_accuracy") and isinstance(loss, BCELoss):
+    each = loss.each.values() if isinstance(loss, Losses) else (loss,)
+    if metric in ("accuracy", "binary_accuracy") and any(isinstance(x, BCELoss) for x in each):
         return BinaryAccuracy(threshold=0.5)
     return get_metric(metric)

@@ -13,6 +13,7 @@ from .. import ops
 from ..backends import backend_of
 from ..data.dataset import host_array
 from ..tensor import Tensor
+from .losses import Losses, by_name
 
 
 class Weighted(tuple[Any, ...]):
@@ -48,7 +49,7 @@ def size_of(batch: Any) -> float:
     return float(_host(parts[-1]).sum()) if isinstance(batch, Weighted) else len(parts[-1])
 
 
-def weighted_loss(loss: Callable[[Any, Any], Tensor], output: Any, target: Any, w: Any) -> Tensor:
+def weighted_loss(loss: Callable[[Any, Any], Any], output: Any, target: Any, w: Any) -> Any:
     """The mean of a loss over the examples of a batch, each as often as its weight says.
 
         L = Σ_i w_i l_i / Σ_i w_i n_i
@@ -59,17 +60,28 @@ def weighted_loss(loss: Callable[[Any, Any], Tensor], output: Any, target: Any, 
     where no example counts.
 
     Args:
-        loss: a loss of `nnx.nn`, or a function that gives a loss for each example, (N, ...).
+        loss: a loss of `nnx.nn`, or a function that gives a loss for each example, (N, ...); or
+            several by name (`Losses`).
         output, target: what it is called with.
         w: (N,), the weights.
 
     Returns:
-        The loss, shape ().
+        The loss, shape (), or several of them by name.
 
     Raises:
         ValueError: the function gives no loss for each example.
     """
-    each = _for_each(loss)(output, target)  # (N, ...)
+    if isinstance(loss, Losses):
+        return loss.of_each(lambda one, y, t: weighted_loss(one, y, t, w), output, target)
+    found = _for_each(loss)(output, target)
+    several = by_name(found)
+    if several is not None:
+        return {name: _mean(loss, one, target, w) for name, one in several.items()}
+    return _mean(loss, found, target, w)
+
+
+def _mean(loss: Any, each: Any, target: Any, w: Any) -> Tensor:
+    """Of the losses of each example, (N, ...)."""
     n = len(w)
     if not isinstance(each, Tensor) or each.shape[:1] != (n,):
         shape = each.shape if isinstance(each, Tensor) else type(each).__name__

@@ -46,7 +46,8 @@ def fit(recorder, graph, loss=None):
     )
     trainer.fit(DataLoader((x, y), batch_size=8, shuffle=True), epochs=3)
     buffers = [a for _, a in model.named_buffers()]
-    return trainer.history.step_losses, [p.data for p in model.parameters()] + buffers
+    rows = [{**row, "seconds": 0} for row in trainer.history.rows]
+    return [trainer.history.step_losses, rows], [p.data for p in model.parameters()] + buffers
 
 
 def test_a_captured_run_is_the_plain_run(recorder):
@@ -64,6 +65,13 @@ def test_a_loss_with_weights_is_part_of_the_step(recorder):
     weighted = nn.CrossEntropyLoss(weight=nnx.tensor([1.0, 2.0, 0.5]))
     losses, _ = fit(recorder, graph=False, loss=weighted)
     captured, _ = fit(recorder, graph=True, loss=weighted)
+    assert captured == losses and recorder.recorded == 1
+
+
+def test_several_losses_come_out_of_it_by_name(recorder):
+    both = {"kind": nn.CrossEntropyLoss(), "size": lambda y, t: (y * y).mean()}
+    losses, _ = fit(recorder, graph=False, loss=both)
+    captured, _ = fit(recorder, graph=True, loss=both)
     assert captured == losses and recorder.recorded == 1
 
 

@@ -70,8 +70,8 @@ class Progress(Callback):
     def on_step_end(self, trainer: Trainer) -> None:
         if self.bar is None or time.perf_counter() < self.due:
             return
-        values = {"loss": trainer.running_loss.compute()}
-        values |= {metric.name: metric.compute() for metric in trainer.metrics}
+        running = (trainer.running_loss, *trainer.running_terms.values(), *trainer.metrics)
+        values = {metric.name: metric.compute() for metric in running}
         self.bar.update(
             self.task,
             description=_epoch(trainer, trainer.epoch + 1),
@@ -84,7 +84,7 @@ class Progress(Callback):
 
     def on_epoch_end(self, trainer: Trainer) -> None:
         row = trainer.history.rows[-1]
-        names = ["loss", *(metric.name for metric in trainer.metrics)]
+        names = ["loss", *trainer.running_terms, *(metric.name for metric in trainer.metrics)]
         if "penalty" in row:
             names.insert(1, "penalty")
         line = f"{_epoch(trainer, trainer.epoch)}  {_values(trainer, {n: row[n] for n in names})}"
