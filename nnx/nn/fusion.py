@@ -22,11 +22,11 @@ from ..ops.windows.arguments import remembered, sizes
 from ..ops.windows.conv import conv_window
 from ..tensor import Tensor
 from .activation import ReLU
-from .conv import Conv2d
 from .linear import Linear
 from .module import Module, is_watched
 from .norm import BatchNorm2d
-from .pool import MaxPool2d
+from .windows.conv import Conv2d
+from .windows.pool import MaxPool2d
 
 FIRST = (Conv2d, Linear)  # what a row of layers to be fused begins with
 

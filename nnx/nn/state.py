@@ -29,10 +29,29 @@ class Parameter(Tensor):
         self.name: str | None = None
 
 
-def new_parameter(shape: tuple[int, ...], dtype: Any = None) -> Parameter:
-    """An uninitialised (zero) parameter on the active backend, float32 by default."""
+def new_parameter(
+    shape: tuple[int, ...], dtype: Any = None, device: Any = None, value: float = 0.0
+) -> Parameter:
+    """A parameter full of one value on the active backend, float32 by default.
+
+    `device` moves nothing: it has to be where this backend makes arrays anyway.
+    """
     backend = active_backend()
-    return Parameter(backend.from_numpy(np.zeros(shape, dtype=np.dtype(dtype or "float32"))))
+    if device is not None:
+        require_device(backend, device)
+    kind = np.dtype("float32" if dtype is None else dtype_name(dtype))
+    return Parameter(backend.from_numpy(np.full(shape, value, kind)))
+
+
+def require_device(backend: Backend, device: Any) -> None:
+    """Raise ValueError unless a backend makes its arrays on this device ("cpu", "cuda:0", ...)."""
+    here = "cuda" if backend.name.startswith("cupy") else str(backend.device or "cpu")
+    if str(device).partition(":")[0] != here.partition(":")[0]:
+        raise ValueError(
+            f"device={str(device)!r}: a layer is made where the active backend makes its arrays, "
+            f"{backend.name} on {here}; nnx.use_backend(name) chooses another, module.to(name) "
+            "moves the layer"
+        )
 
 
 class LoadResult(NamedTuple):

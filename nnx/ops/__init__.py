@@ -153,23 +153,36 @@ from .select import clip, where
 from .softmax import log_softmax, softmax
 from .vector_norm import norm
 from .windows.adaptive_pool import (
+    adaptive_avg_pool1d,
     adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
     adaptive_max_pool2d,
+    adaptive_max_pool3d,
     global_avg_pool2d,
     global_max_pool2d,
 )
-from .windows.conv import conv1d, conv2d, conv_transpose2d
+from .windows.conv import conv1d, conv2d
+from .windows.conv3d import conv3d, conv_transpose3d
 from .windows.conv_block import conv_block2d
+from .windows.conv_transpose import conv_transpose1d, conv_transpose2d
 from .windows.fold import fold, unfold
+from .windows.fractional_pool import fractional_max_pool2d, fractional_max_pool3d
+from .windows.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d
 from .windows.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+from .windows.pool3d import avg_pool3d, max_pool3d
 from .windows.resize import interpolate, pixel_shuffle, pixel_unshuffle
 
 __all__ = [
     "abs",
     "acos",
     "acosh",
+    "adaptive_avg_pool1d",
     "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "adaptive_max_pool1d",
     "adaptive_max_pool2d",
+    "adaptive_max_pool3d",
     "add",
     "all",
     "any",
@@ -185,6 +198,7 @@ __all__ = [
     "atanh",
     "avg_pool1d",
     "avg_pool2d",
+    "avg_pool3d",
     "batch_norm",
     "batch_norm_inference",
     "binary_cross_entropy",
@@ -204,8 +218,11 @@ __all__ = [
     "concat",
     "conv1d",
     "conv2d",
+    "conv3d",
     "conv_block2d",
+    "conv_transpose1d",
     "conv_transpose2d",
+    "conv_transpose3d",
     "copysign",
     "cos",
     "cosh",
@@ -231,6 +248,8 @@ __all__ = [
     "floor",
     "floor_divide",
     "fold",
+    "fractional_max_pool2d",
+    "fractional_max_pool3d",
     "full",
     "full_like",
     "gelu",
@@ -276,6 +295,9 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "logsumexp",
+    "lp_pool1d",
+    "lp_pool2d",
+    "lp_pool3d",
     "lstm",
     "lstm_cell",
     "masked_fill",
@@ -284,6 +306,7 @@ __all__ = [
     "max",
     "max_pool1d",
     "max_pool2d",
+    "max_pool3d",
     "maximum",
     "mean",
     "meshgrid",

@@ -18,7 +18,7 @@ from tests.nn.test_loss import CASES as LOSSES
 from tests.ops.test_every_operation import TABLE as OPERATIONS
 
 RNG = np.random.default_rng(0)
-ROWS, IMAGES, STEPS = (6, 8), (4, 2, 9, 9), (7, 4, 5)
+ROWS, IMAGES, STEPS, VOLUMES = (6, 8), (4, 2, 9, 9), (7, 4, 5), (2, 2, 5, 6, 5)
 INDICES = RNG.integers(0, 5, (3, 4))
 WITHOUT_ARRAYS = {"Module", "ModuleDict", "ModuleList", "Parameter", "ParameterList"}
 
@@ -51,6 +51,24 @@ LAYERS = {
     "Sequential": (lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU()), IMAGES),
     "SyncBatchNorm": (lambda: nn.SyncBatchNorm(2), IMAGES),
     "Unflatten": (lambda: nn.Unflatten(1, (2, 4)), ROWS),
+    "FractionalMaxPool2d": (lambda: nn.FractionalMaxPool2d(2, 3), IMAGES),
+    "FractionalMaxPool3d": (lambda: nn.FractionalMaxPool3d(2, 3), VOLUMES),
+}
+LAYERS |= {  # families that there are in one, two and three dimensions
+    f"{name}{axes}d": (
+        lambda n=f"{name}{axes}d", a=arguments, c=x[1]: getattr(nn, n)(
+            *[c if v == "C" else v for v in a]
+        ),
+        x,
+    )
+    for name, *arguments in [
+        *[("AdaptiveAvgPool", 2), ("AdaptiveMaxPool", 2), ("AvgPool", 2), ("MaxPool", 2)],
+        *[("CircularPad", 1), ("ReflectionPad", 1), ("ReplicationPad", 1), ("ZeroPad", 1)],
+        *[("ConstantPad", 1, 0.5), ("LPPool", 2, 2), ("Conv", "C", 3, 2)],
+        ("ConvTranspose", "C", 3, 2),
+    ]
+    for axes, x in ((1, IMAGES[1:]), (2, IMAGES), (3, VOLUMES))
+    if f"{name}{axes}d" not in LAYERS
 }
 LAYERS |= {
     name: (getattr(nn, name), ROWS)

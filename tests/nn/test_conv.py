@@ -1,4 +1,4 @@
-"""Conv1d, Conv2d, ConvTranspose2d, pooling and normalisation modules against PyTorch's."""
+"""Convolution, pooling, padding and normalisation modules against PyTorch's."""
 
 import numpy as np
 import pytest
@@ -6,6 +6,7 @@ import pytest
 import nnx
 from nnx import nn
 
+IMAGE = nnx.tensor(np.zeros((1, 3, 3, 3), "f4"))
 CASES = {
     "Conv2d": ((4, 6, 3), {"stride": 2, "padding": 1}, (2, 4, 9, 8)),
     "Conv2d-groups": (
@@ -17,6 +18,34 @@ CASES = {
     "ConvTranspose2d": (
         (4, 6, 3), {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}, (2, 4, 5, 4),
     ),
+    "ConvTranspose1d": ((4, 6, 3), {"stride": 3, "padding": 1, "output_padding": 2}, (2, 4, 5)),
+    "ConvTranspose3d": ((4, 6, 2), {"stride": 2, "groups": 2, "bias": False}, (1, 4, 2, 3, 2)),
+    "Conv3d": ((4, 6, (2, 3, 1)), {"stride": (1, 2, 1), "padding": 1}, (2, 4, 3, 4, 3)),
+    "Conv3d-circular": ((2, 3, 2), {"padding": 1, "padding_mode": "circular"}, (2, 2, 3, 4, 3)),
+    "MaxPool3d": ((2,), {"stride": 1, "padding": 1, "ceil_mode": True}, (2, 3, 3, 4, 3)),
+    "AvgPool3d": ((2,), {"divisor_override": 3, "padding": 1}, (2, 3, 3, 4, 3)),
+    "AdaptiveAvgPool1d": ((3,), {}, (2, 3, 8)),
+    "AdaptiveMaxPool1d": ((3,), {}, (2, 3, 8)),
+    "AdaptiveAvgPool3d": ((2,), {}, (2, 3, 3, 4, 3)),
+    "AdaptiveMaxPool3d": (((1, 2, None),), {}, (2, 3, 3, 4, 3)),
+    "LPPool1d": ((2, 3), {"stride": 2}, (2, 3, 8)),
+    "LPPool2d": ((2, 3), {"ceil_mode": True}, (2, 3, 8, 8)),
+    "LPPool3d": ((2.0, 2), {}, (2, 3, 3, 4, 3)),
+    "ConstantPad1d": (((1, -2), 2.5), {}, (2, 3, 8)),
+    "ConstantPad2d": (((1, -2, 0, 3), -1.0), {}, (2, 3, 4, 5)),
+    "ConstantPad3d": ((2, 0.5), {}, (2, 3, 2, 3, 2)),
+    "ZeroPad1d": ((2,), {}, (3, 8)),
+    "ZeroPad2d": (((1, 2, -1, 0),), {}, (2, 3, 4, 5)),
+    "ZeroPad3d": (((1, 2, -1, 0, 0, 1),), {}, (2, 3, 2, 3, 2)),
+    "ReflectionPad1d": (((3, 1),), {}, (2, 3, 5)),
+    "ReflectionPad2d": (((3, 1, 0, 2),), {}, (2, 3, 4, 5)),
+    "ReflectionPad3d": ((1,), {}, (2, 3, 2, 3, 2)),
+    "ReplicationPad1d": (((3, 7),), {}, (2, 3, 5)),
+    "ReplicationPad2d": (((3, 1, 0, 6),), {}, (2, 3, 4, 5)),
+    "ReplicationPad3d": ((2,), {}, (2, 3, 2, 3, 2)),
+    "CircularPad1d": (((3, 5),), {}, (2, 3, 5)),
+    "CircularPad2d": (((3, 1, 0, 2),), {}, (2, 3, 4, 5)),
+    "CircularPad3d": (((1, 2, 0, 1, 2, 2),), {}, (2, 3, 2, 3, 2)),
     "MaxPool2d": ((3,), {"stride": 2, "padding": 1, "ceil_mode": True}, (2, 3, 8, 7)),
     "MaxPool1d": ((2,), {}, (2, 3, 8)),
     "AvgPool2d": ((3, 2), {"padding": 1, "count_include_pad": False}, (2, 3, 8, 7)),
@@ -64,6 +93,32 @@ def test_same_names_values_and_gradients_as_pytorch(case):
             np.testing.assert_allclose(p.grad, q.grad.numpy(), err_msg=k, rtol=1e-4, atol=1e-4)
         for k, v in theirs.named_buffers():
             np.testing.assert_allclose(dict(ours.named_buffers())[k], v.numpy(), err_msg=k, **close)
+
+
+def test_a_transposed_convolution_to_a_size():
+    """PyTorch's `output_size`: the sizes that the convolution sends to the same."""
+    torch = pytest.importorskip("torch")
+    ours, theirs = (
+        nn.ConvTranspose2d(3, 4, 2, stride=3),
+        torch.nn.ConvTranspose2d(3, 4, 2, stride=3),
+    )
+    ours.load_state_dict({k: v.detach().numpy() for k, v in theirs.state_dict().items()})
+    x = np.random.default_rng(0).standard_normal((1, 3, 3, 3)).astype("f4")
+    for size in ((8, 10), (1, 4, 9, 9)):
+        y = ours(nnx.tensor(x), output_size=size)
+        expected = theirs(torch.tensor(x), output_size=size)
+        np.testing.assert_allclose(
+            y.detach().numpy(), expected.detach().numpy(), rtol=1e-5, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("kind", ["torch.float64", np.float64, "float64", None])
+def test_dtype_and_device_as_pytorch_has_them(kind):
+    kind = pytest.importorskip("torch").float64 if kind == "torch.float64" else kind
+    layer = nn.Conv1d(2, 3, 2, 1, 0, 1, 1, True, "zeros", "cpu", kind)
+    assert layer.weight.dtype == layer.bias.dtype == (np.float32 if kind is None else np.float64)
+    layer = nn.ConvTranspose1d(2, 3, 2, 1, 0, 0, 1, False, 1, "zeros", None, kind)
+    assert layer.weight.dtype == (np.float32 if kind is None else np.float64)
 
 
 @pytest.mark.parametrize("name, args", [("Conv2d", (6, 8, 3)), ("ConvTranspose2d", (6, 4, 5))])
@@ -132,6 +187,18 @@ def test_modules_run_on_every_backend(backend):
         (lambda: nn.BatchNorm1d(3)(nnx.tensor(np.zeros((2, 4), "f4"))),
          r"BatchNorm1d: x must be \(N, C\) or \(N, C, L\) with C = 3; x has shape \(2, 4\)"),
         (lambda: nn.GroupNorm(3, 4), r"num_channels must split into num_groups"),
+        (lambda: nn.ConvTranspose2d(3, 4, 2, padding_mode="reflect"),
+         r"ConvTranspose2d: padding_mode must be \"zeros\", not 'reflect'"),
+        (lambda: nn.ConvTranspose2d(3, 4, 2, stride=2)(IMAGE, output_size=(8, 7)),
+         r"output_size must be from \(6, 6\) to \(7, 7\), not \(8, 7\); x has shape"),
+        (lambda: nn.Conv2d(3, 4, 2, device="cuda"), r"device='cuda': .* numpy on cpu; .*module.to"),
+        (lambda: nn.FractionalMaxPool2d(2), r"either output_size or output_ratio"),
+        (lambda: nn.ZeroPad2d((1, 2, 3)), r"ZeroPad2d: padding must be an integer or 4 of them"),
+        (lambda: nn.ReflectionPad2d((1, 2, -3, 0)), r"padding must not be negative, got"),
+        (lambda: nn.ReflectionPad2d(3)(IMAGE), r"'reflect' can add at most 2 to an axis of 3"),
+        (lambda: nn.CircularPad1d(1)(IMAGE), r"CircularPad1d: x must be \(N, C, L\), or without N"),
+        (lambda: nn.ZeroPad3d(1)(IMAGE[0, 0]), r"ZeroPad3d: x must be \(..., D, H, W\)"),
+        (lambda: nn.ZeroPad1d((-2, -2))(IMAGE), r"padding \(-2, -2\) cuts off more than there is"),
     ],
 )  # fmt: skip
 def test_errors(make, message):

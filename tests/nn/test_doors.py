@@ -18,6 +18,8 @@ def numbers(*shape):
 P = RNG.uniform(0.1, 0.9, (4, 3)).astype("float32")
 SIGNS = np.asarray([[1, -1, 1]] * 4, "float32")
 IMAGES, SEQUENCES, ROWS = numbers(2, 4, 6, 6), numbers(2, 4, 7), numbers(5, 4)
+VOLUMES = numbers(2, 4, 3, 4, 3)
+BY_AXES = {1: SEQUENCES, 2: IMAGES, 3: VOLUMES}
 LABELS = np.asarray([0, 2, 1, 2])
 SEQUENCE = numbers(3, 2, 4)
 
@@ -32,16 +34,35 @@ def decoder_layer():
 
 # name -> (the layer, what it is given)
 LAYERS = {
-    "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(4), [IMAGES]),
-    "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d(4), [IMAGES]),
-    "AvgPool1d": (lambda: nn.AvgPool1d(2), [SEQUENCES]),
-    "AvgPool2d": (lambda: nn.AvgPool2d(2), [IMAGES]),
+    **{
+        f"{name}{axes}d": (lambda n=f"{name}{axes}d", a=given: getattr(nn, n)(*a), [x])
+        for name, given in {
+            "AdaptiveAvgPool": (2,),
+            "AdaptiveMaxPool": (2,),
+            "AvgPool": (2,),
+            "MaxPool": (2,),
+            "CircularPad": (1,),
+            "ConstantPad": (1, 0.5),
+            "ReflectionPad": (1,),
+            "ReplicationPad": (1,),
+            "ZeroPad": (1,),
+            "Conv": (4, 3, 2),
+            "ConvTranspose": (4, 3, 2),
+            "LPPool": (2, 2),
+        }.items()
+        for axes, x in BY_AXES.items()
+    },
+    "FractionalMaxPool2d": (
+        lambda: nn.FractionalMaxPool2d(2, 3, _random_samples=np.full((2, 4, 2), 0.5, "f4")),
+        [IMAGES],
+    ),
+    "FractionalMaxPool3d": (
+        lambda: nn.FractionalMaxPool3d(2, 2, _random_samples=np.full((2, 4, 3), 0.5, "f4")),
+        [VOLUMES],
+    ),
     "BatchNorm1d": (lambda: nn.BatchNorm1d(4), [ROWS]),
     "BatchNorm2d": (lambda: nn.BatchNorm2d(4), [IMAGES]),
     "SyncBatchNorm": (lambda: nn.SyncBatchNorm(4), [IMAGES]),
-    "Conv1d": (lambda: nn.Conv1d(4, 3, 2), [SEQUENCES]),
-    "Conv2d": (lambda: nn.Conv2d(4, 3, 2, padding=1, padding_mode="circular"), [IMAGES]),
-    "ConvTranspose2d": (lambda: nn.ConvTranspose2d(4, 3, 2), [IMAGES]),
     "Dropout": (lambda: nn.Dropout(0.0), [ROWS]),
     "Dropout2d": (lambda: nn.Dropout2d(0.0), [IMAGES]),
     "Embedding": (lambda: nn.Embedding(3, 4), [LABELS]),
@@ -50,8 +71,6 @@ LAYERS = {
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), [IMAGES]),
     "LayerNorm": (lambda: nn.LayerNorm(4), [ROWS]),
     "Linear": (lambda: nn.Linear(4, 3), [ROWS]),
-    "MaxPool1d": (lambda: nn.MaxPool1d(2), [SEQUENCES]),
-    "MaxPool2d": (lambda: nn.MaxPool2d(2), [IMAGES]),
     "PReLU": (lambda: nn.PReLU(4), [ROWS]),
     "RNN": (lambda: nn.RNN(4, 3), [numbers(3, 2, 4), numbers(1, 2, 3)]),
     "GRU": (lambda: nn.GRU(4, 3), [numbers(3, 2, 4), numbers(1, 2, 3)]),

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from ...backends.portable.window import NO_PADDING, Padding, Pair, Window
 from ...tensor import Tensor
 from ..array.shape import reshape
 
-__all__ = ["NO_PADDING", "InOneDimension", "Padding", "PaddingLike", "Pair", "Size", "Window"]
-__all__ += ["batch_of", "check_fit", "in_two_dimensions", "one_of", "padding_pairs", "remembered"]
-__all__ += ["sizes"]
+__all__ = ["IMAGE", "KERNEL", "NO_PADDING", "Geometry", "InOneDimension", "Padding", "PaddingLike"]
+__all__ += ["Pair", "Size", "Window", "batch_of", "check_fit", "one_of", "padding_pairs"]
+__all__ += ["remembered", "sizes"]
 
 Size = int | Sequence[int]
 PaddingLike = int | str | Sequence[int] | Sequence[Sequence[int]]
 Checked = TypeVar("Checked")
+
+# What messages call the axes of an image and of a kernel, by how many there are.
+IMAGE = {1: "L", 2: "H, W", 3: "D, H, W"}
+KERNEL = {1: "k", 2: "kh, kw", 3: "kd, kh, kw"}
 
 
 def remembered(check: Callable[..., Checked]) -> Callable[..., Checked]:
@@ -37,16 +41,20 @@ def remembered(check: Callable[..., Checked]) -> Callable[..., Checked]:
     return answer
 
 
-def in_two_dimensions(
-    kernel: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[Pair, ...],
-    dilation: tuple[int, ...],
-) -> Window:
-    """The window of a sequence as that of an image of height 1; an image's as it is."""
-    if len(kernel) == 2:
-        return Window(kernel, stride, padding, dilation)  # type: ignore[arg-type]
-    return Window((1, *kernel), (1, *stride), ((0, 0), *padding), (1, *dilation))  # type: ignore[arg-type]
+class Geometry(NamedTuple):
+    """A window along one, two or three axes."""
+
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[Pair, ...]
+    dilation: tuple[int, ...]
+
+    def planes(self) -> Window:
+        """The window along the last two axes: a sequence is an image of height 1."""
+        kernel, stride, padding, dilation = self
+        if len(kernel) == 1:
+            return Window((1, *kernel), (1, *stride), ((0, 0), *padding), (1, *dilation))  # type: ignore[arg-type]
+        return Window(kernel[-2:], stride[-2:], padding[-2:], dilation[-2:])  # type: ignore[arg-type]
 
 
 def sizes(operation: str, name: str, value: Size, axes: int, least: int = 1) -> tuple[int, ...]:

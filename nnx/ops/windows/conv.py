@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...backends import Array
 from ...tensor import Tensor
 from .._function import Function
 from .._operands import operands
-from ..arithmetic import add
 from ..array.autocast import in_low_precision
-from ..array.padding import MODES, pad, pad_border
-from ..array.shape import reshape
+from ..array.padding import MODES, pad_border
 from .arguments import (
+    IMAGE,
+    KERNEL,
     NO_PADDING,
+    Geometry,
     InOneDimension,
     PaddingLike,
-    Pair,
     Size,
     Window,
     batch_of,
     check_fit,
-    in_two_dimensions,
     one_of,
     padding_pairs,
     remembered,
@@ -81,44 +78,6 @@ class Conv2d(Function):
 
 class Conv1d(InOneDimension, Conv2d):
     """`Conv2d` on images of height 1: y[n, o, q] = b[o] + Σ_c Σ_j w[o, c, j] x[n, c, q s + j d]."""
-
-
-class ConvTranspose2d(Function):
-    """The transpose of a convolution: y[n, c, p s + i d, q s + j d] += w[o, c, i, j] x[n, o, p, q].
-
-    With C_w the linear map x -> conv2d(x, w), this is its transpose C_w^T: forward here is what
-    backward is there, col2im(W^T X), and the other way round.
-
-    Backward.  L depends on y = C_w^T x through G = dL/dy, so for any change of x or w
-
-        dL = <G, C_w^T x> = <C_w G, x>.
-
-    Read as a function of x: dL/dx = C_w G, a convolution.  Read as a function of w: dL/dw is the
-    weight gradient of the convolution C_w G when x is what arrives at its output.
-    """
-
-    def __init__(self, size: Pair, window: Window, groups: int) -> None:
-        self.size, self.window, self.groups = size, window, groups
-
-    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
-        xp = self.backend.xp
-        shape = (x.shape[0], weight.shape[1] * self.groups, *self.size)
-        y = self.backend.conv_transpose2d(x, weight, shape, self.window, self.groups)
-        if self.needs_input_grad[0] or self.needs_input_grad[1]:
-            self.weight = weight
-        if self.needs_input_grad[1]:
-            self.x = x
-        return y if bias is None else y + xp.reshape(bias, (-1, 1, 1))
-
-    def backward(self, g: Array) -> tuple[Array | None, ...]:
-        gx = gw = gb = None
-        if self.needs_input_grad[0] or self.needs_input_grad[1]:
-            gx, residuals = self.backend.conv2d(g, self.weight, None, self.window, self.groups)
-        if self.needs_input_grad[1]:
-            _, gw, _ = self.backend.conv2d_backward(self.x, residuals, (False, True, False))
-        if self.needs_input_grad[2]:
-            gb = self.backend.xp.sum(g, axis=(0, 2, 3))
-        return gx, gw, gb
 
 
 @in_low_precision
@@ -231,120 +190,31 @@ def conv_window(
     axes: int,
 ) -> Window:
     """The window of a convolution of these shapes; everything checked, as `conv2d` says."""
-    _check_operands(name, x, weight, bias, groups, axes, transposed=False)
-    kernel = weight[2:]
-    strides = sizes(name, "stride", stride, axes)
-    dilations = sizes(name, "dilation", dilation, axes)
-    pads = padding_pairs(name, padding, kernel, strides, dilations)
-    check_fit(name, x, kernel, pads, dilations, lambda: f", weight {weight}")
-    return in_two_dimensions(kernel, strides, pads, dilations)
+    return conv_geometry(name, x, weight, bias, stride, padding, dilation, groups, axes).planes()
 
 
-@in_low_precision
-def conv_transpose2d(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    stride: Size = 1,
-    padding: PaddingLike = 0,
-    output_padding: Size = 0,
-    groups: int = 1,
-    dilation: Size = 1,
-) -> Tensor:
-    """The transpose of a convolution, for making images larger (Zeiler et al. 2010).
-
-    x (N, C, H, W), or (C, H, W) for one image, weight (C, O/groups, kh, kw), bias (O,) or None
-    -> (N, O, oh, ow), or (O, oh, ow), with
-    oh = (H - 1) stride - padding + dilation (kh - 1) + output_padding + 1.
-
-    Args:
-        padding: what is cut off around the result, as in `conv2d`.
-        output_padding: rows and columns added at the bottom and right: which of the sizes that
-            `conv2d` with this stride turns into (H, W) the result has.  Rows that no window
-            reaches, where it is larger than that, hold the bias alone.
-
-    Raises:
-        ValueError, TypeError: as `conv2d`; also an output_padding that is below neither the stride
-            nor the dilation.
-    """
-    name = "conv_transpose2d"
-    x, weight, bias = operands(name, x, weight, bias)
-    shapes = x.shape, weight.shape, None if bias is None else bias.shape
-    size, window, beyond = _transposed_window(
-        name, *shapes, stride, padding, output_padding, groups, dilation
-    )
-    x, alone = batch_of(x, 2)
-    transpose = ConvTranspose2d(size, window, groups)
-    if not any(beyond):
-        return one_of(transpose(x, weight, bias), alone)
-    y = pad(transpose(x, weight, None), ((0, 0), (0, 0), *[(0, n) for n in beyond]))
-    return one_of(y if bias is None else add(y, reshape(bias, (-1, 1, 1))), alone)
-
-
-@remembered
-def _transposed_window(
+def conv_geometry(
     name: str,
     x: tuple[int, ...],
     weight: tuple[int, ...],
     bias: tuple[int, ...] | None,
     stride: Size,
     padding: PaddingLike,
-    output_padding: Size,
-    groups: int,
     dilation: Size,
-) -> tuple[Any, Window, list[int]]:
-    """Size and window of the part of the result that windows reach, and the rows of zeros after.
-
-    Everything is checked, as `conv_transpose2d` says.
-    """
-    _check_operands(name, x, weight, bias, groups, 2, transposed=True)
+    groups: int,
+    axes: int,
+) -> Geometry:
+    """The window of a convolution along each axis, everything checked."""
+    check_operands(name, x, weight, bias, groups, axes, transposed=False)
     kernel = weight[2:]
-    strides = sizes(name, "stride", stride, 2)
-    dilations = sizes(name, "dilation", dilation, 2)
-    extra = sizes(name, "output_padding", output_padding, 2, least=0)
-    if any(e >= max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
-        raise ValueError(
-            f"{name}: output_padding must be smaller than the stride or the dilation; "
-            f"output_padding {extra}, stride {strides}, dilation {dilations}"
-        )
+    strides = sizes(name, "stride", stride, axes)
+    dilations = sizes(name, "dilation", dilation, axes)
     pads = padding_pairs(name, padding, kernel, strides, dilations)
-    size = tuple(
-        (length - 1) * s - before - after + d * (k - 1) + more + 1
-        for length, s, (before, after), d, k, more in zip(
-            x[-2:], strides, pads, dilations, kernel, extra, strict=True
-        )
-    )
-    if min(size) < 1:
-        raise ValueError(
-            f"{name}: the result would be {size}: padding {pads} cuts off all of it; "
-            f"x has shape {x}, weight {weight}"
-        )
-    size, pads, beyond = _within_reach(size, strides, pads, extra)
-    return size, in_two_dimensions(kernel, strides, pads, dilations), beyond
+    check_fit(name, x, kernel, pads, dilations, lambda: f", weight {weight}")
+    return Geometry(kernel, strides, pads, dilations)
 
 
-def _within_reach(
-    size: tuple[int, ...],
-    strides: tuple[int, ...],
-    pads: tuple[Pair, ...],
-    extra: tuple[int, ...],
-) -> tuple[tuple[int, ...], tuple[Pair, ...], list[int]]:
-    """Size and padding of the part of the result that windows reach, and the rows of zeros after.
-
-    Of the output_padding, what is a stride or more first takes back what `padding` cut off at the
-    end, which leaves the size as it is; what is then left over lies behind the last window.
-    """
-    inner, kept, beyond = [], [], []
-    for length, s, (before, after), more in zip(size, strides, pads, extra, strict=True):
-        over = max(0, more - (s - 1))
-        taken = min(after, over)
-        kept.append((before, after - taken))
-        beyond.append(over - taken)
-        inner.append(length - beyond[-1])
-    return tuple(inner), tuple(kept), beyond
-
-
-def _check_operands(
+def check_operands(
     name: str,
     xs: tuple[int, ...],
     ws: tuple[int, ...],
@@ -355,7 +225,7 @@ def _check_operands(
 ) -> None:
     """Ranks, channels, groups and bias; the message gives every shape."""
     rule = None
-    image, kernel = ("H, W", "kh, kw") if axes == 2 else ("L", "k")
+    image, kernel = IMAGE[axes], KERNEL[axes]
     if len(xs) not in (axes + 1, axes + 2):
         rule = f"x must be (N, C, {image}), or (C, {image}) for one"
     elif len(ws) != axes + 2 or min(ws[2:]) < 1:

@@ -7,13 +7,13 @@ from ...tensor import Tensor
 from .._function import Unary
 from .._operands import as_tensor, require_one_dtype
 from .arguments import (
+    Geometry,
     PaddingLike,
     Pair,
     Size,
     Window,
     batch_of,
     check_fit,
-    in_two_dimensions,
     one_of,
     padding_pairs,
     remembered,
@@ -149,4 +149,4 @@ def _window(
     step = sizes(name, "stride", stride, 2)
     border = padding_pairs(name, padding, kernel, step, spread)
     check_fit(name, shape, kernel, border, spread)
-    return in_two_dimensions(kernel, step, border, spread)
+    return Geometry(kernel, step, border, spread).planes()

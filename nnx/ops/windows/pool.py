@@ -8,15 +8,17 @@ from .._function import Function
 from .._operands import as_tensor, require_one_dtype
 from ..array.autocast import in_float32_inside
 from .arguments import (
+    IMAGE,
     NO_PADDING,
+    Geometry,
     InOneDimension,
     Padding,
     PaddingLike,
+    Pair,
     Size,
     Window,
     batch_of,
     check_fit,
-    in_two_dimensions,
     one_of,
     padding_pairs,
     remembered,
@@ -295,6 +297,24 @@ def _pool_window(
     ceil_mode: bool,
 ) -> tuple[Window, Padding]:
     """The window, everything checked, and the padding without what ceil_mode adds to it."""
+    geometry, own = pool_geometry(
+        name, shape, axes, kernel_size, stride, padding, dilation, ceil_mode
+    )
+    return geometry.planes(), geometry._replace(padding=own).planes().padding
+
+
+def pool_geometry(
+    name: str,
+    shape: tuple[int, ...],
+    axes: int,
+    kernel_size: Size,
+    stride: Size | None,
+    padding: PaddingLike,
+    dilation: Size,
+    ceil_mode: bool,
+) -> tuple[Geometry, tuple[Pair, ...]]:
+    """The window of a pooling along each axis, everything checked, and the padding without what
+    ceil_mode adds to it."""
     require_images(name, shape, axes)
     kernel = sizes(name, "kernel_size", kernel_size, axes)
     strides = kernel if stride is None else sizes(name, "stride", stride, axes)
@@ -326,12 +346,11 @@ def _pool_window(
                     f"kernel {kernel}, dilation {dilations}, x has shape {shape}"
                 )
     wider = tuple((before, after + e) for (before, after), e in zip(pads, extra, strict=True))
-    own = in_two_dimensions(kernel, strides, pads, dilations).padding
-    return in_two_dimensions(kernel, strides, wider, dilations), own
+    return Geometry(kernel, strides, wider, dilations), pads
 
 
 def require_images(name: str, shape: tuple[int, ...], axes: int) -> None:
-    image = "H, W" if axes == 2 else "L"
+    image = IMAGE[axes]
     if len(shape) not in (axes + 1, axes + 2):
         raise ValueError(
             f"{name}: x must be (N, C, {image}), or (C, {image}) for one; x has shape {shape}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from .. import ops
-from ..ops.windows.arguments import PaddingLike, Size
-from ..tensor import Tensor
-from .module import Module
+from ... import ops
+from ...ops.windows.arguments import PaddingLike, Size
+from ...tensor import Tensor
+from ..module import Module
 
 
 class _MaxPool(Module):
@@ -93,6 +93,36 @@ class MaxPool1d(_MaxPool):
         )
 
 
+class MaxPool3d(_MaxPool):
+    """The largest value of each window: x (N, C, D, H, W) -> (N, C, od, oh, ow), or without N.
+
+    Each length is as in `MaxPool2d`; errors are those of `ops.max_pool3d`.
+
+    Args:
+        kernel_size: an integer, or (kd, kh, kw).
+        stride: from one window to the next, an integer or one for each axis; None: kernel_size.
+        padding: as in `Conv3d`, at most half a window; what is put there is never chosen.
+        dilation: how far apart the voxels of a window are, an integer or one for each axis.
+        return_indices: also return where in its volume each value stood, (slice H + row) W +
+            column, int64, of y's shape.
+        ceil_mode: let the last windows run over the end.
+
+    Raises:
+        ValueError: when called, an argument makes no sense, or x does not fit.
+    """
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        return ops.max_pool3d(
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
+        )
+
+
 class _AvgPool(Module):
     def __init__(
         self,
@@ -114,7 +144,21 @@ class _AvgPool(Module):
         )
 
 
-class AvgPool2d(_AvgPool):
+class _AvgPoolByDivisor(_AvgPool):
+    def __init__(
+        self,
+        kernel_size: Size,
+        stride: Size | None = None,
+        padding: PaddingLike = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        self.divisor_override = divisor_override
+
+
+class AvgPool2d(_AvgPoolByDivisor):
     """The mean of each window: x (N, C, H, W) -> (N, C, oh, ow), or (C, H, W) -> (C, oh, ow).
 
     oh and ow as in `MaxPool2d`, without its dilation (Xu section 4.2.2).
@@ -132,20 +176,38 @@ class AvgPool2d(_AvgPool):
         TypeError: x is of integers.
     """
 
-    def __init__(
-        self,
-        kernel_size: Size,
-        stride: Size | None = None,
-        padding: PaddingLike = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> None:
-        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
-        self.divisor_override = divisor_override
-
     def forward(self, x: Tensor) -> Tensor:
         return ops.avg_pool2d(
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+
+class AvgPool3d(_AvgPoolByDivisor):
+    """The mean of each window: x (N, C, D, H, W) -> (N, C, od, oh, ow), or without N.
+
+    Each length is as in `MaxPool3d`, without its dilation.
+
+    Args:
+        kernel_size: an integer, or (kd, kh, kw).
+        stride: from one window to the next, an integer or one for each axis; None: kernel_size.
+        padding: as in `Conv3d`, at most half a window.
+        ceil_mode: let the last windows run over the end.
+        count_include_pad: whether a voxel of the padding counts, as zero, in the mean.
+        divisor_override: divide every sum by this instead of by the number of voxels.
+
+    Raises:
+        ValueError: when called, an argument makes no sense, or x does not fit.
+        TypeError: x is of integers.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.avg_pool3d(
             x,
             self.kernel_size,
             self.stride,
@@ -179,49 +241,81 @@ class AvgPool1d(_AvgPool):
         )
 
 
-class AdaptiveAvgPool2d(Module):
-    """Means of windows that cut images into `output_size`: x (N, C, H, W) -> (N, C, oh, ow).
+class _LPPool(Module):
+    def __init__(
+        self,
+        norm_type: float,
+        kernel_size: Size,
+        stride: Size | None = None,
+        ceil_mode: bool = False,
+    ) -> None:
+        self.norm_type, self.kernel_size = norm_type, kernel_size
+        self.stride, self.ceil_mode = stride, ceil_mode
 
-    x may be one image (C, H, W).  Window (p, q) is rows floor(p H/oh) to ceil((p+1) H/oh), columns
-    likewise.
+    def extra_repr(self) -> str:
+        return (
+            f"norm_type={self.norm_type}, kernel_size={self.kernel_size}, stride={self.stride}, "
+            f"ceil_mode={self.ceil_mode}"
+        )
+
+
+class LPPool1d(_LPPool):
+    """The p-norm of each window, (Σ x^p)^(1/p): x (N, C, L) -> (N, C, ol), or without N.
+
+    Where all of a window is 0, so is its gradient.
 
     Args:
-        output_size: oh and ow, or one number for both: 1 is global pooling.  In a pair, None keeps
-            the image's own length.
+        norm_type: p; 1 is the sum, and the larger, the nearer to the largest value.
+        kernel_size: how long a window is.
+        stride: from one window to the next, a number; None: kernel_size.
+        ceil_mode: let the last windows run over the end, as in `ops.lp_pool1d`.
 
     Raises:
-        ValueError: when called, output_size is not positive, or x is no image, or an empty one.
+        ValueError: when called, norm_type is not positive and finite, or x does not fit.
         TypeError: x is of integers.
     """
 
-    def __init__(self, output_size: Size) -> None:
-        self.output_size = output_size
-
     def forward(self, x: Tensor) -> Tensor:
-        return ops.adaptive_avg_pool2d(x, self.output_size)
-
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
+        return ops.lp_pool1d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
 
-class AdaptiveMaxPool2d(Module):
-    """Largest values of the windows of `AdaptiveAvgPool2d`: x (N, C, H, W) -> (N, C, oh, ow).
+class LPPool2d(_LPPool):
+    """The p-norm of each window, (Σ x^p)^(1/p): x (N, C, H, W) -> (N, C, oh, ow), or without N.
+
+    Where all of a window is 0, so is its gradient.
 
     Args:
-        output_size: oh and ow, or one number for both; in a pair, None keeps the image's own
-            length.
-        return_indices: also return where in its image each value stood, row W + column, int64, of
-            y's shape.
+        norm_type: p; 1 is the sum, and the larger, the nearer to the largest value.
+        kernel_size: an integer, or (kh, kw).
+        stride: from one window to the next, an integer or a pair; None: kernel_size.
+        ceil_mode: let the last windows run over the end, as in `ops.lp_pool2d`.
 
     Raises:
-        ValueError: when called, output_size is not positive, or x is no image, or an empty one.
+        ValueError: when called, norm_type is not positive and finite, or x does not fit.
+        TypeError: x is of integers.
     """
 
-    def __init__(self, output_size: Size, return_indices: bool = False) -> None:
-        self.output_size, self.return_indices = output_size, return_indices
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.lp_pool2d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
 
-    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        return ops.adaptive_max_pool2d(x, self.output_size, self.return_indices)
 
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
+class LPPool3d(_LPPool):
+    """The p-norm of each window: x (N, C, D, H, W) -> (N, C, od, oh, ow), or without N.
+
+    y = (Σ x^p)^(1/p).
+
+    Where all of a window is 0, so is its gradient.
+
+    Args:
+        norm_type: p; 1 is the sum, and the larger, the nearer to the largest value.
+        kernel_size: an integer, or (kd, kh, kw).
+        stride: from one window to the next, one number or three; None: kernel_size.
+        ceil_mode: let the last windows run over the end, as in `ops.lp_pool3d`.
+
+    Raises:
+        ValueError: when called, norm_type is not positive and finite, or x does not fit.
+        TypeError: x is of integers.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.lp_pool3d(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)

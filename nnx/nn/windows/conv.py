@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from .. import ops
-from ..ops.windows.arguments import PaddingLike, Size, padding_pairs, sizes
-from ..tensor import Tensor
-from . import init
-from .module import Module
-from .state import Parameter, new_parameter
+from ... import ops
+from ...ops.windows.arguments import PaddingLike, Size, padding_pairs, sizes
+from ...tensor import Tensor
+from .. import init
+from ..module import Module
+from ..state import Parameter, new_parameter
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -32,7 +33,8 @@ class _Conv(Module):
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
-        dtype: str = "float32",
+        device: Any = None,
+        dtype: Any = "float32",
     ) -> None:
         name = type(self).__name__
         if in_channels < 1 or out_channels < 1:
@@ -61,8 +63,10 @@ class _Conv(Module):
         first, second = (
             (in_channels, out_channels) if self.transposed else (out_channels, in_channels)
         )
-        self.weight = new_parameter((first, second // groups, *self.kernel_size), dtype)
-        self.register_parameter("bias", new_parameter((out_channels,), dtype) if bias else None)
+        self.weight = new_parameter((first, second // groups, *self.kernel_size), dtype, device)
+        self.register_parameter(
+            "bias", new_parameter((out_channels,), dtype, device) if bias else None
+        )
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -71,6 +75,18 @@ class _Conv(Module):
         init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             init.uniform_(self.bias, -bound, bound)
+
+    def _arguments(self) -> tuple[Any, ...]:
+        """What the operation is called with, after x."""
+        return (
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            self.padding_mode,
+        )
 
     def extra_repr(self) -> str:
         parts = [
@@ -113,6 +129,7 @@ class Conv2d(_Conv):
         groups: the channels are split into as many parts that do not see each other.
         bias: False: there is no b.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters; x must have the same.
 
     Parameters: weight W (out_channels, in_channels/groups, kh, kw), bias b (out_channels,), both
@@ -125,16 +142,7 @@ class Conv2d(_Conv):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.conv2d(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.padding_mode,
-        )
+        return ops.conv2d(x, *self._arguments())
 
 
 class Conv1d(_Conv):
@@ -154,6 +162,7 @@ class Conv1d(_Conv):
         groups: the channels are split into as many parts that do not see each other.
         bias: False: there is no b.
         padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters; x must have the same.
 
     Parameters: weight W (out_channels, in_channels/groups, k), bias b (out_channels,), from
@@ -167,92 +176,40 @@ class Conv1d(_Conv):
     axes = 1
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.conv1d(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            self.padding_mode,
-        )
+        return ops.conv1d(x, *self._arguments())
 
 
-class ConvTranspose2d(_Conv):
-    """The transpose of a convolution: x (N, in_channels, H, W) -> (N, out_channels, oh, ow).
+class Conv3d(_Conv):
+    """Convolution of volumes, such as films: x (N, in_channels, D, H, W) -> (N, out_channels, od,
+    oh, ow), or one without N.
 
-    Each number of x puts a kernel, times itself, into y; where kernels overlap they add up.  So y
-    has
+        y[n, o, p, q, r] = b[o] + Σ_c Σ_i Σ_j Σ_k W[o, c, i, j, k] x[n, c, p s + i d, q .., r ..]
 
-        oh = (H - 1) stride - padding + dilation (kh - 1) + output_padding + 1
-
-    rows: the map is the one by which a `Conv2d` with these arguments sends gradients back (Zeiler
-    et al. 2010).  x may be one image (C, H, W).  Arguments and names are PyTorch's.
+    Each length is as in `Conv2d`; how it is computed stands in `nnx.ops.windows.conv3d`.
 
     Args:
-        in_channels: of x.
-        out_channels: of y.
-        kernel_size: an integer, or (kh, kw).
-        stride: how far apart in y two neighbours of x put their kernels.
-        padding: what is cut off around y, in the forms of `Conv2d`.
-        output_padding: rows and columns added at the bottom and right; below stride or dilation.
+        in_channels: of x; each output sees in_channels/groups of them.
+        out_channels: how many kernels there are.
+        kernel_size: an integer, or (kd, kh, kw).
+        stride: how far the window moves: an integer, or one for each axis.
+        padding: what is put around x: an integer, one for each axis, a pair (before, after) for
+            each axis, "same" (with stride 1: the lengths stay) or "valid" (none).
+        dilation: how far apart the voxels under the window are, an integer or one for each axis.
         groups: the channels are split into as many parts that do not see each other.
-        bias: False: there is none.
-        dilation: how far apart in y the numbers of one kernel are.
+        bias: False: there is no b.
+        padding_mode: "zeros", "reflect", "replicate" or "circular".
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters; x must have the same.
 
-    Parameters: weight (in_channels, out_channels/groups, kh, kw), bias (out_channels,), from
-    U(-1/√f, 1/√f) with f = out_channels/groups · kh · kw, as in PyTorch.
+    Parameters: weight W (out_channels, in_channels/groups, kd, kh, kw), bias b (out_channels,),
+    from U(-1/√fan_in, 1/√fan_in) with fan_in = in_channels/groups · kd · kh · kw.
 
     Raises:
-        ValueError: as in `Conv2d`; when called, an output_padding below neither stride nor
-            dilation.
-        TypeError: x and the parameters are of different dtypes.
+        ValueError: as in `Conv2d`.
+        TypeError: as there.
     """
 
-    transposed = True
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Size,
-        stride: Size = 1,
-        padding: PaddingLike = 0,
-        output_padding: Size = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Size = 1,
-        dtype: str = "float32",
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            dtype=dtype,
-        )
-        self.output_padding = sizes(
-            type(self).__name__, "output_padding", output_padding, 2, least=0
-        )
+    axes = 3
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.conv_transpose2d(
-            x,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.output_padding,
-            self.groups,
-            self.dilation,
-        )
-
-    def extra_repr(self) -> str:
-        extra = "" if max(self.output_padding) == 0 else f", output_padding={self.output_padding}"
-        return super().extra_repr() + extra
+        return ops.conv3d(x, *self._arguments())

@@ -1,0 +1,1 @@
+"""Layers that slide a window over sequences, images and volumes."""
