@@ -22,6 +22,7 @@ from ..tensor import Tensor
 from . import init
 from .module import Module
 from .state import new_parameter
+from .utils.rnn import PackedSequence, pack_as, pad_packed_sequence
 
 States = tuple[Tensor | None, ...]
 
@@ -121,8 +122,8 @@ class _Recurrent(Module):
         """
         raise NotImplementedError
 
-    def run(self, x: Tensor, states: States, lengths: Any) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """All layers: y, and each kind of last state (num_layers S, N, H).
+    def run(self, x: Any, states: States, lengths: Any) -> tuple[Any, tuple[Tensor, ...]]:
+        """All layers: y, packed where x is, and each kind of last state (num_layers S, N, H).
 
         Args:
             x, states, lengths: what `forward` was given, unchecked.
@@ -132,6 +133,8 @@ class _Recurrent(Module):
             TypeError: dtypes that differ.
         """
         name = type(self).__name__
+        if isinstance(x, PackedSequence):
+            return self._run_packed(x, states, lengths)
         x = as_tensor(name, x)
         states = tuple([None if h is None else as_tensor(name, h, x) for h in states])
         counts = self._checked(x, states, lengths)
@@ -156,6 +159,16 @@ class _Recurrent(Module):
             x = ops.squeeze(x, axis=0 if self.batch_first else 1)
             ends = tuple(ops.squeeze(h, axis=1) for h in ends)
         return x, ends
+
+    def _run_packed(
+        self, x: PackedSequence, states: States, lengths: Any
+    ) -> tuple[PackedSequence, tuple[Tensor, ...]]:
+        """Padded for the kernels, which pass over the padding, and packed again."""
+        if lengths is not None:
+            raise ValueError(f"{type(self).__name__}: a packed x has its lengths with it")
+        padded, counts = pad_packed_sequence(x, self.batch_first)
+        y, ends = self.run(padded, states, counts)
+        return pack_as(x, y, counts, self.batch_first), ends
 
     def _drop(self, x: Tensor) -> Tensor:
         """Dropout between layers: anew at every step, or one mask for the whole sequence."""
@@ -246,7 +259,8 @@ class RNN(_Recurrent):
 
     Call: `y, h_n = rnn(x, h_0=None, lengths=None)`
 
-        x        (T, N, D), (N, T, D) with batch_first, or (T, D) for one sequence
+        x        (T, N, D), (N, T, D) with batch_first, or (T, D) for one sequence; or a
+                 `nn.utils.rnn.PackedSequence`, and then y is one, without lengths
         h_0      (layers x directions, N, H), zeros where None; without N for one sequence
         lengths  N integers: how many steps each sequence of a padded batch has.  What stands
                  beyond is not read: y is 0 there, h_n is the state after the last real step, and
@@ -299,8 +313,8 @@ class RNN(_Recurrent):
         return function(x, *states, *weights)
 
     def forward(
-        self, x: Tensor, h_0: Tensor | None = None, lengths: Any = None
-    ) -> tuple[Tensor, Tensor]:
+        self, x: Tensor | PackedSequence, h_0: Tensor | None = None, lengths: Any = None
+    ) -> tuple[Any, Tensor]:
         y, (h_n,) = self.run(x, (h_0,), lengths)
         return y, h_n
 
@@ -374,8 +388,11 @@ class LSTM(_Recurrent):
         return function(x, *states, *weights)
 
     def forward(
-        self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None, lengths: Any = None
-    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        self,
+        x: Tensor | PackedSequence,
+        hx: tuple[Tensor, Tensor] | None = None,
+        lengths: Any = None,
+    ) -> tuple[Any, tuple[Tensor, Tensor]]:
         states = (None, None) if hx is None else hx
         if not isinstance(states, tuple | list) or len(states) != 2:
             raise ValueError("LSTM: the initial state must be the pair (h_0, c_0)")
@@ -451,8 +468,8 @@ class GRU(_Recurrent):
         return function(x, *states, *weights)
 
     def forward(
-        self, x: Tensor, h_0: Tensor | None = None, lengths: Any = None
-    ) -> tuple[Tensor, Tensor]:
+        self, x: Tensor | PackedSequence, h_0: Tensor | None = None, lengths: Any = None
+    ) -> tuple[Any, Tensor]:
         y, (h_n,) = self.run(x, (h_0,), lengths)
         return y, h_n
 

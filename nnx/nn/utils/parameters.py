@@ -1,4 +1,4 @@
-"""What PyTorch keeps in `nn.utils`: clipping gradients, and a model's parameters as one vector."""
+"""Clipping gradients, and a model's parameters as one vector."""
 
 from __future__ import annotations
 
@@ -6,15 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from ..backends import Array, backend_of
-from ..tensor import Tensor, tensor
-
-__all__ = [
-    "clip_grad_norm_",
-    "clip_grad_value_",
-    "parameters_to_vector",
-    "vector_to_parameters",
-]
+from ...backends import Array, backend_of
+from ...tensor import Tensor, tensor
 
 
 def clip_grad_norm_(
