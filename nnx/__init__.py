@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         debug,
         functional,
         io,
+        linalg,
         linear_model,
         metrics,
         nn,
@@ -71,6 +72,7 @@ __all__ = [
     "io",
     "is_grad_enabled",
     "jacobian",
+    "linalg",
     "linear_model",
     "load",
     "load_model",
@@ -98,8 +100,8 @@ __all__ = [
 
 _ROOMS = frozenset(
     (
-        "data datasets debug functional io linear_model metrics nn optim parallel plots random "
-        "recipes text tools train"
+        "data datasets debug functional io linalg linear_model metrics nn optim parallel plots "
+        "random recipes text tools train"
     ).split()
 )
 _HOMES = {  # name -> where it lives, and what it is called there

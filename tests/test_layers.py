@@ -16,7 +16,7 @@ ROOMS = [
     ["random", "autograd"],
     ["tensor", "in_place"],
     ["ops"],
-    ["functional", "derivatives", "gradcheck"],
+    ["functional", "linalg", "derivatives", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots", "parallel"],
     ["linear_model"],

@@ -93,6 +93,7 @@ from .elementwise import (
     tanh,
 )
 from .embedding import embedding
+from .linalg.distance import cdist, cosine_similarity, normalize
 from .linear import linear, linear_relu, matmul
 from .loss.cross_entropy import cross_entropy, nll_loss
 from .loss.margin import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
@@ -212,6 +213,7 @@ __all__ = [
     "broadcast_arrays",
     "broadcast_shapes",
     "broadcast_to",
+    "cdist",
     "ceil",
     "celu",
     "clip",
@@ -226,6 +228,7 @@ __all__ = [
     "copysign",
     "cos",
     "cosh",
+    "cosine_similarity",
     "count_nonzero",
     "cross_entropy",
     "cumulative_prod",
@@ -323,6 +326,7 @@ __all__ = [
     "nll_loss",
     "nonzero",
     "norm",
+    "normalize",
     "not_equal",
     "one_hot",
     "ones",

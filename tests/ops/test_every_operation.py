@@ -52,6 +52,12 @@ CASES = {
     "atan": [(ops.atan, [A])],
     "atan2": [(ops.atan2, [APART, ROW]), (lambda x: ops.atan2(x, -2.0), [APART])],
     "atanh": [(ops.atanh, [A / 4])],
+    "cdist": [
+        (ops.cdist, [A, B[:2]]),
+        (lambda a, b: ops.cdist(a, b, p=3.0), [C, A]),
+    ],
+    "cosine_similarity": [(ops.cosine_similarity, [A, ROW]), (ops.cosine_similarity, [C, C[::-1]])],
+    "normalize": [(ops.normalize, [A]), (lambda x: ops.normalize(x, 3.0, axis=-1), [C])],
     "ceil": [(lambda x: ops.ceil(x) * x, [A])],
     "copysign": [(ops.copysign, [APART, ROW]), (lambda x: ops.copysign(2.0, x) * x, [APART])],
     "cosh": [(ops.cosh, [A])],
