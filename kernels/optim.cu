@@ -7,14 +7,17 @@
 // neighbouring addresses.
 //
 // Portable twins: OptimKernels.sgd_, adagrad_, rmsprop_, adadelta_, adam_, nadam_, radam_ and
-// adamax_ in nnx/backends/portable/optim.py, which say what the symbols mean.
+// adamax_, and count_step_, unscale_ and update_scale_, in nnx/backends/portable/optim.py, which say what the symbols mean.
 // REAL is float or double.
 //
 // Bytes: each array is read once and, but for the gradient, written once: for Adam 7 numbers a
 // parameter (28 bytes in float32).
 //
 // Common arguments: `sign` is -1 to maximise, else 1; `decay` is the weight decay that is added to
-// the gradient; `shrink` multiplies the parameter first (decoupled weight decay), 1 for none.
+// the gradient; `shrink` multiplies the parameter first (decoupled weight decay), 1 for none.  Where
+// `skip` is given and not 0, no step is made: nothing is written.  Where `steps` is given, the number
+// of this step stands there, and Adam's two divisors are made of it here: 1 - β^t as -expm1(t log β),
+// for the difference itself has no digits in float while t is small.
 
 struct Inputs {
     const REAL* at[64];
@@ -56,8 +59,16 @@ __device__ __forceinline__ REAL larger(REAL a, REAL b) { return a > b || a != a 
 
 // The state is made on the first step, from the gradient; without momentum there is none.
 extern "C" __global__ void __launch_bounds__(256)
-sgd(Arrays params, Inputs grads, Arrays buffers, Sizes sizes, int count, int first, int nesterov,
-    REAL lr, REAL momentum, REAL fresh, REAL sign, REAL decay) {
+sgd(Arrays params, Inputs grads, Arrays buffers, Sizes sizes, int count,
+    const int* __restrict__ skip, int first, int nesterov, REAL lr, REAL momentum, REAL fresh,
+    REAL sign, REAL decay) {
+    if (skip && *skip) {
+        if (first)
+            each_element(sizes, count, [&](int k, long long i) {
+                if (buffers.at[k]) buffers.at[k][i] = 0;
+            });
+        return;
+    }
     each_element(sizes, count, [&](int k, long long i) {
         const REAL p = params.at[k][i];
         REAL g = descent(grads.at[k][i], p, sign, decay);
@@ -131,8 +142,21 @@ __device__ __forceinline__ Moments moments(REAL* average, REAL* square, REAL g, 
 
 extern "C" __global__ void __launch_bounds__(256)
 adam(Arrays params, Inputs grads, Arrays averages, Arrays squares, Arrays maxima, Sizes sizes,
-     int count, REAL rate, REAL root, REAL fresh1, REAL beta2, REAL fresh2, REAL eps, REAL sign,
-     REAL decay, REAL shrink) {
+     int count, const int* __restrict__ skip, const long long* __restrict__ steps, REAL lr,
+     REAL log_beta1, REAL log_beta2, REAL rate, REAL root, REAL fresh1, REAL beta2,
+     REAL fresh2, REAL eps, REAL sign, REAL decay, REAL shrink) {
+    if (skip && *skip) return;
+    __shared__ REAL divisors[2];
+    if (steps) {
+        if (threadIdx.x == 0) {
+            const REAL t = (REAL)*steps;
+            divisors[0] = lr / -expm1(t * log_beta1);
+            divisors[1] = sqrt(-expm1(t * log_beta2));
+        }
+        __syncthreads();
+        rate = divisors[0];
+        root = divisors[1];
+    }
     each_element(sizes, count, [&](int k, long long i) {
         const REAL p = params.at[k][i], g = descent(grads.at[k][i], p, sign, decay);
         const Moments at =
@@ -184,4 +208,44 @@ adamax(Arrays params, Inputs grads, Arrays averages, Arrays norms, Sizes sizes, 
         norms.at[k][i] = u;
         params.at[k][i] = p - rate * m / u;
     });
+}
+
+// How often a step was made: `steps` counts this one too, unless it is left out.  One thread.
+extern "C" __global__ void __launch_bounds__(32)
+count_step(long long* __restrict__ steps, const int* __restrict__ skip) {
+    if (threadIdx.x == 0 && !(skip && *skip)) *steps += 1;
+}
+
+// Gradients divided by the loss's scale; `found` becomes 1 where one is infinite or NaN.  A thread
+// looks at its 4 elements and tells at most once, by an integer's atomic: the order of threads does
+// not matter.
+extern "C" __global__ void __launch_bounds__(256)
+unscale(Arrays grads, Sizes sizes, int count, const float* __restrict__ scale,
+        int* __restrict__ found) {
+    const REAL factor = 1 / (REAL)*scale;
+    bool spoiled = false;
+    each_element(sizes, count, [&](int k, long long i) {
+        const REAL g = grads.at[k][i] * factor;
+        spoiled |= g - g != 0;
+        grads.at[k][i] = g;
+    });
+    if (spoiled) atomicOr(found, 1);
+}
+
+// The loss's scale after a step: see OptimKernels.update_scale_.  One thread.
+extern "C" __global__ void __launch_bounds__(32)
+update_scale(float* __restrict__ scale, int* __restrict__ growth, const int* __restrict__ found,
+             float growth_factor, float backoff_factor, int interval) {
+    if (threadIdx.x) return;
+    if (*found) {
+        *scale *= backoff_factor;
+        *growth = 0;
+        return;
+    }
+    const int steps = *growth + 1;
+    if (steps == interval) {
+        const float grown = *scale * growth_factor;
+        if (fabsf(grown) <= 3.402823466e38f) *scale = grown;
+    }
+    *growth = steps == interval ? 0 : steps;
 }

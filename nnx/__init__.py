@@ -23,6 +23,7 @@ from .version import __version__ as __version__
 
 if TYPE_CHECKING:
     from . import (
+        amp,
         data,
         datasets,
         debug,
@@ -58,6 +59,7 @@ __all__ = [
     "Tensor",
     "Trainer",
     "active_backend",
+    "amp",
     "autocast",
     "capture",
     "data",
@@ -100,8 +102,8 @@ __all__ = [
 
 _ROOMS = frozenset(
     (
-        "data datasets debug functional io linalg linear_model metrics nn optim parallel plots "
-        "random recipes text tools train"
+        "amp data datasets debug functional io linalg linear_model metrics nn optim parallel "
+        "plots random recipes text tools train"
     ).split()
 )
 _HOMES = {  # name -> where it lives, and what it is called there

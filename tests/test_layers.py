@@ -19,7 +19,7 @@ ROOMS = [
     ["functional", "linalg", "derivatives", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots", "parallel"],
-    ["linear_model"],
+    ["linear_model", "amp"],
     ["train", "tools", "debug", "bench"],
     ["recipes"],
     ["reproduce"],

@@ -40,7 +40,7 @@ class autocast(Block[str]):
     where PyTorch would cast; the results are bfloat16's, and the memory is float32's.
 
     In float16, which ends at 65,504 and has nothing below 6e-8, gradients are scaled by a
-    `GradScaler`; bfloat16 has float32's range and needs none.
+    `nnx.amp.GradScaler`; bfloat16 has float32's range and needs none.
 
     Args:
         dtype: "float16" or "bfloat16".

@@ -6,7 +6,9 @@ import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-from ..backends import Backend
+import numpy as np
+
+from ..backends import Backend, backend_of
 from ..backends.portable import optim_rules as rules
 from ..tensor import Tensor
 from .optimizer import Arrays, Group, Optimizer, State, in_float32, zeros_like
@@ -90,6 +92,28 @@ class Adam(_Moments):
         if group["amsgrad"]:
             state["max_exp_avg_sq"] = zeros_like(p)
         return state
+
+    @property
+    def skips_on_device(self) -> bool:
+        return True
+
+    def count_on_device(self) -> None:
+        self.counts_on_device = True
+
+    def advance(self, group: Group, states: list[State]) -> None:
+        if not self.counts_on_device:
+            super().advance(group, states)
+            return
+        step, average = states[0]["step"], states[0]["exp_avg"]
+        home = backend_of(average)
+        xp = home.xp
+        if not hasattr(step, "dtype"):
+            step = xp.asarray(home.from_numpy(np.asarray(step, np.int64)), device=average.device)
+        elif sum(state["step"] is step for state in self.state.values()) > len(states):
+            step = xp.asarray(step, copy=True)  # some that counted along have no gradient today
+        step = xp.asarray(home.count_step_(step, group.get("skip")))
+        for state in states:
+            state["step"] = step
 
     def update(
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any

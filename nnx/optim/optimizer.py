@@ -47,6 +47,9 @@ class Optimizer:
         param_groups: the groups; a schedule changes `group["lr"]` in them.
         state: per parameter that was updated, what is remembered.
         takes_closure: whether `step` computes the loss itself, again and again, by a function.
+        counts_on_device: whether the numbers of steps are kept beside the parameters, where what is
+            recorded on a device can count them; see `count_on_device`.
+        skips_on_device: whether `step_unless` can be called: it leaves a step out without waiting.
 
     Raises:
         TypeError: one of them is no leaf tensor.
@@ -55,6 +58,7 @@ class Optimizer:
 
     slots: ClassVar[tuple[str, ...]] = ()
     takes_closure: ClassVar[bool] = False
+    counts_on_device = False
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
@@ -121,32 +125,59 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for params, states in self._runs(group):
-                self.advance(group, states)
-                arrays: list[Any] = [
-                    [state[slot] for state in states] if slot in states[0] else None
-                    for slot in self.slots
-                ]
-                backend = backend_of(params[0].data)
-                new, *moved = self.update(
-                    backend,
-                    group,
-                    states[0],
-                    [p.data for p in params],
-                    [p.grad for p in params],
-                    *arrays,
-                )
-                wrote([p for p, array in zip(params, new, strict=True) if p.data is array])
-                kind = type(params[0].data)
-                for p, array in zip(params, new, strict=True):
-                    p.data = array if type(array) is kind else backend.xp.asarray(array)
-                for slot, kept in zip(self.slots, moved, strict=True):
-                    if kept is not None:
-                        for state, array in zip(states, kept, strict=True):
-                            if type(array) is not kind:  # NumPy's arithmetic on 0-d arrays
-                                array = backend.xp.asarray(array)
-                            state[slot] = array
+            self._step(group, group)
         return loss
+
+    @property
+    def skips_on_device(self) -> bool:
+        return False
+
+    def step_unless(self, skip: Array) -> None:
+        """`step`, unless an array on the device is not 0: then nothing changes, and nobody waits.
+
+        Args:
+            skip: (), int32.
+
+        Raises:
+            RuntimeError: this optimizer cannot (`skips_on_device`).
+        """
+        if not self.skips_on_device:
+            raise RuntimeError(f"{type(self).__name__} cannot leave a step out on a device")
+        self.count_on_device()
+        for group in self.param_groups:
+            self._step(group, {**group, "skip": skip})
+
+    def count_on_device(self) -> None:
+        """Keep the numbers of steps beside the parameters from now on, where that is possible:
+        `capture` and `step_unless` ask for it."""
+
+    def _step(self, group: Group, options: Group) -> None:
+        """One step of a group, with its options, and what else there is for the rule."""
+        for params, states in self._runs(group):
+            self.advance(options, states)
+            arrays: list[Any] = [
+                [state[slot] for state in states] if slot in states[0] else None
+                for slot in self.slots
+            ]
+            backend = backend_of(params[0].data)
+            new, *moved = self.update(
+                backend,
+                options,
+                states[0],
+                [p.data for p in params],
+                [p.grad for p in params],
+                *arrays,
+            )
+            wrote([p for p, array in zip(params, new, strict=True) if p.data is array])
+            kind = type(params[0].data)
+            for p, array in zip(params, new, strict=True):
+                p.data = array if type(array) is kind else backend.xp.asarray(array)
+            for slot, kept in zip(self.slots, moved, strict=True):
+                if kept is not None:
+                    for state, array in zip(states, kept, strict=True):
+                        if type(array) is not kind:  # NumPy's arithmetic on 0-d arrays
+                            array = backend.xp.asarray(array)
+                        state[slot] = array
 
     def _runs(self, group: Group) -> Iterable[tuple[list[Tensor], list[State]]]:
         """The parameters that have a gradient, in runs a kernel can update in one call: of one
@@ -167,6 +198,8 @@ class Optimizer:
                     for slot in self.slots:
                         if slot in state:
                             state[slot] = copy_beside(data, state[slot])
+                    if hasattr(state.get("step"), "dtype"):
+                        state["step"] = int(state["step"])
                 key = (type(data), data.dtype, len(state), self.progress(state))
                 run = runs.get(key)
                 if run is None:
@@ -220,7 +253,8 @@ class Optimizer:
 
     def progress(self, state: State) -> Any:
         """The numbers in a `state`: parameters that agree in them are updated in one call."""
-        return state.get("step")
+        step = state.get("step")
+        return id(step) if hasattr(step, "dtype") else step
 
     def advance(self, group: Group, states: list[State]) -> None:
         """Count a step, before it is made.

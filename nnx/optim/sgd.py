@@ -74,6 +74,11 @@ class SGD(Optimizer):
     def advance(self, group: Group, states: list[State]) -> None:
         """There is no step to count: nothing changes in the `states` of a `group`."""
 
+    @property
+    def skips_on_device(self) -> bool:
+        """A buffer that starts from 0 and not from g is the same only without dampening."""
+        return not any(group["dampening"] for group in self.param_groups)
+
     def update(
         self, backend: Backend, group: Group, at: State, params: Arrays, grads: Arrays, *state: Any
     ) -> tuple[Any, ...]:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, ClassVar, Protocol
 
 from .. import nn
+from ..amp.precision import NAMES as PRECISIONS
 from ..data import DataLoader
 from ..optim import (
     SGD,
@@ -347,6 +348,12 @@ class Recipe:
                 "pytorch",
                 "initial values: pytorch; or book: N(0, 0.01^2), biases 0",
                 choices=("pytorch", "book"),
+            ),
+            Option(
+                "precision",
+                "float32",
+                f"what products are computed in: {', '.join(PRECISIONS)}",
+                choices=PRECISIONS,
             ),
             *self.options,
         ]

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..amp import Precision
 from ..backends import active_backend
 from ..io import load, printable
 from ..metrics import get as get_metric
@@ -147,6 +148,7 @@ def _train(run: Run, data: Data, progress: bool, ranks: Communicator, again: boo
         ],
         progress,
     )
+    trainer.precision = Precision(o.precision)
     parameters = sum(p.size for p in model.parameters())
     about = f"{recipe.name}: {recipe.about_data(data)}; {parameters:,} parameters"
     tell(f"{about}; {_computing(trainer)}")

@@ -23,6 +23,7 @@ def state_of(trainer: Trainer) -> dict[str, Any]:
         "stopped": trainer.stopped,
         "optimizer": trainer.optimizer.state_dict(),
         "optimizer_class": type(trainer.optimizer).__name__,
+        "precision": trainer.precision.state_dict(),
         "callbacks": [
             (type(callback).__name__, state)
             for callback in trainer.callbacks
@@ -118,6 +119,11 @@ def _hold_to(mine: dict[str, Any], state: dict[str, Any]) -> None:
             f"was written with the metrics {', '.join(map(str, state['metric_names']))}, this "
             f"trainer has {', '.join(mine['metric_names'])}"
         )
+    if state["precision"]["dtype"] != mine["precision"]["dtype"]:
+        raise ValueError(
+            f"was written by a Trainer whose precision is {state['precision']['dtype']}, this one's "
+            f"is {mine['precision']['dtype']}: with it the training would not go on as it began"
+        )
     if state["parallel"] not in (None, mine["parallel"]):
         raise ValueError(
             f"was written by a DataParallel model with {_said(state['parallel'])}, this one is "
@@ -142,6 +148,7 @@ def _hold_to(mine: dict[str, Any], state: dict[str, Any]) -> None:
 
 def _write(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.precision.load_state_dict(state["precision"])
     stateful = [callback for callback in trainer.callbacks if callback.state_dict()]
     for callback, (_, callback_state) in zip(stateful, state["callbacks"], strict=True):
         callback.load_state_dict(callback_state)

@@ -59,6 +59,7 @@ def options(trainer: Trainer, graph: bool) -> None:
             f"Trainer: {name} computes the loss again and again within a step, which goes with "
             "neither a graph nor a DataParallel model"
         )
+    precision(trainer)
     if trainer.weighted and (graph or trainer.parallel is not None):
         raise ValueError("Trainer: sample weights go with neither a graph nor a DataParallel model")
     if trainer.parallel is not None and isinstance(trainer.loss, Losses):
@@ -70,6 +71,24 @@ def options(trainer: Trainer, graph: bool) -> None:
                     "which every target counts alike, or the losses of parts do not add up to "
                     f"that of the whole; {name!r} is {one}"
                 )
+
+
+def precision(trainer: Trainer) -> None:
+    """Refuse float16 where the loss cannot be scaled.
+
+    Raises:
+        ValueError: see above.
+    """
+    if trainer.precision.scaler is None:
+        return
+    remedy = 'take precision="bfloat16", whose range is float32\'s'
+    if trainer.parallel is not None:
+        raise ValueError(f"Trainer: float16 does not go with a DataParallel model; {remedy}")
+    if getattr(trainer.optimizer, "takes_closure", False):
+        raise ValueError(
+            f"Trainer: float16 does not go with {type(trainer.optimizer).__name__}, which computes "
+            f"the loss again and again within a step; {remedy}"
+        )
 
 
 def with_weights(trainer: Trainer, train: Any, sample_weight: Any) -> tuple[Any, ...]:

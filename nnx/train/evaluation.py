@@ -47,7 +47,7 @@ def _evaluate(trainer: Trainer, batches: Iterable[Any]) -> list[Any]:
         metric.reset()
     for k, batch in enumerate(batches):
         tensors = trainer.tensors(batch, weighted=trainer.weighted)
-        given, output, target = trainer.compute(tensors)
+        given, output, target = trainer.computed(tensors)
         size = size_of(tensors)
         if size == 0:
             continue  # the mean over nothing is NaN
@@ -62,7 +62,7 @@ def _evaluate(trainer: Trainer, batches: Iterable[Any]) -> list[Any]:
         trainer.check_interrupts()
     if first_bad is not None:
         k, tensors = first_bad
-        what, _ = nonfinite.find(trainer.model, tensors, trainer.compute)
+        what, _ = nonfinite.find(trainer.model, tensors, trainer.computed)
         warnings.warn(f"evaluate: the loss of batch {k + 1} is not finite: {what}", stacklevel=4)
     elif mean.count and not math.isfinite(mean.compute()):
         warnings.warn(f"evaluate: the loss is not finite, {mean.compute()}", stacklevel=4)
@@ -75,7 +75,8 @@ def predict(trainer: Trainer, inputs: Any, batch_size: int) -> Any:
     with _evaluating(trainer), use_backend(trainer.home()), trainer.threads():
         for batch in inputs_of(inputs, batch_size, 1 + trainer.weighted):
             tensors = trainer.tensors(batch, target=False)
-            outputs.append(trainer.model(*tensors))
+            with trainer.precision.autocast():
+                outputs.append(trainer.model(*tensors))
             sizes.append(rows_of(tensors))
     if not outputs:
         raise ValueError(

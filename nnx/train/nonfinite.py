@@ -161,7 +161,7 @@ def reads_at_once(array: Array) -> bool:
 def loss_error(trainer: Trainer, batch: tuple[Tensor, ...], loss: float) -> NonFinite:
     """The error for this batch's loss, after computing it once more to see where it breaks."""
     default_generator().set_state(trainer.draws)  # the same dropout masks
-    what, layer = find(trainer.model, batch, trainer.compute)
+    what, layer = find(trainer.model, batch, trainer.computed)
     return NonFinite(
         f"the loss became {loss} in step {trainer.step + 1} (epoch {trainer.epoch + 1}, batch "
         f"{trainer.batch + 1}): {what}. A smaller learning rate, gradient clipping or scaled "

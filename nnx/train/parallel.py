@@ -29,7 +29,7 @@ def step(trainer: Trainer, model: DataParallel, batch: Any) -> tuple[Array, int,
         NonFinite: on every rank, with one message.
     """
     done = model.backward(
-        lambda rows: _with_terms(*trainer.compute(rows)),
+        lambda rows: _with_terms(*trainer.computed(rows)),
         batch,
         trainer.step,
         weigh=_weigher(trainer),
@@ -71,7 +71,7 @@ def evaluate(trainer: Trainer, model: DataParallel, batches: Iterable[Any]) -> l
         if k % ranks.size == ranks.rank:
             tensors = trainer.tensors(batch)
             with use_generator(base.fork("evaluate", trainer.step, k)):
-                loss, (output, terms), target = _with_terms(*trainer.compute(tensors))
+                loss, (output, terms), target = _with_terms(*trainer.computed(tensors))
             seen = _seen(trainer.metrics, output, target)
             own.append([k, {"loss": float(loss.item()), **terms}, len(tensors[-1]), seen])
     means: dict[str, Mean] = {"loss": Mean()}
@@ -136,7 +136,7 @@ def _non_finite(
         found: Any = None
         if model.communicator.rank == owner:
             with model.part_again(batch, bad, trainer.step) as rows:
-                found = find(model, rows, trainer.compute)
+                found = find(model, rows, trainer.computed)
         what, layer = model.communicator.broadcast_value(found, owner)
         what = f"in part {bad + 1} of {model.parts}, on rank {owner}: {what}"
     return NonFinite(

@@ -39,7 +39,7 @@ def step(trainer: Trainer, batch: Batch, on_gradients: list[Callable[[Trainer], 
         done = _searched(trainer, batch, on_gradients)
     else:
         done = _prepared(trainer, batch, on_gradients)
-        trainer.optimizer.step()
+        trainer.precision.step(trainer.optimizer)
     trainer.running_loss.take(done.loss, done.size)
     _take_terms(trainer, done)
     for output, target in done.seen:
@@ -66,6 +66,7 @@ def _prepared(
 ) -> Done:
     """All of a step that comes before the optimizer."""
     done = _kind(trainer, batch)(trainer, batch)
+    trainer.precision.unscale_(trainer.optimizer)
     if trainer.penalty is not None:
         trainer.penalty.add_gradients(trainer.model)
     for hear in on_gradients:
@@ -107,14 +108,14 @@ def captured(trainer: Trainer) -> Captured:
 
 def gradients(trainer: Trainer, batch: Batch) -> tuple[Tensor, Any, Any, dict[str, Tensor]]:
     """Forward and backward of a batch: what `compute` gives, and by name the losses of the sum."""
-    given, output, target = trainer.compute(batch)
+    given, output, target = trainer.computed(batch)
     loss, terms = losses.total(given)
     look = trainer.check_every == 1 or nonfinite.reads_at_once(loss.data)
     if look and not math.isfinite(loss.data):
         raise nonfinite.loss_error(trainer, batch, float(loss.data))
     # Only now, so that the gradients of the step before are still there to be looked at.
     trainer.optimizer.zero_grad()
-    loss.backward()
+    trainer.precision.backward(loss)
     return loss, output, target, terms
 
 
@@ -147,7 +148,7 @@ def _in_parts(trainer: Trainer, batch: Batch) -> Done:
     begun = False
     own = trainer.computes_otherwise and isinstance(trainer.loss, losses.Losses)
     for part, share in parts_of(batch, trainer.accumulate, None if own else trainer.loss):
-        given, output, target = trainer.compute(part)
+        given, output, target = trainer.computed(part)
         value, named = losses.total(given, share)
         seen.append((output, target))
         for name in losses.by_name(given) or ():
@@ -159,7 +160,7 @@ def _in_parts(trainer: Trainer, batch: Batch) -> Done:
         if not begun:  # see `gradients`
             trainer.optimizer.zero_grad()
             begun = True
-        value.backward()
+        trainer.precision.backward(value)
         loss = value.data + loss
     if not begun:
         trainer.optimizer.zero_grad()

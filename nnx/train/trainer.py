@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..amp import Precision
 from ..backends import Backend, active_backend, backend_of, use_backend
 from ..io import save_state
 from ..metrics import BinaryAccuracy, Mean, Metric
@@ -70,6 +71,9 @@ class Trainer:
         dtype: cast the floating-point arrays of every batch, and what `predict` is given, to this,
             as `DataLoader` does.  Nothing is cast without it: a layer in float32 refuses data in
             float64.
+        precision: "float16" or "bfloat16" to compute products in 16 bits (`nnx.autocast`), in
+            training, evaluation and prediction; in float16 the loss is scaled
+            (`nnx.amp.GradScaler`), and a step whose gradients overflow is left out.
         weighted: the last array of every batch, after the target, says how much each example
             counts (`nnx.train.weighting`): in training, in validation and in `evaluate`.  Metrics
             count every example alike.
@@ -79,6 +83,7 @@ class Trainer:
         batch: how many batches of the current epoch are done.
         step: how many steps were made since the first.
         history: what they gave.
+        precision: an `nnx.amp.Precision`.
         check_every: after how many steps the losses are read and looked at, where they lie on a
             device; 1 stops before the faulty step is made, and finds its layer, but waits for the
             device at each step.  In host memory every loss is looked at.
@@ -110,12 +115,14 @@ class Trainer:
         dtype: Any = None,
         accumulate: int = 1,
         weighted: bool = False,
+        precision: str = "float32",
     ) -> None:
         self.accumulate = operator.index(accumulate)
         if self.accumulate < 1:
             raise ValueError(f"Trainer: accumulate must be at least 1, got {accumulate}")
         self.dtype, self.weighted = dtype, weighted
         loss = Losses(loss) if isinstance(loss, Mapping) else loss
+        self.precision = Precision(precision)
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.metrics = [_metric_for(metric, loss) for metric in metrics]
         self.penalty = penalty
@@ -186,6 +193,15 @@ class Trainer:
         output = self.model(*inputs)
         return self.loss(output, target), output, target
 
+    def computed(self, batch: Batch) -> tuple[Tensor, Any, Any]:
+        """What `compute` gives, in this Trainer's precision.
+
+        Args:
+            batch: as there.
+        """
+        with self.precision.autocast():
+            return self.compute(batch)
+
     @property
     def computes_otherwise(self) -> bool:
         """Whether a subclass says what a batch's loss is: its weights are then its own affair."""
@@ -236,6 +252,7 @@ class Trainer:
     def _fit(
         self, train: Batches, validation: Batches | None, epochs: int, batch_size: int
     ) -> History:
+        checks.precision(self)
         checks.data(self, train, validation, epochs)
         validation = None if validation is None else batches_of(validation, 256, "fit")
         self._train = batches_of(train, batch_size, "fit", shuffle=are_arrays(train))

@@ -317,6 +317,22 @@ def optimizer(name, states, rule, *optional):
 
 MOMENTS = {"lr": 0.1, "betas": (0.9, 0.99), "eps": 1e-3, "weight_decay": 0.1}
 ADAM = rules.Adam(**MOMENTS, step=3)
+
+
+def scaling(k, a, n, large):
+    def number(value, dtype):
+        return a.on.asarray(np.asarray(value, dtype))
+
+    found = []
+    for skip in (0, 1):
+        skipped = number(skip, "i4")
+        found.append(k.count_step_(number(n, "i8"), skipped))
+        scales = number(8, "f4"), skipped, number(n, "i4")
+        found += k.update_scale_(*scales, 2.0, 0.5, n + 1)
+        found += k.unscale_([a(n, 3), a(4)], number(8, "f4"), number(skip, "i4"))
+    return found, k.count_step_(number(n, "i8"), None)
+
+
 CALLS = {
     "relu": pointwise("relu", "relu_backward"),
     "tanh": pointwise("tanh", "tanh_backward"),
@@ -411,6 +427,7 @@ CALLS = {
     "radam_": optimizer(
         "radam_", [False, True], rules.RAdam(**MOMENTS, average_rate=0.1, adaptive_rate=0.2)
     ),
+    "count_step_ unscale_ update_scale_": scaling,
 }
 
 

@@ -105,3 +105,85 @@ def test_what_cannot_be_written_uses_the_twin(cuda):
 def test_no_parameters(cuda):
     assert cuda.backend.sgd_([], [], None, rules.SGD(lr=0.5)) == ([], None)
     assert not cuda.launched
+
+
+@pytest.mark.kernels("sgd", "adam", "count_step")
+@pytest.mark.parametrize("skips", [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)])
+def test_steps_left_out_and_counted_on_the_device(cuda, real, skips):
+    """What a step with an overflow leaves behind is what there was before, the count too."""
+    rng = np.random.default_rng(0)
+    p, g, m = (rng.standard_normal((33, 40)).astype(real) for _ in range(3))
+    found = [np.asarray(skip, np.int32) for skip in skips]
+
+    def body(b, p, g, m, count, *found):
+        own = [b.xp.asarray(a, copy=True) for a in (p, m, m * m, p, count)]
+        params, averages, squares, step, bought = [own[0]], [own[1]], [own[2]], own[4], None
+        others = [own[3]]
+        for skip in found:
+            step = b.xp.asarray(b.count_step_(step, skip))
+            adam = rules.Adam(lr=0.1, eps=EPS, betas=(0.9, 0.999), step=step, skip=skip)
+            params, averages, squares, _ = b.adam_(params, [g], averages, squares, None, adam)
+            sgd = rules.SGD(lr=0.1, momentum=0.9, skip=skip)
+            others, bought = b.sgd_(others, [g], bought, sgd)
+        return params, averages, squares, step, others, bought
+
+    cuda.agree(body, p, g, m, np.asarray(3, np.int64), *found, rtol=RTOL[real], layouts=LAYOUTS)
+
+
+def test_a_count_on_the_device_gives_the_numbers_of_the_host(cuda, real):
+    p, g = (np.linspace(-1, 1, 5).astype(real) for _ in range(2))
+    for t in (1, 2, 100, 100_000):
+        results = []
+        for step in (t, cuda.asarray(np.asarray(t, np.int64))):
+            own = [cuda.asarray(a) for a in (p, p, p * p)]
+            rule = rules.Adam(lr=0.1, eps=1e-8, betas=(0.9, 0.999), step=step)
+            new = cuda.backend.adam_([own[0]], [cuda.asarray(g)], [own[1]], [own[2]], None, rule)
+            results.append(cuda.backend.to_numpy(new[0][0]))
+        np.testing.assert_allclose(*results, rtol=1e-6 if real == "float32" else 1e-11)
+
+
+LAYOUTS = ("contiguous",)  # parameters and gradients of a step are
+
+
+@pytest.mark.kernels("unscale")
+@pytest.mark.parametrize("spoiled", [None, np.inf, -np.inf, np.nan, "overflow"])
+@pytest.mark.parametrize("before", [0, 1])
+def test_unscale(cuda, real, spoiled, before):
+    rng = np.random.default_rng(0)
+    grads = [rng.standard_normal(s).astype(real) for s in [(1025,), (3, 7), (0,)]]
+    scale = 2.0**16
+    if spoiled == "overflow":
+        grads[0][1024], scale = np.finfo(real).max, 2.0**-3
+    elif spoiled is not None:
+        grads[1][2, 6] = spoiled
+
+    def body(b, scale, found, *grads):
+        own = [b.xp.asarray(g, copy=True) for g in grads]
+        return b.unscale_(own, scale, b.xp.asarray(found, copy=True))
+
+    scale, found = np.asarray(scale, "float32"), np.asarray(before, "int32")
+    with np.errstate(all="ignore"):
+        *_, told = cuda.agree(body, scale, found, *grads, layouts=LAYOUTS)
+    assert bool(told) == (spoiled is not None or bool(before))
+
+
+@pytest.mark.kernels("update_scale")
+@pytest.mark.parametrize("start", [65536.0, 2.0**127, 2.0**-149])
+def test_update_scale(cuda, start):
+    """Two steps without an overflow double it, an overflow halves it; it stays finite."""
+    overflows = [np.asarray(n, "int32") for n in (0, 0, 0, 1, 0, 0, 1)]
+
+    def body(b, scale, growth, *overflows):
+        scale, growth = (b.xp.asarray(a, copy=True) for a in (scale, growth))
+        seen = []
+        for found in overflows:
+            scale, growth = b.update_scale_(scale, found, growth, 2.0, 0.5, 2)
+            seen += [b.xp.asarray(scale, copy=True), b.xp.asarray(growth, copy=True)]
+        return seen
+
+    with np.errstate(all="ignore"):
+        seen = cuda.agree(
+            body, np.asarray(start, "f4"), np.asarray(0, "i4"), *overflows, layouts=LAYOUTS
+        )
+    if start == 65536.0:
+        assert [float(a) / start for a in seen[::2]] == [1, 2, 2, 1, 1, 2, 1]

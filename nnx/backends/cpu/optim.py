@@ -29,7 +29,8 @@ class NumpyOptim(OptimKernels):
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
         lr, momentum = rule.lr, rule.momentum
-        if not writable(params, buffers) or (momentum and buffers is None):
+        first = momentum and buffers is None
+        if rule.on_device or first or not writable(params, buffers):
             return super().sgd_(params, grads, buffers, rule)
         if not momentum:
             for p, g in blocks(params, grads):
@@ -152,7 +153,7 @@ class NumpyOptim(OptimKernels):
         maxima: Arrays | None,
         rule: rules.Adam,
     ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
-        if not writable(params, averages, squares, maxima):
+        if rule.on_device or not writable(params, averages, squares, maxima):
             return super().adam_(params, grads, averages, squares, maxima, rule)
         (beta1, beta2), by_us = rule.betas, by_hand()
         # m̂ / (√ŝ + ε) with both of its divisions folded into two numbers

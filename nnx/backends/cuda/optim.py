@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ...typing import Array
 from ..portable.optim import OptimKernels
 from .kernel import MOST_LISTED
 from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
@@ -32,7 +34,11 @@ def _shrinking(name: str, state: str, numbers: str) -> Kernel:
     return register(Kernel("optim.cu", name, f"{args} {both}", per_chunk))
 
 
-SGD = _kernel("sgd", "buffers:inout*?", "first:i32 nesterov:i32 lr:real momentum:real fresh:real")
+SGD = _kernel(
+    "sgd",
+    "buffers:inout*?",
+    "skip:in?:i32 first:i32 nesterov:i32 lr:real momentum:real fresh:real",
+)
 ADAGRAD = _kernel("adagrad", "sums:inout*", "rate:real eps:real")
 RMSPROP = _kernel(
     "rmsprop",
@@ -45,7 +51,11 @@ ADADELTA = _kernel(
 ADAMAX = _kernel(
     "adamax", "averages:inout* norms:inout*", "rate:real fresh1:real beta2:real eps:real"
 )
-ADAM = _shrinking("adam", "averages:inout* squares:inout* maxima:inout*?", "rate:real root:real")
+ADAM = _shrinking(
+    "adam",
+    "averages:inout* squares:inout* maxima:inout*?",
+    "skip:in?:i32 steps:in?:i64 lr:real log_beta1:real log_beta2:real rate:real root:real",
+)
 NADAM = _shrinking(
     "nadam",
     "averages:inout* squares:inout*",
@@ -53,6 +63,26 @@ NADAM = _shrinking(
 )
 RADAM = _shrinking(
     "radam", "averages:inout* squares:inout*", "average_rate:real adaptive_rate:real"
+)
+COUNT_STEP = register(
+    Kernel("optim.cu", "count_step", "steps:inout:i64 skip:in?:i32", lambda: Plan((1,), (32,)))
+)
+UNSCALE = register(
+    Kernel(
+        "optim.cu",
+        "unscale",
+        "grads:inout* sizes:i64* count:i32 scale:in:f32 found:inout:i32",
+        per_chunk,
+    )
+)
+UPDATE_SCALE = register(
+    Kernel(
+        "optim.cu",
+        "update_scale",
+        "scale:inout:f32 growth:inout:i32 found:in:i32 growth_factor:f32 backoff_factor:f32 "
+        "interval:i32",
+        lambda: Plan((1,), (32,)),
+    )
 )
 
 
@@ -78,6 +108,7 @@ class CudaOptim(OptimKernels):
             params,
             grads,
             {"buffers": buffers},
+            skip=rule.skip,
             first=first,
             nesterov=rule.nesterov,
             lr=rule.lr,
@@ -146,8 +177,22 @@ class CudaOptim(OptimKernels):
         if not writable(params, averages, squares, maxima):
             return super().adam_(params, grads, averages, squares, maxima, rule)
         state = {"averages": averages, "squares": squares, "maxima": maxima}
-        numbers = {"rate": rule.rate, "root": rule.root, **moments(rule)}
-        self._step(ADAM, rule, params, grads, state, **numbers)
+        counted = rule.counts_on_device
+        self._step(
+            ADAM,
+            rule,
+            params,
+            grads,
+            state,
+            skip=rule.skip,
+            steps=rule.step if counted else None,
+            lr=rule.lr,
+            log_beta1=_log(rule.betas[0]),
+            log_beta2=_log(rule.betas[1]),
+            rate=0.0 if counted else rule.rate,
+            root=1.0 if counted else rule.root,
+            **moments(rule),
+        )
         return params, averages, squares, maxima
 
     def nadam_(
@@ -211,6 +256,47 @@ class CudaOptim(OptimKernels):
         self._step(ADAMAX, rule, params, grads, state, **numbers)
         return params, averages, norms
 
+    def count_step_(self, step: Array, skip: Array | None) -> Array:
+        launch(COUNT_STEP, self.modules, steps=step, skip=skip)
+        return step
+
+    def unscale_(self, grads: Arrays, scale: Array, found: Array) -> tuple[Arrays, Array]:
+        if not writable(grads):
+            return super().unscale_(grads, scale, found)
+        for k in range(0, len(grads), MOST_LISTED):
+            part = grads[k : k + MOST_LISTED]
+            launch(
+                UNSCALE,
+                self.modules,
+                grads=part,
+                sizes=[g.size for g in part],
+                count=len(part),
+                scale=scale,
+                found=found,
+            )
+        return grads, found
+
+    def update_scale_(
+        self,
+        scale: Array,
+        found: Array,
+        growth: Array,
+        growth_factor: float,
+        backoff_factor: float,
+        interval: int,
+    ) -> tuple[Array, Array]:
+        launch(
+            UPDATE_SCALE,
+            self.modules,
+            scale=scale,
+            growth=growth,
+            found=found,
+            growth_factor=growth_factor,
+            backoff_factor=backoff_factor,
+            interval=interval,
+        )
+        return scale, growth
+
     def _step(
         self,
         kernel: Kernel,
@@ -218,7 +304,7 @@ class CudaOptim(OptimKernels):
         params: Arrays,
         grads: Arrays,
         state: Mapping[str, Arrays | None],
-        **numbers: float,
+        **numbers: Any,
     ) -> None:
         """One launch for each 64 parameters."""
         for k in range(0, len(params), MOST_LISTED):
@@ -241,6 +327,11 @@ class CudaOptim(OptimKernels):
 def writable(*lists: Arrays | None) -> bool:
     """Whether the kernels can write into all these arrays."""
     return all(a.dtype in REALS and a.flags.c_contiguous for arrays in lists for a in arrays or ())
+
+
+def _log(beta: float) -> float:
+    """log β, with β^t = e^(t log β); of 0 a number so low that this is 0."""
+    return math.log(beta) if beta else -1e30
 
 
 def moments(rule: rules.Moments) -> dict[str, float]:

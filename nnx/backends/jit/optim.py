@@ -30,7 +30,8 @@ class JitOptim(NumpyOptim):
     def sgd_(
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
-        rows = None if rule.momentum and buffers is None else rows_in_place(params, grads, buffers)
+        first = rule.momentum and buffers is None
+        rows = None if first or rule.on_device else rows_in_place(params, grads, buffers)
         if rows is None:
             return super().sgd_(params, grads, buffers, rule)
         numbers = (rule.lr, rule.decay, rule.sign)
@@ -99,7 +100,8 @@ class JitOptim(NumpyOptim):
         maxima: Arrays | None,
         rule: rules.Adam,
     ) -> tuple[Arrays, Arrays, Arrays, Arrays | None]:
-        rows = rows_in_place(params, grads, averages, squares) if maxima is None else None
+        plain = maxima is None and not rule.on_device
+        rows = rows_in_place(params, grads, averages, squares) if plain else None
         if rows is None:
             return super().adam_(params, grads, averages, squares, maxima, rule)
         rate, small = rule.rate * rule.root, rule.eps * rule.root

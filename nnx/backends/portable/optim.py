@@ -9,6 +9,7 @@ written.  What the symbols mean stands with each optimizer in `nnx.optim`.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from ...typing import Array
@@ -49,6 +50,11 @@ class OptimKernels:
                 g = g + rule.momentum * v if rule.nesterov else v
                 moved.append(v)
             new.append(p - rule.lr * g)
+        if rule.skip is not None:
+            if rule.momentum:
+                before = buffers or [self.xp.zeros_like(p) for p in params]
+                moved = self._unless(rule.skip, before, moved)
+            new = self._unless(rule.skip, params, new)
         return new, moved if rule.momentum else None
 
     def asgd_(
@@ -189,7 +195,8 @@ class OptimKernels:
             squares: s.
             maxima: the largest s so far, of which ŝ is made then (AMSGrad); None: s itself.
         """
-        xp, rate, root = self.xp, rule.rate, rule.root
+        xp = self.xp
+        rate, root = self._rates(rule, params)
         out: tuple[Arrays, Arrays, Arrays, Arrays] = ([], [], [], [])
         for k, p in enumerate(params):
             _, m, s = self._moments(p, grads[k], averages[k], squares[k], rule)
@@ -200,7 +207,88 @@ class OptimKernels:
             new = p * rule.shrink - rate * m / (xp.sqrt(largest) / root + rule.eps)
             for place, array in zip(out, (new, m, s), strict=False):
                 place.append(array)
-        return out[0], out[1], out[2], None if maxima is None else out[3]
+        results = [out[0], out[1], out[2], None if maxima is None else out[3]]
+        if rule.skip is not None:
+            before = (params, averages, squares, maxima)
+            results = [
+                new if new is None or old is None else self._unless(rule.skip, old, new)
+                for old, new in zip(before, results, strict=True)
+            ]
+        return tuple(results)  # type: ignore[return-value]
+
+    def _rates(self, rule: rules.Adam, params: Arrays) -> tuple[Any, Any]:
+        """lr / (1 - β1^t) and √(1 - β2^t): numbers, or arrays of shape () where t is one."""
+        if not rule.counts_on_device or not params:
+            return (rule.rate, rule.root) if params else (0.0, 1.0)
+        xp, dtype = self.xp, params[0].dtype
+        wide = getattr(xp, "float64", dtype)
+        t = xp.astype(rule.step, wide)
+        one, two = (
+            -xp.expm1(t * math.log(beta)) if beta else xp.ones_like(t) for beta in rule.betas
+        )
+        return xp.astype(rule.lr / one, dtype), xp.astype(xp.sqrt(two), dtype)
+
+    def _unless(self, skip: Array, old: Arrays, new: Arrays) -> Arrays:
+        """The old arrays where `skip` is not 0, else the new ones."""
+        return [self.xp.where(skip != 0, a, b) for a, b in zip(old, new, strict=True)]
+
+    def count_step_(self, step: Array, skip: Array | None) -> Array:
+        """step + 1, unless a step is left out.
+
+        Args:
+            step: (), int64.
+            skip: (), int32, not 0 where it is left out; None: it is made.
+        """
+        xp = self.xp
+        return xp.asarray(step + (1 if skip is None else xp.astype(skip == 0, step.dtype)))
+
+    def unscale_(self, grads: Arrays, scale: Array, found: Array) -> tuple[Arrays, Array]:
+        """g / scale, and whether any of it, or anything before, is infinite or NaN.
+
+        Args:
+            grads: g, of any shapes.
+            scale: (), float32.
+            found: (), int32: not 0 if something was found before.
+
+        Returns:
+            The new g, and the new `found`, 1 or as it was.
+        """
+        xp, new = self.xp, []
+        for g in grads:
+            g = g * xp.astype(1 / scale, g.dtype)
+            new.append(g)
+            spoiled = xp.astype(~xp.all(xp.isfinite(g)), xp.int32)
+            found = xp.maximum(found, xp.asarray(spoiled))
+        return [xp.asarray(g) for g in new], xp.asarray(found)
+
+    def update_scale_(
+        self,
+        scale: Array,
+        found: Array,
+        growth: Array,
+        growth_factor: float,
+        backoff_factor: float,
+        interval: int,
+    ) -> tuple[Array, Array]:
+        """A loss's scale after a step: less after an overflow, more after `interval` steps without.
+
+        Args:
+            scale: (), float32; it does not grow to infinity.
+            found: (), int32: not 0 where this step had an overflow.
+            growth: (), int32: how many steps in a row had none.
+            growth_factor, backoff_factor: what the scale is multiplied by.
+            interval: see above.
+
+        Returns:
+            The new scale and the new growth.
+        """
+        xp, overflow, steps = self.xp, found != 0, growth + 1
+        full = steps == interval
+        grown = scale * growth_factor
+        grown = xp.where(full & xp.isfinite(grown), grown, scale)
+        scale = xp.where(overflow, scale * backoff_factor, grown)
+        growth = xp.where(overflow | full, xp.zeros_like(growth), steps)
+        return xp.asarray(scale), xp.asarray(growth)
 
     def nadam_(
         self,

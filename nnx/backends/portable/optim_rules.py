@@ -21,17 +21,25 @@ class Rule:
         lr: the learning rate of this step.
         weight_decay: λ; λ p is added to the gradient.
         maximize: climb instead of descend: the gradient is turned round first.
+        skip: an array of shape (), int32: where it is not 0, no step is made; SGD and Adam alone
+            look at it.
     """
 
     lr: float
     weight_decay: float = 0.0
     maximize: bool = False
+    skip: Any = None
 
     @classmethod
     def of(cls, group: Mapping[str, Any], **numbers: Any) -> Self:
         """The rule with these numbers; the others are a parameter group's, by their names."""
         options = {name: group[name] for name in cls.__dataclass_fields__ if name in group}
         return cls(**(options | numbers))
+
+    @property
+    def on_device(self) -> bool:
+        """Whether some of its numbers are arrays."""
+        return self.skip is not None
 
     @property
     def sign(self) -> float:
@@ -127,14 +135,23 @@ class Moments(Rule):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Adam(Moments):
-    """`step` counts from 1."""
+    """`step` counts from 1; an array of shape (), int64, where a device counts itself."""
 
-    step: int
+    step: Any
 
     @property
     def rate(self) -> float:
         """lr / (1 - β1^t)."""
-        return self.lr / (1 - self.betas[0] ** self.step)
+        return float(self.lr / (1 - self.betas[0] ** self.step))
+
+    @property
+    def counts_on_device(self) -> bool:
+        """Whether `step` is an array."""
+        return hasattr(self.step, "dtype")
+
+    @property
+    def on_device(self) -> bool:
+        return self.skip is not None or self.counts_on_device
 
     @property
     def root(self) -> float:
