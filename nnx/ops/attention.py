@@ -11,6 +11,7 @@ from ..tensor import Tensor
 from ._broadcast import broadcast_shape
 from ._function import Function
 from ._operands import as_tensor, require_one_dtype
+from .array.autocast import in_low_precision
 from .array.join import repeat
 from .array.shape import expand_dims, reshape
 
@@ -68,6 +69,7 @@ class Attention(Function):
         return self.backend.attention_backward(g, self.saved, needs)
 
 
+@in_low_precision
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -140,6 +140,8 @@ class Optimizer:
 
         Raises:
             RuntimeError: this optimizer cannot (`skips_on_device`).
+            TypeError: as `step`.
+            ValueError: as `step`.
         """
         if not self.skips_on_device:
             raise RuntimeError(f"{type(self).__name__} cannot leave a step out on a device")

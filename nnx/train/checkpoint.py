@@ -121,8 +121,8 @@ def _hold_to(mine: dict[str, Any], state: dict[str, Any]) -> None:
         )
     if state["precision"]["dtype"] != mine["precision"]["dtype"]:
         raise ValueError(
-            f"was written by a Trainer whose precision is {state['precision']['dtype']}, this one's "
-            f"is {mine['precision']['dtype']}: with it the training would not go on as it began"
+            f"was written by a Trainer of precision {state['precision']['dtype']}, this one has "
+            f"{mine['precision']['dtype']}: with it the training would not go on as it began"
         )
     if state["parallel"] not in (None, mine["parallel"]):
         raise ValueError(

@@ -194,7 +194,8 @@ class Trainer:
         return self.loss(output, target), output, target
 
     def computed(self, batch: Batch) -> tuple[Tensor, Any, Any]:
-        """What `compute` gives, in this Trainer's precision.
+        """What `compute` gives, in this Trainer's precision: the loss, shape (), the output and the
+        target.
 
         Args:
             batch: as there.

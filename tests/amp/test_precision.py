@@ -73,7 +73,7 @@ def test_half_and_half_is_the_whole(tmp_path, precision):
     assert first.precision.state_dict() != whole.precision.state_dict() or precision == "bfloat16"
     for a, b in zip(whole.model.parameters(), second.model.parameters(), strict=True):
         np.testing.assert_array_equal(a.data, b.data)
-    with pytest.raises(ValueError, match=r"precision is .*float16, this one's is float32"):
+    with pytest.raises(ValueError, match=r"precision .*float16, this one has float32"):
         trainer("float32").load(tmp_path / "half")
 
 
