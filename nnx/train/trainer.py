@@ -193,7 +193,7 @@ class Trainer:
         output = self.model(*inputs)
         return self.loss(output, target), output, target
 
-    def computed(self, batch: Batch) -> tuple[Tensor, Any, Any]:
+    def computed(self, batch: Batch) -> tuple[Any, Any, Any]:
         """What `compute` gives, in this Trainer's precision: the loss, shape (), the output and the
         target.
 

@@ -19,8 +19,20 @@ from tests.ops.test_every_operation import TABLE as OPERATIONS
 
 RNG = np.random.default_rng(0)
 ROWS, IMAGES, STEPS, VOLUMES = (6, 8), (4, 2, 9, 9), (7, 4, 5), (2, 2, 5, 6, 5)
+WORDS = (7, 4, 8)
 INDICES = RNG.integers(0, 5, (3, 4))
 WITHOUT_ARRAYS = {"Module", "ModuleDict", "ModuleList", "Parameter", "ParameterList"}
+
+
+class OfOne(nn.Module):
+    """A layer of several inputs, given one and the same."""
+
+    def __init__(self, layer, inputs=2):
+        self.layer, self.inputs = layer, inputs
+
+    def forward(self, x):
+        return self.layer(*[x] * self.inputs)
+
 
 # name in nn -> (layer, shape of its input or the input itself); elementwise layers are made alike
 LAYERS = {
@@ -69,6 +81,23 @@ LAYERS |= {  # families that there are in one, two and three dimensions
     ]
     for axes, x in ((1, IMAGES[1:]), (2, IMAGES), (3, VOLUMES))
     if f"{name}{axes}d" not in LAYERS
+}
+LAYERS |= {
+    "LearnedPositionalEncoding": (lambda: nn.LearnedPositionalEncoding(8, 9), WORDS),
+    "PositionalEncoding": (lambda: nn.PositionalEncoding(8), WORDS),
+    "RotaryEmbedding": (lambda: nn.RotaryEmbedding(8), WORDS),
+    "MultiheadAttention": (lambda: OfOne(nn.MultiheadAttention(8, 2), 3), WORDS),
+    "Transformer": (lambda: OfOne(nn.Transformer(8, 2, 1, 1, 8)), WORDS),
+    "TransformerDecoder": (
+        lambda: OfOne(nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 8), 1)),
+        WORDS,
+    ),
+    "TransformerDecoderLayer": (lambda: OfOne(nn.TransformerDecoderLayer(8, 2, 8)), WORDS),
+    "TransformerEncoder": (
+        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 8), 1),
+        WORDS,
+    ),
+    "TransformerEncoderLayer": (lambda: nn.TransformerEncoderLayer(8, 2, 8), WORDS),
 }
 LAYERS |= {
     name: (getattr(nn, name), ROWS)
@@ -121,6 +150,7 @@ def test_layer(on_cupy, name):
         x = on_cupy.tensor(RNG.standard_normal(given).astype("float32"), requires_grad=True)
     else:
         x = on_cupy.tensor(given)
+    layer(x)  # makes what is made once
     with cupy_on_cpu.counting() as asked:
         y = layer(x)
         while isinstance(y, tuple):

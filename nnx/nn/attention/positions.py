@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ... import ops
@@ -175,6 +177,7 @@ class RotaryEmbedding(Module):
         if features < 2 or features % 2:
             raise ValueError(f"RotaryEmbedding: features must be even and positive, got {features}")
         self.features, self.base = features, base
+        self._made: tuple[Any, list[Tensor]] = (None, [])  # the last tables, and of what
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         x = as_tensor("RotaryEmbedding", x)
@@ -183,15 +186,24 @@ class RotaryEmbedding(Module):
                 f"RotaryEmbedding: x must be (..., T, {self.features}); x has shape {x.shape}"
             )
         require_one_dtype("RotaryEmbedding", x=x)
-        angles = _angles(self.features, start + x.shape[-2], self.base)[start:]  # (T, d/2)
-        home = backend_of(x.data)
-        sine, cosine = (
-            Tensor(home.xp.asarray(home.asarray(f(angles), x.dtype), device=x.data.device))
-            for f in (np.sin, np.cos)
-        )
+        sine, cosine = self._tables(x, start)
         even, odd = x[..., ::2], x[..., 1::2]
         pairs = [even * cosine - odd * sine, even * sine + odd * cosine]
         return ops.reshape(ops.stack(pairs, axis=-1), x.shape)
+
+    def _tables(self, x: Tensor, start: int) -> list[Tensor]:
+        """sin and cos of the angles, (T, d/2), sent to a device once and not at every step."""
+        home, steps = backend_of(x.data), x.shape[-2]
+        key = home, x.data.device, x.dtype, start, steps
+        before, tables = self._made
+        if before != key:
+            angles = _angles(self.features, start + steps, self.base)[start:]
+            tables = [
+                Tensor(home.xp.asarray(home.asarray(f(angles), x.dtype), device=x.data.device))
+                for f in (np.sin, np.cos)
+            ]
+            self._made = key, tables
+        return tables
 
     def extra_repr(self) -> str:
         return f"{self.features}, base={self.base}"
