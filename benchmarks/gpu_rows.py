@@ -280,19 +280,14 @@ def training(b: Backend, stack: Callable[[Any], Any], x: np.ndarray, classes: in
     given, targets = nnx.Tensor(b.from_numpy(x)), nnx.Tensor(b.from_numpy(y))
 
     def captured() -> Step:
-        def forward_and_backward(x: Any, y: Any) -> Any:
+        def whole(x: Any, y: Any) -> Any:
             loss = loss_of(model(x), y)
             loss.backward()
-            return loss
-
-        step = nnx.capture(forward_and_backward, model)
-
-        def both() -> Any:
-            loss = step(given, targets)
             optimizer.step()
             return loss
 
-        return both
+        step = nnx.capture(whole, model, optimizer)
+        return lambda: step(given, targets)
 
     parameters = sum(p.size for p in model.parameters())
     return Case(

@@ -39,19 +39,18 @@ class CaptureError(RuntimeError):
 def capture(step: Callable[..., Any], *owners: Owner, warmup: int = 2) -> Captured:
     """A step to be called like `step`, which records itself and is replayed from then on.
 
-        step = nnx.capture(lambda x, y: train_on(x, y), model)
+        step = nnx.capture(lambda x, y: train_on(x, y), model, optimizer)
         for x, y in batches:
-            loss = step(x, y)
-            optimizer.step()                # outside: Adam counts its steps on the host
+            loss = step(x, y)               # forward, backward and the optimizer's step
 
     The first `warmup` calls run `step` as it is, the next one records it, and that one and all
     later ones replay the record: n calls are n steps, with the same results as without `capture`.
 
     A replay repeats what the device did and nothing that Python did.  So what is refused, when it
     is recorded, is a step that reads values (`loss.item()`, `if`), copies from host memory, draws
-    random numbers (dropout would drop the same again), or counts something on the host, as Adam
-    does; SGD, whose update depends on no count, may be part of the step.  A learning rate that
-    changed makes the step be recorded anew.
+    random numbers (dropout would drop the same again), or counts something on the host.  The steps
+    of SGD, Adam and AdamW may be part of it: Adam's count is kept on the device from then on; those
+    of the others come after.  A learning rate that changed makes the step be recorded anew.
 
     Args:
         step: takes tensors or arrays, always of the same shapes and dtypes; returns a tensor, or
@@ -92,6 +91,9 @@ class Captured:
                 f"capture needs a CUDA device, but the parameters are on {self.backend.name}: "
                 'run the step as it is, or move the model with model.to("cupy")'
             )
+        for owner in owners:
+            if isinstance(owner, Optimizer):
+                owner.count_on_device()
         self.calls = 0
         self.inputs: list[Array] = []  # what the graph reads
         self._play: Callable[[], None] | None = None

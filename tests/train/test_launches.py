@@ -103,12 +103,15 @@ def test_a_replay_is_one_launch_and_two_copies_in_and_one_out(on_cupy):
     x = on_cupy.tensor(np.ones((8, 784), "float32"))
     y = on_cupy.tensor(np.zeros(8, "int64"))
 
+    optimizer = optim.Adam(model.parameters())
+
     def step(x, y):
         loss = nnx.ops.cross_entropy(model(x), y)
         loss.backward()
+        optimizer.step()
         return loss
 
-    replayed = capture(step, model, warmup=1)
+    replayed = capture(step, model, optimizer, warmup=1)
     for _ in range(3):
         with cupy_on_cpu.counting() as asked:
             replayed(x, y)
