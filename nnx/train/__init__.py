@@ -9,6 +9,7 @@ from .callbacks import (
     LearningCurve,
     Progress,
     Schedule,
+    TensorBoard,
     WeightAverage,
 )
 from .history import History
@@ -32,6 +33,7 @@ __all__ = [
     "Progress",
     "RateCurve",
     "Schedule",
+    "TensorBoard",
     "Trainer",
     "WeightAverage",
     "find_lr",

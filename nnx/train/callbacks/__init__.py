@@ -6,6 +6,7 @@ from .files import Checkpoint, CSVLog, LearningCurve
 from .monitor import EarlyStopping
 from .progress import Progress
 from .steps import ClipGradNorm, Schedule
+from .tensorboard import TensorBoard
 
 __all__ = [
     "CSVLog",
@@ -16,5 +17,6 @@ __all__ = [
     "LearningCurve",
     "Progress",
     "Schedule",
+    "TensorBoard",
     "WeightAverage",
 ]
