@@ -7,7 +7,7 @@ for images, labels in loader:
 """
 
 from .dataset import ArrayDataset, Dataset, Subset, random_split, train_test_split
-from .encode import one_hot, pad_sequences
+from .encode import class_weights, one_hot, pad_sequences
 from .loader import DataLoader, Shard
 from .sampler import RandomSampler, Sampler, SequentialSampler
 from .scaling import Scaling, minmax, standardize
@@ -22,6 +22,7 @@ __all__ = [
     "SequentialSampler",
     "Shard",
     "Subset",
+    "class_weights",
     "minmax",
     "one_hot",
     "pad_sequences",

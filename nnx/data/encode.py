@@ -24,18 +24,59 @@ def one_hot(labels: Any, classes: int | None = None, dtype: str = "float32") -> 
         TypeError: the labels are not integers.
         ValueError: a label is negative or not less than `classes`.
     """
-    labels = host_array(labels)
-    if labels.dtype.kind not in "iu":
-        raise TypeError(f"one_hot: labels must be integers, got {labels.dtype}")
+    labels = _labels("one_hot", labels)
     if classes is None:
         classes = int(labels.max()) + 1 if labels.size else 0
+    _hold_labels("one_hot", labels, classes)
+    return (labels[..., np.newaxis] == np.arange(classes)).astype(dtype)
+
+
+def _labels(name: str, labels: Any) -> Array:
+    labels = host_array(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{name}: labels must be integers, got {labels.dtype}")
+    return labels
+
+
+def _hold_labels(name: str, labels: Array, classes: int) -> None:
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         raise ValueError(
-            f"one_hot: labels must be from 0 to {classes - 1}, there is a {labels[outside][0]}; "
+            f"{name}: labels must be from 0 to {classes - 1}, there is a {labels[outside][0]}; "
             f"shape {labels.shape}"
         )
-    return (labels[..., np.newaxis] == np.arange(classes)).astype(dtype)
+
+
+def class_weights(labels: Any, classes: int | None = None, dtype: str = "float32") -> Array:
+    """Weights by which every class counts alike, however many examples it has: (classes,).
+
+        w = class_weights(labels)
+        loss = nn.CrossEntropyLoss(weight=w)                    # or, beside other losses,
+        trainer.fit((x, labels), sample_weight=w[labels])
+
+    w_c = N / (C n_c), with n_c of the N labels in class c of C; their mean over the labels is 1.
+    (scikit-learn's "balanced"; King and Zeng 2001, "Logistic regression in rare events data".)
+
+    Args:
+        labels: integers from 0, of any shape (...).
+        classes: how many there are; one more than the largest label if not given.
+        dtype: of the result, a NumPy array.
+
+    Raises:
+        TypeError: the labels are not integers.
+        ValueError: a label is negative or not less than `classes`; a class has no example.
+    """
+    labels = _labels("class_weights", labels)
+    if classes is None:
+        classes = int(labels.max()) + 1 if labels.size else 0
+    _hold_labels("class_weights", labels, classes)
+    counts = np.bincount(labels.ravel(), minlength=classes)  # (C,)
+    if not labels.size or not counts.all():
+        empty = ", ".join(map(str, np.flatnonzero(counts == 0)[:10])) or "all"
+        raise ValueError(
+            f"class_weights: no example is of class {empty} of {classes}, so it has no weight"
+        )
+    return (labels.size / (classes * counts)).astype(dtype)
 
 
 def pad_sequences(

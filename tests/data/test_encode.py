@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnx.data import one_hot, pad_sequences
+from nnx import nn
+from nnx.data import class_weights, one_hot, pad_sequences
+from nnx.train import Trainer
 
 
 def test_one_hot():
@@ -34,6 +36,47 @@ def test_one_hot_of_any_array(backend):
 def test_one_hot_errors(labels, classes, error, message):
     with pytest.raises(error, match=f"one_hot: .*{message}"):
         one_hot(labels, classes)
+
+
+def test_class_weights_are_scikit_learns(backend):
+    y = np.random.default_rng(0).choice(4, 60, p=[0.6, 0.25, 0.1, 0.05])
+    w = class_weights(backend.asarray(y))
+    assert w.dtype == np.float32 and w.shape == (4,)
+    np.testing.assert_allclose(w[y].mean(), 1, rtol=1e-6)
+    np.testing.assert_allclose(w * np.bincount(y), 15, rtol=1e-6)
+    np.testing.assert_array_equal(class_weights(y.reshape(3, 20), 4), w)
+    sklearn = pytest.importorskip("sklearn.utils.class_weight")
+    expected = sklearn.compute_class_weight("balanced", classes=np.arange(4), y=y)
+    np.testing.assert_allclose(class_weights(y, dtype="float64"), expected, rtol=1e-15)
+    np.testing.assert_allclose(w[y], sklearn.compute_sample_weight("balanced", y), rtol=1e-6)
+
+
+def test_a_loss_and_sample_weights_take_them():
+    x = np.random.default_rng(1).standard_normal((9, 3)).astype(np.float32)
+    y = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2])
+    w = class_weights(y)
+    model = nn.Linear(3, 3)
+    by_class = Trainer(model, nn.CrossEntropyLoss(weight=w), None, progress=False)
+    by_example = Trainer(model, nn.CrossEntropyLoss(), None, progress=False, weighted=True)
+    np.testing.assert_allclose(
+        by_class.evaluate((x, y))["loss"], by_example.evaluate((x, y, w[y]))["loss"], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "error", "message"),
+    [
+        ([0, 3], 3, ValueError, r"labels must be from 0 to 2, there is a 3; shape \(2,\)"),
+        ([0, -100], None, ValueError, "there is a -100"),
+        ([0.0, 1.0], None, TypeError, "labels must be integers, got float32"),
+        ([0, 2], None, ValueError, "no example is of class 1 of 3"),
+        ([0, 1], 4, ValueError, "no example is of class 2, 3 of 4"),
+        (np.zeros(0, int), None, ValueError, "no example is of class all of 0"),
+    ],
+)
+def test_class_weights_errors(labels, classes, error, message):
+    with pytest.raises(error, match=f"class_weights: .*{message}"):
+        class_weights(labels, classes)
 
 
 WORDS = [[1, 2, 3], [4], [], [5, 6]]

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -278,3 +279,72 @@ def test_a_terminal_gets_a_live_bar():
     lines = [line for line in plain.splitlines() if line.strip()]
     assert any(ROW.fullmatch(line.strip()) for line in lines)
     assert lines[-1] == "test accuracy 12.34%"
+
+
+class Shell:
+    """What `get_ipython()` gives; that of a notebook has a kernel."""
+
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """Stands for IPython in a kernel: what it was asked to display, and to put in its place."""
+    ipython, display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    shown = []
+
+    class Handle:
+        def update(self, data, raw=False):
+            assert raw
+            shown.append(data["text/plain"])
+
+    def first(data, raw=False, display_id=False):
+        assert raw and display_id is True
+        shown.append(data["text/plain"])
+        return Handle()
+
+    display.display = first
+    ipython.shell, ipython.get_ipython = Shell(kernel=object()), lambda: ipython.shell
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", display)
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)  # not installed: rich would warn
+    monkeypatch.setattr("nnx.train.callbacks.progress.EVERY", 0.0)
+    return ipython, shown
+
+
+def test_a_notebook_gets_a_bar_of_its_own(task, notebook, capsys):
+    trainer, loader = task.trainer(progress=True)
+    trainer.fit(loader, epochs=2)
+    _, shown = notebook
+    assert shown[0] == "" == shown[-1], "nothing is left of it"
+    bars = [text for text in shown if "━" in text]
+    assert len(bars) == 14 and not any("\n" in text or "\x1b" in text for text in bars)
+    assert re.match(r"epoch 2/2 ━+ +7/7 loss \d\.\d{4}  accuracy \d+\.\d\d% ", bars[-1]), bars[-1]
+    out, err = capsys.readouterr()
+    assert err == "" and len(out.splitlines()) == 2 and "━" not in out
+
+
+def test_it_is_taken_away_after_an_error(task, notebook):
+    class Faulty(Callback):
+        def on_step_end(self, trainer):
+            raise ArithmeticError
+
+    trainer, loader = task.trainer([Faulty()], progress=True)
+    with pytest.raises(ArithmeticError):
+        trainer.fit(loader, epochs=2)
+    assert "━" in notebook[1][-2] and notebook[1][-1] == ""
+
+
+def test_a_pipe_gets_lines_alone(task, notebook, monkeypatch, capsys):
+    """Also where IPython is a terminal's, and where colours are forced."""
+    ipython, shown = notebook
+    ipython.shell = Shell(kernel=None)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TTY_INTERACTIVE", "1")
+    trainer, loader = task.trainer(progress=True)
+    trainer.fit(loader, epochs=2)
+    out, err = capsys.readouterr()
+    assert err == "" and shown == [] and len(out.splitlines()) == 2
+    assert all(re.match(r"epoch [12]/2  loss \d", line) for line in out.splitlines())
+    assert not set(out) & {"\x1b", "\r", "━"}

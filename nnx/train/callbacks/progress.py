@@ -1,15 +1,16 @@
-"""Progress: a live bar in a terminal, plain lines in a pipe."""
+"""Progress: a live bar in a terminal and in a notebook, plain lines in a pipe."""
 
 from __future__ import annotations
 
 import sys
 import time
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ...backends.compiles import listening
 from ...io import printable
 from ...parallel import launched
+from .bars import Notebook, Terminal, in_notebook
 from .base import Callback
 
 if TYPE_CHECKING:
@@ -22,13 +23,13 @@ class Progress(Callback):
     """Prints a line per epoch, with a live bar below it where someone is watching.
 
     Args:
-        live: whether there is a bar; by default where standard output is a terminal.
+        live: whether there is a bar; by default where standard output is a terminal, and in the
+            kernel of a notebook.
     """
 
     def __init__(self, live: bool | None = None) -> None:
         self.live = live
-        self.bar: Any = None
-        self.task: Any = None
+        self.bar: Terminal | None = None
         self.due = 0.0
         self.compiled = 0
         self.listening = ExitStack()
@@ -38,22 +39,11 @@ class Progress(Callback):
         self.listening.enter_context(listening(self.compiling))
         # A starter of several processes gives each of them a terminal that nobody watches; a
         # program may have no standard streams at all.
-        watched = sys.stdout is not None and sys.stdout.isatty() and not launched()
-        live = watched if self.live is None else self.live
-        if live:
-            from rich import progress
-
-            self.bar = progress.Progress(
-                progress.TextColumn("{task.description}"),
-                progress.BarColumn(bar_width=20),
-                progress.MofNCompleteColumn(),
-                progress.TextColumn("{task.fields[shown]}"),
-                progress.TimeRemainingColumn(compact=True),
-                auto_refresh=False,  # no second thread that takes time from the step
-                transient=True,
-            )
-            self.task = self.bar.add_task("", total=trainer.batches, shown="")
-            self.bar.start()
+        notebook = in_notebook()
+        terminal = sys.stdout is not None and sys.stdout.isatty()
+        watched = (notebook or terminal) and not launched()
+        if watched if self.live is None else self.live:
+            self.bar = (Notebook if notebook else Terminal)(trainer.batches)
 
     def compiling(self, name: str) -> None:
         """Say why the first steps take long: the kernel `name` is compiled, once for this
@@ -63,9 +53,7 @@ class Progress(Callback):
         if self.compiled == 1:
             self.print("compiling kernels for this processor, once: they are kept on disk")
         if self.bar is not None:
-            self.bar.update(
-                self.task, description=f"compiling {name} ({self.compiled})", refresh=True
-            )
+            self.bar.update(description=f"compiling {name} ({self.compiled})")
 
     def on_step_end(self, trainer: Trainer) -> None:
         if self.bar is None or time.perf_counter() < self.due:
@@ -73,12 +61,10 @@ class Progress(Callback):
         running = (trainer.running_loss, *trainer.running_terms.values(), *trainer.metrics)
         values = {metric.name: metric.compute() for metric in running}
         self.bar.update(
-            self.task,
             description=_epoch(trainer, trainer.epoch + 1),
             completed=trainer.batch,
             total=trainer.batches,
             shown=_values(trainer, values),
-            refresh=True,
         )
         self.due = time.perf_counter() + EVERY
 
@@ -93,7 +79,7 @@ class Progress(Callback):
             line += f"  validation {' '.join(validation)}"  # in the same order
         self.print(f"{line}  {row['seconds']:.1f} s")
         if self.bar is not None:
-            self.bar.reset(self.task, total=trainer.batches, shown="")
+            self.bar.reset(trainer.batches)
             self.due = 0.0
 
     def on_fit_end(self, trainer: Trainer) -> None:
@@ -114,7 +100,7 @@ class Progress(Callback):
         if self.bar is None:
             print(printable(line), flush=True)
         else:
-            self.bar.console.print(printable(line), markup=False, highlight=False)
+            self.bar.print(printable(line))
 
 
 def _epoch(trainer: Trainer, number: int) -> str:
