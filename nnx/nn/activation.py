@@ -1,14 +1,16 @@
 """Activation functions as modules, elementwise: x of any shape -> y of the same shape and dtype.
 
 Their gradients are derived in `nnx.ops.activation`.  All but ReLU take floating-point x only.
+Where PyTorch has the argument `inplace`, it is accepted, and means nothing: y is a new array.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from .. import ops
-from ..ops._operands import operands
+from ..ops._operands import as_tensor, operands
 from ..ops.array.autocast import in_low_precision
 from ..tensor import Tensor
 from . import init
@@ -16,25 +18,41 @@ from .module import Module
 from .state import new_parameter
 
 
-class ReLU(Module):
-    """max(x, 0), elementwise; its derivative at 0 is 0 (Nair and Hinton 2010; Xu 3.12)."""
+class _Plain(Module):
+    """An activation without options."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        self.inplace = inplace
+
+
+class ReLU(_Plain):
+    """max(x, 0), elementwise; its derivative at 0 is 0 (Nair and Hinton 2010; Xu 3.12).
+
+    `inplace` is accepted, and means nothing.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.relu(x)
 
 
-class ReLU6(Module):
-    """min(max(x, 0), 6), elementwise (Krizhevsky 2010); its derivative at 0 and at 6 is 0."""
+class ReLU6(_Plain):
+    """min(max(x, 0), 6), elementwise (Krizhevsky 2010); its derivative at 0 and at 6 is 0.
+
+    `inplace` is accepted, and means nothing.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.relu6(x)
 
 
 class LeakyReLU(Module):
-    """x where positive, negative_slope · x elsewhere, elementwise (Maas, Hannun and Ng 2013)."""
+    """x where positive, negative_slope · x elsewhere, elementwise (Maas, Hannun and Ng 2013).
 
-    def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
+    `inplace` is accepted, and means nothing.
+    """
+
+    def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
+        self.negative_slope, self.inplace = negative_slope, inplace
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.leaky_relu(x, self.negative_slope)
@@ -53,6 +71,7 @@ class PReLU(Module):
     Args:
         num_parameters: 1 for one w, or the number of channels, axis 1, for one w each.
         init: where w starts.
+        device: None, or where the active backend makes arrays.
         dtype: of w.
 
     Parameter: weight (num_parameters,).
@@ -62,9 +81,15 @@ class PReLU(Module):
         TypeError: x and w are of different dtypes.
     """
 
-    def __init__(self, num_parameters: int = 1, init: float = 0.25, dtype: str = "float32") -> None:
+    def __init__(
+        self,
+        num_parameters: int = 1,
+        init: float = 0.25,
+        device: Any = None,
+        dtype: Any = "float32",
+    ) -> None:
         self.num_parameters, self.init = num_parameters, init
-        self.weight = new_parameter((num_parameters,), dtype)
+        self.weight = new_parameter((num_parameters,), dtype, device)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -93,10 +118,12 @@ class ELU(Module):
     """x where positive, alpha (exp(x) - 1) elsewhere, elementwise (Clevert et al. 2015).
 
     Below 0 it goes to -alpha; alpha = 1 alone has no kink at 0.
+
+    `inplace` is accepted, and means nothing.
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        self.alpha, self.inplace = alpha, inplace
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.elu(x, self.alpha)
@@ -105,11 +132,13 @@ class ELU(Module):
         return f"alpha={self.alpha}"
 
 
-class SELU(Module):
+class SELU(_Plain):
     """s x where positive, s a (exp(x) - 1) elsewhere, elementwise (Klambauer et al. 2017).
 
     s = 1.0507 and a = 1.6733 keep mean 0 and variance 1 from one dense layer to the next, where the
     weights start from variance 1/fan_in.
+
+    `inplace` is accepted, and means nothing.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -120,10 +149,12 @@ class CELU(Module):
     """x where positive, alpha (exp(x / alpha) - 1) elsewhere, elementwise (Barron 2017).
 
     Unlike `ELU`'s its slope at 0 is 1 for every alpha.
+
+    `inplace` is accepted, and means nothing.
     """
 
-    def __init__(self, alpha: float = 1.0) -> None:
-        self.alpha = alpha
+    def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
+        self.alpha, self.inplace = alpha, inplace
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.celu(x, self.alpha)
@@ -152,15 +183,21 @@ class GELU(Module):
         return f"approximate={self.approximate!r}"
 
 
-class SiLU(Module):
-    """x sigmoid(x), elementwise; also called Swish (Elfwing et al. 2017)."""
+class SiLU(_Plain):
+    """x sigmoid(x), elementwise; also called Swish (Elfwing et al. 2017).
+
+    `inplace` is accepted, and means nothing.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.silu(x)
 
 
-class Mish(Module):
-    """x tanh(softplus(x)), elementwise (Misra 2019)."""
+class Mish(_Plain):
+    """x tanh(softplus(x)), elementwise (Misra 2019).
+
+    `inplace` is accepted, and means nothing.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.mish(x)
@@ -217,14 +254,16 @@ class Tanh(Module):
 class Hardtanh(Module):
     """min(max(x, min_val), max_val), elementwise; no gradient outside the bounds, or on them.
 
+    `inplace` is accepted, and means nothing.
+
     Raises:
         ValueError: min_val is not below max_val.
     """
 
-    def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
+    def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         if not min_val < max_val:
             raise ValueError(f"Hardtanh: min_val must be below max_val; {min_val} and {max_val}")
-        self.min_val, self.max_val = min_val, max_val
+        self.min_val, self.max_val, self.inplace = min_val, max_val, inplace
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.hardtanh(x, self.min_val, self.max_val)
@@ -267,6 +306,58 @@ class LogSoftmax(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.log_softmax(x, axis=self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmin(Module):
+    """softmax(-x) along axis `dim`, of x's shape: the largest share to the smallest number.
+
+    Raises:
+        ValueError: x has no such axis.
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.softmin(x, axis=self.dim)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class Softmax2d(Module):
+    """Softmax over the channels of every pixel: x (N, C, H, W) or (C, H, W) -> the same shape.
+
+    Raises:
+        ValueError: x has other axes.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = as_tensor("Softmax2d", x)
+        if x.ndim not in (3, 4):
+            raise ValueError(
+                f"Softmax2d: x must be (N, C, H, W), or (C, H, W) for one; x has shape {x.shape}"
+            )
+        return ops.softmax(x, axis=-3)
+
+
+class GLU(Module):
+    """a sigmoid(b), with a and b the halves of x along axis `dim` (Dauphin et al. 2016).
+
+    x (..., 2 n, ...) -> y (..., n, ...).
+
+    Raises:
+        ValueError: x has no such axis, or an odd number along it.
+    """
+
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.glu(x, axis=self.dim)
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}"

@@ -11,6 +11,7 @@ from .activation import (
     elu,
     erf,
     gelu,
+    glu,
     hardtanh,
     leaky_relu,
     log_sigmoid,
@@ -75,7 +76,7 @@ from .compare import (
     not_equal,
     one_hot,
 )
-from .dropout import dropout
+from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .elementwise import (
     abs,
     cos,
@@ -145,13 +146,14 @@ from .order.sets import (
     unique_values,
 )
 from .order.sort import searchsorted, sort, topk
+from .piecewise import hardshrink, hardsigmoid, hardswish, rrelu, softshrink, tanhshrink, threshold
 from .products import einsum, tensordot, trace, vecdot
 from .recurrent.gru import gru, gru_cell, gru_reset, gru_update
 from .recurrent.lstm import lstm, lstm_cell
 from .recurrent.rnn import rnn
 from .reduce import logsumexp, max, mean, min, prod, std, sum, var
 from .select import clip, where
-from .softmax import log_softmax, softmax
+from .softmax import log_softmax, softmax, softmin
 from .vector_norm import norm
 from .windows.adaptive_pool import (
     adaptive_avg_pool1d,
@@ -186,6 +188,7 @@ __all__ = [
     "adaptive_max_pool3d",
     "add",
     "all",
+    "alpha_dropout",
     "any",
     "arange",
     "argmax",
@@ -237,6 +240,9 @@ __all__ = [
     "diff",
     "divide",
     "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
     "einsum",
     "elu",
     "embedding",
@@ -247,6 +253,7 @@ __all__ = [
     "expand_dims",
     "expm1",
     "eye",
+    "feature_alpha_dropout",
     "flip",
     "floor",
     "floor_divide",
@@ -259,6 +266,7 @@ __all__ = [
     "getitem",
     "global_avg_pool2d",
     "global_max_pool2d",
+    "glu",
     "greater",
     "greater_equal",
     "group_norm",
@@ -266,6 +274,9 @@ __all__ = [
     "gru_cell",
     "gru_reset",
     "gru_update",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
     "hardtanh",
     "hinge_embedding_loss",
     "hinge_loss",
@@ -348,6 +359,7 @@ __all__ = [
     "rnn",
     "roll",
     "round",
+    "rrelu",
     "scaled_dot_product_attention",
     "scatter",
     "scatter_add",
@@ -362,7 +374,9 @@ __all__ = [
     "smooth_l1_loss",
     "soft_margin_loss",
     "softmax",
+    "softmin",
     "softplus",
+    "softshrink",
     "softsign",
     "sort",
     "split",
@@ -377,7 +391,9 @@ __all__ = [
     "take_along_axis",
     "tan",
     "tanh",
+    "tanhshrink",
     "tensordot",
+    "threshold",
     "tile",
     "topk",
     "trace",

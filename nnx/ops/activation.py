@@ -11,7 +11,9 @@ from typing import Any
 
 from ..backends import Array
 from ..tensor import Tensor
+from ._broadcast import one_axis
 from ._function import Unary
+from ._operands import as_tensor
 from .array.autocast import in_float32, in_float32_inside
 from .elementwise import Pointwise
 
@@ -206,6 +208,28 @@ class Erf(Pointwise):
         return g * (self.backend.xp.exp(-x * x) * (2 / math.sqrt(math.pi)))
 
 
+class GLU(Unary):
+    """y = a s with x = [a, b] along an axis and s = sigmoid(b):  da = g s,  db = g a s (1 - s)."""
+
+    floats_only = True
+
+    def __init__(self, axis: int) -> None:
+        self.axis = axis
+
+    def forward(self, x: Array) -> Array:
+        half = x.shape[self.axis] // 2
+        self.first = (*[slice(None)] * self.axis, slice(0, half), ...)
+        self.second = (*[slice(None)] * self.axis, slice(half, 2 * half), ...)
+        a, s = x[self.first], self.backend.sigmoid(x[self.second])
+        if self.needs_input_grad[0]:
+            self.a, self.s = a, s
+        return a * s
+
+    def backward(self, g: Array) -> Array:
+        xp, gs = self.backend.xp, g * self.s
+        return xp.concat([gs, gs * self.a * (1 - self.s)], axis=self.axis)
+
+
 def relu(x: Tensor) -> Tensor:
     """max(x, 0), elementwise (Nair and Hinton 2010; Xu 3.12); the derivative at 0 is 0."""
     return ReLU()(x)
@@ -285,6 +309,24 @@ def mish(x: Tensor) -> Tensor:
 def softsign(x: Tensor) -> Tensor:
     """x / (1 + |x|), elementwise: to ±1 as slowly as 1/x (Turian, Bergstra and Bengio 2009)."""
     return Softsign()(x)
+
+
+@in_float32_inside
+def glu(x: Tensor, axis: int = -1) -> Tensor:
+    """a sigmoid(b), where a and b are the two halves of x along `axis` (Dauphin et al. 2016).
+
+    The result's `axis` is half as long.
+
+    Raises:
+        ValueError: x has no such axis, or an odd number along it.
+    """
+    x = as_tensor("glu", x)
+    k = one_axis("glu", axis, x.shape)
+    if x.shape[k] % 2:
+        raise ValueError(
+            f"glu: the axis must have two halves; axis {axis} of x, which has shape {x.shape}"
+        )
+    return GLU(k)(x)
 
 
 def hardtanh(x: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:

@@ -9,6 +9,7 @@ from ..tensor import Tensor
 from ._broadcast import one_axis
 from ._function import Unary
 from ._operands import as_tensor
+from .arithmetic import negative
 from .array.autocast import in_float32
 from .array.shape import reshape
 
@@ -78,6 +79,15 @@ def log_softmax(x: Tensor, axis: int = -1) -> Tensor:
         ValueError: x has no such axis.
     """
     return _along("log_softmax", LogSoftmax, x, axis)
+
+
+def softmin(x: Tensor, axis: int = -1) -> Tensor:
+    """softmax(-x) along `axis`: of x's shape, the largest share to the smallest number.
+
+    Raises:
+        ValueError: x has no such axis.
+    """
+    return softmax(negative(as_tensor("softmin", x)), axis)
 
 
 def _along(name: str, function: type[Softmax] | type[LogSoftmax], x: Any, axis: int) -> Tensor:

@@ -64,7 +64,14 @@ LAYERS = {
     "BatchNorm2d": (lambda: nn.BatchNorm2d(4), [IMAGES]),
     "SyncBatchNorm": (lambda: nn.SyncBatchNorm(4), [IMAGES]),
     "Dropout": (lambda: nn.Dropout(0.0), [ROWS]),
+    "Dropout1d": (lambda: nn.Dropout1d(0.0), [SEQUENCES]),
     "Dropout2d": (lambda: nn.Dropout2d(0.0), [IMAGES]),
+    "Dropout3d": (lambda: nn.Dropout3d(0.0), [VOLUMES]),
+    "AlphaDropout": (lambda: nn.AlphaDropout(0.0), [ROWS]),
+    "FeatureAlphaDropout": (lambda: nn.FeatureAlphaDropout(0.0), [ROWS]),
+    "RReLU": (lambda: nn.RReLU().eval(), [ROWS]),
+    "Threshold": (lambda: nn.Threshold(0.5, 2.0), [ROWS]),
+    "Softmax2d": (lambda: nn.Softmax2d(), [IMAGES]),
     "Embedding": (lambda: nn.Embedding(3, 4), [LABELS]),
     "Flatten": (lambda: nn.Flatten(), [IMAGES]),
     "Unflatten": (lambda: nn.Unflatten(1, (2, 2)), [ROWS]),
@@ -104,7 +111,8 @@ LAYERS = {
     **{
         name: (getattr(nn, name), [ROWS])
         for name in "CELU ELU GELU Hardtanh LeakyReLU LogSigmoid LogSoftmax Mish ReLU ReLU6 SELU "
-        "SiLU Sigmoid Softmax Softplus Softsign Tanh".split()
+        "SiLU Sigmoid Softmax Softplus Softsign Tanh GLU Hardshrink Hardsigmoid Hardswish Softmin "
+        "Softshrink Tanhshrink".split()
     },
 }
 HOLDERS = {

@@ -102,7 +102,7 @@ def test_dropout2d_drops_whole_maps(backend):
     assert kept.any(axis=1).all() and not kept.all()
     y.sum().backward()
     np.testing.assert_array_equal(backend.to_numpy(x.grad), values)  # the input was 1 everywhere
-    with pytest.raises(ValueError, match=r"must be \(N, C, H, W\); its shape is \(2, 3\)"):
+    with pytest.raises(ValueError, match=r"must be \(N, C, H, W\); x has shape \(2, 3\)"):
         layer(backend.tensor(np.ones((2, 3), "float32")))
     with pytest.raises(ValueError, match="Dropout2d: p must be between 0 and 1, got -1"):
         nn.Dropout2d(-1)
@@ -131,6 +131,12 @@ ACTIVATIONS = [
     ("Tanh", {}),
     ("Hardtanh", {}),
     ("Hardtanh", {"min_val": -2.0, "max_val": 0.5}),
+    *[(name, {}) for name in ("Hardswish", "Hardsigmoid", "Tanhshrink", "Hardshrink", "GELU")],
+    ("Hardshrink", {"lambd": 1.25}),
+    ("Softshrink", {"lambd": 1.25}),
+    ("Threshold", {"threshold": 0.5, "value": -2.0}),
+    ("Softmin", {"dim": 1}),
+    ("Softmax2d", {}),
     ("Softmax", {"dim": 1}),
     ("Softmax", {"dim": -1}),
     ("LogSoftmax", {"dim": 0}),
@@ -154,6 +160,37 @@ def test_activations_are_pytorchs(backend, name, options):
         np.testing.assert_allclose(backend.to_numpy(p.grad), q.grad.numpy(), **close)
     for value in options.values():
         assert str(value) in repr(ours) or name == "PReLU"
+
+
+WITH_INPLACE = "ReLU ReLU6 SELU SiLU Mish LeakyReLU ELU CELU Hardtanh Hardswish Hardsigmoid RReLU"
+
+
+@pytest.mark.parametrize("name", [*WITH_INPLACE.split(), "Dropout", "Dropout2d", "AlphaDropout"])
+def test_inplace_is_taken_and_means_nothing(name):
+    torch = pytest.importorskip("torch")
+    first = {"LeakyReLU": [0.2], "ELU": [0.7], "CELU": [0.7], "Hardtanh": [-1.0, 0.5]}.get(name, [])
+    theirs = getattr(torch.nn, name)(*first, inplace=True).eval()
+    x, host = nnx.tensor(X[:, :4, :4, None]), X[:, :4, :4, None].copy()
+    first = {"RReLU": [1 / 8, 1 / 3], "Dropout": [0.5], "Dropout2d": [0.5]}.get(name, first)
+    first = [0.5] if name == "AlphaDropout" else first
+    for ours in (getattr(nn, name)(*first, inplace=True), getattr(nn, name)(*first, True)):
+        y = ours.eval()(x)
+        np.testing.assert_array_equal(x.numpy(), host)
+        np.testing.assert_allclose(y.numpy(), theirs(torch.tensor(host)), rtol=1e-5, atol=1e-6)
+
+
+def test_glu_and_rrelu():
+    torch = pytest.importorskip("torch")
+    y = nn.GLU(1)(nnx.tensor(X))
+    np.testing.assert_allclose(y.numpy(), torch.nn.GLU(1)(torch.tensor(X)), rtol=1e-5, atol=1e-6)
+    layer = nn.RReLU(0.1, 0.3)
+    first, second = layer(nnx.tensor(X)).numpy(), layer(nnx.tensor(X)).numpy()
+    assert (first != second).any() and (first[X > 0] == X[X > 0]).all()
+    assert "lower=0.1, upper=0.3" in repr(layer) and "dim=1" in repr(nn.GLU(1))
+    with pytest.raises(ValueError, match="RReLU: lower must not be above upper"):
+        nn.RReLU(0.3, 0.1)
+    with pytest.raises(ValueError, match=r"Softmax2d: x must be \(N, C, H, W\)"):
+        nn.Softmax2d()(nnx.tensor(X[0]))
 
 
 def test_prelu_at_zero_and_of_wrong_channels():

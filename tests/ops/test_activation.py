@@ -27,6 +27,12 @@ CASES = {
     "softsign": [{}],
     "hardtanh": [{}, {"min_val": -2.0, "max_val": 0.5}],
     "relu6": [{}],
+    "tanhshrink": [{}],
+    "hardsigmoid": [{}],
+    "hardswish": [{}],
+    "hardshrink": [{}, {"lambd": 1.0}],
+    "softshrink": [{}, {"lambd": 1.0}],
+    "threshold": [{"threshold": 1.0, "value": 0.5}, {"threshold": -0.5, "value": -2.0}],
 }
 OUR_NAMES = {"logsigmoid": "log_sigmoid"}
 # what the derivative becomes far from 0: 1 and 0, where nothing else stands here
@@ -36,6 +42,9 @@ SLOPE_FAR_RIGHT |= dict.fromkeys(
 )
 SLOPE_FAR_RIGHT["erf"] = 0
 SLOPE_FAR_LEFT = {"leaky_relu": 0.01, "log_sigmoid": 1.0}
+SLOPE_FAR_RIGHT["hardsigmoid"] = 0
+SLOPE_FAR_LEFT |= dict.fromkeys(["tanhshrink", "hardshrink", "softshrink"], 1.0)
+MORE = {"threshold": (1.0, 0.5)}  # arguments without a default
 ALL = sorted({OUR_NAMES.get(name, name) for name in CASES} | {"tanh", "erf"})
 
 
@@ -53,6 +62,7 @@ def test_equals_pytorch(backend, name):
                 lambda x, k=keywords: getattr(F, name)(x, **k, **more),
                 X,
                 dtype=dtype if backend.float64 else "float32",
+                rtol=1e-7 if name == "hardsigmoid" else None,  # PyTorch's 1/6 is a float32
             )
 
 
@@ -63,7 +73,7 @@ def test_numbers_of_any_size(backend, name):
     if name in ("gelu", "mish", "silu"):
         x = x[1:-1]  # x² must be a number
     t = backend.tensor(x, requires_grad=True)
-    y = getattr(ops, name)(t)
+    y = getattr(ops, name)(t, *MORE.get(name, ()))
     y.sum().backward()
     value, gradient = backend.to_numpy(y), backend.to_numpy(t.grad)
     assert np.isfinite(value).all() and np.isfinite(gradient).all()
@@ -74,7 +84,8 @@ def test_numbers_of_any_size(backend, name):
 
 @pytest.mark.parametrize("name", ALL)
 def test_nan_stays_nan(backend, name):
-    y = getattr(ops, name)(backend.tensor(np.asarray([np.nan, 1.0], "float32")))
+    x = backend.tensor(np.asarray([np.nan, 1.0], "float32"))
+    y = getattr(ops, name)(x, *MORE.get(name, ()))
     assert math.isnan(backend.to_numpy(y)[0])
 
 
@@ -82,7 +93,7 @@ def test_nan_stays_nan(backend, name):
 def test_a_scalar(backend, name):
     x = backend.tensor(np.asarray(0.75, "float32"), requires_grad=True)
     row = backend.tensor(np.asarray([0.75], "float32"), requires_grad=True)
-    y, z = getattr(ops, name)(x), getattr(ops, name)(row)
+    y, z = (getattr(ops, name)(t, *MORE.get(name, ())) for t in (x, row))
     y.backward()
     z.sum().backward()
     assert y.shape == () and float(y.detach()) == pytest.approx(z.tolist()[0], rel=1e-6)
@@ -130,10 +141,10 @@ def test_softmax_along_an_axis_of_nothing(backend, operation):
         assert tuple(x.grad.shape) == shape
 
 
-@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "softmin", "glu"])
 def test_softmax_equals_pytorch(backend, name):
     F = pytest.importorskip("torch").nn.functional
-    x = 5 * np.random.default_rng(3).standard_normal((3, 4, 5))
+    x = 5 * np.random.default_rng(3).standard_normal((4, 4, 6))
     for axis in (0, 1, -1):
         for dtype in ("float64", "float32"):
             assert_same(
@@ -178,6 +189,12 @@ def test_errors():
         ops.softmax(x, axis=2)
     with pytest.raises(ValueError, match='"none" or "tanh", not \'erf\''):
         ops.gelu(x, approximate="erf")
+    with pytest.raises(ValueError, match=r"glu: the axis must have two halves; axis 0 .* \(1, 2\)"):
+        ops.glu(x, axis=0)
+    with pytest.raises(ValueError, match="softshrink: lambd must not be negative, got -1"):
+        ops.softshrink(x, -1)
+    with pytest.raises(ValueError, match="rrelu: lower must not be above upper"):
+        ops.rrelu(x, 0.5, 0.25)
     with pytest.raises(TypeError, match=r"softmax: .*int64"):
         ops.softmax(nnx.tensor([1, 2]))
 
@@ -191,3 +208,34 @@ def test_softsign_reaches_its_ends(backend):
     y.backward(backend.xp.ones_like(y.data))
     expected = np.float32([0, 1 / 16, 1, 0.25, 0, np.nan])
     np.testing.assert_array_equal(backend.to_numpy(x.grad), expected)
+
+
+def test_hardswish_of_infinities(backend):
+    """-inf times 0 is not NaN here."""
+    x = backend.tensor(np.asarray([-np.inf, np.inf], "f4"), requires_grad=True)
+    y = ops.hardswish(x)
+    y.backward(backend.xp.ones_like(y.data))
+    np.testing.assert_array_equal(backend.to_numpy(y), [0, np.inf])
+    np.testing.assert_array_equal(backend.to_numpy(x.grad), [0, 1])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rrelu_draws_a_slope_for_each_number(backend, dtype):
+    if dtype == "float64":
+        backend.skip_without_float64()
+    host = np.random.default_rng(0).standard_normal((50, 40)).astype(dtype)
+    x = backend.tensor(host, requires_grad=True)
+    nnx.manual_seed(1)
+    y = ops.rrelu(x, 0.2, 0.6, training=True)
+    slopes = backend.to_numpy(y.detach()) / host
+    below = slopes[host < 0]
+    np.testing.assert_allclose(slopes[host > 0], 1)
+    assert 0.2 - 1e-6 <= below.min() < 0.21 and 0.59 < below.max() <= 0.6 + 1e-6
+    assert abs(below.mean() - 0.4) < 0.02  # a standard error of 0.004
+    y.backward(backend.asarray(np.ones_like(host)))
+    np.testing.assert_allclose(backend.to_numpy(x.grad), slopes, rtol=1e-5)
+    assert x.grad.dtype == x.dtype
+    resting = ops.rrelu(x, 0.2, 0.6)
+    np.testing.assert_allclose(
+        backend.to_numpy(resting), np.where(host > 0, host, 0.4 * host), rtol=1e-6
+    )

@@ -60,6 +60,64 @@ def test_draws_follow_the_shared_generator():
     assert (first != second).any()
 
 
+CHANNELS = [
+    *[("dropout1d", (3, 4, 5), 2), ("dropout1d", (4, 5), 1), ("dropout2d", (3, 4, 2, 3), 2)],
+    *[("dropout3d", (3, 4, 2, 3, 2), 2), ("dropout3d", (4, 2, 3, 2), 1)],
+    ("feature_alpha_dropout", (3, 4, 2, 3), 2),
+]
+
+
+@pytest.mark.parametrize("name, shape, maps", CHANNELS)
+def test_whole_channels_are_dropped(backend, name, shape, maps):
+    host = np.random.default_rng(0).uniform(1, 2, shape).astype("f4")
+    x = backend.tensor(host, requires_grad=True)
+    y = getattr(ops, name)(x, 0.5, generator=Generator(5))
+    y.sum().backward()
+    scale = backend.to_numpy(x.grad).reshape(*shape[:maps], -1)  # y is linear in x
+    one = scale[..., :1]
+    np.testing.assert_array_equal(scale, np.broadcast_to(one, scale.shape))
+    assert len(np.unique(one)) == 2 and one.min() == 0
+    assert getattr(ops, name)(x, 0.5, training=False) is x
+    check_gradients(lambda t: getattr(ops, name)(t, 0.5, generator=Generator(5)), host.astype("f8"))
+
+
+def test_alpha_dropout_keeps_mean_and_variance(backend):
+    host = np.random.default_rng(0).standard_normal((200, 500)).astype("f4")
+    x = backend.tensor(host, requires_grad=True)
+    y = ops.alpha_dropout(x, 0.3, generator=Generator(2))
+    values = backend.to_numpy(y.detach())
+    assert abs(values.mean()) < 0.02 and abs(values.std() - 1) < 0.02
+    # Klambauer et al. 2017: a (x m + v (1 - m)) + b
+    v = -1.0507009873554805 * 1.6732632423543772
+    a = (0.7 * (1 + 0.3 * v * v)) ** -0.5
+    kept = np.asarray(Generator(2).bernoulli(0.7, host.shape, like=np.zeros(1)))
+    expected = a * np.where(kept, host, v) - a * v * 0.3
+    np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-5)
+    y.sum().backward()
+    np.testing.assert_allclose(backend.to_numpy(x.grad), a * kept, rtol=1e-6)
+    whole = ops.alpha_dropout(x, 1.0)
+    np.testing.assert_array_equal(backend.to_numpy(whole), 0)  # as PyTorch has it
+    check_gradients(
+        lambda t: ops.alpha_dropout(t, 0.4, generator=Generator(5)), host[:3, :4].astype("f8")
+    )
+
+
+@pytest.mark.parametrize(
+    "name, shape, forms",
+    [
+        ("dropout1d", (3,), r"\(N, C, L\) or \(C, L\)"),
+        ("dropout2d", (4, 3, 2), r"\(N, C, H, W\)"),
+        ("dropout3d", (4, 3, 2), r"\(N, C, D, H, W\) or \(C, D, H, W\)"),
+        ("feature_alpha_dropout", (4,), r"\(N, C, ...\)"),
+    ],
+)
+def test_channels_need_their_axes(name, shape, forms):
+    with pytest.raises(ValueError, match=rf"{name}: x must be {forms}; x has shape"):
+        getattr(ops, name)(nnx.Tensor(np.ones(shape, "f4")))
+    with pytest.raises(ValueError, match=rf"{name}: p must be between 0 and 1, got 2"):
+        getattr(ops, name)(nnx.Tensor(np.ones(shape, "f4")), 2)
+
+
 @pytest.mark.parametrize("p", [-0.1, 1.1])
 def test_a_probability_outside_its_range(p):
     with pytest.raises(TypeError, match="dropout: x must be of a floating-point dtype, not int"):

@@ -181,6 +181,10 @@ CASES = {
         (lambda x: x[(A > 0).tolist()], [A]),
         (lambda x: x[:, (A > 0).tolist()], [C]),
     ],
+    "glu": [(ops.glu, [A]), (lambda x: ops.glu(x, axis=0), [C])],
+    "hardshrink": [(ops.hardshrink, [APART])],
+    "hardsigmoid": [(ops.hardsigmoid, [2 * APART])],
+    "hardswish": [(ops.hardswish, [2 * APART])],
     "hardtanh": [(lambda x: ops.hardtanh(x, -0.5, 1.2), [APART])],
     "leaky_relu": [(lambda x: ops.leaky_relu(x, 0.2), [APART])],
     "linear": [(ops.linear, [A, M.T, RNG.standard_normal(5)]), (ops.linear, [C, M.T])],
@@ -253,6 +257,10 @@ CASES = {
     "relu6": [(ops.relu6, [3 * APART])],
     "repeat": [(lambda x: ops.repeat(x, 3, axis=1), [C])],
     "reshape": [(lambda x: ops.reshape(x, (2, -1)), [A])],
+    "rrelu": [
+        (ops.rrelu, [APART]),
+        (lambda x: ops.rrelu(x, training=True, generator=nnx.random.Generator(3)), [APART]),
+    ],
     "roll": [
         (lambda x: ops.roll(x, 5), [A]),
         (lambda x: ops.roll(x, (1, -1), axis=(0, 1)), [C]),
@@ -263,6 +271,8 @@ CASES = {
     "silu": [(ops.silu, [2 * A])],
     "sin": [(ops.sin, [A])],
     "softmax": [(ops.softmax, [A]), (lambda x: ops.softmax(x, axis=0), [C])],
+    "softmin": [(ops.softmin, [A]), (lambda x: ops.softmin(x, axis=0), [C])],
+    "softshrink": [(ops.softshrink, [APART])],
     "softsign": [(ops.softsign, [2 * APART])],
     "softplus": [(ops.softplus, [3 * A]), (lambda x: ops.softplus(x, beta=2.5), [A])],
     "split": [
@@ -282,6 +292,8 @@ CASES = {
         (lambda x: ops.take_along_axis(x, index([[0, 2, 1, 1]]), axis=0), [A]),
     ],
     "tanh": [(ops.tanh, [A])],
+    "tanhshrink": [(ops.tanhshrink, [A])],
+    "threshold": [(lambda x: ops.threshold(x, -0.7, 3.0), [APART])],
     "tensordot": [
         (lambda a, b: ops.tensordot(a, b, axes=1), [A, M]),
         (ops.tensordot, [C, C[0]]),

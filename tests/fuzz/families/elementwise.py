@@ -34,6 +34,15 @@ ACTIVATIONS: dict[str, dict[str, Callable[[Draw], Any]]] = {
     "gelu": {"approximate": lambda d: d.choice(["none", "tanh"])},
     "mish": {},
     "softsign": {},
+    "tanhshrink": {},
+    "hardsigmoid": {},
+    "hardswish": {},
+    "hardshrink": {"lambd": lambda d: d.choice([0.5, 0.0, 1.0])},
+    "softshrink": {"lambd": lambda d: d.choice([0.5, 0.0, 1.0])},
+    "threshold": {
+        "threshold": lambda d: d.choice([0.0, -0.5, 1.0]),
+        "value": lambda d: d.choice([0.0, 2.0]),
+    },
     "hardtanh": {
         "min_val": lambda d: d.choice([-1.0, -0.5, 0.0]),
         "max_val": lambda d: d.choice([1.0, 0.5, 2.0]),
