@@ -18,6 +18,24 @@ from .backends import active_backend, get_backend, set_backend, use_backend
 from .derivatives import jacobian, numerical_gradient
 from .gradcheck import gradcheck
 from .ops.array.creation import from_dlpack
+from .standard import bool as bool
+from .standard import complex64 as complex64
+from .standard import complex128 as complex128
+from .standard import e as e
+from .standard import float32 as float32
+from .standard import float64 as float64
+from .standard import inf as inf
+from .standard import int8 as int8
+from .standard import int16 as int16
+from .standard import int32 as int32
+from .standard import int64 as int64
+from .standard import nan as nan
+from .standard import newaxis as newaxis
+from .standard import pi as pi
+from .standard import uint8 as uint8
+from .standard import uint16 as uint16
+from .standard import uint32 as uint32
+from .standard import uint64 as uint64
 from .tensor import Tensor, tensor
 from .version import __version__ as __version__
 

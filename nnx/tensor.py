@@ -238,6 +238,20 @@ class Tensor(InPlace):
             return self
         return Tensor(target.from_numpy(home.to_numpy(self.data)), self.requires_grad)
 
+    def to_device(self, device: Any) -> Tensor:
+        """`to`, by the standard's name: a backend ("numpy", "cupy") or a device of this library.
+
+        Args:
+            device: where the values are to lie, in the same shape and dtype; the copy is off the
+                tape.  A tensor that is there already is returned itself.
+        """
+        if device == self.device:
+            return self
+        if isinstance(device, str):
+            return self.to(device)
+        home = backend_of(self.data)
+        return Tensor(home.xp.asarray(self.data, device=device), self.requires_grad)
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         home = backend_of(self.data)
         if home.xp is not np:

@@ -49,6 +49,7 @@ def test_import_brings_in_nothing_heavy():
         "in_place",
         "ops",
         "scoped",
+        "standard",
         "tensor",
         "typing",
         "version",

@@ -14,7 +14,7 @@ ROOMS = [
     ["typing", "scoped", "version"],
     ["backends", "reference"],
     ["random", "autograd"],
-    ["tensor", "in_place"],
+    ["tensor", "in_place", "standard"],
     ["ops"],
     ["functional", "linalg", "derivatives", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],

@@ -28,6 +28,9 @@ from .arithmetic import add, divide, logaddexp, maximum, minimum, multiply, nega
 from .array.cast import astype
 from .array.creation import (
     arange,
+    asarray,
+    empty,
+    empty_like,
     eye,
     full,
     full_like,
@@ -37,6 +40,7 @@ from .array.creation import (
     zeros,
     zeros_like,
 )
+from .array.dtypes import can_cast, finfo, iinfo, isdtype, result_type
 from .array.indexing import getitem, take, take_along_axis
 from .array.join import concat, repeat, split, stack, tile, unstack
 from .array.padding import pad, pad_border
@@ -194,6 +198,7 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "asarray",
     "asin",
     "asinh",
     "astype",
@@ -216,6 +221,7 @@ __all__ = [
     "broadcast_arrays",
     "broadcast_shapes",
     "broadcast_to",
+    "can_cast",
     "cdist",
     "ceil",
     "celu",
@@ -246,6 +252,8 @@ __all__ = [
     "einsum",
     "elu",
     "embedding",
+    "empty",
+    "empty_like",
     "equal",
     "erf",
     "erfinv",
@@ -254,6 +262,7 @@ __all__ = [
     "expm1",
     "eye",
     "feature_alpha_dropout",
+    "finfo",
     "flip",
     "floor",
     "floor_divide",
@@ -282,7 +291,9 @@ __all__ = [
     "hinge_loss",
     "huber_loss",
     "hypot",
+    "iinfo",
     "interpolate",
+    "isdtype",
     "isfinite",
     "isin",
     "isinf",
@@ -356,6 +367,7 @@ __all__ = [
     "remainder",
     "repeat",
     "reshape",
+    "result_type",
     "rnn",
     "roll",
     "round",

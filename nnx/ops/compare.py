@@ -251,10 +251,14 @@ def argmin(x: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor
     return _position("argmin", x, axis, keepdims)
 
 
-def argsort(x: Tensor, axis: int = -1, descending: bool = False) -> Tensor:
-    """The indices, int64 in x's shape, that sort x along `axis`; equal values keep their order.
+def argsort(x: Tensor, axis: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """The indices, int64 in x's shape, that sort x along `axis`.
 
-    With `descending` the largest comes first.
+    Args:
+        x: of any shape; NaN counts as the largest.
+        axis: along which.
+        descending: whether the largest comes first.
+        stable: equal values keep their order in any case.
 
     Raises:
         ValueError: x has no such axis.

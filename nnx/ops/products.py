@@ -240,7 +240,9 @@ def _diagonals(name: str, x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
     return x, labels
 
 
-def trace(x: Tensor, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tensor:
+def trace(
+    x: Tensor, offset: int = 0, axis1: int = -2, axis2: int = -1, dtype: Any = None
+) -> Tensor:
     """The sum of a diagonal of x: see `diagonal`, also for the errors.
 
     Its gradient is the identity.
@@ -249,8 +251,9 @@ def trace(x: Tensor, offset: int = 0, axis1: int = -2, axis2: int = -1) -> Tenso
         x: (..., I, J).
         offset: which diagonal: above the main one, or below where it is negative.
         axis1, axis2: the two axes, which go; the shape is that of the others.
+        dtype: to add up in, by name or any library's; None: x's own.
     """
-    return sum_over(diagonal(x, offset, axis1, axis2), axis=-1)
+    return sum_over(diagonal(x, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
 def _alone(label: Label, inputs: list[Labels]) -> bool:

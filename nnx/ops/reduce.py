@@ -7,12 +7,14 @@ In every backward g has the output's shape; `self.full(g)` puts the reduced axes
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import Axis, axes_of
 from ._function import Unary
 from .array.autocast import in_float32, in_float32_inside
+from .array.cast import astype
 
 
 class Reduction(Unary):
@@ -228,13 +230,14 @@ class LogSumExp(Reduction):
 
 
 @in_float32
-def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def sum(x: Tensor, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """The sum over `axis` (an axis, several, or all); booleans are counted.
 
     Args:
         x: of any shape.
         axis: the axis or axes that go; None: all of them.
         keepdims: keep them, with length 1.
+        dtype: to compute in, by name or any library's; None: x's own.
 
     Returns:
         One number each, of x's shape without `axis`.
@@ -242,7 +245,7 @@ def sum(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     Raises:
         ValueError: x has no such axis, or one is named twice.
     """
-    return Sum(axis, keepdims)(x)
+    return Sum(axis, keepdims)(x if dtype is None else astype(x, dtype))
 
 
 @in_float32_inside
@@ -341,13 +344,14 @@ def min(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 @in_float32
-def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
+def prod(x: Tensor, axis: Axis = None, keepdims: bool = False, dtype: Any = None) -> Tensor:
     """The product over `axis`; gradients are right where values are 0 too.
 
     Args:
         x: of any shape.
         axis: the axis or axes that go; None: all of them.
         keepdims: keep them, with length 1.
+        dtype: to compute in, by name or any library's; None: x's own.
 
     Returns:
         One number each, of x's shape without `axis`.
@@ -355,7 +359,7 @@ def prod(x: Tensor, axis: Axis = None, keepdims: bool = False) -> Tensor:
     Raises:
         ValueError: x has no such axis, or one is named twice.
     """
-    return Prod(axis, keepdims)(x)
+    return Prod(axis, keepdims)(x if dtype is None else astype(x, dtype))
 
 
 @in_float32

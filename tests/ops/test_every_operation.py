@@ -219,7 +219,10 @@ CASES = {
     "min": [(ops.min, [A]), (lambda x: ops.min(x, axis=-1, keepdims=True), [C])],
     "mish": [(ops.mish, [2 * A])],
     "minimum": [(ops.minimum, [A, ROW])],
-    "moveaxis": [(lambda x: ops.moveaxis(x, 0, -1), [C])],
+    "moveaxis": [
+        (lambda x: ops.moveaxis(x, 0, -1), [C]),
+        (lambda x: ops.moveaxis(x, (0, 2), (1, 0)), [C]),
+    ],
     "multiply": [(ops.multiply, [A, B]), (ops.multiply, [C, ROW]), (lambda x: 3 * x, [A])],
     "negative": [(ops.negative, [A])],
     "norm": [
@@ -255,7 +258,11 @@ CASES = {
     "reciprocal": [(ops.reciprocal, [POSITIVE])],
     "relu": [(ops.relu, [APART])],
     "relu6": [(ops.relu6, [3 * APART])],
-    "repeat": [(lambda x: ops.repeat(x, 3, axis=1), [C])],
+    "repeat": [
+        (lambda x: ops.repeat(x, 3, axis=1), [C]),
+        (lambda x: ops.repeat(x, 9, axis=0), [A]),
+        (lambda x: ops.repeat(x, index([2, 0, 1]), axis=0), [A]),
+    ],
     "reshape": [(lambda x: ops.reshape(x, (2, -1)), [A])],
     "rrelu": [
         (ops.rrelu, [APART]),
@@ -317,19 +324,14 @@ WITHOUT_GRADIENT = {
     *["logical_and", "logical_not", "logical_or", "logical_xor", "nextafter", "signbit"],
     *["bitwise_and", "bitwise_invert", "bitwise_left_shift", "bitwise_or", "bitwise_right_shift"],
     *["bitwise_xor", "broadcast_shapes", "count_nonzero", "isin", "nonzero", "searchsorted"],
+    *["asarray", "can_cast", "empty", "empty_like", "finfo", "iinfo", "isdtype", "result_type"],
     *["unique_all", "unique_counts", "unique_inverse", "unique_values"],
     *["arange", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like"],
 }
-NO_OPERANDS = {
-    "broadcast_shapes",
-    "broadcast_arrays",
-    "arange",
-    "eye",
-    "full",
-    "linspace",
-    "ones",
+NO_OPERANDS = {  # or not the first
+    *["arange", "asarray", "broadcast_arrays", "broadcast_shapes", "can_cast", "einsum", "empty"],
+    *["eye", "finfo", "full", "iinfo", "isdtype", "linspace", "meshgrid", "ones", "result_type"],
     "zeros",
-    "einsum",
 }  # or not the first
 TABLE = [
     pytest.param(function, arrays, id=f"{name}-{k}")

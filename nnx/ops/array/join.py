@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
-from ...backends import Array
+from ...backends import Array, backend_of
 from ...tensor import Tensor
 from .._broadcast import one_axis
 from .._function import Function, Several, Unary
 from .._operands import as_tensor
+from .indexing import Take, indices_of
 from .shape import reshape
 
 
@@ -100,8 +102,11 @@ class Repeat(Unary):
         return self.backend.xp.repeat(x, self.times, axis=self.axis)
 
     def backward(self, g: Array) -> Array:
-        xp, shape, axis = self.backend.xp, self.shape, self.axis
-        split = (*shape[: axis + 1], self.times, *shape[axis + 1 :])
+        xp, shape, axis, times = self.backend.xp, self.shape, self.axis, self.times
+        if 0 < times <= 8:  # so short a sum is quicker by whole slices
+            parts = [g[_along(axis, slice(k, None, times))] for k in range(times)]
+            return reduce(operator.add, parts) if times > 1 else parts[0]
+        split = (*shape[: axis + 1], times, *shape[axis + 1 :])
         return xp.sum(xp.reshape(g, split), axis=axis + 1)
 
 
@@ -208,16 +213,39 @@ def split(x: Tensor, sections: int | Sequence[int], axis: int = 0) -> tuple[Tens
     return Split(cuts, k)(x)
 
 
-def repeat(x: Tensor, repeats: int, axis: int) -> Tensor:
-    """Every slice of x along `axis` `repeats` times in a row: (a, b) -> (a, a, b, b).
+def repeat(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
+    """Every slice of x along `axis` several times in a row: (a, b) -> (a, a, b, b).
+
+    Args:
+        x: of any shape.
+        repeats: how many times: a number for all, or integers (n,), one for each slice.
+        axis: along which; None: x is flattened first.
 
     Raises:
-        ValueError: `repeats` is negative, or there is no such axis.
+        ValueError: `repeats` is negative, or of another length, or there is no such axis.
+        IndexError: `repeats` is of no integers.
     """
     x = as_tensor("repeat", x)
-    if repeats < 0:
-        raise ValueError(f"repeat: repeats must not be negative, got {repeats}; shape {x.shape}")
-    return Repeat(repeats, one_axis("repeat", axis, x.shape))(x)
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    k = one_axis("repeat", axis, x.shape)
+    if hasattr(repeats, "__index__") and not getattr(repeats, "shape", ()):
+        times = operator.index(repeats)
+        if times < 0:
+            raise ValueError(f"repeat: repeats must not be negative, got {times}; shape {x.shape}")
+        return Repeat(times, k)(x)
+    counts = indices_of("repeat", repeats, x)
+    home = backend_of(x.data)
+    if tuple(counts.shape) not in ((1,), (x.shape[k],)):
+        raise ValueError(
+            f"repeat: repeats must be one for each of the {x.shape[k]} slices along axis {axis}; "
+            f"shape {x.shape}, repeats {tuple(counts.shape)}"
+        )
+    if home.checks_values and bool(home.xp.any(counts < 0)):
+        raise ValueError(f"repeat: repeats must not be negative; shape {x.shape}")
+    every = home.xp.arange(x.shape[k], dtype=home.index_dtype, device=x.device)
+    counts = home.xp.broadcast_to(home.positions(counts), every.shape)
+    return Take(home.xp.repeat(every, counts), k)(x)
 
 
 def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:

@@ -165,16 +165,26 @@ def matrix_transpose(x: Tensor) -> Tensor:
     return PermuteDims(tuple(axes))(x)
 
 
-def moveaxis(x: Tensor, source: int, destination: int) -> Tensor:
-    """x with the axis `source` moved to `destination`, the others in their order.
+def moveaxis(
+    x: Tensor, source: int | tuple[int, ...], destination: int | tuple[int, ...]
+) -> Tensor:
+    """x with the axis `source` moved to `destination`, the others in their order; or several axes.
 
     Raises:
-        ValueError: x has no such axis.
+        ValueError: x has no such axis, one is named twice, or there are more of the one than of
+            the other.
     """
     x = as_tensor("moveaxis", x)
-    start = one_axis("moveaxis", source, x.shape)
-    axes = [k for k in range(x.ndim) if k != start]
-    axes.insert(one_axis("moveaxis", destination, x.shape), start)
+    start = axes_of("moveaxis", source, x.shape)
+    end = axes_of("moveaxis", destination, x.shape)
+    if len(start) != len(end):
+        raise ValueError(
+            f"moveaxis: as many destinations as sources are needed; {source} to {destination}, "
+            f"shape {x.shape}"
+        )
+    axes = [k for k in range(x.ndim) if k not in start]
+    for place, axis in sorted(zip(end, start, strict=True)):
+        axes.insert(place, axis)
     return PermuteDims(tuple(axes))(x)
 
 
