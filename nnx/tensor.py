@@ -145,8 +145,7 @@ class Tensor(InPlace):
             )
         return format(self.item(), spec)
 
-    def __hash__(self) -> int:
-        return id(self)
+    __hash__ = object.__hash__  # which __eq__ would take away
 
     # ---- gradients ----
 

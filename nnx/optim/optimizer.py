@@ -30,6 +30,7 @@ from ..tensor import Tensor
 Arrays = list[Array]
 Group = dict[str, Any]
 State = dict[str, Any]
+_Run = tuple[list[Tensor], list[State], Arrays, Arrays]  # and their arrays and gradients
 
 
 class Optimizer:
@@ -155,44 +156,41 @@ class Optimizer:
 
     def _step(self, group: Group, options: Group) -> None:
         """One step of a group, with its options, and what else there is for the rule."""
-        for params, states in self._runs(group):
+        for params, states, arrays, grads in self._runs(group):
             self.advance(options, states)
-            arrays: list[Any] = [
+            kept: list[Any] = [
                 [state[slot] for state in states] if slot in states[0] else None
                 for slot in self.slots
             ]
-            backend = backend_of(params[0].data)
-            new, *moved = self.update(
-                backend,
-                options,
-                states[0],
-                [p.data for p in params],
-                [p.grad for p in params],
-                *arrays,
-            )
-            wrote([p for p, array in zip(params, new, strict=True) if p.data is array])
-            kind = type(params[0].data)
+            backend, kind = backend_of(arrays[0]), type(arrays[0])
+            new, *moved = self.update(backend, options, states[0], arrays, grads, *kept)
+            in_place = []
             for p, array in zip(params, new, strict=True):
-                p.data = array if type(array) is kind else backend.xp.asarray(array)
-            for slot, kept in zip(self.slots, moved, strict=True):
-                if kept is not None:
-                    for state, array in zip(states, kept, strict=True):
+                if p.data is array:
+                    in_place.append(p)
+                else:
+                    p.data = array if type(array) is kind else backend.xp.asarray(array)
+            wrote(in_place)
+            for slot, new in zip(self.slots, moved, strict=True):
+                if new is not None:
+                    for state, array in zip(states, new, strict=True):
                         if type(array) is not kind:  # NumPy's arithmetic on 0-d arrays
                             array = backend.xp.asarray(array)
                         state[slot] = array
 
-    def _runs(self, group: Group) -> Iterable[tuple[list[Tensor], list[State]]]:
+    def _runs(self, group: Group) -> Iterable[_Run]:
         """The parameters that have a gradient, in runs a kernel can update in one call: of one
         library and dtype, and equally many steps on their way."""
-        runs: dict[Any, tuple[list[Tensor], list[State]]] = {}
+        runs: dict[Any, _Run] = {}
+        run = latest = None
         for p in group["params"]:
-            if p.grad is not None:
+            data, g = p.data, p.grad
+            if g is not None:
                 state = self.state.get(p)
                 if state is None:
                     state = self.state[p] = self.start(p, group)
-                data, g = p.data, p.grad
                 if type(g) is not type(data) or g.shape != data.shape or g.dtype != data.dtype:
-                    p.grad = self._checked_gradient(p)
+                    p.grad = g = self._checked_gradient(p)
                 kept = state.get(self.slots[0])
                 if kept is not None and (
                     type(kept) is not type(data) or kept.dtype != data.dtype
@@ -203,11 +201,12 @@ class Optimizer:
                     if hasattr(state.get("step"), "dtype"):
                         state["step"] = int(state["step"])
                 key = (type(data), data.dtype, len(state), self.progress(state))
-                run = runs.get(key)
-                if run is None:
-                    run = runs[key] = ([], [])
+                if run is None or key != latest:  # most often it is as the one before
+                    run, latest = runs.setdefault(key, ([], [], [], [])), key
                 run[0].append(p)
                 run[1].append(state)
+                run[2].append(data)
+                run[3].append(g)
         return runs.values()
 
     def _checked_gradient(self, p: Tensor) -> Array:
@@ -256,7 +255,8 @@ class Optimizer:
     def progress(self, state: State) -> Any:
         """The numbers in a `state`: parameters that agree in them are updated in one call."""
         step = state.get("step")
-        return id(step) if hasattr(step, "dtype") else step
+        plain = step is None or type(step) is int or not hasattr(step, "dtype")
+        return step if plain else id(step)
 
     def advance(self, group: Group, states: list[State]) -> None:
         """Count a step, before it is made.

@@ -7,6 +7,7 @@ cache, and the one temporary a block needs is memory that the allocator hands ou
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,11 +22,24 @@ if TYPE_CHECKING:
 Arrays = list[Any]
 
 BLOCK = 32768  # elements: a parameter, its gradient, two states and a temporary in 640 KB
+FLUSHED = 4096  # numbers: for fewer, subnormal ones cost less than asking for 0 instead
 
 
 class NumpyOptim(OptimKernels):
-    @flushing
     def sgd_(
+        self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
+    ) -> tuple[Arrays, Arrays | None]:
+        if rule.momentum or count(params) >= FLUSHED:
+            return self._flushed_sgd(params, grads, buffers, rule)
+        return self._sgd(params, grads, buffers, rule)  # nothing in it fades from step to step
+
+    @flushing
+    def _flushed_sgd(
+        self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
+    ) -> tuple[Arrays, Arrays | None]:
+        return self._sgd(params, grads, buffers, rule)
+
+    def _sgd(
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
         lr, momentum = rule.lr, rule.momentum
@@ -33,9 +47,10 @@ class NumpyOptim(OptimKernels):
         if rule.on_device or first or not writable(params, buffers):
             return super().sgd_(params, grads, buffers, rule)
         if not momentum:
+            (rate,) = as_arrays(params, lr)
             for p, g in blocks(params, grads):
                 t = descent(p, g, rule)
-                t = np.multiply(t, lr, out=None if t is g else t)
+                t = np.multiply(t, rate, out=None if t is g else t)
                 p -= t
             return params, None
         by_us = by_hand()
@@ -157,16 +172,19 @@ class NumpyOptim(OptimKernels):
             return super().adam_(params, grads, averages, squares, maxima, rule)
         (beta1, beta2), by_us = rule.betas, by_hand()
         # m̂ / (√ŝ + ε) with both of its divisions folded into two numbers
-        rate, small, shrink = rule.rate * rule.root, rule.eps * rule.root, rule.shrink
+        root, shrink = rule.root, rule.shrink
+        rate, small, beta1, beta2, fresh1, fresh2 = as_arrays(
+            params, rule.rate * root, rule.eps * root, beta1, beta2, 1 - beta1, 1 - beta2
+        )
         for p, g, m, s, largest in blocks(params, grads, averages, squares, maxima):
             g = descent(p, g, rule)
             if shrink != 1:
                 p *= shrink
-            t = g * (1 - beta1)
+            t = g * fresh1
             m *= beta1
             m += t
             np.multiply(g, g, out=t)
-            t *= 1 - beta2
+            t *= fresh2
             s *= beta2
             s += t
             if by_us:
@@ -179,6 +197,21 @@ class NumpyOptim(OptimKernels):
             t *= rate
             p -= t
         return params, averages, squares, maxima
+
+
+def count(arrays: Arrays) -> int:
+    """How many numbers there are in all of these arrays."""
+    n = 0
+    for array in arrays:
+        n += array.size
+    return n
+
+
+def as_arrays(params: Arrays, *numbers: float) -> list[Any]:
+    """Numbers in the parameters' dtype, as arrays of shape (): NumPy makes one of every Python
+    number that it meets, which takes as long as a small parameter's arithmetic."""
+    dtype = params[0].dtype if params else None
+    return [np.array(number, dtype) for number in numbers]
 
 
 def descent(p: Array, g: Array, rule: rules.Rule) -> Array:
@@ -206,8 +239,9 @@ def blocks(first: Arrays, *others: Arrays | None) -> list[tuple[Any, ...]]:
     allows it.
     """
     pieces: list[tuple[Any, ...]] = []
-    for k, array in enumerate(first):
-        row = (array, *[None if arrays is None else arrays[k] for arrays in others])
+    columns = [repeat(None) if arrays is None else arrays for arrays in others]
+    for row in zip(first, *columns):  # noqa: B905 (slow)
+        array = row[0]
         size = array.size
         if array.ndim == 0:  # arithmetic on these would give scalars, which cannot be written to
             row = tuple([a if a is None else a.reshape(1) for a in row])

@@ -7,11 +7,12 @@ with momentum) and arrays that are not contiguous are left to NumPy.
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cpu.optim import NumpyOptim
+from ..cpu.optim import NumpyOptim, count
 from ..flush import flushing
 from . import thresholds
 
@@ -26,14 +27,13 @@ _loops: Any = None
 
 
 class JitOptim(NumpyOptim):
-    @flushing
-    def sgd_(
+    def _sgd(
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
         first = rule.momentum and buffers is None
         rows = None if first or rule.on_device else rows_in_place(params, grads, buffers)
         if rows is None:
-            return super().sgd_(params, grads, buffers, rule)
+            return super()._sgd(params, grads, buffers, rule)
         numbers = (rule.lr, rule.decay, rule.sign)
         if not rule.momentum:
             sgd = loops().sgd
@@ -128,20 +128,19 @@ def rows_in_place(params: Arrays, *others: Arrays | None) -> list[tuple[Any, ...
     """
     if not params or params[0].dtype not in _FLOATS:
         return None
-    if len(params) == 1 and params[0].size < thresholds.OPTIM:
+    if count(params) < thresholds.OPTIM:
         return None
-    size = 0
-    rows = []
-    for k, p in enumerate(params):
-        row = [p]
-        for arrays in others:
-            row.append(None if arrays is None else arrays[k])
-        for j, a in enumerate(row):
-            if a is not None:
-                flags = a.flags
-                if not flags.c_contiguous or (not flags.writeable and j != 1):
-                    return None
-                row[j] = a.reshape(-1)
-        size += p.size
-        rows.append(tuple(row))
-    return rows if size >= thresholds.OPTIM else None
+    columns: list[Any] = []
+    for arrays in (params, *others):
+        if arrays is None:
+            columns.append(repeat(None))
+            continue
+        flat = []
+        for a in arrays:
+            flags = a.flags
+            # the gradients, which come second, are only read
+            if not flags.c_contiguous or not (flags.writeable or len(columns) == 1):
+                return None
+            flat.append(a.ravel())
+        columns.append(flat)
+    return list(zip(*columns))  # noqa: B905 (slow)
