@@ -48,6 +48,14 @@ class NumpyBackend(
 
     def __init__(self, name: str = "numpy") -> None:
         super().__init__(np, name)
+        self._ones: dict[Any, Array] = {}  # 1 in each dtype; nobody may write to it
+
+    def one(self, like: Array) -> Array:
+        one = self._ones.get(like.dtype)
+        if one is None:
+            one = self._ones[like.dtype] = np.ones((), like.dtype)
+            one.flags.writeable = False
+        return one
 
     def from_numpy(self, x: np.ndarray) -> Array:
         # A new array: what is made here is never shared with the caller.

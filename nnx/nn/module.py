@@ -425,4 +425,6 @@ def temporary_modes(model: Module) -> Block[dict[int, bool]]:
 
 def is_watched(module: Module) -> bool:
     """Whether somebody wants to see, or to change, what goes in and out of this module."""
-    return bool(module._before or module._after) or watchers.get() is not None
+    if module._before or module._after:
+        return True
+    return bool(watchers.open) and watchers.get() is not None

@@ -9,16 +9,26 @@ from ..portable.linear import LinearKernels
 from . import thresholds
 from .memory import empty, laid_like
 
-_SAME_WIDTH = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
+_SAME_WIDTH = {
+    np.dtype(np.float32): np.dtype(np.int32),
+    np.dtype(np.float64): np.dtype(np.int64),
+}
+# 0 as an array: NumPy makes one of every Python number that it meets, which for few numbers takes
+# as long as comparing them.
+ZERO = {dtype: np.zeros((), dtype) for dtype in _SAME_WIDTH}
 
 
 class NumpyLinear(LinearKernels):
     def product(self, a: Array, b: Array) -> Array:
-        """The product of two matrices; where it is computed is `JitLinear`'s to change."""
-        size = a.shape[0] * b.shape[1] * a.itemsize
-        return (
-            a.dot(b) if size < thresholds.MEMORY or a.dtype != b.dtype else product_into_kept(a, b)
-        )
+        """The product of two matrices."""
+        if len(a) * b.size <= thresholds.PRODUCT:
+            return a.dot(b)
+        return self.large_product(a, b)
+
+    def large_product(self, a: Array, b: Array) -> Array:
+        """`product`, in kept memory; where it is computed is `JitLinear`'s to change."""
+        small = len(a) * b.shape[1] * a.itemsize < thresholds.MEMORY
+        return a.dot(b) if small or a.dtype != b.dtype else product_into_kept(a, b)
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.product(x, weight.T)
@@ -37,13 +47,13 @@ class NumpyLinear(LinearKernels):
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
         y = self.linear(x, weight, bias)
         wide = y.shape[1] > thresholds.RELU_ROW
-        zeros = np.zeros(y.shape[1], y.dtype) if wide else 0  # see `relu`
+        zeros = np.zeros(y.shape[1], y.dtype) if wide else ZERO.get(y.dtype, 0)  # see `relu`
         return np.maximum(y, zeros, out=y)
 
     def relu(self, x: Array) -> Array:
         # Beside an array, np.maximum works on many numbers at once; beside a number, on one.
         if x.size <= thresholds.RELU_ZEROS:
-            return np.maximum(x, 0)
+            return np.maximum(x, ZERO.get(x.dtype, 0))
         return np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=laid_like(x))
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
@@ -53,7 +63,8 @@ class NumpyLinear(LinearKernels):
         if bits is None:
             return super().relu_backward(gy, y)
         if gy.size < thresholds.MEMORY:
-            return np.multiply(gy.view(bits), y > 0).view(gy.dtype)
+            mask = np.greater(y, ZERO[gy.dtype]).astype(bits)
+            return np.multiply(gy.view(bits), mask, out=mask).view(gy.dtype)
         mask = np.greater(y, 0, out=empty(y.shape, bool))
         return np.multiply(gy.view(bits), mask, out=laid_like(gy).view(bits)).view(gy.dtype)
 

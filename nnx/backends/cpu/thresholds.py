@@ -22,6 +22,8 @@ STRETCH = 2**14  # numbers; written out and multiplied by an array: 2.3 at 4,096
 LOSS_CLASSES = 40  # classes last over classes first: 1.16 at 10, 0.96, 0.69 at 160
 RELU_ZEROS = 4096  # numbers; np.maximum beside zeros over beside 0: 1.52 at 1,024, 1.03, 0.69
 RELU_ROW = 64  # likewise beside a row of zeros: 1.12 at 16, 0.95, 0.84 at 256
+# Multiply-adds of a product: up to here nothing is asked; OpenBLAS takes one thread to 2**18.
+PRODUCT = 2**16
 # Bytes: smaller arrays are np.empty's, whose memory the C library keeps.  Eight arrays, filled and
 # dropped: 3.0 here, 2.3 at 256 KiB, and 0.08 at 512 KiB, where the system takes the memory back.
 MEMORY = 2**17

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
-from ..cpu.linear import NumpyLinear
+from ..cpu.linear import ZERO, NumpyLinear
 from ..cpu.memory import empty
 from . import thresholds
 from .codegen import threads
@@ -18,11 +18,11 @@ _loops: Any = None
 
 
 class JitLinear(NumpyLinear):
-    def product(self, a: Array, b: Array) -> Array:
+    def large_product(self, a: Array, b: Array) -> Array:
         """By BLAS and its threads in a network of dense layers alone; see `threads`."""
         if threads.compiled_kernels_run():
             return threads.matmul(a, b)
-        return super().product(a, b)
+        return super().large_product(a, b)
 
     def relu(self, x: Array) -> Array:
         if not worth_compiled(x):
@@ -42,7 +42,7 @@ class JitLinear(NumpyLinear):
         y = self.product(x, weight.T)
         if bias is None or not worth_compiled(y):
             y = y if bias is None else y + bias
-            return np.maximum(y, 0, out=y)
+            return np.maximum(y, ZERO.get(y.dtype, 0), out=y)
         loops().bias_relu(y, bias)
         return y
 
@@ -65,7 +65,10 @@ def worth_compiled(*arrays: Array) -> bool:
 
 def takes(*arrays: Array) -> bool:
     """Whether compiled loops are made for these arrays."""
-    return all([a.dtype in _FLOATS and a.flags.c_contiguous for a in arrays])
+    for a in arrays:
+        if a.dtype not in _FLOATS or not a.flags.c_contiguous:
+            return False
+    return True
 
 
 def loops() -> Any:

@@ -20,7 +20,7 @@ class Indices:
     @property
     def checks_values(self) -> bool:
         """Whether integers are checked by looking at them."""
-        return self.values_at_hand and not values_unseen.get()
+        return self.values_at_hand and not (values_unseen.open and values_unseen.get())
 
     @property
     def index_dtype(self) -> Any:

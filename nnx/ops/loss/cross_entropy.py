@@ -51,7 +51,7 @@ class CrossEntropy(Unary):
             self.gradient = gradient
         if self.reduction == "none":
             return losses
-        total = self.backend.xp.sum(losses)
+        total = self.backend.sum_over(losses, (0,), False)
         self.scale: Any = 1.0
         if self.reduction == "sum":
             return total
@@ -335,7 +335,7 @@ def cross_entropy_of(
     else:
         rows = as_rows(input)
         shape = tuple(given.shape)
-        targets = flat_targets(name, input, given)
+        targets = flat_targets(name, input, target)
         plain = weights is None and not label_smoothing
         if plain and reduction == "mean" and not home.checks_values:
             return MeanCrossEntropy(home.positions(targets), ignore_index)(rows)
