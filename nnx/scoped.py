@@ -42,8 +42,12 @@ class Scoped(Generic[T]):
 
     def get(self) -> T | None:
         """The value of the innermost open block around the caller; None where there is none."""
-        link = self._innermost()
-        return None if link is None else link[1]
+        link = self._chain.get()
+        while link is not None:  # as `_innermost`, without its call
+            if link[0]() is not None:
+                return link[1]  # type: ignore[no-any-return]
+            link = link[2]
+        return None
 
     def replace(self, value: T) -> bool:
         """Give the innermost open block another value; False where there is none."""

@@ -114,9 +114,7 @@ class Function:
         backend: Backend | None = None
         arrays: list[Any] = []
         needs: list[bool] = []
-        sources: list[Any] = []
-        slots: list[int] = []
-        on_tape = False
+        recording = not blocks or is_grad_enabled()
         for x in inputs:
             if isinstance(x, Node):
                 data = x.data
@@ -127,17 +125,10 @@ class Function:
                     elif home is not backend:
                         raise mixed(backend, home)
                 arrays.append(data)
-                if x.requires_grad and (on_tape or not blocks or is_grad_enabled()):
-                    on_tape = True
-                    needs.append(True)
-                    sources.append(x.creator or x)
-                    slots.append(x.slot)
-                    continue
+                needs.append(recording and x.requires_grad)
             else:
                 arrays.append(x)
-            needs.append(False)
-            sources.append(None)
-            slots.append(0)
+                needs.append(False)
         if backend is None:
             raise TypeError(f"{type(self).__name__} needs at least one Tensor, got {inputs!r}")
         self.backend = backend
@@ -145,19 +136,35 @@ class Function:
         y = self.forward(*arrays)
 
         several = type(y) is tuple
-        if not several:
-            y = (y if type(y) is kind else backend.xp.asarray(y),)  # NumPy's sum() is no array
-        outs = tuple([self.tensor_type(part) for part in y])
-        if on_tape:
-            if self.order != -1:
-                raise self._called_twice()
-            self.order = next(_calls)
-            self.sources = sources
-            self.slots = slots
+        if several:
+            y = tuple([part if type(part) is kind else backend.xp.asarray(part) for part in y])
+        elif type(y) is not kind:
+            y = backend.xp.asarray(y)  # NumPy's sum() is no array
+        if True not in needs:
+            return tuple([self.tensor_type(part) for part in y]) if several else self.tensor_type(y)
+        if self.order != -1:
+            raise self._called_twice()
+        self.order = next(_calls)
+        self.sources = sources = []
+        self.slots = slots = []
+        for x, need in zip(inputs, needs):  # noqa: B905 (slow)
+            sources.append((x.creator or x) if need else None)
+            slots.append(x.slot if need else 0)
+        if several:
             self.outputs = tuple([(part.shape, part.dtype) for part in y])
-            for slot, out in enumerate(outs):
-                out.requires_grad, out.creator, out.slot = True, self, slot
-        return outs if several else outs[0]
+            return tuple([self._output(part, slot) for slot, part in enumerate(y)])
+        self.outputs = ((y.shape, y.dtype),)
+        return self._output(y, 0)
+
+    def _output(self, y: Array, slot: int) -> Any:
+        """A tensor on the tape: array y, the output number `slot` of this call."""
+        out = _new(self.tensor_type)
+        out.data = y
+        out.grad = None
+        out.requires_grad = True
+        out.creator = self
+        out.slot = slot
+        return out
 
     def _called_twice(self) -> RuntimeError:
         name = type(self).__name__
