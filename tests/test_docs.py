@@ -69,3 +69,10 @@ def test_every_environment_variable_is_in_the_table():
     rows = set(re.findall(r"^\| `(NNX_[A-Z_]+?)(?:_<NAME>)?` \|", page, re.MULTILINE))
     of_limits = {name for name in read if name.startswith("NNX_LIMIT")}
     assert (read - of_limits) | {"NNX_LIMIT"} == rows
+
+
+def test_every_page_is_in_the_sites_navigation():
+    """mkdocs fails at a page that is not; this says it sooner."""
+    nav = (DOCS.parent / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]
+    pages = {p.name for p in DOCS.glob("*.md")} - {"index.md"}
+    assert not pages - set(re.findall(r"([\w-]+\.md)", nav))

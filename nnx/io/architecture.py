@@ -43,6 +43,8 @@ def configuration(module: Module) -> dict[str, Any] | None:
         return None
     arguments: dict[str, Any] = {}
     for name, parameter in inspect.signature(kind).parameters.items():
+        if name in ("device", "inplace"):  # where and how it is computed, not what
+            continue
         if name == "dtype":
             own = [p for p in vars(module).values() if isinstance(p, Parameter)]
             own += [vars(module)[n] for n in module._buffers if n.startswith("running")]
