@@ -81,5 +81,5 @@ def test_a_resumed_run_goes_on(task, tmp_path, package):
 
 def test_what_is_missing_is_told_when_it_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(tensorboard, "find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"pip install 'nnx-array\[board\]'"):
+    with pytest.raises(RuntimeError, match=r"pip install tensorboardX"):
         TensorBoard(tmp_path)

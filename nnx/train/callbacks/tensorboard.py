@@ -37,7 +37,7 @@ class TensorBoard(Callback):
     number of the epoch; and the loss of each step, `loss/steps`, by the number of the step.  A run
     that is resumed goes on in a further file of the folder.
 
-    Needs tensorboardX, which only writes (`pip install 'nnx-array[board]'`), or tensorboard itself.
+    Needs tensorboardX, which only writes (`pip install tensorboardX`), or tensorboard itself.
 
     Args:
         folder: where; it is made when the first epoch is complete.
@@ -52,7 +52,7 @@ class TensorBoard(Callback):
         if self.package is None:
             raise RuntimeError(
                 "TensorBoard: its files are written by the package tensorboardX, or tensorboard, "
-                "and neither is installed: pip install 'nnx-array[board]'"
+                "and neither is installed: pip install tensorboardX"
             )
         self.steps = 0  # whose losses were written before
         self.writer: Any = None
