@@ -51,6 +51,7 @@ if TYPE_CHECKING:
         linear_model,
         metrics,
         nn,
+        onnx,
         optim,
         parallel,
         plots,
@@ -101,6 +102,7 @@ __all__ = [
     "nn",
     "no_grad",
     "numerical_gradient",
+    "onnx",
     "ops",
     "optim",
     "parallel",
@@ -120,7 +122,7 @@ __all__ = [
 
 _ROOMS = frozenset(
     (
-        "amp data datasets debug functional io linalg linear_model metrics nn optim parallel "
+        "amp data datasets debug functional io linalg linear_model metrics nn onnx optim parallel "
         "plots random recipes text tools train"
     ).split()
 )

@@ -12,12 +12,21 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 @pytest.mark.parametrize(
-    "page", ["convolution.md", "cpu-kernels.md", "training.md", "weights.md", "../CONTRIBUTING.md"]
+    "page",
+    [
+        "convolution.md",
+        "cpu-kernels.md",
+        "onnx.md",
+        "training.md",
+        "weights.md",
+        "../CONTRIBUTING.md",
+    ],
 )
 def test_the_code_runs(page, tmp_path, monkeypatch):
     """All blocks in one namespace; they hold what they compute to the references themselves."""
-    if page == "cpu-kernels.md":
-        pytest.importorskip("numba")
+    needed = {"cpu-kernels.md": "numba", "onnx.md": "onnx"}.get(page)
+    if needed:
+        pytest.importorskip(needed)
     text = (DOCS / page).read_text(encoding="utf-8")
     found = re.findall(r"^( *)```python\n(.*?)^\1```", text, re.MULTILINE | re.DOTALL)
     blocks = [textwrap.dedent(block) for _, block in found]

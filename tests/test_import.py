@@ -18,6 +18,7 @@ HEAVY = [
     "cupy",
     "matplotlib",
     "numba",
+    "onnx",
     "PIL",
     "pooch",
     "rich",

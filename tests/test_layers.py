@@ -19,7 +19,7 @@ ROOMS = [
     ["functional", "linalg", "derivatives", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots", "parallel"],
-    ["linear_model", "amp"],
+    ["linear_model", "amp", "onnx"],
     ["train", "tools", "debug", "bench"],
     ["recipes"],
     ["reproduce"],

@@ -181,7 +181,7 @@ class _Recurrent(Module):
         xp = backend_of(x.data).xp
         return x * Tensor(xp.astype(mask, x.dtype) * (1.0 / keep if keep else 0.0))
 
-    def _checked(self, x: Tensor, states: States, lengths: Any) -> np.ndarray | None:
+    def _checked(self, x: Tensor, states: States, lengths: Any) -> Any:
         """Raise unless x, states and lengths fit; the lengths in host memory."""
         name = type(self).__name__
         shape = x.data.shape

@@ -117,16 +117,13 @@ class BatchNormInference(Function):
         self.mean, self.variance, self.eps = mean, variance, eps
 
     def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
-        xp = self.backend.xp
         self.channels = (-1, *[1] * (x.ndim - 2))
-        self.inverse = 1 / xp.sqrt(self.variance + self.eps)
-        scale = self.inverse if weight is None else self.inverse * weight
-        shift = -self.mean * scale if bias is None else bias - self.mean * scale
-        if self.needs_input_grad[0]:
-            self.scale = scale
+        y, self.inverse, self.scale = self.backend.batch_norm_inference(
+            x, self.mean, self.variance, weight, bias, self.eps
+        )
         if self.needs_input_grad[1]:
             self.x = x
-        return x * xp.reshape(scale, self.channels) + xp.reshape(shift, self.channels)
+        return y
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         xp = self.backend.xp

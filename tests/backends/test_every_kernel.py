@@ -169,6 +169,14 @@ def normalisation(name):
     return run
 
 
+def by_given_statistics(k, a, n, large):
+    x = a(n, 4, 130, 130) if large else a(n, 4, 5, 6)
+    mean, variance = a(4), abs(a(4))
+    return [
+        k.batch_norm_inference(x, mean, variance, *own, 1e-3) for own in ((a(4), a(4)), (None,) * 2)
+    ]
+
+
 def recurrent(name, gates, whole, *options):
     def run(k, a, n, large):
         found = []
@@ -383,6 +391,7 @@ CALLS = {
     "adaptive_avg_pool2d": adaptive("avg"),
     "adaptive_max_pool2d": adaptive("max"),
     "batch_norm": normalisation("batch_norm"),
+    "batch_norm_inference": by_given_statistics,
     "layer_norm": normalisation("layer_norm"),
     "group_norm": normalisation("group_norm"),
     "rnn": recurrent("rnn", 1, True, "tanh"),

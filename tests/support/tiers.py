@@ -30,6 +30,8 @@ LEFT_TO_CI = {
         "hostile": "files of an attacker, starved and signalled processes",
         "kernels": "CUDA's kernels, watched by the harness in three orders",
         "nn/test_pytorch_samples.py": "PyTorch's own samples",
+        "onnx/test_malformed.py": "files of an attacker",
+        "onnx/test_node_cases.py": "ONNX's own cases, two thousand of them",
         "optim/test_pytorchs_list.py": "PyTorch's own configurations",
         "parallel/test_launch.py": "several processes",
         "parallel/test_mpi.py": "several processes",

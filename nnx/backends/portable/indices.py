@@ -16,6 +16,7 @@ class Indices:
 
     xp: Any
     values_at_hand = True  # False on a GPU: looking at a value would wait for the device
+    values_known = True  # False where arrays only stand for values that come later
 
     @property
     def checks_values(self) -> bool:

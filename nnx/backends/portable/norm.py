@@ -76,6 +76,34 @@ class NormKernels:
         gb = self.xp.sum(gy, axis=axes) if needs[2] else None
         return gx, gw, gb
 
+    def batch_norm_inference(
+        self,
+        x: Array,
+        mean: Array,
+        variance: Array,
+        weight: Array | None,
+        bias: Array | None,
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        """Normalise every channel with given statistics: y = γ (x - μ) / √(σ² + ε) + β.
+
+        Args:
+            x: (N, C, ...).
+            mean, variance: μ and σ² (C,).
+            weight, bias: γ and β (C,), or None.
+            eps: ε.
+
+        Returns:
+            y like x, and what the gradients are made of: 1/√(σ² + ε) and γ/√(σ² + ε), (C,).
+        """
+        xp = self.xp
+        channels = (-1, *[1] * (x.ndim - 2))
+        inverse = 1 / xp.sqrt(variance + eps)
+        scale = inverse if weight is None else inverse * weight
+        shift = -mean * scale if bias is None else bias - mean * scale
+        y = x * xp.reshape(scale, channels) + xp.reshape(shift, channels)
+        return y, inverse, scale
+
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
     ) -> tuple[Array, Residuals]:

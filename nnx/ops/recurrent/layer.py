@@ -32,18 +32,26 @@ class RecurrentLayer(Several):
         ]
 
 
-def check_lengths(name: str, lengths: Any, steps: int, n: int) -> np.ndarray:
-    """`lengths` as integers in host memory; a ValueError names what is wrong with them."""
+def check_lengths(name: str, lengths: Any, steps: int, n: int) -> Any:
+    """`lengths` as integers in host memory; a ValueError names what is wrong with them.
+
+    An array whose values are not known yet (`Backend.values_known`) is returned itself.
+    """
     if isinstance(lengths, Tensor):
         lengths = lengths.data
+    known = True
     if not isinstance(lengths, np.ndarray | list | tuple):
-        lengths = backend_of(lengths).to_numpy(lengths)
-    counts = np.asarray(lengths)
+        home = backend_of(lengths)
+        known = home.values_known
+        lengths = home.to_numpy(lengths) if known else lengths
+    counts = np.asarray(lengths) if known else lengths
     if counts.shape != (n,) or counts.dtype.kind not in "iu":
         raise ValueError(
             f"{name}: lengths must be {n} integers, one per sequence of the batch; "
             f"lengths has shape {counts.shape} and dtype {counts.dtype}"
         )
+    if not known:
+        return counts
     wrong = (counts < 1) | (counts > steps)
     if wrong.any():
         at = int(np.argmax(wrong))
@@ -54,8 +62,10 @@ def check_lengths(name: str, lengths: Any, steps: int, n: int) -> np.ndarray:
     return counts.astype(np.int64)
 
 
-def device_lengths(backend: Backend, lengths: np.ndarray | None, x: Array) -> Array | None:
+def device_lengths(backend: Backend, lengths: Any, x: Array) -> Array | None:
     """The lengths beside x, or None where every sequence is as long as the batch."""
+    if not backend.values_known:
+        return lengths
     if lengths is None or int(lengths.min()) == x.shape[0]:
         return None
     return backend.xp.asarray(backend.from_numpy(lengths), device=x.device)

@@ -1,0 +1,1 @@
+"""A run of a model, written down: the arrays it computed with, and the ONNX operator of each."""
