@@ -1,6 +1,6 @@
 """Which lines and branches of `nnx/` the tests run, as it stands in `docs/coverage.md`.
 
-    python docs/count_coverage.py            # run all tests, traced, and write the page
+    python docs/count_coverage.py            # all tests and small experiments, traced: the page
     python docs/count_coverage.py --check    # exit status 1 where the page is off by over a tenth
 
 Tracing makes the tests 1.7 times as long (Python 3.11 has no cheaper way), so CI does not trace: it
@@ -27,6 +27,7 @@ from count_lines import lines_now, room
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "coverage.md"
 TESTS = ["-m", "pytest", "-q", "-n", "auto", "--all", "--cov", "--cov-report="]
+EXPERIMENTS = ["-m", "coverage", "run", "-m", "nnx", "reproduce", "--quick", "--out"]
 DEVICE = "What needs a device, or several machines"
 PLACES = {  # files of which a line that is not run has this reason
     "nnx/backends/cupy.py": DEVICE,
@@ -39,10 +40,13 @@ OTHER = "Other lines"
 
 
 def measured() -> dict[str, Any]:
-    """What `coverage json` says after a run of the tests; the tests' own faults end this here."""
+    """What `coverage json` says after the tests and experiments that CI runs; their own faults end
+    this here."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "coverage.json"
         run(*TESTS)
+        run(*EXPERIMENTS, str(Path(folder) / "reproduce"))
+        run("-m", "coverage", "combine", "-q", "--append")
         run("-m", "coverage", "json", "-q", "-o", str(report))
         return json.loads(report.read_text(encoding="utf-8"))["files"]
 
@@ -72,10 +76,11 @@ def page(files: dict[str, Any]) -> str:
 
 HEAD = """# What the tests run
 
-Lines and branches of `nnx/`, traced while all tests ran: `python docs/count_coverage.py` writes it.
-A branch is one of the ways that an `if` or a loop can go. CUDA's kernels are left out: a device
-runs them. So are bodies that numba compiles, and imports for type checkers, whose lines stand in
-the last column: Python never runs them, and each kernel is compared with its portable twin.
+Lines and branches of `nnx/`, traced while CI's tests ran, and then `nnx reproduce --quick`:
+`python docs/count_coverage.py` writes it. A branch is one of the ways that an `if` or a loop can
+go. CUDA's kernels are left out: a device runs them. So are bodies that numba compiles, and imports
+for type checkers, whose lines stand in the last column: Python never runs them, and each kernel is
+compared with its portable twin.
 
 | room | lines | statements | branches | run, % | left out |
 | --- | --- | --- | --- | --- | --- |"""
