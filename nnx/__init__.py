@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         datasets,
         debug,
         functional,
+        interop,
         io,
         linalg,
         linear_model,
@@ -90,6 +91,7 @@ __all__ = [
     "functional",
     "get_backend",
     "gradcheck",
+    "interop",
     "io",
     "is_grad_enabled",
     "jacobian",
@@ -122,8 +124,8 @@ __all__ = [
 
 _ROOMS = frozenset(
     (
-        "amp data datasets debug functional io linalg linear_model metrics nn onnx optim parallel "
-        "plots random recipes text tools train"
+        "amp data datasets debug functional interop io linalg linear_model metrics nn onnx optim "
+        "parallel plots random recipes text tools train"
     ).split()
 )
 _HOMES = {  # name -> where it lives, and what it is called there

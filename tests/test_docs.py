@@ -24,7 +24,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 )
 def test_the_code_runs(page, tmp_path, monkeypatch):
     """All blocks in one namespace; they hold what they compute to the references themselves."""
-    needed = {"cpu-kernels.md": "numba", "onnx.md": "onnx"}.get(page)
+    needed = {"cpu-kernels.md": "numba", "onnx.md": "onnx", "weights.md": "torch"}.get(page)
     if needed:
         pytest.importorskip(needed)
     text = (DOCS / page).read_text(encoding="utf-8")

@@ -14,8 +14,11 @@ import nnx
 HEAVY = [
     "array_api_compat.torch",
     "array_api_strict",
+    "chainer",
     "click",
     "cupy",
+    "h5py",
+    "keras",
     "matplotlib",
     "numba",
     "onnx",

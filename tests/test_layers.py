@@ -18,7 +18,7 @@ ROOMS = [
     ["ops"],
     ["functional", "linalg", "derivatives", "gradcheck"],
     ["nn", "data", "datasets", "io", "text"],
-    ["optim", "metrics", "plots", "parallel"],
+    ["optim", "metrics", "plots", "parallel", "interop"],
     ["linear_model", "amp", "onnx"],
     ["train", "tools", "debug", "bench"],
     ["recipes"],

@@ -35,11 +35,16 @@ CONVENTIONS = {
 }
 
 
-def configuration(module: Module) -> dict[str, Any] | None:
-    """The arguments that make a layer of `nnx.nn` anew, by name; None for any other class."""
-    kind = type(module)
-    known = getattr(nn, kind.__name__, None) is kind and kind.__name__ in nn.__all__
-    if not known or issubclass(kind, _HOLDERS):
+def arguments_of(module: Module, kind: Any = None) -> dict[str, Any] | None:
+    """The arguments that make a layer of `nnx.nn` anew, by name; None for any other class.
+
+    Args:
+        module: the layer.
+        kind: the class of `nnx.nn` that it is to be taken for; its own by default.
+    """
+    kind = type(module) if kind is None else kind
+    name = kind.__name__
+    if name not in nn.__all__ or getattr(nn, name) is not kind or issubclass(kind, _HOLDERS):
         return None
     arguments: dict[str, Any] = {}
     for name, parameter in inspect.signature(kind).parameters.items():
@@ -57,9 +62,14 @@ def configuration(module: Module) -> dict[str, Any] | None:
         value = getattr(module, place)
         is_place = isinstance(value, Parameter) or module._vacant.get(place) is Parameter
         arguments[name] = value is not None if is_place else value
-        if not _is_plain(arguments[name]):
-            return None
     return arguments
+
+
+def configuration(module: Module) -> dict[str, Any] | None:
+    """`arguments_of` a layer, where JSON can hold all of them."""
+    arguments = arguments_of(module)
+    plain = arguments is not None and all(_is_plain(value) for value in arguments.values())
+    return arguments if plain else None
 
 
 def _is_plain(value: Any) -> bool:

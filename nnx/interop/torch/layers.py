@@ -1,0 +1,154 @@
+"""One layer in both libraries: the class of the same name, with the same arguments."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+
+from ... import nn
+from ...backends import active_backend, backend_of
+from ...io.architecture import arguments_of
+from ...nn import Module
+from ...tensor import Tensor
+from ..refusal import CannotExpress
+
+# Arguments of PyTorch's that say how it is computed, and not what.
+_HOW = frozenset(
+    "device dtype inplace sparse size_average reduce args kwargs _weight _freeze norm_type "
+    "min_value max_value process_group".split()
+)
+_RECURRENT = "input_size hidden_size num_layers bias batch_first dropout bidirectional".split()
+_SIGNATURES = {  # of classes whose own is (*args, **kwargs)
+    "RNN": dict.fromkeys([*_RECURRENT, "nonlinearity"]),
+    "LSTM": dict.fromkeys([*_RECURRENT, "proj_size"]),
+    "GRU": dict.fromkeys(_RECURRENT),
+}
+
+
+def torch_class(name: str) -> Any:
+    """PyTorch's class of this name, or None."""
+    import torch
+
+    found = getattr(torch.nn, name, None)
+    return found if inspect.isclass(found) else None
+
+
+def _signature(kind: Any) -> dict[str, Any]:
+    """What a class of PyTorch's takes: its arguments by name, with their defaults."""
+    if kind.__name__ in _SIGNATURES:
+        return dict(_SIGNATURES[kind.__name__])
+    parameters = inspect.signature(kind).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is not p.VAR_KEYWORD}
+
+
+def layer_of(module: Any, library: Any, root: type) -> Any:
+    """The layer of `library` that a module is: its class, or the base whose forward it has."""
+    for kind in type(module).__mro__:
+        if kind is root:
+            return None
+        if getattr(library, kind.__name__, None) is kind:
+            return kind if type(module).forward is kind.forward else None
+    return None
+
+
+def to_torch_layer(module: Module, kind: type[Module]) -> Any:
+    """PyTorch's layer with the arguments of one of nnx, and with other weights.
+
+    Raises:
+        CannotExpress: PyTorch has no such layer, or an argument means nothing there.
+    """
+    name = kind.__name__
+    theirs = torch_class(name)
+    if theirs is None:
+        raise CannotExpress(f"PyTorch has no layer {name}")
+    ours = arguments_of(module, kind)
+    if ours is None:
+        raise CannotExpress(f"the arguments of {name} cannot be read from the layer")
+    if ours.get("reset_after") is False:
+        raise CannotExpress(
+            "reset_after=False resets before the recurrent product (Xu 9.4), and PyTorch's GRU "
+            "after it: with the same weights it is another function"
+        )
+    if name == "Identity":
+        return theirs()
+    known = _signature(theirs)
+    defaults = inspect.signature(kind).parameters
+    given = {}
+    for key, value in ours.items():
+        if key == "dtype":
+            given[key] = _torch_dtype(value)
+        elif key in known:
+            given[key] = _to_torch_value(key, value)
+        elif value != defaults[key].default and not (
+            key == "bias" and not ours.get("affine", True)
+        ):
+            raise CannotExpress(f"{key}={value!r} means nothing to PyTorch's {name}")
+    return theirs(**given)
+
+
+def _torch_dtype(name: str) -> Any:
+    import torch
+
+    return getattr(torch, name)
+
+
+def _to_torch_value(key: str, value: Any) -> Any:
+    if isinstance(value, Tensor) or (hasattr(value, "dtype") and hasattr(value, "shape")):
+        import torch
+
+        data = value.data if isinstance(value, Tensor) else value
+        return torch.from_numpy(np.array(backend_of(data).to_numpy(data)))
+    if key == "padding" and isinstance(value, tuple | list):
+        pairs = [v if isinstance(v, tuple | list) else (v, v) for v in value]
+        if any(before != after for before, after in pairs):
+            raise CannotExpress(
+                f"padding={value!r} differs before and after, and PyTorch's is one number an axis: "
+                "put a layer that pads before this one"
+            )
+        return tuple(before for before, _ in pairs)
+    return value
+
+
+def from_torch_layer(module: Any, kind: type) -> Module:
+    """The layer of nnx with the arguments of one of PyTorch's, and with other weights.
+
+    Raises:
+        CannotExpress: nnx has no such layer, or not with these arguments.
+    """
+    name = kind.__name__
+    ours = getattr(nn, name, None)
+    if not (inspect.isclass(ours) and issubclass(ours, Module)):
+        raise CannotExpress(f"nnx has no layer {name}")
+    if name == "Identity":
+        return nn.Identity()
+    known = inspect.signature(ours).parameters
+    given: dict[str, Any] = {}
+    for key in known:
+        if key == "dtype":
+            own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
+            floats = [str(p.dtype).removeprefix("torch.") for p in own if p.is_floating_point()]
+            if floats:
+                given[key] = floats[0]
+        elif hasattr(module, key):
+            value = getattr(module, key)
+            is_parameter = key in module._parameters
+            given[key] = value is not None if is_parameter else _from_torch_value(key, value)
+    for key, default in _signature(kind).items():
+        if key not in known and key not in _HOW and hasattr(module, key):
+            value = getattr(module, key)
+            if default is not inspect.Parameter.empty and value != default:
+                raise CannotExpress(f"{key}={value!r} means nothing to nnx's {name}")
+    try:
+        return ours(**given)
+    except (TypeError, ValueError) as error:
+        raise CannotExpress(f"nnx's {name} does not take its arguments: {error}") from error
+
+
+def _from_torch_value(key: str, value: Any) -> Any:
+    if hasattr(value, "detach"):
+        return active_backend().from_numpy(np.array(value.detach().cpu().numpy()))
+    if isinstance(value, tuple) and (len(value) == 1 or key == "padding") and len(set(value)) == 1:
+        return value[0]
+    return value
