@@ -84,11 +84,12 @@ def save_npz(path: str | os.PathLike[str], model: Module) -> None:
     StatelessGRU.
 
     Args:
-        path: the file; its name must end in .npz, as `nnx.save` has it.
+        path: the file.
         model: layers that Chainer has.
 
     Raises:
         CannotExpress: a layer that Chainer lacks.
+        ValueError: a layer's name cannot stand in an archive.
         OSError: the file cannot be written.
     """
     write_npz(path, to_arrays(model))

@@ -12,11 +12,13 @@ what is run.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
 from .. import nn
-from ..backends import dtype_name
+from ..backends import active_backend, backend_of, dtype_name
 from ..nn import Module, Parameter
 
 _HOLDERS: tuple[Any, ...] = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -35,6 +37,54 @@ CONVENTIONS = {
 }
 
 
+Read = Callable[[Any], Any]
+_OF_A_LAYER: dict[str, Read] = {
+    "d_model": lambda m: m.linear1.in_features,
+    "nhead": lambda m: m.self_attn.num_heads,
+    "dim_feedforward": lambda m: m.linear1.out_features,
+    "dropout": lambda m: m.dropout.p,
+    "activation": lambda m: {"relu": "relu", "gelu": "gelu"}.get(
+        getattr(m.activation, "__name__", ""), m.activation
+    ),
+    "layer_norm_eps": lambda m: m.norm1.eps,
+    "batch_first": lambda m: m.self_attn.batch_first,
+    "bias": lambda m: m.linear1.bias is not None,
+}
+
+
+def _first_of(layers: Any) -> Any:
+    """The layer that a stack was made of: all of them are like it, or nobody can say."""
+    kinds = [repr((type(layer), _described(layer, "", {}, []))) for layer in layers]
+    return layers[0] if len(set(kinds)) == 1 else None
+
+
+# Arguments that the layer does not keep under their names, by class: where they are read.  Those of
+# PyTorch's classes are found in the same places.
+READ: dict[str, dict[str, Read]] = {
+    "MultiheadAttention": {
+        "bias": lambda m: m.in_proj_bias is not None,
+        "add_bias_kv": lambda m: m.bias_k is not None,
+    },
+    "TransformerEncoderLayer": _OF_A_LAYER,
+    "TransformerDecoderLayer": _OF_A_LAYER,
+    "TransformerEncoder": {"encoder_layer": lambda m: _first_of(m.layers)},
+    "TransformerDecoder": {"decoder_layer": lambda m: _first_of(m.layers)},
+    "Transformer": {
+        "custom_encoder": lambda m: m.encoder,
+        "custom_decoder": lambda m: m.decoder,
+    },
+    "PositionalEncoding": {"dropout": lambda m: m.dropout.p},
+    "LearnedPositionalEncoding": {"dropout": lambda m: m.dropout.p},
+}
+# Of these the layer is made of other things, or they say how it is computed and not what.
+PASSED_OVER = {
+    "Transformer": "num_encoder_layers num_decoder_layers dim_feedforward dropout activation "
+                   "layer_norm_eps norm_first bias",
+    "TransformerEncoder": "enable_nested_tensor mask_check",
+}  # fmt: skip
+_ANYWHERE = ("device", "inplace")  # where and how it is computed, not what
+
+
 def arguments_of(module: Module, kind: Any = None) -> dict[str, Any] | None:
     """The arguments that make a layer of `nnx.nn` anew, by name; None for any other class.
 
@@ -43,39 +93,71 @@ def arguments_of(module: Module, kind: Any = None) -> dict[str, Any] | None:
         kind: the class of `nnx.nn` that it is to be taken for; its own by default.
     """
     kind = type(module) if kind is None else kind
-    name = kind.__name__
-    if name not in nn.__all__ or getattr(nn, name) is not kind or issubclass(kind, _HOLDERS):
+    own_name = kind.__name__
+    known = own_name in nn.__all__ and getattr(nn, own_name) is kind
+    if not known or issubclass(kind, _HOLDERS):
         return None
     arguments: dict[str, Any] = {}
+    read = READ.get(own_name, {})
+    passed_over = (*_ANYWHERE, *PASSED_OVER.get(own_name, "").split())
     for name, parameter in inspect.signature(kind).parameters.items():
-        if name in ("device", "inplace"):  # where and how it is computed, not what
-            continue
-        if name == "dtype":
-            own = [p for p in vars(module).values() if isinstance(p, Parameter)]
-            own += [vars(module)[n] for n in module._buffers if n.startswith("running")]
-            if any(p is not None for p in own):
-                arguments[name] = next(dtype_name(p.dtype) for p in own if p is not None)
+        if name in passed_over:
             continue
         place = name if hasattr(module, name) else f"{name}_ih"  # the biases of cells
-        if not hasattr(module, place) or parameter.kind is parameter.VAR_POSITIONAL:
+        if name in read:
+            arguments[name] = read[name](module)
+        elif name == "dtype":
+            dtype = _dtype_of(module)
+            if dtype is not None:
+                arguments[name] = dtype
+        elif not hasattr(module, place) or parameter.kind is parameter.VAR_POSITIONAL:
             return None
-        value = getattr(module, place)
-        is_place = isinstance(value, Parameter) or module._vacant.get(place) is Parameter
-        arguments[name] = value is not None if is_place else value
+        else:
+            value = getattr(module, place)
+            is_place = isinstance(value, Parameter) or module._vacant.get(place) is Parameter
+            arguments[name] = value is not None if is_place else value
     return arguments
+
+
+def _dtype_of(module: Module) -> str | None:
+    """Of what a layer holds itself, else of what is inside."""
+    own = [p for p in vars(module).values() if isinstance(p, Parameter)]
+    own += [array for _, array in module.named_buffers(recurse=False)]
+    names = [dtype_name(p.dtype) for p in (*own, *module.parameters())]
+    return next((name for name in names if name.startswith("float")), None)
 
 
 def configuration(module: Module) -> dict[str, Any] | None:
     """`arguments_of` a layer, where JSON can hold all of them."""
     arguments = arguments_of(module)
-    plain = arguments is not None and all(_is_plain(value) for value in arguments.values())
-    return arguments if plain else None
+    if arguments is None:
+        return None
+    try:
+        return {name: _plain(value) for name, value in arguments.items()}
+    except TypeError:
+        return None
 
 
-def _is_plain(value: Any) -> bool:
+def _plain(value: Any) -> Any:
+    """An argument as JSON can hold it; modules and arrays as dicts, which `_argument` undoes."""
     if isinstance(value, tuple | list):
-        return all(_is_plain(v) for v in value)
-    return value is None or isinstance(value, bool | int | float | str)
+        return type(value)([_plain(v) for v in value])
+    if isinstance(value, Module):
+        return {"module": _described(value, "", {}, [])}
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        host = np.asarray(backend_of(value).to_numpy(value))
+        return {"array": host.tolist(), "dtype": host.dtype.name}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(type(value).__name__)
+
+
+def _argument(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "module" in value:
+        return _built(value["module"], "", {})
+    return active_backend().from_numpy(np.asarray(value["array"], value["dtype"]))
 
 
 def describe(model: Module) -> dict[str, Any]:
@@ -152,7 +234,8 @@ def _built(architecture: Any, path: str, made: dict[str, Module]) -> Module:
         for key, inner in architecture["modules"].items():
             model.add_module(key, _built(inner, dot + key, made))
     else:
-        model = kind(**architecture["arguments"])
+        given = architecture["arguments"].items()
+        model = kind(**{name: _argument(value) for name, value in given})
     made[path] = model
     return model
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ... import nn
 from ...backends import active_backend, backend_of
-from ...io.architecture import arguments_of
+from ...io.architecture import PASSED_OVER, READ, arguments_of
 from ...nn import Module
 from ...tensor import Tensor
 from ..refusal import CannotExpress
@@ -53,8 +54,16 @@ def layer_of(module: Any, library: Any, root: type) -> Any:
     return None
 
 
-def to_torch_layer(module: Module, kind: type[Module]) -> Any:
+Translate = Callable[[Any], Any]
+
+
+def to_torch_layer(module: Module, kind: type[Module], translate: Translate) -> Any:
     """PyTorch's layer with the arguments of one of nnx, and with other weights.
+
+    Args:
+        module: the layer.
+        kind: the class of `nnx.nn` that it is.
+        translate: gives the equal of a module that is an argument.
 
     Raises:
         CannotExpress: PyTorch has no such layer, or an argument means nothing there.
@@ -80,11 +89,13 @@ def to_torch_layer(module: Module, kind: type[Module]) -> Any:
         if key == "dtype":
             given[key] = _torch_dtype(value)
         elif key in known:
-            given[key] = _to_torch_value(key, value)
+            given[key] = translate(value) if isinstance(value, Module) else _to_torch(key, value)
         elif value != defaults[key].default and not (
             key == "bias" and not ours.get("affine", True)
         ):
             raise CannotExpress(f"{key}={value!r} means nothing to PyTorch's {name}")
+    if name == "TransformerEncoder":  # how, and not what
+        given["enable_nested_tensor"] = False
     return theirs(**given)
 
 
@@ -94,7 +105,7 @@ def _torch_dtype(name: str) -> Any:
     return getattr(torch, name)
 
 
-def _to_torch_value(key: str, value: Any) -> Any:
+def _to_torch(key: str, value: Any) -> Any:
     if isinstance(value, Tensor) or (hasattr(value, "dtype") and hasattr(value, "shape")):
         import torch
 
@@ -111,8 +122,13 @@ def _to_torch_value(key: str, value: Any) -> Any:
     return value
 
 
-def from_torch_layer(module: Any, kind: type) -> Module:
+def from_torch_layer(module: Any, kind: type, translate: Translate) -> Module:
     """The layer of nnx with the arguments of one of PyTorch's, and with other weights.
+
+    Args:
+        module: the layer.
+        kind: the class of `torch.nn` that it is.
+        translate: gives the equal of a module that is an argument.
 
     Raises:
         CannotExpress: nnx has no such layer, or not with these arguments.
@@ -125,18 +141,25 @@ def from_torch_layer(module: Any, kind: type) -> Module:
         return nn.Identity()
     known = inspect.signature(ours).parameters
     given: dict[str, Any] = {}
+    read, passed_over = READ.get(name, {}), PASSED_OVER.get(name, "").split()
     for key in known:
-        if key == "dtype":
-            own = [*module.parameters(recurse=False), *module.buffers(recurse=False)]
-            floats = [str(p.dtype).removeprefix("torch.") for p in own if p.is_floating_point()]
-            if floats:
-                given[key] = floats[0]
-        elif hasattr(module, key):
+        if key in read:
+            value = read[key](module)
+            given[key] = translate(value) if hasattr(value, "named_parameters") else value
+        elif key == "dtype":
+            held = (*module.parameters(recurse=False), *module.buffers(recurse=False))
+            own = [p for p in (*held, *module.parameters()) if p.is_floating_point()]
+            if own:
+                given[key] = str(own[0].dtype).removeprefix("torch.")
+        elif key in module._modules:
+            inner = getattr(module, key)
+            given[key] = None if inner is None else translate(inner)
+        elif hasattr(module, key) and key not in (*passed_over, "device", "inplace"):
             value = getattr(module, key)
             is_parameter = key in module._parameters
-            given[key] = value is not None if is_parameter else _from_torch_value(key, value)
+            given[key] = value is not None if is_parameter else _from_torch(key, value)
     for key, default in _signature(kind).items():
-        if key not in known and key not in _HOW and hasattr(module, key):
+        if key not in known and key not in (*_HOW, *passed_over) and hasattr(module, key):
             value = getattr(module, key)
             if default is not inspect.Parameter.empty and value != default:
                 raise CannotExpress(f"{key}={value!r} means nothing to nnx's {name}")
@@ -146,7 +169,7 @@ def from_torch_layer(module: Any, kind: type) -> Module:
         raise CannotExpress(f"nnx's {name} does not take its arguments: {error}") from error
 
 
-def _from_torch_value(key: str, value: Any) -> Any:
+def _from_torch(key: str, value: Any) -> Any:
     if hasattr(value, "detach"):
         return active_backend().from_numpy(np.array(value.detach().cpu().numpy()))
     if isinstance(value, tuple) and (len(value) == 1 or key == "padding") and len(set(value)) == 1:

@@ -132,14 +132,17 @@ class _Translation:
             made = self._made(module, path)
         except CannotExpress as error:
             raise error.at(path, type(module).__name__) from error
-        made.training = module.training
+        inside = dict(made.named_modules())
+        for name, inner in module.named_modules():
+            if name in inside:
+                inside[name].training = inner.training
         self.made[id(module)] = made
         return made
 
     def _made(self, module: Any, path: str) -> Any:
         if type(module) in self.classes:
             return self.classes[type(module)](module)
-        if self.hooked(module):
+        if any(self.hooked(m) for m in (module, *module.modules())):
             raise CannotExpress("it has hooks, which do not go over")
         kind = layer_of(module, self.library, self.root)
         if kind is None:
@@ -203,7 +206,7 @@ class _ToTorch(_Translation):
         return bool(module._before or module._after)
 
     def layer(self, module: Module, kind: type) -> Any:
-        return to_torch_layer(module, kind)
+        return to_torch_layer(module, kind, lambda inner: self.module(inner, ""))
 
     def holder(self, module: Any, name: str, path: str) -> Any:
         import torch
@@ -254,7 +257,7 @@ class _FromTorch(_Translation):
         )
 
     def layer(self, module: Any, kind: type) -> Module:
-        return from_torch_layer(module, kind)
+        return from_torch_layer(module, kind, lambda inner: self.module(inner, ""))
 
     def holder(self, module: Any, name: str, path: str) -> Module:
         if name == "ParameterList":
