@@ -14,8 +14,18 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from .autograd import Function, Node, backward
-from .backends import Array, active_backend, backend_of, dtype_name, from_table, get_backend, native
+from .backends import (
+    Array,
+    active_backend,
+    backend_of,
+    dtype_name,
+    from_table,
+    get_backend,
+    names_dtype,
+    native,
+)
 from .in_place import InPlace
+from .names import Count, meant, names_ours
 
 if TYPE_CHECKING:
     from . import ops as ops
@@ -85,7 +95,7 @@ class Tensor(InPlace):
         n = 1
         for length in self.data.shape:
             n *= length
-        return n
+        return Count(n)
 
     @property
     def device(self) -> Any:
@@ -146,6 +156,13 @@ class Tensor(InPlace):
         return format(self.item(), spec)
 
     __hash__ = object.__hash__  # which __eq__ would take away
+
+    if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+
+        def __getattr__(self, name: str) -> Any:
+            """An error that says what a name of PyTorch's is called here."""
+            text = meant("Tensor", name, ops.__all__, dir(Tensor))
+            raise AttributeError(text, name=name, obj=self)
 
     # ---- gradients ----
 
@@ -225,17 +242,26 @@ class Tensor(InPlace):
         """The values as nested lists of Python numbers."""
         return backend_of(self.data).to_numpy(self.data).tolist()
 
-    def to(self, backend: str) -> Tensor:
-        """This tensor, in its shape and dtype, on another backend; the copy is off the tape.
+    def to(self, backend: Any, dtype: Any = None) -> Tensor:
+        """This tensor, in its shape, on another backend, in another dtype, or both.
 
         Args:
-            backend: "numpy", "cupy", ..., as in `get_backend`.  A tensor that is there already is
+            backend: "numpy", "cupy", ..., as in `get_backend`: the copy is off the tape.  Or a
+                dtype, as in `astype`, which stays on it.  A tensor that is there already is
                 returned itself.
+            dtype: beside a backend.
+
+        Raises:
+            ValueError: there is no such backend.
         """
+        if names_dtype(backend):
+            return self.astype(backend)
         home, target = backend_of(self.data), get_backend(backend)
         if home is target and target.device is None:
-            return self
-        return Tensor(target.from_numpy(home.to_numpy(self.data)), self.requires_grad)
+            moved = self
+        else:
+            moved = Tensor(target.from_numpy(home.to_numpy(self.data)), self.requires_grad)
+        return moved if dtype is None else moved.astype(dtype)
 
     def to_device(self, device: Any) -> Tensor:
         """`to`, by the standard's name: a backend ("numpy", "cupy") or a device of this library.
@@ -388,6 +414,7 @@ class Tensor(InPlace):
 
     # ---- the operations people write as methods ----
 
+    @names_ours
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The sum along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
@@ -396,6 +423,7 @@ class Tensor(InPlace):
         """
         return ops.sum(self, axis=axis, keepdims=keepdims)
 
+    @names_ours
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The mean along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
@@ -404,6 +432,7 @@ class Tensor(InPlace):
         """
         return ops.mean(self, axis=axis, keepdims=keepdims)
 
+    @names_ours
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The largest along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
@@ -412,6 +441,7 @@ class Tensor(InPlace):
         """
         return ops.max(self, axis=axis, keepdims=keepdims)
 
+    @names_ours
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The smallest along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
@@ -420,6 +450,7 @@ class Tensor(InPlace):
         """
         return ops.min(self, axis=axis, keepdims=keepdims)
 
+    @names_ours
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """The product along `axis` (one or several; None: all); keepdims keeps axes of length 1.
 
@@ -428,6 +459,7 @@ class Tensor(InPlace):
         """
         return ops.prod(self, axis=axis, keepdims=keepdims)
 
+    @names_ours
     def var(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
         """The variance Σ (x - mean)² / (n - correction) along `axis`; keepdims as in `sum`.
 
@@ -438,6 +470,7 @@ class Tensor(InPlace):
         """
         return ops.var(self, axis=axis, correction=correction, keepdims=keepdims)
 
+    @names_ours
     def std(self, axis: Axis = None, correction: float = 0, keepdims: bool = False) -> Tensor:
         """The square root of `var` along `axis`, with its correction (0) and keepdims.
 
@@ -446,6 +479,7 @@ class Tensor(InPlace):
         """
         return ops.std(self, axis=axis, correction=correction, keepdims=keepdims)
 
+    @names_ours
     def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether any number is not 0, along `axis` (None: of all); keepdims as in `sum`; no
         gradient.
@@ -455,6 +489,7 @@ class Tensor(InPlace):
         """
         return ops.any(self, axis=axis, keepdims=keepdims)
 
+    @names_ours
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         """Whether no number is 0, along `axis` (None: of all); keepdims as in `sum`; no gradient.
 
@@ -463,6 +498,7 @@ class Tensor(InPlace):
         """
         return ops.all(self, axis=axis, keepdims=keepdims)
 
+    @names_ours
     def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The index of the (first) largest value along `axis`, int64; no gradient.
 
@@ -473,6 +509,7 @@ class Tensor(InPlace):
         """
         return ops.argmax(self, axis=axis, keepdims=keepdims)
 
+    @names_ours
     def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
         """The index of the (first) smallest value along `axis`, int64; no gradient.
 
@@ -491,6 +528,7 @@ class Tensor(InPlace):
         """
         return ops.clip(self, min, max)
 
+    @names_ours
     def squeeze(self, axis: Axis = None) -> Tensor:
         """Without the axes of length 1 named by `axis` (an axis or several; None: all of them).
 
@@ -499,6 +537,7 @@ class Tensor(InPlace):
         """
         return ops.squeeze(self, axis)
 
+    @names_ours
     def expand_dims(self, axis: Axis = 0) -> Tensor:
         """With new axes of length 1, where `axis` (one or several) says in the result.
 

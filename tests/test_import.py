@@ -51,6 +51,7 @@ def test_import_brings_in_nothing_heavy():
         "derivatives",
         "gradcheck",
         "in_place",
+        "names",
         "ops",
         "scoped",
         "standard",

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..scoped import Scoped
-from .base import ARRAY_METHODS, Array, Backend, Residuals, dtype_name, native
+from .base import ARRAY_METHODS, Array, Backend, Residuals, dtype_name, names_dtype, native
 from .forks import renew_in_child
 from .table import from_table
 
@@ -41,6 +41,7 @@ __all__ = [
     "jit_enabled",
     "kernels",
     "mixed",
+    "names_dtype",
     "native",
     "override",
     "set_backend",
@@ -211,6 +212,8 @@ def _make(mode: str, name: str) -> Backend:
 
 def _generic(library: str, name: str, device: str) -> Backend:
     reason = unavailable(library)
+    if library in ("cpu", "cuda", "gpu", "mps"):
+        reason = 'a backend is a library: "numpy" computes on the CPU, "cupy" on an NVIDIA GPU'
     if reason is None:
         try:
             xp = import_module("array_api_compat.torch" if library == "torch" else library)

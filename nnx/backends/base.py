@@ -166,6 +166,13 @@ class Backend(Indices, PortableKernels):
         return None
 
 
+def names_dtype(x: Any) -> bool:
+    """Whether x is a dtype, of any library or by name, and not the name of a backend."""
+    if isinstance(x, str):
+        return x in DTYPES
+    return x is not None and (x in _PYTHON_DTYPES or dtype_name(x) in DTYPES)
+
+
 def native(x: np.ndarray) -> np.ndarray:
     """A NumPy array x, of the same shape, in this machine's byte order; itself, where it is."""
     return x if x.dtype.isnative else x.astype(x.dtype.newbyteorder("="))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ..backends import (
-    Array,
-    get_backend,
-)
+from ..backends import Array, backend_of, dtype_name, get_backend, names_dtype
+from ..names import MODULE_NAMES
 from ..scoped import Block
 from ..tensor import Tensor
 from .scopes import modes, watchers
@@ -341,10 +339,12 @@ class Module(Stateful):
         """Evaluation mode, inside too: dropout passes all, batch norm uses its running values."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Forget every parameter's gradient."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget every parameter's gradient; set_to_none=False makes zeros of those there are."""
         for parameter in self.parameters():
-            parameter.grad = None
+            zeros = not set_to_none and parameter.grad is not None
+            like = parameter.data
+            parameter.grad = backend_of(like).xp.zeros_like(like) if zeros else None
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze every parameter in here (requires_grad=False), or let them learn again (True)."""
@@ -352,16 +352,24 @@ class Module(Stateful):
             parameter.requires_grad = requires_grad
         return self
 
-    def to(self, backend: str | None = None, dtype: Any = None) -> Self:
+    def to(self, backend: Any = None, dtype: Any = None) -> Self:
         """Move parameters and buffers to another backend, or cast floating-point ones; in place.
 
         Optimizers made before keep working: the parameters are the same objects.  Gradients go
         along.
 
         Args:
-            backend: a name, such as "numpy" or "cupy"; None: they stay where they are.
-            dtype: such as "float64"; integer buffers keep theirs.
+            backend: a name, such as "numpy" or "cupy"; None: they stay where they are.  Or a dtype.
+            dtype: such as "float64", or any library's; integer buffers keep theirs.
+
+        Raises:
+            ValueError: there is no such backend.
+            TypeError: there is no such dtype, or it is not a floating-point one.
         """
+        if names_dtype(backend):
+            backend, dtype = None, backend
+        if dtype is not None:
+            _require_floating(dtype)
         target = None if backend is None else get_backend(backend)
         for parameter in self.parameters():
             parameter.data = converted(parameter.data, target, dtype)
@@ -373,6 +381,21 @@ class Module(Stateful):
                 if array is not None:
                     setattr(module, name, converted(array, target, dtype))
         return self
+
+    def float(self) -> Self:
+        """`to(dtype="float32")`, in place."""
+        return self.to(dtype="float32")
+
+    def double(self) -> Self:
+        """`to(dtype="float64")`, in place."""
+        return self.to(dtype="float64")
+
+    if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+
+        def __getattr__(self, name: str) -> Any:
+            """An error that says what a name of PyTorch's is called here."""
+            text = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(text + MODULE_NAMES.get(name, ""), name=name, obj=self)
 
     # ---- showing it ----
 
@@ -400,6 +423,12 @@ class Hook:
         setattr(self.module, self.place, kept)
 
     __call__ = remove
+
+
+def _require_floating(dtype: Any) -> None:
+    name = dtype if isinstance(dtype, str) else dtype_name(dtype)
+    if not str(name).startswith(("float", "bfloat")):
+        raise TypeError(f"to: parameters are of a floating-point dtype, and {name} is none")
 
 
 def _kind(held: Parameter | Module) -> type:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from inspect import signature as _signature
+from typing import Any
 
 from .. import in_place as _in_place
 from .. import tensor as _tensor
+from ..names import names_ours
+from . import linalg as _linalg
 from .activation import (
     celu,
     elu,
@@ -426,3 +430,18 @@ __all__ = [
 ]
 
 _tensor.ops = _in_place.ops = sys.modules[__name__]  # the operators find their operations here
+
+
+def _say_our_names() -> None:
+    """PyTorch's `dim=` and `keepdim=` are told what they are called here, where they are used."""
+    told: dict[Any, Any] = {}
+    for room in (sys.modules[__name__], _linalg):
+        for name in room.__all__:
+            function = getattr(room, name)
+            if {"axis", "keepdims"} & _signature(function).parameters.keys():
+                told[function] = told.get(function) or names_ours(function)
+                for place in (room, sys.modules[function.__module__]):  # where pickle looks too
+                    setattr(place, name, told[function])
+
+
+_say_our_names()

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from ..autograd import enable_grad, wrote
 from ..backends import Array, Backend, backend_of, copy_beside, dtype_name, mixed
 from ..tensor import Tensor
 
+HOW_PYTORCH_RUNS = {"foreach", "fused", "capturable", "differentiable"}
 Arrays = list[Array]
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -60,6 +61,14 @@ class Optimizer:
     slots: ClassVar[tuple[str, ...]] = ()
     takes_closure: ClassVar[bool] = False
     counts_on_device = False
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        for name in kwargs.keys() & HOW_PYTORCH_RUNS:
+            raise TypeError(
+                f"{cls.__name__}: {name} says how PyTorch runs a step; here one kernel updates all "
+                f"parameters on any backend: leave it out"
+            )
+        return super().__new__(cls)
 
     def __init__(self, params: Iterable[Any], defaults: Mapping[str, Any]) -> None:
         self.defaults = dict(defaults)
@@ -105,11 +114,15 @@ class Optimizer:
         self.check(full)
         self.param_groups.append(full)
 
-    def zero_grad(self) -> None:
-        """Forget the gradients: each becomes None (PyTorch's set_to_none), and not zeros."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients: each becomes None, and its parameter is passed over by `step`.
+
+        Args:
+            set_to_none: False: they become zeros, and `step` goes on, by momentum and decay.
+        """
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None
+                p.grad = None if set_to_none or p.grad is None else zeros_like(p)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.

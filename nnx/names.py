@@ -1,0 +1,249 @@
+"""Names that people bring from PyTorch and NumPy, and what they are called here.
+
+An attribute, a function or an argument that is not there is an error in any case; what is added is
+the name that was meant.  `nnx/ops` has the operations, by the array API's names.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, TypeVar
+
+__all__ = [
+    *["ARGUMENTS", "FUNCTIONS", "METHODS", "MODULE_NAMES"],
+    *["Count", "also", "meant", "names_ours", "refuse_arguments"],
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# A method -> what is written instead.
+METHODS = {
+    "bfloat16": 'x.astype("bfloat16")',
+    "bool": 'x.astype("bool")',
+    "clone": "nnx.asarray(x, copy=True), or x itself: operations never change it",
+    "contiguous": "x itself: its layout is the array's",
+    "copy": "nnx.asarray(x, copy=True), or x itself: operations never change it",
+    "cpu": 'x.to("numpy")',
+    "cuda": 'x.to("cupy")',
+    "data_ptr": "x.data, the array",
+    "dim": "x.ndim",
+    "double": 'x.astype("float64")',
+    "element_size": "x.data.itemsize",
+    "expand": "nnx.broadcast_to(x, shape)",
+    "expand_as": "nnx.broadcast_to(x, y.shape)",
+    "fill_": "x.copy_(value)",
+    "flatten": "x.reshape(-1), or nnx.nn.Flatten",
+    "float": 'x.astype("float32")',
+    "get_device": "x.device",
+    "grad_fn": "x.creator",
+    "half": 'x.astype("float16")',
+    "int": 'x.astype("int32")',
+    "is_contiguous": "x.data, the array, which has its layout",
+    "is_cuda": "x.device",
+    "is_leaf": "x.creator is None",
+    "is_floating_point": 'nnx.isdtype(x.dtype, "real floating")',
+    "item_size": "x.data.itemsize",
+    "long": 'x.astype("int64")',
+    "nbytes": "x.data.nbytes",
+    "ndimension": "x.ndim",
+    "nelement": "x.size",
+    "new_full": "nnx.full_like(x, value)",
+    "new_ones": "nnx.ones_like(x)",
+    "new_tensor": "nnx.asarray(values)",
+    "new_zeros": "nnx.zeros_like(x)",
+    "numel": "x.size",
+    "ravel": "x.reshape(-1)",
+    "reshape_as": "x.reshape(y.shape)",
+    "resize_": "x.reshape(*shape)",
+    "short": 'x.astype("int16")',
+    "stride": "x.data, the array, which has its layout",
+    "strides": "x.data, the array, which has its layout",
+    "t": "x.T",
+    "transpose": "x.mT for the last two axes, x.permute_dims(*axes) for all",
+    "swapaxes": "x.mT for the last two axes, x.permute_dims(*axes) for all",
+    "swapdims": "x.mT for the last two axes, x.permute_dims(*axes) for all",
+    "type": "x.dtype, or x.astype(dtype)",
+    "type_as": "x.astype(y.dtype)",
+    "view": "x.reshape(*shape)",
+    "view_as": "x.reshape(y.shape)",
+    "zero_": "x.copy_(0)",
+    "normal_": "nnx.nn.init.normal_(x)",
+    "uniform_": "nnx.nn.init.uniform_(x)",
+}
+# PyTorch's (or NumPy's) function -> ours, in `nnx`; with an end "_", the same in place.
+FUNCTIONS = {
+    "absolute": "abs",
+    "amax": "max",
+    "amin": "min",
+    "arccos": "acos",
+    "arccosh": "acosh",
+    "arcsin": "asin",
+    "arcsinh": "asinh",
+    "arctan": "atan",
+    "arctan2": "atan2",
+    "arctanh": "atanh",
+    "as_tensor": "asarray",
+    "bmm": "matmul",
+    "broadcast_tensors": "broadcast_arrays",
+    "cat": "concat",
+    "chunk": "split",
+    "clamp": "clip",
+    "clamp_max": "minimum",
+    "clamp_min": "maximum",
+    "concatenate": "concat",
+    "cumprod": "cumulative_prod",
+    "cumsum": "cumulative_sum",
+    "diag": "diagonal",
+    "div": "divide",
+    "dot": "vecdot",
+    "eq": "equal",
+    "from_numpy": "asarray",
+    "gather": "take_along_axis",
+    "ge": "greater_equal",
+    "gt": "greater",
+    "hstack": "concat",
+    "index_add": "scatter_add",
+    "index_select": "take",
+    "le": "less_equal",
+    "logsigmoid": "log_sigmoid",
+    "lt": "less",
+    "masked_select": "getitem",
+    "mm": "matmul",
+    "movedim": "moveaxis",
+    "mul": "multiply",
+    "mv": "matmul",
+    "narrow": "getitem",
+    "ne": "not_equal",
+    "neg": "negative",
+    "outer": "linalg.outer",
+    "permute": "permute_dims",
+    "power": "pow",
+    "repeat_interleave": "repeat",
+    "select": "getitem",
+    "sub": "subtract",
+    "take_along_dim": "take_along_axis",
+    "true_divide": "divide",
+    "unbind": "unstack",
+    "unique": "unique_values",
+    "unsqueeze": "expand_dims",
+    "vstack": "concat",
+    **{name: f"linalg.{name}" for name in (
+        "cholesky", "cross", "det", "eigh", "inv", "matrix_power", "pinv", "qr", "slogdet", "solve",
+        "svd",
+    )},
+    "inverse": "linalg.inv",
+    "ger": "linalg.outer",
+}  # fmt: skip
+# A method of a module -> what an error adds.
+MODULE_NAMES = {
+    "bfloat16": '; here: model.to("bfloat16")',
+    "cpu": '; here: model.to("numpy")',
+    "cuda": '; here: model.to("cupy")',
+    "half": '; here: model.to("float16")',
+    "type": '; here: model.to(dtype="float64")',
+}
+# An argument -> ours.
+ARGUMENTS = {
+    "dim": "axis",
+    "dims": "axis",
+    "axes": "axis",
+    "keepdim": "keepdims",
+    "input": "x",
+    "unbiased": "correction",
+}
+
+
+def meant(kind: str, name: str, functions: Iterable[str], methods: Iterable[str]) -> str:
+    """What an AttributeError for a name says: the usual, and what was meant, where that is known.
+
+    Args:
+        kind: what has no such attribute, "Tensor".
+        name: the attribute.
+        functions: the operations that are there.
+        methods: and those that are methods.
+    """
+    text = f"{kind!r} object has no attribute {name!r}"
+    if name in METHODS:
+        return f"{text}; here: {METHODS[name]}"
+    if name.startswith("__"):
+        return text
+    plain = name.removesuffix("_")
+    ours = FUNCTIONS.get(plain, plain)
+    if ours == "getitem":
+        call = "x[...]"
+    elif ours in methods:
+        call = f"x.{ours}(...)"
+    elif ours in functions or ours.startswith("linalg."):
+        call = f"nnx.{ours}(x, ...)"
+    else:
+        return text
+    return f"{text}; here: {call}" if plain == name else f"{text}; here: x = {call}"
+
+
+def also(name: str) -> str:
+    """What an AttributeError for a function that nnx has not adds: our name, where it is known.
+
+    Args:
+        name: the function's.
+    """
+    ours = FUNCTIONS.get(name)
+    if ours is None:
+        return ""
+    return "; here: x[...]" if ours == "getitem" else f"; here: nnx.{ours}"
+
+
+class Count(int):
+    """A number that says what it is where it is called, as `x.size()` is in PyTorch."""
+
+    __slots__ = ()
+
+    def __call__(self, *args: Any) -> Any:
+        """Raise TypeError.
+
+        Args:
+            args: an axis, in PyTorch.
+        """
+        axis = f"x.shape[{args[0]!r}]" if args else "x.shape, a tuple"
+        raise TypeError(f"x.size is the number of elements, {int(self)}; the shape is {axis}")
+
+
+def refuse_arguments(function: Any, given: Iterable[str], taken: Iterable[str]) -> None:
+    """Look for arguments that have another name here.
+
+    Args:
+        function: what was called.
+        given: the names of the arguments.
+        taken: the names that it takes.
+
+    Raises:
+        TypeError: one of them has, and says which.
+    """
+    for theirs in given:
+        ours = ARGUMENTS.get(theirs, theirs)
+        if ours in taken and theirs not in taken:
+            raise TypeError(
+                f"{function.__name__}: the argument is {ours}=, not {theirs}="
+            ) from None
+
+
+def names_ours(function: F) -> F:
+    """A function that, called with an argument by PyTorch's name, says what it is called here.
+
+    Args:
+        function: one that has an argument `axis`, `keepdims` or the like; what it returns, in its
+            shape, is returned.
+    """
+    code = inspect.unwrap(function).__code__
+    taken = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except TypeError:
+            refuse_arguments(function, kwargs, taken)
+            raise
+
+    return call  # type: ignore[return-value]
