@@ -10,7 +10,7 @@
 //   batch_norm_backward    gy, x and those sums -> gx
 //
 // Portable twins: Backend.batch_norm and batch_norm_backward in nnx/backends/portable/norm.py;
-// the derivation is in nnx/ops/normalization.py.  channel_sums also makes the weight gradients of
+// the derivation is in nnx/ops/norm/batch.py.  channel_sums also makes the weight gradients of
 // layer and group norm (norm_layer.cu).  REAL is float or double.
 //
 // Why in parts: a channel is reduced by several blocks, so that few channels still keep the whole

@@ -44,7 +44,9 @@ from .loss.margin import HingeEmbeddingLoss, HingeLoss, MultiMarginLoss, SoftMar
 from .loss.probability import BCELoss, BCEWithLogitsLoss, KLDivLoss
 from .loss.regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
 from .module import Module
-from .norm import BatchNorm1d, BatchNorm2d, GroupNorm, LayerNorm, SyncBatchNorm
+from .norm.batch import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm
+from .norm.instance import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
+from .norm.sample import GroupNorm, LayerNorm, LocalResponseNorm, RMSNorm
 from .piecewise import Hardshrink, Hardsigmoid, Hardswish, RReLU, Softshrink, Tanhshrink, Threshold
 from .recurrent import GRU, LSTM, RNN
 from .state import Parameter
@@ -114,6 +116,7 @@ __all__ = [
     "BCEWithLogitsLoss",
     "BatchNorm1d",
     "BatchNorm2d",
+    "BatchNorm3d",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
@@ -146,6 +149,9 @@ __all__ = [
     "HingeLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
+    "InstanceNorm2d",
+    "InstanceNorm3d",
     "KLDivLoss",
     "L1Loss",
     "LPPool1d",
@@ -156,6 +162,7 @@ __all__ = [
     "LeakyReLU",
     "LearnedPositionalEncoding",
     "Linear",
+    "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
@@ -173,6 +180,7 @@ __all__ = [
     "Parameter",
     "ParameterList",
     "PositionalEncoding",
+    "RMSNorm",
     "RNNCell",
     "RReLU",
     "ReLU",

@@ -24,7 +24,7 @@ from ..tensor import Tensor
 from .activation import ReLU
 from .linear import Linear
 from .module import Module, is_watched
-from .norm import BatchNorm2d
+from .norm.batch import BatchNorm2d
 from .windows.conv import Conv2d
 from .windows.pool import MaxPool2d
 

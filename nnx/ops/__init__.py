@@ -108,7 +108,9 @@ from .loss.cross_entropy import cross_entropy, nll_loss
 from .loss.margin import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
 from .loss.probability import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
 from .loss.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
-from .norm import batch_norm, batch_norm_inference, group_norm, layer_norm
+from .norm.batch import batch_norm, batch_norm_inference
+from .norm.response import local_response_norm
+from .norm.sample import group_norm, instance_norm, layer_norm, rms_norm
 from .numbers.bits import (
     bitwise_and,
     bitwise_invert,
@@ -296,6 +298,7 @@ __all__ = [
     "huber_loss",
     "hypot",
     "iinfo",
+    "instance_norm",
     "interpolate",
     "isdtype",
     "isfinite",
@@ -311,6 +314,7 @@ __all__ = [
     "linear",
     "linear_relu",
     "linspace",
+    "local_response_norm",
     "log",
     "log1p",
     "log2",
@@ -372,6 +376,7 @@ __all__ = [
     "repeat",
     "reshape",
     "result_type",
+    "rms_norm",
     "rnn",
     "roll",
     "round",

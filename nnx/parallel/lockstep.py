@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..nn.norm import summing
+from ..nn.norm.batch import summing
 from .communicator import CONTROL, Array, Communicator
 from .tree import Nodes, Span
 
@@ -45,7 +45,7 @@ class Lockstep:
         self.failure: BaseException | None = None
 
     def run(self, function: Callable[[int], T], count: int) -> list[T]:
-        """function(0), ..., function(count - 1), where each may call `nnx.nn.norm`'s sum."""
+        """function(0), ..., function(count - 1), where each may call `nnx.nn.norm.batch`'s sum."""
         if count == 0:
             self._listen()
             return []

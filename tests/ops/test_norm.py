@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from gradients import check_gradients
+from pytorch import assert_same
 
 import nnx
 from nnx import ops, reference
@@ -207,3 +208,79 @@ def t(*shape, dtype="f4"):
 def test_errors_name_the_rule_and_every_shape(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# ---- root mean square, instances, responses ----
+
+
+def test_rms_norm_equals_pytorch(backend):
+    F = pytest.importorskip("torch").nn.functional
+    x, w = RNG.standard_normal((3, 4, 5)) * 3 + 1, RNG.uniform(0.5, 2, (4, 5))
+    assert_same(backend, lambda x: ops.rms_norm(x, 5), lambda x: F.rms_norm(x, (5,)), x)
+    assert_same(
+        backend,
+        lambda x, w: ops.rms_norm(x, (4, 5), w, 0.5),
+        lambda x, w: F.rms_norm(x, (4, 5), w, 0.5),
+        x, w,
+    )  # fmt: skip
+
+
+def test_instance_norm_equals_pytorch(backend):
+    F = pytest.importorskip("torch").nn.functional
+    for shape in ((4, 3, 7), (4, 3, 5, 6), (2, 3, 2, 3, 4)):
+        assert_same(
+            backend,
+            lambda x, w, b: ops.instance_norm(x, w, b, 1e-3),
+            lambda x, w, b: F.instance_norm(x, weight=w, bias=b, eps=1e-3),
+            RNG.standard_normal(shape) * 3 + 1, WEIGHT, BIAS,
+            rtol=None if backend.float64 else 3e-5,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "size, alpha, beta, k", [(5, 1e-4, 0.75, 1.0), (2, 0.7, 1.5, 2.0), (1, 3, 0.5, 1)]
+)
+def test_local_response_norm_equals_pytorch_and_its_paper(backend, size, alpha, beta, k):
+    F = pytest.importorskip("torch").nn.functional
+    x = RNG.standard_normal((2, 6, 3, 4))
+    assert_same(
+        backend,
+        lambda x: ops.local_response_norm(x, size, alpha, beta, k),
+        lambda x: F.local_response_norm(x, size, alpha, beta, k),
+        x,
+    )
+    y = backend.to_numpy(
+        ops.local_response_norm(backend.tensor(x.astype("f4")), size, alpha, beta, k)
+    )
+    for c in range(6):
+        near = x[:, max(0, c - size // 2) : c + (size - 1) // 2 + 1]
+        expected = x[:, c] / (k + alpha / size * (near**2).sum(1)) ** beta
+        np.testing.assert_allclose(y[:, c], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_their_finite_differences(backend):
+    backend.skip_without_float64()
+    x = RNG.standard_normal((2, 3, 4, 5)) + 0.3
+    for function, more in (
+        (lambda x, w: ops.rms_norm(x, 5, w, 0.1), [RNG.uniform(0.5, 2, 5)]),
+        (lambda x: ops.rms_norm(x, (4, 5)), []),
+        (lambda x, w, b: ops.instance_norm(x, w, b, 0.1), [WEIGHT, BIAS]),
+        (lambda x: ops.local_response_norm(x, 2, 0.7, 0.6, 1.5), []),
+    ):
+        check_gradients(function, x, *more, wrap=backend.asarray)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda x: ops.rms_norm(x, 4), r"rms_norm: the last axes of x must be \(4,\)"),
+        (lambda x: ops.rms_norm(x, 5, nnx.tensor([1.0])), r"rms_norm: weight must have shape"),
+        (lambda x: ops.instance_norm(x[:, :, 0, :1]), r"instance_norm: .* at least 2 values"),
+        (lambda x: ops.instance_norm(x[:, :, 0, 0]), r"instance_norm: .* shape \(2, 3\)"),
+        (lambda x: ops.local_response_norm(x, 0), r"local_response_norm: size must be positive"),
+        (lambda x: ops.local_response_norm(x[0, 0], 2), r"must be \(N, C, ...\) with pixels"),
+    ],
+)  # fmt: skip
+def test_their_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(nnx.tensor(np.ones((2, 3, 4, 5), "f4")))

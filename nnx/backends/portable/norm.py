@@ -9,7 +9,7 @@ from .residuals import Residuals
 
 
 class NormKernels:
-    """The derivations are in `nnx.ops.norm`.
+    """The derivations are in `nnx.ops.norm`, whose files are `batch` and `sample`.
 
     All have one shape: x̂ = (x - μ) / √(σ² + ε) with mean μ and biased variance σ² over some
     axes, y = γ x̂ + β, and the backward of `_normalized_backward`.

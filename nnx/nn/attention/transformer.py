@@ -17,7 +17,7 @@ from ..container import ModuleList
 from ..dropout import Dropout
 from ..linear import Linear
 from ..module import Module
-from ..norm import LayerNorm
+from ..norm.sample import LayerNorm
 from .multihead import MultiheadAttention
 
 Activation = str | Callable[[Tensor], Tensor]

@@ -125,7 +125,9 @@ def _fractional(
     # (N, C, windows, places): every place of every window, as an index into its image
     places = window_places(home.xp, samples, lengths, kernel, counts)
     shape = tuple(places.shape)
-    seen = take_along_axis(flat.detach(), home.xp.reshape(places, (*shape[:2], -1)), axis=2)
+    seen = take_along_axis(
+        flat.detach(), home.xp.reshape(places, (*shape[:2], shape[2] * shape[3])), axis=2
+    )
     largest = home.xp.argmax(home.xp.reshape(seen.data, shape), axis=-1, keepdims=True)
     chosen = home.xp.squeeze(
         home.xp.take_along_axis(places, home.positions(largest), axis=-1), axis=-1

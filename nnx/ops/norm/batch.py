@@ -1,4 +1,4 @@
-"""Normalisation: mean 0 and variance 1 over the batch, over a sample, or over a group."""
+"""Normalisation over the batch: mean 0 and variance 1 for every channel."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backends import Array, copy_beside
-from ..tensor import Tensor
-from ._function import Function
-from ._operands import as_array, operands, require_one_dtype
-from .array.autocast import in_float32, in_float32_inside
+from ...backends import Array, copy_beside
+from ...tensor import Tensor
+from .._function import Function
+from .._operands import as_array, operands, require_one_dtype
+from ..array.autocast import in_float32_inside
 
 BatchSum = Callable[[np.ndarray], np.ndarray]  # a float64 vector of a part -> of the whole batch
 
@@ -139,56 +139,6 @@ class BatchNormInference(Function):
         return gx, gw, gb
 
 
-class LayerNorm(Function):
-    """`BatchNorm`'s formula over the features of each sample (Ba, Kiros and Hinton 2016).
-
-    The last axes are one row of D features; μ and σ² are a row's own, so m = D there, while γ and β
-    have one value per feature, and their gradients are sums over the rows.
-    """
-
-    def __init__(self, features: int, eps: float) -> None:
-        self.features, self.eps = features, eps
-
-    def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
-        xp, d = self.backend.xp, self.features
-        self.shapes = [None if a is None else a.shape for a in (x, weight, bias)]
-        rows = math.prod(x.shape) // d
-        flat = [None if a is None else xp.reshape(a, (d,)) for a in (weight, bias)]
-        y, residuals = self.backend.layer_norm(xp.reshape(x, (rows, d)), flat[0], flat[1], self.eps)
-        if True in self.needs_input_grad:
-            self.residuals = residuals
-        return xp.reshape(y, x.shape)
-
-    def backward(self, g: Array) -> tuple[Array | None, ...]:
-        xp, d = self.backend.xp, self.features
-        g = xp.reshape(g, (math.prod(g.shape) // d, d))
-        gradients = self.backend.layer_norm_backward(g, self.residuals, self.needs_input_grad)
-        return tuple(
-            None if a is None else xp.reshape(a, shape)
-            for a, shape in zip(gradients, self.shapes, strict=True)
-        )
-
-
-class GroupNorm(Function):
-    """`BatchNorm`'s formula over groups of channels of each sample (Wu and He 2018).
-
-    μ and σ² are taken over the C/groups channels of a group and all its pixels, m of them; γ and β
-    belong to channels, and their gradients are sums over samples and pixels.
-    """
-
-    def __init__(self, groups: int, eps: float) -> None:
-        self.groups, self.eps = groups, eps
-
-    def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
-        y, residuals = self.backend.group_norm(x, weight, bias, self.groups, self.eps)
-        if True in self.needs_input_grad:
-            self.residuals = residuals
-        return y
-
-    def backward(self, g: Array) -> tuple[Array | None, ...]:
-        return self.backend.group_norm_backward(g, self.residuals, self.needs_input_grad)
-
-
 @in_float32_inside
 def batch_norm(
     x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
@@ -204,7 +154,7 @@ def batch_norm(
             which have no variance.
         TypeError: dtypes that differ.
     """
-    x, weight, bias = _checked("batch_norm", x, weight, bias)
+    x, weight, bias = checked("batch_norm", x, weight, bias)
     values = x.size // max(1, x.shape[1])
     if values < 2:
         raise ValueError(
@@ -232,7 +182,7 @@ def batch_norm_of_part(
 
     Raises: as `batch_norm` does, of the whole batch.
     """
-    x, weight, bias = _checked("batch_norm", x, weight, bias)
+    x, weight, bias = checked("batch_norm", x, weight, bias)
     function = BatchNormOfPart(over_batch, eps)
     y = function(x, weight, bias)
     return y, function.mean, function.variance, function.values
@@ -263,7 +213,7 @@ def batch_norm_inference(
         ValueError: no channel axis, or one of the others is not (C,).
         TypeError: dtypes that differ.
     """
-    x, weight, bias = _checked("batch_norm_inference", x, weight, bias)
+    x, weight, bias = checked("batch_norm_inference", x, weight, bias)
     mean, variance = (as_array("batch_norm_inference", a, x) for a in (mean, variance))
     if tuple(mean.shape) != (x.shape[1],) or tuple(variance.shape) != (x.shape[1],):
         raise ValueError(
@@ -275,66 +225,7 @@ def batch_norm_inference(
     return BatchNormInference(mean, variance, eps)(x, weight, bias)
 
 
-@in_float32
-def layer_norm(
-    x: Tensor,
-    normalized_shape: int | tuple[int, ...],
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Normalise each sample over its last axes (Ba, Kiros and Hinton 2016).
-
-    x (..., *normalized_shape), weight and bias of shape normalized_shape or None -> like x.
-    `eps` is added to the variance under the root.
-
-    Raises:
-        ValueError: shapes that do not fit.
-        TypeError: dtypes that differ, or are no floating-point ones.
-    """
-    x, weight, bias = operands("layer_norm", x, weight, bias)
-    require_one_dtype("layer_norm", x=x)
-    wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    features = math.prod(wanted)
-    if features < 1 or not wanted or x.shape[-len(wanted) :] != wanted:
-        raise ValueError(
-            f"layer_norm: the last axes of x must be {wanted}, and not empty; x has shape {x.shape}"
-        )
-    for name, a in (("weight", weight), ("bias", bias)):
-        if a is not None and a.shape != wanted:
-            raise ValueError(
-                f"layer_norm: {name} must have shape {wanted}; it has {a.shape}, x {x.shape}"
-            )
-    return LayerNorm(features, eps)(x, weight, bias)
-
-
-@in_float32
-def group_norm(
-    x: Tensor,
-    num_groups: int,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    """Normalise each sample's channels in `num_groups` groups, over the group and its pixels.
-
-    (Wu and He 2018.)  x (N, C) or (N, C, ...), weight and bias (C,) or None -> like x.  `eps` is
-    added to the variance under the root.
-
-    Raises:
-        ValueError: channels that do not split into num_groups, shapes that do not fit.
-        TypeError: dtypes that differ.
-    """
-    x, weight, bias = _checked("group_norm", x, weight, bias)
-    if num_groups < 1 or x.shape[1] % num_groups:
-        raise ValueError(
-            f"group_norm: the {x.shape[1]} channels must split into num_groups = {num_groups}; "
-            f"x has shape {x.shape}"
-        )
-    return GroupNorm(num_groups, eps)(x, weight, bias)
-
-
-def _checked(name: str, x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
+def checked(name: str, x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
     """The three as tensors of one floating-point dtype, whose shapes fit."""
     x, weight, bias = operands(name, x, weight, bias)
     require_one_dtype(name, x=x)

@@ -1,17 +1,19 @@
-"""Normalisation layers."""
+"""Batch normalisation."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from .. import ops
-from ..backends import Array, active_backend, backend_of
-from ..ops._operands import as_tensor, require_one_dtype
-from ..ops.norm import BatchSum, batch_norm_of_part
-from ..scoped import Block, Scoped
-from ..tensor import Tensor
-from .module import Module
-from .state import Parameter, new_parameter
+from ... import ops
+from ...backends import Array, active_backend, backend_of
+from ...ops._operands import as_tensor, require_one_dtype
+from ...ops.norm.batch import BatchSum, batch_norm_of_part
+from ...scoped import Block, Scoped
+from ...tensor import Tensor
+from ..module import Module
+from ..state import Parameter, new_parameter
 
 _batch_sum: Scoped[BatchSum] = Scoped("batch sum")
 
@@ -40,7 +42,8 @@ class _BatchNorm(Module):
         momentum: float | None = 0.1,
         affine: bool = True,
         track_running_stats: bool = True,
-        dtype: str = "float32",
+        device: Any = None,
+        dtype: Any = "float32",
         bias: bool = True,
     ) -> None:
         if num_features < 1:
@@ -49,15 +52,16 @@ class _BatchNorm(Module):
             )
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
+        one = {"dtype": dtype, "device": device}
+        shape = (num_features,)
+        self.register_parameter("weight", new_parameter(shape, **one, value=1) if affine else None)
         has_bias = affine and bias
-        self.register_parameter("weight", _ones(num_features, dtype) if affine else None)
-        self.register_parameter("bias", new_parameter((num_features,), dtype) if has_bias else None)
-        new = active_backend().from_numpy
-        for name, start in (("running_mean", np.zeros), ("running_var", np.ones)):
-            values = new(start(num_features, np.dtype(dtype))) if track_running_stats else None
+        self.register_parameter("bias", new_parameter(shape, **one) if has_bias else None)
+        for name, start in (("running_mean", 0), ("running_var", 1)):
+            values = new_parameter(shape, **one, value=start).data if track_running_stats else None
             self.register_buffer(name, values)
-        count = new(np.asarray(0, np.int64)) if track_running_stats else None
-        self.register_buffer("num_batches_tracked", count)
+        count = active_backend().from_numpy(np.asarray(0, np.int64))
+        self.register_buffer("num_batches_tracked", count if track_running_stats else None)
 
     def forward(self, x: Tensor) -> Tensor:
         name = type(self).__name__
@@ -146,6 +150,7 @@ class BatchNorm1d(_BatchNorm):
         momentum: how much a new batch weighs in the running statistics; None: all weigh the same.
         affine: False: there is neither γ, `weight`, nor β, `bias`.
         track_running_stats: False: the batch's statistics are used in evaluation too.
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters and of the running statistics; x must have the same.
         bias: False: there is no β.
 
@@ -166,7 +171,7 @@ class BatchNorm2d(_BatchNorm):
 
     of the shape of x.  In training with the batch's own mean and variance of each channel, over N,
     H and W, which also move the running ones; in evaluation with the running ones.  The gradients
-    are derived in `nnx.ops.norm`.
+    are derived in `nnx.ops.norm.batch`.
 
     Args:
         num_features: C.
@@ -175,6 +180,7 @@ class BatchNorm2d(_BatchNorm):
             textbook's 0.95 is one minus this); None: all batches weigh the same.
         affine: learn a scale γ, `weight`, and a shift β, `bias`, (C,) each, from 1 and 0.
         track_running_stats: False: use the batch's statistics in evaluation too.
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters and of the running statistics; x must have the same.
         bias: False: learn the scale alone.
 
@@ -194,6 +200,33 @@ class BatchNorm2d(_BatchNorm):
     shapes = "(N, C, H, W)"
 
 
+class BatchNorm3d(_BatchNorm):
+    """Normalise every channel of volumes (N, C, D, H, W) over the batch; y has the shape of x.
+
+        y = γ (x - mean) / √(variance + eps) + β
+
+    with mean and variance of every channel over N, D, H and W; all else as in `BatchNorm2d`.
+
+    Args:
+        num_features: C.
+        eps: added to the variance, under the root.
+        momentum: how much a new batch weighs in the running statistics; None: all weigh the same.
+        affine: False: there is neither γ, `weight`, nor β, `bias`.
+        track_running_stats: False: the batch's statistics are used in evaluation too.
+        device: None, or where the active backend makes arrays.
+        dtype: of the parameters and of the running statistics; x must have the same.
+        bias: False: there is no β.
+
+    Raises:
+        ValueError: num_features is not positive; x has another shape; in training, a channel with
+            one value only, which has no variance.
+        TypeError: x and the parameters are of different dtypes.
+    """
+
+    ranks = (5,)
+    shapes = "(N, C, D, H, W)"
+
+
 class SyncBatchNorm(_BatchNorm):
     """Batch norm over a whole batch that is computed in parts; the formula is `BatchNorm2d`'s.
 
@@ -209,6 +242,7 @@ class SyncBatchNorm(_BatchNorm):
             batches weigh the same.
         affine: False: there is neither γ, `weight`, nor β, `bias`.
         track_running_stats: False: the batch's statistics are used in evaluation too.
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters and of the running statistics; x must have the same.
         bias: False: there is no β.
 
@@ -226,110 +260,3 @@ class SyncBatchNorm(_BatchNorm):
         if over_batch is None:
             return super().normalize(x)
         return batch_norm_of_part(x, over_batch, self.weight, self.bias, self.eps)
-
-
-class LayerNorm(Module):
-    """Normalise each sample over its last axes (Ba, Kiros and Hinton 2016), not only in training.
-
-        y = γ (x - mean) / √(variance + eps) + β
-
-    x (..., *normalized_shape) -> y of the same shape; mean and (biased) variance are those of one
-    sample, γ is `weight` and β `bias`, of the shape normalized_shape, from 1 and 0.
-
-    Args:
-        normalized_shape: the length of the last axis, or a tuple of those of the last axes.
-        eps: added to the variance, under the root.
-        elementwise_affine: False: neither γ nor β.
-        bias: False: no β.
-        dtype: of γ and β; x must have the same.
-
-    Raises:
-        ValueError: when called, the last axes of x are others.
-        TypeError: x and the parameters are of different dtypes.
-    """
-
-    weight: Parameter | None
-    bias: Parameter | None
-
-    def __init__(
-        self,
-        normalized_shape: int | tuple[int, ...],
-        eps: float = 1e-5,
-        elementwise_affine: bool = True,
-        bias: bool = True,
-        dtype: str = "float32",
-    ) -> None:
-        shape = (normalized_shape,) if isinstance(normalized_shape, int) else normalized_shape
-        self.normalized_shape, self.eps = tuple(shape), eps
-        self.elementwise_affine = elementwise_affine
-        self.register_parameter(
-            "weight", _ones(self.normalized_shape, dtype) if elementwise_affine else None
-        )
-        has_bias = elementwise_affine and bias
-        self.register_parameter(
-            "bias", new_parameter(self.normalized_shape, dtype) if has_bias else None
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-        )
-
-
-class GroupNorm(Module):
-    """Normalise each sample's channels in groups (Wu and He 2018), in training and evaluation.
-
-        y = γ (x - mean) / √(variance + eps) + β
-
-    x (N, C) or (N, C, ...) -> y of the same shape; mean and (biased) variance are taken over the
-    C / num_groups channels of a group and all their pixels.  One group: over the whole sample.
-
-    Args:
-        num_groups: into how many groups the channels are split.
-        num_channels: C.
-        eps: added to the variance, under the root.
-        affine: False: neither γ, `weight` (C,), nor β, `bias` (C,).
-        dtype: of γ and β; x must have the same.
-        bias: False: no β.
-
-    Raises:
-        ValueError: num_channels is not a multiple of num_groups; when called, x has other channels.
-        TypeError: x and the parameters are of different dtypes.
-    """
-
-    weight: Parameter | None
-    bias: Parameter | None
-
-    def __init__(
-        self,
-        num_groups: int,
-        num_channels: int,
-        eps: float = 1e-5,
-        affine: bool = True,
-        dtype: str = "float32",
-        bias: bool = True,
-    ) -> None:
-        if num_groups < 1 or num_channels < 1 or num_channels % num_groups:
-            raise ValueError(
-                "GroupNorm: num_channels must split into num_groups; "
-                f"num_channels {num_channels}, num_groups {num_groups}"
-            )
-        self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
-        self.affine = affine
-        has_bias = affine and bias
-        self.register_parameter("weight", _ones(num_channels, dtype) if affine else None)
-        self.register_parameter("bias", new_parameter((num_channels,), dtype) if has_bias else None)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
-
-    def extra_repr(self) -> str:
-        bias = "" if self.bias is not None or not self.affine else ", bias=False"
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}{bias}"
-
-
-def _ones(shape: int | tuple[int, ...], dtype: str) -> Parameter:
-    return Parameter(active_backend().from_numpy(np.ones(shape, np.dtype(dtype))))
