@@ -39,10 +39,30 @@ from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, Fea
 from .embedding import Embedding
 from .flatten import Flatten, Identity, Unflatten
 from .linear import Linear
-from .loss.cross_entropy import CrossEntropyLoss, NLLLoss
-from .loss.margin import HingeEmbeddingLoss, HingeLoss, MultiMarginLoss, SoftMarginLoss
-from .loss.probability import BCELoss, BCEWithLogitsLoss, KLDivLoss
+from .loss.cross_entropy import CrossEntropyLoss, LinearCrossEntropyLoss, NLLLoss
+from .loss.ctc import CTCLoss
+from .loss.margin import (
+    HingeEmbeddingLoss,
+    HingeLoss,
+    MarginRankingLoss,
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    SoftMarginLoss,
+)
+from .loss.probability import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    GaussianNLLLoss,
+    KLDivLoss,
+    PoissonNLLLoss,
+)
 from .loss.regression import HuberLoss, L1Loss, MSELoss, SmoothL1Loss
+from .loss.similarity import (
+    CosineEmbeddingLoss,
+    TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
+)
 from .module import Module
 from .norm.batch import BatchNorm1d, BatchNorm2d, BatchNorm3d, SyncBatchNorm
 from .norm.instance import InstanceNorm1d, InstanceNorm2d, InstanceNorm3d
@@ -117,6 +137,7 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "CTCLoss",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
@@ -129,6 +150,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "CosineEmbeddingLoss",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",
@@ -140,6 +162,7 @@ __all__ = [
     "FractionalMaxPool2d",
     "FractionalMaxPool3d",
     "GRUCell",
+    "GaussianNLLLoss",
     "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
@@ -162,10 +185,12 @@ __all__ = [
     "LeakyReLU",
     "LearnedPositionalEncoding",
     "Linear",
+    "LinearCrossEntropyLoss",
     "LocalResponseNorm",
     "LogSigmoid",
     "LogSoftmax",
     "MSELoss",
+    "MarginRankingLoss",
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
@@ -173,12 +198,15 @@ __all__ = [
     "Module",
     "ModuleDict",
     "ModuleList",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
     "MultiMarginLoss",
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
     "Parameter",
     "ParameterList",
+    "PoissonNLLLoss",
     "PositionalEncoding",
     "RMSNorm",
     "RNNCell",
@@ -212,6 +240,8 @@ __all__ = [
     "TransformerDecoderLayer",
     "TransformerEncoder",
     "TransformerEncoderLayer",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
     "Unflatten",
     "ZeroPad1d",
     "ZeroPad2d",

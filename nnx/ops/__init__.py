@@ -105,9 +105,30 @@ from .embedding import embedding
 from .linalg.distance import cdist, cosine_similarity, normalize
 from .linear import linear, linear_relu, matmul
 from .loss.cross_entropy import cross_entropy, nll_loss
-from .loss.margin import hinge_embedding_loss, hinge_loss, multi_margin_loss, soft_margin_loss
-from .loss.probability import binary_cross_entropy, binary_cross_entropy_with_logits, kl_div
+from .loss.ctc import ctc_loss
+from .loss.margin import (
+    hinge_embedding_loss,
+    hinge_loss,
+    margin_ranking_loss,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    soft_margin_loss,
+)
+from .loss.probability import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    gaussian_nll_loss,
+    kl_div,
+    poisson_nll_loss,
+)
 from .loss.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+from .loss.similarity import (
+    cosine_embedding_loss,
+    pairwise_distance,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from .norm.batch import batch_norm, batch_norm_inference
 from .norm.response import local_response_norm
 from .norm.sample import group_norm, instance_norm, layer_norm, rms_norm
@@ -243,9 +264,11 @@ __all__ = [
     "copysign",
     "cos",
     "cosh",
+    "cosine_embedding_loss",
     "cosine_similarity",
     "count_nonzero",
     "cross_entropy",
+    "ctc_loss",
     "cumulative_prod",
     "cumulative_sum",
     "diagonal",
@@ -277,6 +300,7 @@ __all__ = [
     "fractional_max_pool3d",
     "full",
     "full_like",
+    "gaussian_nll_loss",
     "gelu",
     "getitem",
     "global_avg_pool2d",
@@ -333,6 +357,7 @@ __all__ = [
     "lp_pool3d",
     "lstm",
     "lstm_cell",
+    "margin_ranking_loss",
     "masked_fill",
     "matmul",
     "matrix_transpose",
@@ -349,6 +374,8 @@ __all__ = [
     "moveaxis",
     "mse_loss",
     "multi_margin_loss",
+    "multilabel_margin_loss",
+    "multilabel_soft_margin_loss",
     "multiply",
     "nan_to_num",
     "negative",
@@ -363,9 +390,11 @@ __all__ = [
     "ones_like",
     "pad",
     "pad_border",
+    "pairwise_distance",
     "permute_dims",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "poisson_nll_loss",
     "positive",
     "pow",
     "prod",
@@ -419,6 +448,8 @@ __all__ = [
     "topk",
     "trace",
     "tril",
+    "triplet_margin_loss",
+    "triplet_margin_with_distance_loss",
     "triu",
     "trunc",
     "unfold",

@@ -258,6 +258,13 @@ def mean_cross_entropy(k, a, n, large):
     return found
 
 
+def ctc(k, a, n, large):
+    y = a(7, n, 5) - 2
+    targets, labels = a.integers(4, n, 3) + 1, a.integers(4, n)
+    losses, saved = k.ctc_loss(y, targets, a.integers(4, n) + 4, labels, 0)
+    return losses, k.ctc_loss_backward(a.like(losses), saved)
+
+
 def slices(k, a, n, large):
     x = a(n, 4, 6)
     found = []
@@ -408,6 +415,7 @@ CALLS = {
     "softmax_cross_entropy": cross_entropy(7),
     "softmax_cross_entropy of many classes": cross_entropy(100),
     "cross_entropy_mean": mean_cross_entropy,
+    "ctc_loss": ctc,
     "slice": slices,
     "sum_over mean_over stretch": sums,
     "index_add": rows,

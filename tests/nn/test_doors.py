@@ -21,6 +21,8 @@ IMAGES, SEQUENCES, ROWS = numbers(2, 4, 6, 6), numbers(2, 4, 7), numbers(5, 4)
 VOLUMES = numbers(2, 4, 3, 4, 3)
 BY_AXES = {1: SEQUENCES, 2: IMAGES, 3: VOLUMES}
 LABELS = np.asarray([0, 2, 1, 2])
+NAMED = np.asarray([[0, 2, -1], [1, -1, -1], [-1, 0, 0], [2, 1, 0]])
+COUNTS = [np.asarray([3, 2]), np.asarray([1, 1])]
 SEQUENCE = numbers(3, 2, 4)
 
 
@@ -106,6 +108,19 @@ LAYERS = {
     "CrossEntropyLoss": (lambda: nn.CrossEntropyLoss([1.0, 2.0, 3.0]), [P, LABELS]),
     "NLLLoss": (lambda: nn.NLLLoss([1.0, 2.0, 3.0]), [P, LABELS]),
     "MultiMarginLoss": (lambda: nn.MultiMarginLoss(weight=[1.0, 2.0, 3.0]), [P, LABELS]),
+    "LinearCrossEntropyLoss": (lambda: nn.LinearCrossEntropyLoss(3, 3), [P, P[::-1]]),
+    "PoissonNLLLoss": (lambda: nn.PoissonNLLLoss(), [P, P]),
+    "GaussianNLLLoss": (lambda: nn.GaussianNLLLoss(), [P, P, P]),
+    "MarginRankingLoss": (lambda: nn.MarginRankingLoss(), [P, P, SIGNS]),
+    "MultiLabelMarginLoss": (lambda: nn.MultiLabelMarginLoss(), [P, NAMED]),
+    "MultiLabelSoftMarginLoss": (lambda: nn.MultiLabelSoftMarginLoss([1.0, 2.0, 3.0]), [P, P]),
+    "CosineEmbeddingLoss": (lambda: nn.CosineEmbeddingLoss(), [P, P[::-1], SIGNS[:, 0]]),
+    "TripletMarginLoss": (lambda: nn.TripletMarginLoss(), [P, P, P[::-1]]),
+    "TripletMarginWithDistanceLoss": (
+        lambda: nn.TripletMarginWithDistanceLoss(),
+        [P, P, P[::-1]],
+    ),
+    "CTCLoss": (lambda: nn.CTCLoss(), [numbers(3, 2, 4), LABELS[:2, None] + 1, *COUNTS]),
     "HingeEmbeddingLoss": (lambda: nn.HingeEmbeddingLoss(), [P, SIGNS]),
     "HingeLoss": (lambda: nn.HingeLoss(), [P, SIGNS]),
     "SoftMarginLoss": (lambda: nn.SoftMarginLoss(), [P, SIGNS]),

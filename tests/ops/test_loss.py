@@ -17,6 +17,11 @@ T = RNG.standard_normal((6, 5))
 P = RNG.uniform(0.05, 0.95, (6, 5))
 Q = RNG.uniform(0.05, 0.95, (6, 5))
 SIGNS = np.where(RNG.uniform(size=(6, 5)) < 0.5, 1.0, -1.0)
+COUNTS = np.abs(3 * T)
+NAMED = np.asarray(
+    [[0, 2, -1, 1, 1], [4, 4, 3, -1, 0], [-1, 1, 2, 3, 4], [1, 0, 2, 4, 3], [3, -1, -1, -1, -1],
+     [2, 1, 0, 3, -1]]
+)  # fmt: skip
 CLASSES = np.asarray([0, 4, 2, 2, 1, 3])
 SOME_IGNORED = np.asarray([0, -100, 2, 2, -100, 3])
 WEIGHT = np.asarray([0.5, 1.0, 2.0, 0.0, 1.5])
@@ -36,6 +41,17 @@ CASES = {
         (3 * X, np.round(Q), {"weight": WEIGHT, "pos_weight": WEIGHT[::-1]}),
     ],
     "kl_div": [(np.log(P), Q, {}), (np.log(P), np.log(Q), {"log_target": True})],
+    "poisson_nll_loss": [
+        (X, COUNTS, {}),
+        (X, COUNTS, {"full": True}),
+        (P, COUNTS, {"log_input": False, "eps": 0.1}),
+    ],
+    "multilabel_margin_loss": [
+        (X, NAMED, {}),
+        (X[0], NAMED[0], {}),
+        (X, np.full((6, 5), -1), {}),
+    ],
+    "multilabel_soft_margin_loss": [(3 * X, Q, {}), (3 * X, np.round(Q), {"weight": WEIGHT})],
     "soft_margin_loss": [(3 * X, SIGNS, {})],
     "hinge_embedding_loss": [(X, SIGNS, {}), (X, SIGNS, {"margin": 0.3})],
     "multi_margin_loss": [
@@ -221,7 +237,11 @@ def test_no_overflow_for_large_logits(backend, size):
     assert np.isfinite(backend.to_numpy(y)).all() and np.isfinite(backend.to_numpy(p.grad)).all()
 
 
-SHAPED = [name for name in CASES if name not in ("cross_entropy", "nll_loss", "multi_margin_loss")]
+SHAPED = [
+    name
+    for name in CASES
+    if name not in ("cross_entropy", "nll_loss", "multi_margin_loss", "multilabel_margin_loss")
+]
 
 
 @pytest.mark.parametrize("name", [*SHAPED, "hinge_loss"])

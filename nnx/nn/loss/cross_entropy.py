@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ...ops.loss.cross_entropy import (
     warn_of_probabilities,
 )
 from ...tensor import Tensor
+from ..linear import Linear
 from .base import Loss
 
 
@@ -144,3 +146,61 @@ class NLLLoss(Loss):
             target: class indices (N, ...), or probabilities (N, C, ...), whose N rows count 1.
         """
         return _weights_of(target, self.weight, self.ignore_index)
+
+
+class LinearCrossEntropyLoss(Loss):
+    """A dense layer and the softmax cross-entropy of its logits, x Wᵀ + b.
+
+    input (N, in_features), or (in_features,); target class indices (N, *out_features), or
+    probabilities (N, C, *out_features).
+
+    Args:
+        in_features: the features of the input.
+        num_classes: C.
+        out_features: further axes of the logits, (N, C, *out_features), as in `CrossEntropyLoss`.
+        bias: whether there is b.
+        dtype: of W and b; the input must have the same.
+        reduction, weight, ignore_index, label_smoothing: as in `CrossEntropyLoss`; ignore_index
+            None is -100.
+        options: PyTorch's plan of computing in pieces; taken for its sake, it changes nothing here.
+
+    Parameters: linear.weight (C prod(out_features), in_features), linear.bias, as in `Linear`.
+
+    Raises:
+        ValueError: a size is not positive; when called, shapes that do not fit, or an unknown
+            reduction or smoothing.
+        TypeError: the input and W are of different dtypes.
+        IndexError: a target is neither a class nor `ignore_index`.
+    """
+
+    shown = ("num_classes", "out_features", "ignore_index", "label_smoothing")
+    weight: Array | None
+
+    def __init__(
+        self,
+        in_features: int,
+        num_classes: int,
+        *,
+        out_features: tuple[int, ...] = (),
+        bias: bool = False,
+        dtype: str = "float32",
+        reduction: str = "mean",
+        weight: Any = None,
+        ignore_index: int | None = None,
+        label_smoothing: float = 0.0,
+        options: Any = None,
+    ) -> None:
+        super().__init__(reduction)
+        self.weight_buffer("weight", weight)
+        self.num_classes, self.out_features = num_classes, tuple(out_features)
+        self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
+        rows = num_classes * math.prod(self.out_features)
+        self.linear = Linear(in_features, rows, bias, dtype)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        z = self.linear(input)
+        z = ops.reshape(z, (*z.shape[:-1], self.num_classes, *self.out_features))
+        ignored = -100 if self.ignore_index is None else self.ignore_index
+        return cross_entropy_of(
+            z, target, self.weight, ignored, self.reduction, self.label_smoothing
+        )

@@ -115,3 +115,73 @@ class MultiMarginLoss(Loss):
         return ops.multi_margin_loss(
             input, target, self.p, self.margin, self.weight, self.reduction
         )
+
+
+class MarginRankingLoss(Loss):
+    """max(0, margin - t (x1 - x2)) for scores x1, x2 and t = 1 or -1, all of one shape.
+
+    Args:
+        margin: by how much x1 is to stand above x2 (t = 1), or below (t = -1).
+        reduction: "mean" over all elements, "sum", or "none": the inputs' shape.
+
+    Call: `loss(input1, input2, target)`.
+
+    Raises:
+        ValueError: when called, shapes that differ, or an unknown reduction.
+        TypeError: input1 is not of a floating-point dtype.
+    """
+
+    shown = ("margin",)
+
+    def __init__(self, margin: float = 0.0, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.margin = margin
+
+    def forward(self, input1: Tensor, input2: Tensor, target: Any) -> Tensor:
+        return ops.margin_ranking_loss(input1, input2, target, self.margin, self.reduction)
+
+
+class MultiLabelMarginLoss(Loss):
+    """1/C sum over right classes j and wrong ones i of max(0, 1 - x[j] + x[i]).
+
+    input x (N, C), or (C,); target of the same shape: the right classes' indices, then -1.
+
+    Args:
+        reduction: "mean" over the samples, "sum", or "none": (N,), or ().
+
+    Raises:
+        ValueError: when called, shapes that do not fit, or an unknown reduction.
+        IndexError: a target is neither a class nor -1.
+        TypeError: input is not of a floating-point dtype, or target not of integers.
+    """
+
+    def __init__(self, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.multilabel_margin_loss(input, target, self.reduction)
+
+
+class MultiLabelSoftMarginLoss(Loss):
+    """The mean over C classes of -t log σ(x) - (1 - t) log σ(-x), of x = input and t = target.
+
+    input and target are (..., C); targets are between 0 and 1.
+
+    Args:
+        weight: (C,), a factor for each class.
+        reduction: "mean" over the samples, "sum", or "none": (...).
+
+    Raises:
+        ValueError: when called, shapes that do not fit, an unknown reduction, or a target outside
+            [0, 1].
+        TypeError: input is not of a floating-point dtype.
+    """
+
+    weight: Array | None
+
+    def __init__(self, weight: Any = None, *, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.weight_buffer("weight", weight)
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.multilabel_soft_margin_loss(input, target, self.weight, self.reduction)

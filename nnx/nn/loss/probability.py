@@ -93,3 +93,68 @@ class KLDivLoss(Loss):
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         return ops.kl_div(input, target, self.reduction, self.log_target)
+
+
+class PoissonNLLLoss(Loss):
+    """The negative log-likelihood of counts t = target: e^x - t x of x = input, a rate's logarithm.
+
+    input and target have any one shape.
+
+    Args:
+        log_input: False: input is the rate x itself, and the loss x - t log(x + eps).
+        full: with log t!, by Stirling's formula where t > 1.
+        eps: keeps the logarithm of a rate of 0 finite.
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
+
+    Raises:
+        ValueError: when called, shapes that differ, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype.
+    """
+
+    shown = ("log_input", "full", "eps")
+
+    def __init__(
+        self,
+        log_input: bool = True,
+        full: bool = False,
+        *,
+        eps: float = 1e-8,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(reduction)
+        self.log_input, self.full, self.eps = log_input, full, eps
+
+    def forward(self, input: Tensor, target: Any) -> Tensor:
+        return ops.poisson_nll_loss(
+            input, target, self.log_input, self.full, self.eps, self.reduction
+        )
+
+
+class GaussianNLLLoss(Loss):
+    """½ (log v + (x - t)²/v) of means x = input, targets t and variances v = var (Nix and Weigend
+    1994).
+
+    input and target have any one shape; var has it too, or one axis of length 1, or no last axis,
+    or is one number.
+
+    Args:
+        full: with the constant ½ log 2π.
+        eps: what the variances are held above; positive.
+        reduction: "mean" over all elements, "sum", or "none": the input's shape.
+
+    Call: `loss(input, target, var)`.
+
+    Raises:
+        ValueError: when called, shapes that do not fit, an unknown reduction, a negative variance,
+            or eps not positive.
+        TypeError: the input is not of a floating-point dtype.
+    """
+
+    shown = ("full", "eps")
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction)
+        self.full, self.eps = full, eps
+
+    def forward(self, input: Tensor, target: Any, var: Any) -> Tensor:
+        return ops.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)

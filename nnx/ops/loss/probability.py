@@ -1,12 +1,19 @@
-"""Losses between probabilities: binary cross-entropy and the Kullback-Leibler divergence."""
+"""Losses between probabilities: binary cross-entropy the Kullback-Leibler divergence,
+and the likelihoods of counts and of numbers with a variance."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ...backends import Array, backend_of
 from ...tensor import Tensor
+from .._broadcast import fit_broadcast
+from .._function import Function
+from .._operands import as_tensor
 from ..array.autocast import in_float32
+from ..array.cast import astype
+from ..array.shape import broadcast_to, expand_dims
 from .reduction import REDUCTIONS, ElementwiseLoss, check_reduction, constant, matching, share_times
 
 # log p is held above -100, so that a wrong answer given with certainty costs 100, not infinity.
@@ -134,6 +141,89 @@ class KLDivergence(ElementwiseLoss):
         return gx, gt
 
 
+class PoissonNLL(ElementwiseLoss):
+    """The negative log-likelihood of a count t, of a Poisson distribution whose rate is e^x or x.
+
+    From p(t) = λ^t e^-λ / t!,
+
+        l = e^x - t x,           dx = e^x - t,           dt = -x       for the rate's logarithm x
+        l = x - t log(x + ε),    dx = 1 - t / (x + ε),   dt = -log(x + ε)          for the rate x
+
+    and, if `full`, log t! by Stirling where t > 1: t log t - t + ½ log 2πt, whose slope is
+    log t + 1/(2t).
+    """
+
+    def __init__(self, reduction: str, log_input: bool, full: bool, eps: float) -> None:
+        super().__init__(reduction)
+        self.log_input, self.full, self.eps = log_input, full, eps
+
+    def values(self, x: Array, t: Array) -> Array:
+        xp = self.backend.xp
+        log = x if self.log_input else xp.log(x + self.eps)
+        rate = xp.exp(x) if self.log_input else x
+        losses = rate - t * log
+        for_x, for_t = self.needs_input_grad
+        if for_x:
+            self.slope = rate - t if self.log_input else 1 - t / (x + self.eps)
+        if for_t:
+            self.t_slope = -log
+        if self.full:
+            many = t > 1
+            count = xp.where(many, t, xp.ones_like(t))
+            log_t, zeros = xp.log(count), xp.zeros_like(t)
+            stirling = count * log_t - count + 0.5 * (log_t + math.log(2 * math.pi))
+            losses = losses + xp.where(many, stirling, zeros)
+            if for_t:
+                self.t_slope = self.t_slope + xp.where(many, log_t + 0.5 / count, zeros)
+        return losses
+
+    def slope_x(self) -> Array:
+        return self.slope
+
+    def slope_t(self) -> Array:
+        return self.t_slope
+
+
+class GaussianNLL(Function):
+    """l = ½ (log v + d²/v), d = x - t, v = max(variance, ε): a normal distribution's (Nix and
+    Weigend 1994), without ½ log 2π unless `full`.
+
+        dx = d/v,    dt = -d/v,    dv = ½ (1/v - d²/v²)
+
+    Where the variance is held at ε it gets that gradient all the same, as in PyTorch: it can then
+    grow again.
+    """
+
+    def __init__(self, reduction: str, full: bool, eps: float) -> None:
+        self.reduction, self.full, self.eps = reduction, full, eps
+
+    def forward(self, x: Array, t: Array, variance: Array) -> Array:
+        xp = self.backend.xp
+        v = xp.clip(variance, self.eps, None)
+        d = x - t
+        if True in self.needs_input_grad:
+            self.d, self.v = d, v
+        losses = 0.5 * (xp.log(v) + d * d / v)
+        if self.full:
+            losses = losses + 0.5 * math.log(2 * math.pi)
+        self.scale = 1.0
+        if self.reduction == "none":
+            return losses
+        n = math.prod(losses.shape)
+        self.scale = 1.0 if self.reduction == "sum" else 1 / n if n else math.nan
+        return xp.sum(losses) * self.scale
+
+    def backward(self, g: Array) -> tuple[Array | None, ...]:
+        g = g * self.scale
+        for_x, for_t, for_v = self.needs_input_grad
+        slope = g * (self.d / self.v)
+        gv = 0.5 * (g - slope * self.d) / self.v if for_v else None
+        return slope if for_x else None, -slope if for_t else None, gv
+
+    def unbroadcast(self, gradient: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+        return fit_broadcast(self.backend.xp, gradient, shape, dtype)
+
+
 @in_float32
 def binary_cross_entropy(
     input: Tensor, target: Any, weight: Any = None, reduction: str = "mean"
@@ -233,3 +323,83 @@ def kl_div(input: Tensor, target: Any, reduction: str = "mean", log_target: bool
     input, target = matching("kl_div", input, target)
     y = KLDivergence(reduction, log_target)(input, target)
     return y / input.shape[0] if reduction == "batchmean" and input.ndim else y
+
+
+@in_float32
+def poisson_nll_loss(
+    input: Tensor,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Tensor:
+    """The negative log-likelihood of counts, Poisson-distributed: e^x - t x, averaged.
+
+    Args:
+        input: the rate's logarithm x, or the rate; of any shape, floating-point.
+        target: the counts t, of the same shape.
+        log_input: False: input is the rate x itself, and the loss x - t log(x + eps).
+        full: with log t!, by Stirling's formula where t > 1; it does not depend on the input.
+        eps: keeps the logarithm of a rate of 0 finite.
+        reduction: "mean", "sum" (one number each) or "none" (the input's shape).
+
+    Raises:
+        ValueError: input and target differ in shape, or an unknown reduction.
+        TypeError: the input is not of a floating-point dtype.
+    """
+    check_reduction("poisson_nll_loss", reduction)
+    input, target = matching("poisson_nll_loss", input, target)
+    return PoissonNLL(reduction, log_input, full, eps)(input, target)
+
+
+@in_float32
+def gaussian_nll_loss(
+    input: Tensor,
+    target: Any,
+    var: Any,
+    full: bool = False,
+    eps: float = 1e-6,
+    reduction: str = "mean",
+) -> Tensor:
+    """½ (log v + (x - t)²/v): the negative log-likelihood of t, of mean x and variance v (Nix and
+    Weigend 1994).
+
+    Args:
+        input: the means x, of any shape, floating-point.
+        target: t, of the same shape.
+        var: the variances v, not negative: of input's shape, or with one axis of length 1, or
+            without the last axis, or one number.
+        full: with the constant ½ log 2π.
+        eps: what the variances are held above.
+        reduction: "mean", "sum" (one number each) or "none" (the input's shape).
+
+    Raises:
+        ValueError: shapes that do not fit, an unknown reduction, eps not positive, or (where
+            looking costs no wait for a device) a variance below 0.
+        TypeError: the input is not of a floating-point dtype.
+    """
+    name = "gaussian_nll_loss"
+    check_reduction(name, reduction)
+    if not eps > 0:
+        raise ValueError(f"{name}: eps must be positive, got {eps}")
+    input, target = matching(name, input, target)
+    home = backend_of(input.data)
+    if isinstance(var, int | float):
+        var = Tensor(home.xp.full_like(input.data, var))
+    var = as_tensor(name, var, input)
+    if home.checks_values and bool(home.xp.any(var.data < 0)):
+        low = float(home.xp.min(var.data))
+        raise ValueError(f"{name}: variances must not be negative, but there is {low:g}")
+    if var.dtype != input.dtype:
+        var = astype(var, input.dtype)
+    shape = var.shape
+    if shape == input.shape[:-1] and shape != input.shape:
+        var = expand_dims(var, axis=-1)
+    others = [(a, b) for a, b in zip(input.shape, var.shape, strict=False) if a != b]
+    if var.ndim != input.ndim or len(others) > 1 or (others and others[0][1] != 1):
+        raise ValueError(
+            f"{name}: var must have input's shape, or one axis of length 1, or no last axis; input "
+            f"{input.shape}, var {shape}"
+        )
+    return GaussianNLL(reduction, full, eps)(input, target, broadcast_to(var, input.shape))
