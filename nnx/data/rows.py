@@ -74,7 +74,11 @@ class ArrayRows(Rows):
             return
         xp = self.home.xp
         # Once an epoch, to the device where the rows are.
-        index = order if xp is np else xp.asarray(np.array(order), device=self.arrays[0].device)
+        index = (
+            self.home.positions(order)
+            if xp is np
+            else xp.asarray(np.array(order), device=self.arrays[0].device)
+        )
         size = max(1, bounds[0][1] - bounds[0][0])
         at_once = max(1, _GATHER_BYTES // (self.row_bytes * size))
         for k in range(0, len(bounds), at_once):

@@ -230,7 +230,9 @@ class Descent:
                 at = int(index[0])
                 yield lambda x, at=at: x[at : at + 1, ...]
             else:
-                where = xp.asarray(backend_of(features).from_numpy(index), device=features.device)
+                home = backend_of(features)
+                where = xp.asarray(home.from_numpy(index), device=features.device)
+                where = home.positions(where)
                 yield lambda x, where=where: xp.take(x, where, axis=0)
 
     def step_sizes(

@@ -355,4 +355,4 @@ def taken(classes: Array, where: Array) -> Array:
     home = backend_of(classes)
     if backend_of(where) is not home or where.device != classes.device:
         where = checks.moved(where, classes, keep_dtype=True)
-    return home.xp.take(classes, where, axis=0)
+    return home.xp.take(classes, home.positions(where), axis=0)

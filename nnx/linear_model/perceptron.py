@@ -149,8 +149,9 @@ class Perceptron(Classifier):
                 break
             passes += 1
             if draws is not None:
-                order = backend_of(signed).from_numpy(draws.host_permutation(n))
-                rows = xp.take(signed, xp.asarray(order, device=signed.device), axis=0)
+                home = backend_of(signed)
+                order = xp.asarray(home.from_numpy(draws.host_permutation(n)), device=signed.device)
+                rows = xp.take(signed, home.positions(order), axis=0)
             at = 0
             while at < n:
                 mistakes = rows[at:, :] @ w <= 0

@@ -297,6 +297,7 @@ CASES = {
     "take_along_axis": [
         (lambda x: ops.take_along_axis(x, index([[0, 0], [3, -1], [1, 2]]), axis=1), [A]),
         (lambda x: ops.take_along_axis(x, index([[0, 2, 1, 1]]), axis=0), [A]),
+        (lambda x: ops.take_along_axis(x, index([[[0, 2], [1, 1]]]), axis=1), [C[..., :1]]),
     ],
     "tanh": [(ops.tanh, [A])],
     "tanhshrink": [(ops.tanhshrink, [A])],

@@ -190,6 +190,10 @@ def test_pseudo_inverse_and_rank_of_what_is_not_full(library):
         library.to_numpy(linalg.pinv(x)), np.linalg.pinv(LOW, rtol=1e-12), atol=1e-10
     )
     assert library.to_numpy(linalg.matrix_rank(library.tensor(TALL))).tolist() == [3, 3]
+    each = library.tensor(np.asarray([2.0, 0.0]))
+    ranks = linalg.matrix_rank(library.tensor(TALL), rtol=each)
+    assert library.to_numpy(ranks).tolist() == [0, 3]
+    assert not library.to_numpy(linalg.pinv(library.tensor(TALL), rtol=each))[0].any()
 
     def of_rank_3(a, b):
         return linalg.pinv(ops.matmul(a, b), rtol=1e-10)

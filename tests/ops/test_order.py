@@ -73,6 +73,7 @@ def test_diff_as_numpy(backend):
     np.testing.assert_array_equal(
         ops.diff(nnx.Tensor(X), axis=1, **around).numpy(), np.diff(X, axis=1, **around)
     )
+    np.testing.assert_array_equal(ops.diff(nnx.Tensor(X), n=0, prepend=before).numpy(), X)
     p = TIES > 0
     y = ops.diff(backend.tensor(p), n=2)
     np.testing.assert_array_equal(backend.to_numpy(y), np.diff(p, n=2))

@@ -88,7 +88,7 @@ def test_what_was_infinite_is_gone(backend):
             "float32, not float64",
         ),
         (lambda x: ops.masked_fill(x, [True], nnx.ones(1)), ValueError, "no axes"),
-        (lambda x: ops.masked_fill(x[0], [[True]], 1.0), ValueError, r"mask \(1, 1\), x \(3,\)"),
+        (lambda x: ops.masked_fill(x, [True] * 2, 1.0), ValueError, r"shapes \(2,\), .*\(2, 3\)"),
         (lambda x: ops.masked_fill(x, [1], 1.0), TypeError, "bool"),
         (lambda x: ops.masked_fill(x.astype("int64"), [True], 1.5), TypeError, "cannot hold"),
         (lambda x: ops.tril(x[0]), ValueError, r"tril: x must have two axes.*\(3,\)"),

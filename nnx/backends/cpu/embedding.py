@@ -20,7 +20,7 @@ class NumpyEmbedding(EmbeddingKernels):
         if width == 0:
             return out
         flat, columns = out.reshape(-1), np.arange(width)
-        indices = indices.astype(np.int64, copy=False)  # for the products below
+        indices = indices.astype(np.intp, copy=False)  # for the products below
         step = max(1, _AT_ONCE // width)
         for start in range(0, len(values), step):
             some = slice(start, start + step)

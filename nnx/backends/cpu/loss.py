@@ -16,7 +16,7 @@ class NumpyLoss(LossKernels):
         n, classes = logits.shape
         if n == 0 or not all_inside(targets, classes):
             return super().softmax_cross_entropy(logits, targets)  # ignored rows
-        targets = targets.astype(np.int64, copy=False)
+        targets = targets.astype(np.intp, copy=False)
         if classes > thresholds.LOSS_CLASSES:
             largest = np.maximum.reduce(logits, axis=1, keepdims=True)
             z = np.subtract(logits, largest, order="C")  # (N, C), however the logits lie

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ...scoped import Scoped
 from ...typing import Array
 
@@ -25,15 +27,24 @@ class Indices:
 
     @property
     def index_dtype(self) -> Any:
-        """The dtype that this library wants of indices."""
-        return self.xp.int64
+        """The dtype that this library takes indices in; NumPy none wider than a pointer."""
+        return np.dtype(np.intp) if self.xp is np else self.xp.int64
 
     def positions(self, integers: Array) -> Array:
-        """The integers, of any dtype and shape, as int64: sums of positions overflow in fewer bits.
+        """The integers, of any dtype and shape, as indices: int64, as sums of positions overflow in
+        fewer bits, or what is as wide as a pointer.
 
         Raises:
-            IndexError: one does not fit into 64 bits with a sign, if values are checked.
+            IndexError: one does not fit into that, with a sign, if values are checked.
         """
+        xp, wanted = self.xp, self.index_dtype
+        if integers.dtype == wanted:
+            return integers
+        if wanted != xp.int64:
+            return self._narrowed(self._wide(integers), wanted)
+        return self._wide(integers)
+
+    def _wide(self, integers: Array) -> Array:
         xp = self.xp
         if integers.dtype == xp.int64:
             return integers
@@ -44,8 +55,17 @@ class Indices:
                 raise IndexError(f"index {low + 2**64} is out of range: no axis is that long")
         return wide
 
+    def _narrowed(self, wide: Array, dtype: Any) -> Array:
+        """As NumPy wants them where a pointer has 32 bits."""
+        xp = self.xp
+        narrow = xp.astype(wide, dtype)
+        if self.checks_values and bool(xp.any(narrow != wide)):
+            lost = xp.reshape(wide, (-1,))[xp.reshape(narrow != wide, (-1,))]
+            raise IndexError(f"index {int(lost[0])} is out of range: no axis is that long")
+        return narrow
+
     def wrap_indices(self, indices: Array, length: int) -> Array:
-        """The indices, in [-length, length) and of any shape, counted from the front, as int64.
+        """The indices, in [-length, length) and of any shape, from the front, as `positions`.
 
         Raises:
             IndexError: one is outside, if values are checked.
@@ -74,8 +94,8 @@ class Indices:
             ignore_index: or this, for a target that counts for nothing.
 
         Returns:
-            The targets (M,) as int64, -1 for those to be ignored, and which count: bool (M,), or
-            None if all do.
+            The targets (M,) as `positions`, -1 for those to be ignored, and which count: bool (M,),
+            or None if all do.
 
         Raises:
             IndexError: a target is neither a class nor `ignore_index`, if values are checked.

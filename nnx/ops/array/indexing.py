@@ -8,10 +8,10 @@ from typing import Any
 from ...autograd import Node
 from ...backends import Array, backend_of, dtype_name
 from ...tensor import Tensor
-from .._broadcast import one_axis
+from .._broadcast import broadcast_shape, one_axis
 from .._function import Unary
 from .._operands import as_array, as_tensor
-from .shape import permute_dims, reshape
+from .shape import broadcast_to, permute_dims, reshape
 
 
 class GetItem(Unary):
@@ -126,21 +126,27 @@ def take(x: Tensor, indices: Any, axis: int | None = None) -> Tensor:
 
 def take_along_axis(x: Tensor, indices: Any, axis: int = -1) -> Tensor:
     """y[i, k] = x[i, indices[i, k]], and likewise for any number of axes: along `axis` each line
-    has its own indices.  x and indices agree in every other axis.
+    has its own indices.  In every other axis x and the indices are broadcast.
 
     Raises:
-        ValueError: shapes that do not agree.
+        ValueError: another number of axes, or lengths that cannot be broadcast.
         IndexError: an index out of range.
     """
     x = as_tensor("take_along_axis", x)
     k = one_axis("take_along_axis", axis, x.shape)
     index = indices_of("take_along_axis", indices, x)
     shape = tuple(index.shape)
-    if len(shape) != x.ndim or shape[:k] + shape[k + 1 :] != x.shape[:k] + x.shape[k + 1 :]:
+    if len(shape) != x.ndim:
         raise ValueError(
-            "take_along_axis: x and indices must have the same shape except along the axis; "
+            "take_along_axis: x and indices must have as many axes; "
             f"axis {axis}, x {x.shape}, indices {shape}"
         )
+    if shape[:k] + shape[k + 1 :] != x.shape[:k] + x.shape[k + 1 :]:
+        before = broadcast_shape("take_along_axis", x.shape[:k], shape[:k])
+        after = broadcast_shape("take_along_axis", x.shape[k + 1 :], shape[k + 1 :])
+        xp = backend_of(index).xp
+        index = xp.broadcast_to(index, (*before, shape[k], *after))
+        x = broadcast_to(x, (*before, x.shape[k], *after))
     return TakeAlongAxis(backend_of(index).wrap_indices(index, x.shape[k]), k)(x)
 
 
@@ -248,7 +254,7 @@ def _as_arrays(part: Any, axis: int, x: Tensor) -> tuple[Array, ...]:
     backend = backend_of(x.data)
     if not hasattr(part, "dtype"):
         k = _integer(part, axis, x.shape)  # beside arrays, an integer is an array without axes
-        return (backend.xp.asarray(k, dtype=backend.xp.int64, device=x.device),)
+        return (backend.xp.asarray(k, dtype=backend.index_dtype, device=x.device),)
     if part.dtype != backend.xp.bool:
         return (backend.wrap_indices(part, x.shape[axis]),)
     covered = x.shape[axis : axis + part.ndim]
@@ -265,7 +271,7 @@ def indices_of(name: str, indices: Any, x: Tensor, masks: bool = False) -> Array
     home = backend_of(x.data)
     array = as_array(name, indices, x)
     if isinstance(indices, list | tuple) and math.prod(array.shape) == 0:
-        array = home.xp.astype(array, home.xp.int64)  # an empty list does not say of what
+        array = home.xp.astype(array, home.index_dtype)  # an empty list does not say of what
     if not home.is_integer(array.dtype) and (not masks or array.dtype != home.xp.bool):
         kinds = "integers or booleans" if masks else "integers"
         raise IndexError(f"{name}: indices must be {kinds}, not {dtype_name(array.dtype)}")

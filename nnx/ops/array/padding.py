@@ -58,7 +58,8 @@ class PadBorder(Function):
                 continue
             axis = x.ndim - len(self.padding) + k
             length = x.shape[axis]
-            places = xp.arange(-pair[0], length + pair[1], dtype=xp.int64, device=x.device)
+            kind = self.backend.index_dtype
+            places = xp.arange(-pair[0], length + pair[1], dtype=kind, device=x.device)
             x = xp.take(x, source(xp, places, length, self.mode), axis=axis)
             host = np.arange(-pair[0], length + pair[1])
             lines = source(np, host, length, self.mode).tolist()

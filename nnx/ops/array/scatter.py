@@ -7,7 +7,7 @@ from typing import Any
 
 from ...backends import Array, backend_of, dtype_name
 from ...tensor import Tensor
-from .._broadcast import broadcast_shape, one_axis
+from .._broadcast import one_axis
 from .._function import Binary
 from .._operands import as_tensor
 from ..select import where
@@ -169,20 +169,16 @@ def masked_fill(x: Tensor, mask: Any, value: Any) -> Tensor:
     """x, but `value` where the mask holds; there x gets no gradient.
 
     Args:
-        x: of any shape, which the result has.
-        mask: booleans that broadcast to it.
+        x: of any shape.
+        mask: booleans; the two are broadcast.
         value: a number, or a tensor without axes.
 
     Raises:
-        ValueError: the mask does not broadcast to x's shape, or the value has axes.
+        ValueError: the shapes cannot be broadcast, or the value has axes.
         TypeError: the mask is not of booleans, or the value is a float and x of integers.
     """
     x = as_tensor("masked_fill", x)
     mask = as_tensor("masked_fill", mask, x)
-    if broadcast_shape("masked_fill", x.shape, mask.shape) != x.shape:
-        raise ValueError(
-            f"masked_fill: the mask must broadcast to x; mask {mask.shape}, x {x.shape}"
-        )
     if isinstance(value, Tensor) and value.ndim:
         raise ValueError(f"masked_fill: the value must have no axes; its shape is {value.shape}")
     filled = where(mask, value, x)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from ...backends import Array, backend_of
 from ...tensor import Tensor
 from .._function import Several, Unary
+from .._operands import as_array
 from .matrices import compute, matrices
 
 
@@ -143,7 +144,7 @@ class Pinv(Unary):
         dL/dX = -Yᵀ G Yᵀ + (I - X Y) Gᵀ Y Yᵀ + Yᵀ Y Gᵀ (I - Y X).
     """
 
-    def __init__(self, rtol: float | None) -> None:
+    def __init__(self, rtol: Any) -> None:
         self.rtol = rtol
 
     def forward(self, x: Array) -> Array:
@@ -164,8 +165,10 @@ class Pinv(Unary):
         return first - x @ (y @ first) + second - (second @ y) @ x - t(y) @ g @ t(y)
 
 
-def counts(xp: Any, s: Array, shape: tuple[int, ...], rtol: float | None) -> Array:
+def counts(xp: Any, s: Array, shape: tuple[int, ...], rtol: Any) -> Array:
     """Which singular values are more than rounding: booleans, in the shape of s."""
+    if hasattr(rtol, "shape"):
+        rtol = xp.astype(rtol, s.dtype)[..., None]
     if rtol is None:
         rtol = max(shape[-2:]) * float(xp.finfo(s.dtype).eps)
     if s.shape[-1] == 0:
@@ -244,22 +247,28 @@ def svdvals(x: Tensor) -> Tensor:
     return Svdvals()(matrices("svdvals", x))
 
 
-def pinv(x: Tensor, rtol: float | None = None) -> Tensor:
+def pinv(x: Tensor, rtol: Any = None) -> Tensor:
     """The pseudo-inverse of x (..., M, N), by its singular values: (..., N, M).
 
     Args:
-        rtol: singular values of at most rtol times the largest count as 0; None: max(M, N) times
-            the dtype's precision.
+        rtol: singular values of at most rtol times the largest count as 0: a number, or one for
+            each matrix (...); None: max(M, N) times the dtype's precision.
 
     Raises:
         ValueError: x has fewer than two axes.
         TypeError: x is of integers.
         numpy.linalg.LinAlgError: no solution was found, as of numbers that are not finite.
     """
-    return Pinv(rtol)(matrices("pinv", x))
+    x = matrices("pinv", x)
+    return Pinv(_limit("pinv", rtol, x))(x)
 
 
-def matrix_rank(x: Tensor, rtol: float | None = None) -> Tensor:
+def _limit(name: str, rtol: Any, x: Tensor) -> Any:
+    """rtol as a number, or as an array beside x."""
+    return rtol if rtol is None or isinstance(rtol, int | float) else as_array(name, rtol, x)
+
+
+def matrix_rank(x: Tensor, rtol: Any = None) -> Tensor:
     """How many singular values of x (..., M, N) are not (nearly) 0: int64 (...); no gradient.
 
     Args:
@@ -273,5 +282,5 @@ def matrix_rank(x: Tensor, rtol: float | None = None) -> Tensor:
     x = matrices("matrix_rank", x)
     xp = backend_of(x.data).xp
     s = compute("matrix_rank", xp.linalg.svdvals, x.data)
-    kept = xp.astype(counts(xp, s, x.shape, rtol), xp.int64)
+    kept = xp.astype(counts(xp, s, x.shape, _limit("matrix_rank", rtol, x)), xp.int64)
     return Tensor(xp.asarray(xp.sum(kept, axis=-1)))

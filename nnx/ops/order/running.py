@@ -239,6 +239,8 @@ def diff(
     k = one_axis("diff", axis, x.shape)
     if operator.index(n) < 0:
         raise ValueError(f"diff: n must not be negative, got {n}; shape {x.shape}")
+    if n == 0:
+        return x
     around = [None if part is None else as_tensor("diff", part, x) for part in (prepend, append)]
     parts = [part for part in (around[0], x, around[1]) if part is not None]
     if len(parts) > 1:
