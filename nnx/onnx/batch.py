@@ -8,7 +8,7 @@ for every batch, and the error says where it is.
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +17,6 @@ from ..nn.module import Module
 from .recording.source import ExportError, Ints, Source, Step
 from .recording.value import Recording
 from .running import Inputs, record
-
-# Odd and even ones, so that N // 2 is found out, and one much larger, so that a loop of log N is.
-SMALL, LARGE = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12), (17, 19, 18, 23, 20, 21, 22)
 
 Run = tuple[Recording, list[Source]]
 Axes = tuple[int | None, ...]
@@ -144,9 +141,10 @@ def _choices(inputs: Inputs, axes: Any) -> list[Axes]:
         (*range(min(x.ndim, 2)), None) for x in inputs.arrays
     ]
     last: Axes = tuple([min(1, x.ndim - 1) if x.ndim else None for x in inputs.arrays])
-    found = [tuple([options[0] for options in per_array]), last, *product(*per_array)]
+    mixed = islice(product(*per_array), 200)
+    found = [tuple([options[0] for options in per_array]), last, *mixed]
     kept = []
-    for choice in dict.fromkeys(found[:200]):
+    for choice in dict.fromkeys(found):
         lengths = {x.shape[k] for x, k in zip(inputs.arrays, choice, strict=True) if k is not None}
         if len(lengths) == 1:
             kept.append(choice)
@@ -161,8 +159,15 @@ def _sizes(inputs: Inputs, axes: Axes) -> list[int]:
         for k, n in enumerate(x.shape)
         if k != axis
     }
-    small, large = ([n for n in sizes if n not in taken] for sizes in (SMALL, LARGE))
-    return [*small[:2], *large[:1]] if len(small) > 1 and large else [3, 4, 17]
+    free = [n for n in range(2, 2 * len(taken) + 40) if n not in taken]
+    # Odd and even ones, so that N // 2 is found out, and N of several powers of 2, so that a loop
+    # of log N is.
+    return next(
+        list(three)
+        for end in range(3, len(free))
+        for three in combinations(free[:end], 3)
+        if len({n % 2 for n in three}) == 2 and len({n.bit_length() for n in three}) > 1
+    )
 
 
 def _resized(inputs: Inputs, axes: Axes, n: int) -> list[np.ndarray]:
@@ -188,7 +193,7 @@ def _check_batch(runs: list[Run]) -> bool | None:
         firsts = [step.inputs[0] for step in steps if step.inputs]
         if axis is None:
             continue
-        shapes = [first.data.shape for first in firsts if isinstance(first, Source)]
+        shapes = [first.shape for first in firsts if isinstance(first, Source)]
         if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1:
             if steps[0].op != "MatMul":
                 raise _refused(steps[0], "another axis than its batch depends on the batch")
@@ -235,7 +240,7 @@ def _merged(runs: list[Run], sizes: list[int], axes: Axes) -> Plan:
     outputs = [_input(nowhere, parts, sizes, keys) for parts in made]
     shapes = []
     for parts in made:
-        columns = zip(*[out.data.shape for out in parts], strict=True)
+        columns = zip(*[out.shape for out in parts], strict=True)
         shapes.append(tuple([linear(nowhere, lengths, sizes) for lengths in columns]))
     return Plan(operators, outputs, shapes, axes, runs[0])
 

@@ -36,10 +36,10 @@ def export(
     Args:
         module: what to write.  Its parameters and buffers become initialisers, under their names in
             `state_dict`.
-        example_inputs: what it is called with: a tensor, a tuple of positional arguments, or a dict
-            of them by name.  Their values hardly matter, but for the shapes.  Tensors, arrays and
-            lists of numbers become inputs of the graph, `lengths` of a recurrent layer among them;
-            None, numbers and texts are fixed.
+        example_inputs: what it is called with: a tensor, a tuple of positional arguments, a dict of
+            them by name, or a tuple that ends in such a dict.  Shapes matter, values hardly do.
+            Tensors, arrays and lists of numbers become inputs of the graph, `lengths` of a
+            recurrent layer among them; None, numbers and texts are fixed.
         path: the file.
         dynamic_batch: whether the graph takes any number of examples; False: the shapes given.
         opset: the version of ONNX's operators, from 13; None: 20.

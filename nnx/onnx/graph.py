@@ -193,7 +193,7 @@ class Writer:
             return self.states[key[1]].dtype
         if key[0] == "input":
             return self.inputs.arrays[self.inputs.names.index(key[1])].dtype
-        return self.plan.operators[key[0]].step.outputs[key[1]].data.dtype
+        return self.plan.operators[key[0]].step.outputs[key[1]].dtype
 
     def _constant(self, array: np.ndarray) -> str:
         array = np.asarray(array)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ class Inputs:
     """What a model is called with: its arrays, apart from how they are nested.
 
     Args:
-        arguments: a tuple for the positional arguments, a dict for those by name, or one argument.
+        arguments: a tuple of the positional arguments, a dict of those by name, such a tuple with a
+            dict at its end, or one argument.
 
     Attributes:
         arrays: NumPy's, in order.
@@ -30,27 +32,27 @@ class Inputs:
     """
 
     def __init__(self, forward: Callable[..., Any], arguments: Any) -> None:
-        from inspect import signature
-
+        named: dict[str, Any] = {}
+        if isinstance(arguments, list) and not _is_of_numbers(arguments):
+            arguments = tuple(arguments)
         if isinstance(arguments, dict):
-            named = list(arguments.items())
-        else:
-            positional = arguments if isinstance(arguments, tuple) else (arguments,)
-            found = [p.name for p in signature(forward).parameters.values() if p.kind < 2]
-            found += [f"input_{k}" for k in range(len(found), len(positional))]
-            named = list(zip(found, positional, strict=False))
-        self.by_name = isinstance(arguments, dict)
+            arguments = (arguments,)
+        positional = list(arguments) if isinstance(arguments, tuple) else [arguments]
+        if positional and isinstance(positional[-1], dict):
+            named = positional.pop()
+        found = [p.name for p in signature(forward).parameters.values() if p.kind < 2]
+        found += [f"input_{k}" for k in range(len(found), len(positional))]
         self.arrays: list[np.ndarray] = []
         self.names: list[str] = []
-        self.tree = {name: self._taken_apart(name, x) for name, x in named}
+        given = zip(found, positional, strict=False)
+        self.positional = [self._taken_apart(name, x) for name, x in given]
+        self.named = {name: self._taken_apart(name, x) for name, x in named.items()}
 
     def _taken_apart(self, name: str, x: Any) -> Any:
         """x with the number of each array in its place."""
-        if isinstance(x, list) and x and np.asarray(x, dtype=object).dtype == object:
-            flat = np.asarray(x, dtype=object).reshape(-1).tolist()
-            if all(isinstance(n, bool | int | float) for n in flat):
-                x = np.asarray(x)
-                x = x.astype(np.float32) if x.dtype == np.float64 else x
+        if isinstance(x, list) and _is_of_numbers(x):
+            x = np.asarray(x)
+            x = x.astype(np.float32) if x.dtype == np.float64 else x
         if isinstance(x, list | tuple):
             return type(x)([self._taken_apart(f"{name}_{k}", part) for k, part in enumerate(x)])
         if isinstance(x, Tensor) or (hasattr(x, "shape") and hasattr(x, "dtype")):
@@ -58,7 +60,12 @@ class Inputs:
             self.arrays.append(np.asarray(backend_of(data).to_numpy(data)))
             self.names.append(name)
             return _Place(len(self.arrays) - 1)
-        return x
+        if x is None or isinstance(x, bool | int | float | str):
+            return x
+        raise TypeError(
+            f"onnx.export: {name} must be a tensor, an array, a list of numbers, a tuple of such, "
+            f"a number, a text or None, not {type(x).__name__}"
+        )
 
     def call(self, function: Callable[..., Any], arrays: list[Any]) -> Any:
         """The function of these arrays, nested as they were given."""
@@ -68,8 +75,14 @@ class Inputs:
                 return Tensor(arrays[x.number])
             return type(x)([whole(part) for part in x]) if isinstance(x, list | tuple) else x
 
-        given = {name: whole(x) for name, x in self.tree.items()}
-        return function(**given) if self.by_name else function(*given.values())
+        named = {name: whole(x) for name, x in self.named.items()}
+        return function(*map(whole, self.positional), **named)
+
+
+def _is_of_numbers(x: list[Any]) -> bool:
+    """Whether a list holds numbers, or such lists, and nothing else."""
+    parts = (_is_of_numbers(p) if isinstance(p, list) else isinstance(p, int | float) for p in x)
+    return bool(x) and all(parts)
 
 
 class _Place:

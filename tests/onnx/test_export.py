@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from onnx_cases import DRAWS, LAYERS, MODELS, REFERENCE_LACKS, Residual, TimeFirst, normal
+from onnx_cases import LAYERS, MODELS, REFERENCE_LACKS, REFUSED, Residual, TimeFirst, normal
 
 import nnx
 from nnx import nn
@@ -104,13 +104,14 @@ def test_every_layer_is_here():
         if inspect.isclass(getattr(nn, name)) and issubclass(getattr(nn, name), nn.Module)
     }
     modules -= {"Module", "ModuleDict", "ModuleList", "ParameterList", "Sequential"}
-    assert modules - {name.partition(" ")[0] for name in LAYERS} == DRAWS
+    assert modules - {name.partition(" ")[0] for name in LAYERS} == set(REFUSED)
 
 
-def test_what_draws_at_random_is_refused(tmp_path):
-    layer = nn.FractionalMaxPool2d(2, output_size=3)
-    with pytest.raises(nnx.onnx.ExportError, match="FractionalMaxPool2d: it draws random numbers"):
-        nnx.onnx.export(layer, normal(2, 3, 7, 7), tmp_path / "model.onnx")
+@pytest.mark.parametrize("name", REFUSED)
+def test_layers_that_cannot_be_written_say_why(tmp_path, name):
+    make_model, make, message = REFUSED[name]
+    with pytest.raises(nnx.onnx.ExportError, match=f"{name}: {message}"):
+        nnx.onnx.export(make_model(), make(2), tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize("opset", [13, 17, 21, 24])
@@ -211,9 +212,9 @@ class Fixed(nn.Module):
     [
         (Deciding, r"1 \(Deciding\): it looks at the values"),
         (Looping, r"1 \(Looping\).*which operations there are depends on the batch"),
-        (Halving, r"1 \(Halving\).*not as a N \+ b: 1 at 3"),
+        (Halving, r"1 \(Halving\).*not as a N \+ b: 1 at 2, 1 at 3, 2 at 5"),
         (Picking, r"1 \(Picking\): a mask picks"),
-        (Fixed, r"1 \(Fixed\).*a constant of shape \(3, 1\) was made for one batch size"),
+        (Fixed, r"1 \(Fixed\).*a constant of shape \(2, 1\) was made for one batch size"),
     ],
 )
 def test_what_cannot_be_written_names_the_layer_and_the_reason(tmp_path, module, message):
@@ -232,6 +233,7 @@ def test_what_cannot_be_written_names_the_layer_and_the_reason(tmp_path, module,
         ({"batch_axes": [0, 0]}, ValueError, "batch_axes must be 1"),
         ({"example_inputs": np.zeros((2, 5), "float32")}, ValueError, "linear"),
         ({"module": 3}, TypeError, "needs a Module, got int"),
+        ({"example_inputs": {"x": {1, 2}}}, TypeError, "x must be a tensor.*not set"),
     ],
 )
 def test_arguments_that_make_no_sense(tmp_path, arguments, error, message):
@@ -248,3 +250,14 @@ def test_a_model_on_another_backend(tmp_path):
     path = tmp_path / "model.onnx"
     nnx.onnx.export(model.to("array_api_strict"), nnx.Tensor(arrays).to("array_api_strict"), path)
     np.testing.assert_allclose(flat(nnx.onnx.load(path)(arrays))[0], want[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("form", ["tuple", "list", "names", "mixed"])
+def test_ways_of_giving_the_inputs(tmp_path, form):
+    layer, x, h = nn.GRU(3, 4), normal(5, 2, 3), normal(1, 2, 4)
+    given = {"tuple": (x, h), "list": [x, h], "names": {"x": x, "h_0": h}, "mixed": (x, {"h_0": h})}
+    path = tmp_path / "model.onnx"
+    nnx.onnx.export(layer, given[form], path)
+    assert [v.name for v in onnx.load(str(path)).graph.input] == ["x", "h_0"]
+    want = expected(layer, (x, h))
+    np.testing.assert_allclose(flat(nnx.onnx.load(path)(x, h))[0], want[0], rtol=1e-5, atol=1e-6)

@@ -112,6 +112,15 @@ LAYERS: dict[str, tuple[Any, Any]] = {
         rows(4, 3, 3),
     ),
     "SyncBatchNorm": (lambda: trained(nn.SyncBatchNorm(4), normal(9, 4, 2, 2)), rows(4, 3, 3)),
+    "BatchNorm3d": (lambda: trained(nn.BatchNorm3d(4), normal(9, 4, 2, 2, 2)), rows(4, 2, 3, 2)),
+    "InstanceNorm1d": (lambda: nn.InstanceNorm1d(4), rows(4, 5)),
+    "InstanceNorm2d": (lambda: nn.InstanceNorm2d(4, affine=True), rows(4, 3, 5)),
+    "InstanceNorm3d": (
+        lambda: trained(nn.InstanceNorm3d(4, track_running_stats=True), normal(2, 4, 2, 2, 3)),
+        rows(4, 3, 2, 2),
+    ),
+    "LocalResponseNorm": (lambda: nn.LocalResponseNorm(3, 0.1), rows(5, 3, 2)),
+    "RMSNorm": (lambda: nn.RMSNorm((3, 4)), rows(2, 3, 4)),
     "LayerNorm": (lambda: nn.LayerNorm((4, 3)), rows(2, 4, 3)),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), rows(4, 3, 2)),
     "Embedding": (lambda: nn.Embedding(10, 4), lambda n: (whole(n, 10, 3),)),
@@ -181,6 +190,36 @@ LAYERS: dict[str, tuple[Any, Any]] = {
     "MultiMarginLoss": (lambda: nn.MultiMarginLoss(), targets),
     "BCELoss": (lambda: nn.BCELoss(), probabilities),
     "BCEWithLogitsLoss": (lambda: nn.BCEWithLogitsLoss(), probabilities),
+    "LinearCrossEntropyLoss": (
+        lambda: nn.LinearCrossEntropyLoss(4, 5),
+        lambda n: (normal(n, 4), whole(n, 5)),
+    ),
+    "CosineEmbeddingLoss": (
+        lambda: nn.CosineEmbeddingLoss(),
+        lambda n: (normal(n, 4), normal(n, 4), np.sign(normal(n))),
+    ),
+    "GaussianNLLLoss": (
+        lambda: nn.GaussianNLLLoss(),
+        lambda n: (normal(n, 4), normal(n, 4), np.abs(normal(n, 4))),
+    ),
+    "MarginRankingLoss": (
+        lambda: nn.MarginRankingLoss(),
+        lambda n: (normal(n), normal(n), np.sign(normal(n))),
+    ),
+    "MultiLabelMarginLoss": (
+        lambda: nn.MultiLabelMarginLoss(),
+        lambda n: (normal(n, 4), np.resize([[3, 0, -1, 1], [1, -1, 2, 3]], (n, 4))),
+    ),
+    "MultiLabelSoftMarginLoss": (lambda: nn.MultiLabelSoftMarginLoss(), probabilities),
+    "PoissonNLLLoss": (lambda: nn.PoissonNLLLoss(), probabilities),
+    "TripletMarginLoss": (
+        lambda: nn.TripletMarginLoss(swap=True),
+        lambda n: (normal(n, 4), normal(n, 4), normal(n, 4)),
+    ),
+    "TripletMarginWithDistanceLoss": (
+        lambda: nn.TripletMarginWithDistanceLoss(),
+        lambda n: (normal(n, 4), normal(n, 4), normal(n, 4)),
+    ),
     "KLDivLoss": (lambda: nn.KLDivLoss(), lambda n: (normal(n, 4), np.abs(normal(n, 4)))),
 }
 
@@ -238,12 +277,32 @@ for _kind in (nn.RNN, nn.LSTM, nn.GRU):
     LAYERS[f"{_kind.__name__} states"] = with_states(_kind)
     LAYERS[f"{_kind.__name__}"] = (lambda k=_kind: k(3, 4, bias=False), steps(4, 3))
 
-# What the reference evaluator of ONNX does not compute: it passes over `sequence_lens`, and knows
-# no ReLU in an RNN.
-REFERENCE_LACKS = {name for name in LAYERS if "lengths" in name} | {"RNN relu"}
+REFERENCE_LACKS = {"RNN relu"}  # it knows no ReLU in an RNN
 
 
-DRAWS = {"FractionalMaxPool2d", "FractionalMaxPool3d"}  # at random, also in evaluation mode
+# What cannot be written, and what the error says.
+REFUSED: dict[str, tuple[Any, Any, str]] = {
+    "FractionalMaxPool2d": (
+        lambda: nn.FractionalMaxPool2d(2, output_size=3),
+        rows(3, 7, 7),
+        "it draws random numbers",
+    ),
+    "FractionalMaxPool3d": (
+        lambda: nn.FractionalMaxPool3d(2, output_size=3),
+        rows(3, 7, 7, 7),
+        "it draws random numbers",
+    ),
+    "CTCLoss": (
+        lambda: nn.CTCLoss(),
+        lambda n: (
+            np.log(np.full((6, n, 4), 0.25, "float32")),
+            whole(n, 3, 3) + 1,
+            np.resize([6, 5], n),
+            np.resize([2, 3], n),
+        ),
+        "it looks at the values",
+    ),
+}
 
 
 class Residual(nn.Module):

@@ -21,7 +21,7 @@ class Creation:
     ) -> Value:
         """An array, numbers or lists as a value; a copy where one is asked for."""
         if isinstance(x, Value):
-            value = Value(self.recording, x.source) if copy else x
+            value = Value(self.recording, x.source, x.data) if copy else x
         else:
             value = self.recording.value(x, None)
         return value if dtype is None else cast(self.recording, value, dtype)

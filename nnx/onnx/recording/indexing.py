@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def _framed(x: Any, key: Any, new: Any) -> Any:
     """
     made = x.source.step
     parts = key if isinstance(key, tuple) else (key,)
-    if made is None or made.op != "Expand" or made.inputs[0].data.size != 1:
+    if made is None or made.op != "Expand" or math.prod(made.inputs[0].shape) != 1:
         return None
     if not all(isinstance(part, slice) or part is Ellipsis for part in parts):
         return None
@@ -123,6 +124,8 @@ def _framed(x: Any, key: Any, new: Any) -> Any:
     pads += [n - stop for (_, stop, _), n in zip(ends, x.shape, strict=True)]
     data = np.array(x.data)
     data[tuple([slice(start, stop) for start, stop, _ in ends])] = new.data
+    if made.inputs[0].data is None:
+        return None
     one = x.recording.constant(made.inputs[0].data.reshape(()))
     return x.recording.step("Pad", [new, Ints(tuple(pads)), one], data)
 

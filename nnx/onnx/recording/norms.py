@@ -28,7 +28,11 @@ class Norms:
 
     def batch_norm_inference(
         self, x: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float
-    ) -> tuple[Value, None, None]:
+    ) -> tuple[Value, Any, Any]:
+        """Before opset 14 the operator's meaning hung on how many outputs it had, and runtimes
+        differ: there it is the formula."""
+        if self.recording.opset < 14:
+            return super().batch_norm_inference(x, mean, variance, weight, bias, eps)  # type: ignore[misc]
         x, mean, variance = (self.recording.value(a) for a in (x, mean, variance))
         scale, shift = self._scale_and_shift(weight, bias, mean.shape, x)
         data = self.plain.batch_norm_inference(

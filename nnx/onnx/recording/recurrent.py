@@ -42,7 +42,7 @@ class RecurrentLayers:
     ) -> tuple[Value, Value, Any]:
         y, h_n = self._layer(
             "RNN", self.plain.rnn, x, (h0,), weights, lengths, (0,), (nonlinearity,),
-            activations=[nonlinearity.capitalize()] * len(weights),
+            activations=[nonlinearity.capitalize()],
         )  # fmt: skip
         return y, h_n, Residuals(())
 
@@ -84,36 +84,114 @@ class RecurrentLayers:
         """y and the last states of a layer."""
         made = self.recording.value
         x, states = made(x), [None if s is None else made(s) for s in states]
-        hidden = weights[0][1].shape[1]
-        gates = _by_gates(order, hidden)
-        w, r = (self._stacked([own[k] for own in weights], gates) for k in (0, 1))
-        b = None
-        if weights[0][2] is not None:
-            b = self.xp.concat(
-                [self._stacked([own[k] for own in weights], gates) for k in (2, 3)], axis=1
+        if lengths is not None:
+            return self._of_lengths(
+                op, kernel, x, states, weights, made(lengths), order, options, **attributes
             )
-        count = None if lengths is None else cast(self.recording, made(lengths), np.int32)
+        inputs = [x, *self._weights_of(weights, order), None, *states]
+        y, *lasts = self._operator(op, kernel, inputs, states, weights, options, **attributes)
+        together = self.xp.permute_dims(y, (0, 2, 1, 3))
+        shape = (*together.shape[:2], together.shape[2] * together.shape[3])
+        return [self.xp.reshape(together, shape), *lasts]
+
+    def _operator(
+        self,
+        op: str,
+        kernel: Any,
+        inputs: list[Any],
+        states: Sequence[Any],
+        weights: list[Any],
+        options: tuple[Any, ...],
+        **attributes: Any,
+    ) -> list[Value]:
+        """The operator of these inputs: y (T, S, N, H) and the last states."""
+        made, x = self.recording.value, inputs[0]
         plain = [tuple([None if a is None else made(a).data for a in own]) for own in weights]
-        y, *lasts, _ = kernel(
-            x.data,
-            *[None if s is None else s.data for s in states],
-            plain,
-            None if count is None else count.data.astype(np.int64),
-            *options,
-        )
-        steps, n, _ = y.shape
-        apart = y.reshape(steps, n, len(weights), hidden).transpose(0, 2, 1, 3)
-        outputs = self.recording.steps_of_several(
+        features = weights[0][0].shape[1]  # an input that closes gates is none of the layer's
+        known = [None if s is None else s.data for s in states]
+        y, *lasts, _ = kernel(x.data[:, :, :features], *known, plain, None, *options)
+        hidden = weights[0][1].shape[1]
+        if "activations" in attributes:
+            attributes["activations"] = attributes["activations"] * len(weights)
+        apart = y.reshape(*y.shape[:2], len(weights), hidden).transpose(0, 2, 1, 3)
+        return self.recording.steps_of_several(
             op,
-            [x, w, r, b, count, *states],
+            inputs,
             [apart, *lasts],
             1,
             direction=DIRECTIONS[len(weights)],
             hidden_size=hidden,
             **attributes,
         )
-        together = self.xp.permute_dims(outputs[0], (0, 2, 1, 3))
-        return [self.xp.reshape(together, y.shape), *outputs[1:]]
+
+    def _weights_of(self, weights: list[Any], order: tuple[int, ...]) -> list[Value | None]:
+        """W, R and B of all directions."""
+        gates = _by_gates(order, weights[0][1].shape[1])
+        w, r = (self._stacked([own[k] for own in weights], gates) for k in (0, 1))
+        if weights[0][2] is None:
+            return [w, r, None]
+        biases = [self._stacked([own[k] for own in weights], gates) for k in (2, 3)]
+        return [w, r, self.xp.concat(biases, axis=1)]
+
+    def _of_lengths(
+        self,
+        op: str,
+        kernel: Any,
+        x: Value,
+        states: Sequence[Any],
+        weights: list[Any],
+        lengths: Value,
+        order: tuple[int, ...],
+        options: tuple[Any, ...],
+        **attributes: Any,
+    ) -> list[Value]:
+        """A layer over sequences of several lengths, so that a runtime which passes over the
+        operator's `sequence_lens`, as ONNX's reference evaluator does, is right too.
+
+        y is put to 0 beyond the end, and h_n read at the last real step.  The second direction
+        reads each sequence turned round up to its own length.  The cell of an LSTM stays as it is
+        beyond the end: one more input, 1 there and 0 before, closes the input gate and opens the
+        forget gate, with a weight of 80.
+        """
+        xp, rec = self.xp, self.recording
+        steps, n, _ = x.shape
+        count = cast(rec, lengths, np.int64)
+        times = xp.reshape(xp.arange(steps), (-1, 1))
+        inside = xp.reshape(times < xp.reshape(count, (1, -1)), (steps, n, 1))
+        x = xp.where(inside, x, xp.zeros_like(x))
+        ys, lasts = [], []
+        for s, own in enumerate(weights):
+            w, r, b = self._weights_of([own], order)
+            assert w is not None
+            given = [None if state is None else state[s : s + 1, ...] for state in states]
+            read = self._turned(x, count) if s else x
+            if op == "LSTM":
+                past = cast(rec, ~inside, x.dtype)
+                read = xp.concat([read, past], axis=2)
+                hidden = own[1].shape[1]
+                closing = np.repeat(np.asarray([-80, 0, 80, 0], x.dtype), hidden)  # of i, o, f, c
+                w = xp.concat([w, rec.constant(closing.reshape(1, -1, 1))], axis=2)
+            inputs = [read, w, r, b, cast(rec, count, np.int32), *given]
+            y, _, *cells = self._operator(op, kernel, inputs, given, [own], options, **attributes)
+            y = xp.where(inside, xp.reshape(y, (steps, n, y.shape[3])), rec.constant(0, y.dtype))
+            end = xp.broadcast_to(xp.reshape(count - 1, (1, -1, 1)), (1, n, y.shape[2]))
+            h_n = xp.take_along_axis(y, end, axis=0)
+            ys.append(self._turned(y, count) if s else y)
+            lasts.append([h_n, *cells])
+        kinds = zip(*lasts, strict=True)
+        return [xp.concat(ys, axis=2), *[xp.concat(list(kind), axis=0) for kind in kinds]]
+
+    def _turned(self, x: Value, count: Value) -> Value:
+        """Each sequence of (T, N, D) from its end to its start; what stands beyond stays there."""
+        steps = np.arange(x.shape[0])[:, None]
+        places = np.where(steps < count.data, count.data - 1 - steps, steps)[..., None]
+        return self.recording.step(
+            "ReverseSequence",
+            [x, count],
+            np.take_along_axis(x.data, places, axis=0),
+            time_axis=0,
+            batch_axis=1,
+        )
 
     def _stacked(self, weights: list[Any], gates: np.ndarray | None) -> Value:
         """(G H, ...) of each direction as (S, G H, ...), the blocks in ONNX's order."""

@@ -123,11 +123,12 @@ class Shapes:
     def repeat(self, x: Any, repeats: Any, axis: int | None = None) -> Value:
         """Every slice several times in a row."""
         x = self.recording.value(x)
-        if not isinstance(repeats, int):
-            self.recording.refuse("repeat: another number of repetitions for every slice")
         if axis is None:
             x, axis = reshaped(x, (x.size,)), 0
         k = axis % x.ndim
+        if not isinstance(repeats, int):
+            times = self.recording.value(repeats).looked_at()
+            return self.take(x, np.repeat(np.arange(x.shape[k]), times), k)
         wide = (*x.shape[: k + 1], repeats, *x.shape[k + 1 :])
         y = self.broadcast_to(self.expand_dims(x, k + 1), wide)
         return reshaped(y, (*x.shape[:k], x.shape[k] * repeats, *x.shape[k + 1 :]))

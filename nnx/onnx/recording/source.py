@@ -30,22 +30,26 @@ class Source:
     """An array of a run, and where it came from; it never changes.
 
     Attributes:
-        data: NumPy's values.
+        shape, dtype: of the array.
+        data: NumPy's values, where they may be needed when the graph is written: of constants, and
+            of whatever is computed from them alone.  Others would fill the memory.
         kind: "input", "state", "constant", or "step" where an operator made it.
         name: of an input or a state.
         step: the operator that made it.
         known: whether it depends on neither inputs nor states, so that its values may be looked at.
     """
 
-    __slots__ = ("data", "kind", "known", "name", "step")
+    __slots__ = ("data", "dtype", "kind", "known", "name", "shape", "step")
 
     def __init__(
         self, data: np.ndarray, kind: str, name: str = "", step: Step | None = None
     ) -> None:
-        self.data, self.kind, self.name, self.step = data, kind, name, step
+        self.shape, self.dtype = data.shape, data.dtype
+        self.kind, self.name, self.step = kind, name, step
         self.known: bool = kind == "constant" or (
             step is not None and all(not isinstance(x, Source) or x.known for x in step.inputs)
         )
+        self.data: Any = data if self.known or kind == "state" else None
 
 
 class Step:
@@ -81,23 +85,24 @@ class Recorded:
 
     Attributes:
         recording: the run's.
-        source: the values, and what they are computed from; another one after `x[key] = y`.
+        source: what it is computed from; another one after `x[key] = y`.
+        data: NumPy's values.
     """
 
-    __slots__ = ("recording", "source")
+    __slots__ = ("data", "recording", "source")
 
-    def __init__(self, recording: Any, source: Source) -> None:
-        self.recording, self.source = recording, source
+    def __init__(self, recording: Any, source: Source, data: np.ndarray) -> None:
+        self.recording, self.source, self.data = recording, source, data
 
     @property
     def dtype(self) -> Any:
         """Of the values."""
-        return self.source.data.dtype
+        return self.source.dtype
 
     @property
     def ndim(self) -> int:
         """How many axes they have."""
-        return self.source.data.ndim
+        return len(self.source.shape)
 
 
 def cast(recording: Any, x: Any, dtype: Any) -> Any:

@@ -34,23 +34,24 @@ class Recording:
 
     def constant(self, data: Any, dtype: Any = None) -> Value:
         """A value that depends on nothing."""
-        return Value(self, Source(np.asarray(data, dtype), "constant"))
+        array = np.asarray(data, dtype)
+        return Value(self, Source(array, "constant"), array)
 
     def input(self, data: np.ndarray, name: str) -> Value:
         """What the model is called with."""
-        return Value(self, Source(data, "input", name))
+        return Value(self, Source(data, "input", name), data)
 
     def state(self, data: np.ndarray, name: str) -> Value:
         """A parameter or a buffer under its name in `state_dict`."""
         source = self.states.setdefault(id(data), Source(data, "state", name))
-        return Value(self, source)
+        return Value(self, source, source.data)
 
     def value(self, x: Any, like: Any = None) -> Value:
         """x as a value: itself, a state's array, a constant; a number in the dtype of `like`."""
         if isinstance(x, Value):
             return x
         if id(x) in self.states:
-            return Value(self, self.states[id(x)])
+            return Value(self, self.states[id(x)], x)
         if isinstance(x, bool | int | float) and like is not None:
             return self.constant(x, like)
         return self.constant(x)
@@ -78,9 +79,10 @@ class Recording:
         """Add an operator with several outputs, whose values on this run are those of `data`."""
         taken = [x if x is None or isinstance(x, Ints) else self.value(x).source for x in inputs]
         step = Step(op, taken, attributes, ".".join(self.layers[-1:]), batch_axis)
-        step.outputs = [Source(np.asarray(array), "step", step=step) for array in data]
+        arrays = [np.asarray(array) for array in data]
+        step.outputs = [Source(array, "step", step=step) for array in arrays]
         self.steps.append(step)
-        return [Value(self, source) for source in step.outputs]
+        return [Value(self, s, array) for s, array in zip(step.outputs, arrays, strict=True)]
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise the error of whatever cannot be expressed."""
@@ -97,11 +99,6 @@ class Value(Recorded):
     __slots__ = ()
     __array_ufunc__ = None  # an array times a Value asks the Value
     recording: Recording
-
-    @property
-    def data(self) -> np.ndarray:
-        """NumPy's values."""
-        return self.source.data
 
     @property
     def kind(self) -> str:
@@ -268,7 +265,8 @@ class Value(Recorded):
         return read(self, key)
 
     def __setitem__(self, key: Any, new: Any) -> None:
-        self.source = written(self, key, self.recording.value(new, self.dtype)).source
+        other = written(self, key, self.recording.value(new, self.dtype))
+        self.source, self.data = other.source, other.data
 
 
 def binary(
