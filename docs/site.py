@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 import nnx
 
@@ -29,6 +30,7 @@ TEXTS = "Xu|Liu|Saito|Wang|[Ll]ecture notes"
 CITED = re.compile(
     rf"\b({TEXTS}),? (?:(equations?|eq\.|sections?|fig\.) )?(\d+(?:\.\d+)+)(?:[-–](\d+(?:\.\d+)+))?"
 )
+ELSEWHERE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+(?:nnx|kernels|tests|benchmarks)/[^)]*\)")
 
 INTRODUCTION = """Equations, sections and figures of the five texts that a docstring names. Every
 formula, number and figure of the texts, row by row: [the experiments](../experiments/README.md)."""
@@ -54,18 +56,19 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
+def on_page_markdown(markdown: str, page: Page, **_: object) -> str:
     """Links to files that the site has not become their words; borrowed ones are led to."""
-    for source, page in BORROWED.items():
-        markdown = markdown.replace(f"](../{source}", f"]({page}").replace(
-            f"]({source}", f"]({page}"
-        )
+    up = "../" * page.file.src_uri.count("/")
+    for source, there in BORROWED.items():
+        markdown = re.sub(rf"\]\((\.\./)+{source}", f"]({up}{there}", markdown)
     markdown = markdown.replace("\\<", "&lt;")  # which this dialect does not know
-    return re.sub(r"\[([^\]]+)\]\(\.\./(?:nnx|kernels|tests|benchmarks)/[^)]*\)", r"\1", markdown)
+    return ELSEWHERE.sub(r"\1", markdown)
 
 
 def from_docs(text: str) -> str:
     """A file of the project's root, as if it lay in docs/."""
+    for source, there in BORROWED.items():
+        text = text.replace(f"]({source}", f"]({there}")
     return text.replace("](docs/", "](")
 
 

@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+import types
 from collections import Counter
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 import nnx
 from nnx import random
-from nnx.backends import dtype_name
+from nnx.backends import Backend, dtype_name
 from nnx.random import Generator
 
 DRAWS = {
@@ -69,6 +70,14 @@ def test_the_first_words_of_a_seed():
     assert Generator(0).random_bits(4).tolist() == words
     key, counter = Generator(0x29F31D0A4093822).reserve(0)
     assert key == (0xA4093822, 0x29F31D0) and counter == 0
+
+
+def test_a_library_without_wide_integers_is_told():
+    """JAX gives int32 for int64, unless told otherwise."""
+    xp = types.SimpleNamespace(**vars(np))
+    xp.arange = lambda *args, dtype, device: np.arange(*args, dtype="int32")
+    with pytest.raises(RuntimeError, match="this library gives int32 for int64; with JAX, set"):
+        Backend(xp, "narrow")._philox_words((0, 0), 0, 3, None)
 
 
 def test_a_draw_uses_whole_blocks():

@@ -58,6 +58,9 @@ class RandomKernels:
             counter: the first block's number, 128 bits; a block has four words.
             n: how many words.
             device: where; None: where the backend makes new arrays.
+
+        Raises:
+            RuntimeError: the library has no integers of 64 bits.
         """
         return self.xp.astype(self._philox_words(key, counter, n, device), self.xp.uint32)
 
@@ -71,6 +74,9 @@ class RandomKernels:
             n: how many floats.
             dtype: "float32", of one word w each, (w >> 8) / 2^24; or "float64", of two words v, w
                 each, ((v >> 5) 2^26 + (w >> 6)) / 2^53.
+
+        Raises:
+            RuntimeError: the library has no integers of 64 bits.
         """
         xp = self.xp
         if dtype == "float32":
@@ -86,6 +92,9 @@ class RandomKernels:
         """bool (n,), true where a word is below `threshold`: with probability threshold / 2^32.
 
         key, counter and device are those of `philox`.
+
+        Raises:
+            RuntimeError: the library has no integers of 64 bits.
         """
         return self._philox_words(key, counter, n, device) < threshold
 
@@ -109,7 +118,13 @@ class RandomKernels:
         """The words as int64 (n,), which every library has; no step leaves 0 .. 2^63."""
         xp = self.xp
         device = self.device if device is None else device
-        start = xp.arange(-(-n // 4), dtype=xp.int64, device=device) + (counter & MASK32)
+        start = xp.arange(-(-n // 4), dtype=xp.int64, device=device)
+        if start.dtype != xp.int64:
+            raise RuntimeError(
+                "random numbers are made of 64-bit integers, and this library gives "
+                f"{start.dtype} for int64; with JAX, set JAX_ENABLE_X64=1"
+            )
+        start = start + (counter & MASK32)
         c0 = start & MASK32  # (blocks,)
         c1 = ((start >> 32) + ((counter >> 32) & MASK32)) & MASK32
         c2 = xp.full_like(c0, (counter >> 64) & MASK32)
