@@ -86,7 +86,7 @@ def export(
 def need_onnx(name: str) -> None:
     """Raise ImportError where the package onnx is not there; `name` is what needs it."""
     if find_spec("onnx") is None:
-        raise ImportError(f"{name} needs the package onnx: pip install 'nnx-array[onnx]'")
+        raise ImportError(f"{name} needs the package onnx: pip install onnx")
 
 
 def _names(
