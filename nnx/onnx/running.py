@@ -101,6 +101,7 @@ def record(
     backend = RecordingBackend(recording)
     with ExitStack() as stack:
         stack.enter_context(no_grad())
+        stack.enter_context(np.errstate(all="ignore"))  # the values are not the model's
         stack.enter_context(override(np.ndarray, backend))
         stack.enter_context(override(Value, backend))
         twin = _Twins(recording, module).of(module, "")

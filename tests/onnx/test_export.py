@@ -261,3 +261,29 @@ def test_ways_of_giving_the_inputs(tmp_path, form):
     assert [v.name for v in onnx.load(str(path)).graph.input] == ["x", "h_0"]
     want = expected(layer, (x, h))
     np.testing.assert_allclose(flat(nnx.onnx.load(path)(x, h))[0], want[0], rtol=1e-5, atol=1e-6)
+
+
+class Constants(nn.Module):
+    """What depends on no input is computed once, with the values that it has."""
+
+    def forward(self, x: nnx.Tensor) -> list[nnx.Tensor]:
+        image = nnx.Tensor(np.arange(16, dtype="float32").reshape(1, 1, 4, 4))
+        kernel = nnx.ones((1, 1, 2, 2))
+        top, places = nnx.functional.max_pool2d(image, 2, return_indices=True)
+        return [
+            x * 1,
+            *(top, places, nnx.functional.avg_pool2d(image, 2), image @ image),
+            *(nnx.functional.conv2d(image, kernel), nnx.functional.linear(image, image[0, 0])),
+            nnx.functional.conv_transpose2d(image, kernel, stride=2),
+        ]
+
+
+def test_constants_are_folded(tmp_path):
+    path = tmp_path / "model.onnx"
+    nnx.onnx.export(Constants(), normal(2, 3), path)
+    assert {node.op_type for node in onnx.load(str(path)).graph.node} == {
+        "Constant",
+        "Identity",
+        "Mul",
+    }
+    agree(path, Constants(), lambda n: (normal(n, 3),), (1, 2), True)

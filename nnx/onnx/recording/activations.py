@@ -81,12 +81,14 @@ class Activations:
     def linear(self, x: Any, weight: Any, bias: Any) -> Value:
         """x W^T + b: Gemm reads the weight (O, D) transposed."""
         x, weight = self.recording.value(x), self.recording.value(weight)
-        data = x.data @ weight.data.T
         taken = [x, weight]
         if bias is not None:
             taken.append(self.recording.value(bias))
-            data = data + taken[2].data
         if x.ndim != 2:  # Gemm takes matrices alone
             y = x @ weight.mT
             return y if bias is None else y + taken[2]
+        shape = (x.shape[0], weight.shape[0])
+        data = self.recording.values(
+            taken, shape, lambda: self.plain.linear(*[*[a.data for a in taken], None][:3])
+        )
         return self.recording.step("Gemm", taken, data, transB=1)

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ...backends import Residuals
-from .source import cast
+from .source import cast, nothing
 from .value import Recording, Value
 
 LSTM_ORDER = (0, 3, 1, 2)  # i, o, f, c of i, f, g, o
@@ -41,7 +41,7 @@ class RecurrentLayers:
         self, x: Any, h0: Any, weights: list[Any], lengths: Any, nonlinearity: str
     ) -> tuple[Value, Value, Any]:
         y, h_n = self._layer(
-            "RNN", self.plain.rnn, x, (h0,), weights, lengths, (0,), (nonlinearity,),
+            "RNN", x, (h0,), weights, lengths, (0,),
             activations=[nonlinearity.capitalize()],
         )  # fmt: skip
         return y, h_n, Residuals(())
@@ -55,16 +55,14 @@ class RecurrentLayers:
         if (h0 is None) != (c0 is None):
             like = self.recording.value(c0 if h0 is None else h0)
             states = tuple([self.xp.zeros_like(like) if s is None else s for s in states])
-        y, h_n, c_n = self._layer(
-            "LSTM", self.plain.lstm, x, states, weights, lengths, LSTM_ORDER, ()
-        )
+        y, h_n, c_n = self._layer("LSTM", x, states, weights, lengths, LSTM_ORDER)
         return y, h_n, c_n, Residuals(())
 
     def gru(
         self, x: Any, h0: Any, weights: list[Any], lengths: Any, reset_after: bool
     ) -> tuple[Value, Value, Any]:
         y, h_n = self._layer(
-            "GRU", self.plain.gru, x, (h0,), weights, lengths, GRU_ORDER, (reset_after,),
+            "GRU", x, (h0,), weights, lengths, GRU_ORDER,
             linear_before_reset=int(reset_after),
         )  # fmt: skip
         return y, h_n, Residuals(())
@@ -72,24 +70,20 @@ class RecurrentLayers:
     def _layer(
         self,
         op: str,
-        kernel: Any,
         x: Any,
         states: Sequence[Any],
         weights: list[Any],
         lengths: Any,
         order: tuple[int, ...],
-        options: tuple[Any, ...],
         **attributes: Any,
     ) -> list[Value]:
         """y and the last states of a layer."""
         made = self.recording.value
         x, states = made(x), [None if s is None else made(s) for s in states]
         if lengths is not None:
-            return self._of_lengths(
-                op, kernel, x, states, weights, made(lengths), order, options, **attributes
-            )
+            return self._of_lengths(op, x, states, weights, made(lengths), order, **attributes)
         inputs = [x, *self._weights_of(weights, order), None, *states]
-        y, *lasts = self._operator(op, kernel, inputs, states, weights, options, **attributes)
+        y, *lasts = self._operator(op, inputs, weights, **attributes)
         together = self.xp.permute_dims(y, (0, 2, 1, 3))
         shape = (*together.shape[:2], together.shape[2] * together.shape[3])
         return [self.xp.reshape(together, shape), *lasts]
@@ -97,27 +91,20 @@ class RecurrentLayers:
     def _operator(
         self,
         op: str,
-        kernel: Any,
         inputs: list[Any],
-        states: Sequence[Any],
         weights: list[Any],
-        options: tuple[Any, ...],
         **attributes: Any,
     ) -> list[Value]:
         """The operator of these inputs: y (T, S, N, H) and the last states."""
-        made, x = self.recording.value, inputs[0]
-        plain = [tuple([None if a is None else made(a).data for a in own]) for own in weights]
-        features = weights[0][0].shape[1]  # an input that closes gates is none of the layer's
-        known = [None if s is None else s.data for s in states]
-        y, *lasts, _ = kernel(x.data[:, :, :features], *known, plain, None, *options)
-        hidden = weights[0][1].shape[1]
+        x, hidden = inputs[0], weights[0][1].shape[1]
+        last = (len(weights), x.shape[1], hidden)
+        shapes = [(x.shape[0], *last), *[last] * (2 if op == "LSTM" else 1)]
         if "activations" in attributes:
             attributes["activations"] = attributes["activations"] * len(weights)
-        apart = y.reshape(*y.shape[:2], len(weights), hidden).transpose(0, 2, 1, 3)
         return self.recording.steps_of_several(
             op,
             inputs,
-            [apart, *lasts],
+            [nothing(shape, x.dtype) for shape in shapes],
             1,
             direction=DIRECTIONS[len(weights)],
             hidden_size=hidden,
@@ -136,13 +123,11 @@ class RecurrentLayers:
     def _of_lengths(
         self,
         op: str,
-        kernel: Any,
         x: Value,
         states: Sequence[Any],
         weights: list[Any],
         lengths: Value,
         order: tuple[int, ...],
-        options: tuple[Any, ...],
         **attributes: Any,
     ) -> list[Value]:
         """A layer over sequences of several lengths, so that a runtime which passes over the
@@ -172,7 +157,7 @@ class RecurrentLayers:
                 closing = np.repeat(np.asarray([-80, 0, 80, 0], x.dtype), hidden)  # of i, o, f, c
                 w = xp.concat([w, rec.constant(closing.reshape(1, -1, 1))], axis=2)
             inputs = [read, w, r, b, cast(rec, count, np.int32), *given]
-            y, _, *cells = self._operator(op, kernel, inputs, given, [own], options, **attributes)
+            y, _, *cells = self._operator(op, inputs, [own], **attributes)
             y = xp.where(inside, xp.reshape(y, (steps, n, y.shape[3])), rec.constant(0, y.dtype))
             end = xp.broadcast_to(xp.reshape(count - 1, (1, -1, 1)), (1, n, y.shape[2]))
             h_n = xp.take_along_axis(y, end, axis=0)

@@ -105,6 +105,11 @@ class Recorded:
         return len(self.source.shape)
 
 
+def nothing(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros that take no memory, for values that nobody looks at."""
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
 def cast(recording: Any, x: Any, dtype: Any) -> Any:
     """x in another dtype: itself where it has it."""
     dtype = np.dtype(dtype)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .indexing import read, written
-from .source import ExportError, Ints, Recorded, Source, Step, cast
+from .source import ExportError, Ints, Recorded, Source, Step, cast, nothing
 
 
 class Recording:
@@ -83,6 +83,15 @@ class Recording:
         step.outputs = [Source(array, "step", step=step) for array in arrays]
         self.steps.append(step)
         return [Value(self, s, array) for s, array in zip(step.outputs, arrays, strict=True)]
+
+    def values(
+        self, inputs: Sequence[Value], shape: tuple[int, ...], compute: Callable[[], Any]
+    ) -> np.ndarray:
+        """What an operator makes of its inputs, where that may be looked at; else zeros in its
+        shape, which take no memory: nobody needs a convolution's values to write it down."""
+        if all(x.source.known for x in inputs):
+            return np.asarray(compute())
+        return nothing(shape, inputs[0].dtype)
 
     def refuse(self, reason: str) -> NoReturn:
         """Raise the error of whatever cannot be expressed."""
@@ -277,8 +286,11 @@ def binary(
     x, y = recording.value(a, like), recording.value(b, like)
     dtype = np.result_type(x.dtype, y.dtype)
     x, y = cast(recording, x, dtype), cast(recording, y, dtype)
-    stacks = op == "MatMul" and min(x.ndim, y.ndim) > 2
-    return recording.step(op, [x, y], compute(x.data, y.data), 0 if stacks else None)
+    if op == "MatMul" and min(x.ndim, y.ndim) > 1 and x.shape[-1] == y.shape[-2]:
+        shape = (*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-1])
+        product = recording.values([x, y], shape, lambda: x.data @ y.data)
+        return recording.step(op, [x, y], product, 0 if min(x.ndim, y.ndim) > 2 else None)
+    return recording.step(op, [x, y], compute(x.data, y.data))
 
 
 def divide(recording: Recording, a: Any, b: Any) -> Value:

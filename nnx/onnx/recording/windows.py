@@ -11,7 +11,7 @@ import numpy as np
 
 from ...backends import Residuals
 from ...backends.portable.window import NO_PADDING, Padding, Pair, Window
-from .source import Ints, cast
+from .source import Ints, cast, nothing
 from .value import Recording, Value
 
 
@@ -30,9 +30,12 @@ class Windows:
     def conv2d(
         self, x: Any, weight: Any, bias: Any, window: Window, groups: int
     ) -> tuple[Value, Any]:
-        taken = [self.recording.value(a) for a in (x, weight, bias) if a is not None]
-        data, _ = self.plain.conv2d(
-            *[a.data for a in taken], *([None] if bias is None else []), window, groups
+        taken: list[Any] = [self.recording.value(a) for a in (x, weight, bias) if a is not None]
+        shape = (taken[0].shape[0], taken[1].shape[0], *window.counts(taken[0].shape[2:]))
+        data = self.recording.values(
+            taken,
+            shape,
+            lambda: self.plain.conv2d(*_data(taken), window, groups)[0],
         )
         y = self.recording.step(
             "Conv",
@@ -76,7 +79,11 @@ class Windows:
                 )
             ]
         )
-        data = self.plain.conv_transpose2d(x.data, weight.data, shape, window, groups)
+        data = self.recording.values(
+            [x, weight],
+            shape,
+            lambda: self.plain.conv_transpose2d(x.data, weight.data, shape, window, groups),
+        )
         return self.recording.step(
             "ConvTranspose",
             [x, weight],
@@ -96,7 +103,12 @@ class Windows:
         """The values, and the place i kw + j in its window of each, from where in the whole tensor
         the operator says it was: ((n C + c) H + row) W + column."""
         x = self.recording.value(x)
-        data, places = self.plain.max_pool2d(x.data, window)
+        shape = (*x.shape[:2], *window.counts(x.shape[2:]))
+        data = self.recording.values([x], shape, lambda: self.plain.max_pool2d(x.data, window)[0])
+        kind = np.dtype(np.uint8 if window.places <= 256 else np.int32)
+        places = nothing(shape, kind)
+        if x.source.known:
+            places = self.plain.max_pool2d(x.data, window)[1]
         inner, padded = window, x
         if _beyond(window):
             padded, inner = self._padded(x, window, -np.inf)
@@ -126,14 +138,19 @@ class Windows:
         """The operator counts all of its padding or none; what lies between is a factor for each
         window: (pixels of the window) / (those counted)."""
         x = self.recording.value(x)
-        data = self.plain.avg_pool2d(x.data, window, counted)
+        shape = (*x.shape[:2], *window.counts(x.shape[2:]))
+
+        def means(counts: Padding) -> np.ndarray:
+            return self.recording.values(
+                [x], shape, lambda: self.plain.avg_pool2d(x.data, window, counts)
+            )
+
         if counted in (window.padding, NO_PADDING) and not _beyond(window):
-            return self._mean(x, window, data, int(counted == window.padding))
+            return self._mean(x, window, means(counted), int(counted == window.padding))
         padded, inner = self._padded(x, window, 0.0)
-        whole = self.plain.avg_pool2d(x.data, window, window.padding)
-        share = self.plain._divisor(x.data, x.shape, data.shape[2:], window, counted)
+        share = self.plain._divisor(x.data, x.shape, shape[2:], window, counted)
         scale = self.recording.constant(window.places / share, x.dtype)
-        return self._mean(padded, inner, whole, 1) * scale
+        return self._mean(padded, inner, means(window.padding), 1) * scale
 
     def _mean(self, x: Value, window: Window, data: np.ndarray, count: int) -> Value:
         return self.recording.step(
@@ -187,6 +204,11 @@ class Windows:
         shape = (*x.shape[:2], *size)
         values, places = (self.xp.concat(part, axis=2) for part in (tops, pixels))
         return self.xp.reshape(values, shape), self.xp.reshape(places, shape)
+
+
+def _data(taken: list[Any]) -> list[Any]:
+    """The arrays of x, weight and bias, which may not be there."""
+    return [*[a.data for a in taken], None][:3]
 
 
 def _beyond(window: Window) -> bool:
