@@ -177,8 +177,12 @@ def test_repeat_as_numpy(backend):
     np.testing.assert_array_equal(backend.to_numpy(y), np.repeat(a, [3, 1], 0))
     with pytest.raises(ValueError, match=r"one for each of the 3 slices.*repeats \(2,\)"):
         ops.repeat(x, [1, 2], axis=1)
-    with pytest.raises(ValueError, match="negative"):
-        ops.repeat(nnx.ones(2), [1, -2], axis=0)
+
+
+def test_nothing_is_repeated_less_than_never():
+    for repeats in ([1, -2], -1):
+        with pytest.raises(ValueError, match="negative"):
+            ops.repeat(nnx.ones(2), repeats, axis=0)
 
 
 def test_moveaxis_as_numpy(backend):

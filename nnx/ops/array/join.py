@@ -243,9 +243,12 @@ def repeat(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
         )
     if home.checks_values and bool(home.xp.any(counts < 0)):
         raise ValueError(f"repeat: repeats must not be negative; shape {x.shape}")
-    every = home.xp.arange(x.shape[k], dtype=home.index_dtype, device=x.device)
-    counts = home.xp.broadcast_to(home.positions(counts), every.shape)
-    return Take(home.xp.repeat(every, counts), k)(x)
+    xp = home.xp
+    ends = xp.cumulative_sum(xp.broadcast_to(home.positions(counts), (x.shape[k],)), axis=0)
+    total = int(ends[-1]) if x.shape[k] else 0  # a GPU is waited for: the shape depends on it
+    # Place p of the result is of the first slice whose copies end behind it.
+    places = xp.arange(total, dtype=ends.dtype, device=x.device)
+    return Take(home.positions(xp.searchsorted(ends, places, side="right")), k)(x)
 
 
 def tile(x: Tensor, repetitions: int | Sequence[int]) -> Tensor:

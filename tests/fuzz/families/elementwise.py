@@ -17,7 +17,8 @@ from ..pytorch import functional, torch
 UNARY = {
     **dict.fromkeys(["exp", "expm1", "sin", "cos", "tanh", "square", "abs", "sign"], "wide"),
     **dict.fromkeys(["negative", "erf", "sigmoid"], "wide"),
-    **dict.fromkeys(["log", "log1p", "sqrt"], "positive"),
+    **dict.fromkeys(["floor", "ceil", "trunc"], "wide"),
+    **dict.fromkeys(["log", "log1p", "sqrt", "log2", "log10"], "positive"),
     "reciprocal": "wide",
 }
 ACTIVATIONS: dict[str, dict[str, Callable[[Draw], Any]]] = {
