@@ -60,7 +60,7 @@ class NumpyLinear(LinearKernels):
         # The gradient's bits, as integers, times 0 or 1: ten times faster than where(), and an
         # infinite gradient at a closed gate gives 0 as it should, not the NaN of inf * 0.
         bits = _SAME_WIDTH.get(gy.dtype)
-        if bits is None:
+        if bits is None or gy.ndim == 0:  # of what has no axes NumPy makes a number, not an array
             return super().relu_backward(gy, y)
         if gy.size < thresholds.MEMORY:
             mask = np.greater(y, ZERO[gy.dtype]).astype(bits)
