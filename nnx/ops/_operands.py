@@ -66,13 +66,14 @@ def require_one_dtype(name: str, **named: Any) -> None:
 
     The first of them is the data; the message says how to convert it.
     """
-    there = {key: a for key, a in named.items() if a is not None}
-    (data, x), *others = there.items()
-    arrays = [a.data if isinstance(a, Node) else a for a in there.values()]
-    home = backend_of(*arrays)  # of one library, or an error that says so
-    floating, same = home.is_float(x.dtype), all(a.dtype == x.dtype for _, a in others)
+    arrays = [a.data if isinstance(a, Node) else a for a in named.values() if a is not None]
+    home, dtype = backend_of(*arrays), arrays[0].dtype  # of one library, or an error that says so
+    floating, same = home.is_float(dtype), True
+    for array in arrays:
+        same = same and (array.dtype is dtype or array.dtype == dtype)
     if floating and same:
         return
+    (data, x), *others = [(key, a) for key, a in named.items() if a is not None]
     if blocks and autocast_dtype() and all(home.is_float(a.dtype) for a in arrays):
         return  # the operation itself casts them
     given = dtype_name(x.dtype)
@@ -86,7 +87,7 @@ def require_one_dtype(name: str, **named: Any) -> None:
     remedy = f'use {data}.astype("{wanted}"), or dtype="{wanted}" in DataLoader or Trainer'
     if floating:
         remedy += f', or module.to(dtype="{given}")'
-    *most, last = there
+    *most, last = [key for key, a in named.items() if a is not None]
     raise TypeError(
         f"{name}: {', '.join(most)} and {last} must have one dtype; {data} is {given}{dtypes}; "
         f"{remedy}"

@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...typing import Array
 from .memory import copied, empty
+
+# What tuned kernels take.  A dtype is found here by identity; beside a class, np.float32, each
+# comparison takes half a microsecond.
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def contiguous(x: Array) -> Array:

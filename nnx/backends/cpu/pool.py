@@ -76,8 +76,12 @@ class NumpyPool(PoolKernels):
             return super().avg_pool2d(x, window, counted)
         out = window.counts((x.shape[2], x.shape[3]))
         if is_small(x, window, thresholds.POOL):
-            ones = np.ones(window.places, x.dtype)
-            return (_windows(x, window, out) @ ones) / x.dtype.type(window.places)
+            (kh, kw), (sh, sw), _, _ = window
+            if (kh, kw) == x.shape[2:]:
+                sums = np.add.reduce(x, axis=(2, 3), keepdims=True)
+            else:
+                sums = _sums(_sums(x, 2, kh, sh, out[0]), 3, kw, sw, out[1])
+            return sums / x.dtype.type(kh * kw)
         divisor = self._divisor(x, x.shape, out, window, counted)
         kernel, stride = window.kernel, window.stride
         last = lies_last(x)
@@ -184,6 +188,17 @@ def _along(axis: int, place: int, step: int, count: int) -> tuple[Any, ...]:
     """The index of the pixels that a place of `count` windows falls on, along an axis."""
     pixels = slice(place, place + step * (count - 1) + 1, step)
     return (slice(None),) * axis + (pixels,)
+
+
+def _sums(x: Array, axis: int, kernel: int, stride: int, count: int) -> Array:
+    """The sums of `count` windows along an axis: a new array, or x itself for windows of one."""
+    whole, stop = (slice(None),) * axis, stride * (count - 1) + 1
+    total = x[(*whole, slice(0, stop, stride))]
+    if kernel > 1:
+        total = total + x[(*whole, slice(1, stop + 1, stride))]
+    for place in range(2, kernel):
+        total += x[(*whole, slice(place, stop + place, stride))]
+    return total
 
 
 def _add_up(x: Array, sums: Array, axis: int, kernel: int, stride: int) -> None:

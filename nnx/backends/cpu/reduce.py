@@ -22,10 +22,10 @@ class NumpyReduce(ReduceKernels):
         return np.add.reduce(x, axis=axes, keepdims=keepdims)  # type: ignore[call-overload]
 
     def mean_over(self, x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        n = math.prod([x.shape[k] for k in axes])
-        if x.dtype not in _FLOATS:
+        if x.dtype not in _FLOATS or x.size == 0:
             return super().mean_over(x, axes, keepdims)
-        return self.sum_over(x, axes, keepdims) / x.dtype.type(n)
+        total = self.sum_over(x, axes, keepdims)
+        return total / x.dtype.type(x.size // total.size)
 
     def stretch(self, g: Array, shape: tuple[int, ...]) -> Array:
         if math.prod(shape) > thresholds.STRETCH:

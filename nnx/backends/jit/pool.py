@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
-from ..cpu.layout import as_laid, empty_in_order, numbers, parts_of
+from ..cpu.layout import FLOATS, as_laid, empty_in_order, numbers, parts_of
 from ..cpu.pool import NumpyPool, is_small
 from ..portable.pool import pixels_counted
 from ..portable.window import Padding, Window
@@ -75,7 +75,7 @@ class JitPool(NumpyPool):
 
 def has_floats(x: Array) -> bool:
     """Whether the compiled loops are made for this array."""
-    return x.dtype in (np.float32, np.float64) and x.size > 0
+    return x.dtype in FLOATS and x.size > 0
 
 
 def geometry(shape: tuple[int, ...], last: bool, out: Any, window: Window) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...typing import Array
+from ..cpu.layout import FLOATS
 from ..cpu.memory import empty
 from ..cpu.random import NumpyRandom
 from ..portable.random import MASK32, MASK64
@@ -26,7 +27,7 @@ class JitRandom(NumpyRandom):
     def dropout(
         self, x: Array, key: tuple[int, int], counter: int, threshold: int, scale: float
     ) -> Array:
-        if x.dtype not in (np.float32, np.float64) or x.size < thresholds.RANDOM or threshold == 0:
+        if x.dtype not in FLOATS or x.size < thresholds.RANDOM or threshold == 0:
             return super().dropout(x, key, counter, threshold, scale)
         from .loops import random as philox
 

@@ -16,6 +16,8 @@ class NormKernels:
     """
 
     xp: Any
+    sum_over: Any  # `ReduceKernels`'s
+    mean_over: Any
 
     def batch_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
@@ -72,8 +74,8 @@ class NormKernels:
         gx = None
         if needs[0]:
             gx = self._normalized_backward(self._scaled(gy, weight), normal, inverse, axes)
-        gw = self.xp.sum(gy * normal, axis=axes) if needs[1] else None
-        gb = self.xp.sum(gy, axis=axes) if needs[2] else None
+        gw = self.sum_over(gy * normal, axes, False) if needs[1] else None
+        gb = self.sum_over(gy, axes, False) if needs[2] else None
         return gx, gw, gb
 
     def batch_norm_inference(
@@ -131,8 +133,8 @@ class NormKernels:
         if needs[0]:
             scaled = gy if weight is None else gy * weight
             gx = self._normalized_backward(scaled, normal, inverse, (1,))
-        gw = self.xp.sum(gy * normal, axis=0) if needs[1] else None
-        gb = self.xp.sum(gy, axis=0) if needs[2] else None
+        gw = self.sum_over(gy * normal, (0,), False) if needs[1] else None
+        gb = self.sum_over(gy, (0,), False) if needs[2] else None
         return gx, gw, gb
 
     def group_norm(
@@ -169,8 +171,8 @@ class NormKernels:
         if needs[0]:
             grouped = xp.reshape(self._scaled(gy, weight), normal.shape)
             gx = xp.reshape(self._normalized_backward(grouped, normal, inverse, (2,)), gy.shape)
-        gw = xp.sum(gy * xp.reshape(normal, gy.shape), axis=axes) if needs[1] else None
-        gb = xp.sum(gy, axis=axes) if needs[2] else None
+        gw = self.sum_over(gy * xp.reshape(normal, gy.shape), axes, False) if needs[1] else None
+        gb = self.sum_over(gy, axes, False) if needs[2] else None
         return gx, gw, gb
 
     def _normalized(
@@ -178,9 +180,9 @@ class NormKernels:
     ) -> tuple[Array, Array, Array, Array]:
         """Mean, biased variance, 1/√(variance + eps), all with kept axes, and x̂."""
         xp = self.xp
-        mean = xp.mean(x, axis=axes, keepdims=True)
+        mean = self.mean_over(x, axes, True)
         centred = x - mean
-        variance = xp.mean(centred * centred, axis=axes, keepdims=True)
+        variance = self.mean_over(centred * centred, axes, True)
         inverse = 1 / xp.sqrt(variance + eps)
         return mean, variance, inverse, centred * inverse
 
@@ -188,9 +190,8 @@ class NormKernels:
         self, g: Array, normal: Array, inverse: Array, axes: tuple[int, ...]
     ) -> Array:
         """dL/dx from g = dL/dx̂: (g - mean(g) - x̂ mean(g x̂)) / √(σ² + ε)."""
-        xp = self.xp
-        mean_g = xp.mean(g, axis=axes, keepdims=True)
-        mean_gn = xp.mean(g * normal, axis=axes, keepdims=True)
+        mean_g = self.mean_over(g, axes, True)
+        mean_gn = self.mean_over(g * normal, axes, True)
         return (g - mean_g - normal * mean_gn) * inverse
 
     def _scaled(self, x: Array, weight: Array | None) -> Array:

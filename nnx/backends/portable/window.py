@@ -49,8 +49,9 @@ class Window(NamedTuple):
 
         Less than 1 where not even one does.
         """
-        (h, w), (down, across) = self.padded(size), self.extent
-        return (h - down) // self.stride[0] + 1, (w - across) // self.stride[1] + 1
+        (kh, kw), (sh, sw), ((top, bottom), (left, right)), (dh, dw) = self
+        h, w = top + size[0] + bottom, left + size[1] + right  # `padded`
+        return (h - dh * (kh - 1) - 1) // sh + 1, (w - dw * (kw - 1) - 1) // sw + 1
 
     def inside(self, size: Pair) -> tuple[slice, slice]:
         """Where the image (h, w) lies in the padded one: slices of rows and columns."""

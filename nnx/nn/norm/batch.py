@@ -117,9 +117,13 @@ class _BatchNorm(Module):
         if fresh is None:
             fresh = 1 / (float(self.num_batches_tracked) + 1)
         running = self.running_mean, self.running_var, self.num_batches_tracked
-        self.running_mean, self.running_var, self.num_batches_tracked = backend_of(
-            mean
-        ).track_moments_(running, mean, variance, fresh, values / (values - 1))
+        moved = backend_of(mean).track_moments_(
+            running, mean, variance, fresh, values / (values - 1)
+        )
+        # what a kernel makes of buffers can stand in their place, and need not be looked at
+        vars(self).update(
+            zip(("running_mean", "running_var", "num_batches_tracked"), moved, strict=True)
+        )
 
     def reset_running_stats(self) -> None:
         """Forget the running statistics: mean 0, variance 1, no batches counted."""

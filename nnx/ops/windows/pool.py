@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...backends import Array
 from ...tensor import Tensor
-from .._function import Function
+from .._function import Unary
 from .._operands import as_tensor, require_one_dtype
 from ..array.autocast import in_float32_inside
 from .arguments import (
@@ -26,7 +26,7 @@ from .arguments import (
 )
 
 
-class MaxPool2d(Function):
+class MaxPool2d(Unary):
     """y[n, c, p, q] = max over (i, j) of x[n, c, p s + i d, q s + j d].
 
     Backward.  y is the pixel at which the maximum stands, so its gradient is 1 there and 0
@@ -68,7 +68,7 @@ class MaxPool1d(InOneDimension, MaxPool2d):
         return self.backend.xp.squeeze(super().indices(), axis=-2)
 
 
-class AvgPool2d(Function):
+class AvgPool2d(Unary):
     """y[n, c, p, q] = (1/m) Σ_ij x[n, c, p s + i, q s + j], m the number of pixels counted.
 
     Backward.  Each pixel of a window contributed with weight 1/m, so it gets G/m (Xu 4.3.2).

@@ -16,6 +16,7 @@ from ....typing import Array
 from ...portable.residuals import Residuals
 from ...portable.window import Window
 from .. import thresholds
+from ..layout import FLOATS
 from ..memory import empty
 
 BLOCK_BYTES = 2**20  # of columns that are laid out at once
@@ -32,7 +33,7 @@ def are_small(x: Array, weight: Array, window: Window, groups: int, few: bool = 
 
     few: also where windows hold few numbers, however many there are.
     """
-    if groups != 1 or x.size == 0 or x.dtype not in (np.float32, np.float64):
+    if groups != 1 or x.size == 0 or x.dtype not in FLOATS:
         return False
     numbers = weight.shape[1] * window.places
     if few and numbers <= thresholds.COLUMN_NUMBERS:

@@ -14,6 +14,7 @@ import numpy as np
 from ....typing import Array
 from ...portable.residuals import Residuals
 from ...portable.window import Window
+from ..layout import FLOATS
 from ..memory import empty, zeros
 
 BLOCK_BYTES = 2**18  # of the planes that are worked on at once
@@ -27,12 +28,7 @@ class Depthwise(Residuals):
 
 def is_depthwise(x: Array, weight: Array, groups: int) -> bool:
     """Whether every channel is convolved with one kernel of its own."""
-    return (
-        x.dtype in (np.float32, np.float64)
-        and x.size > 0
-        and groups == len(weight) > 1
-        and weight.shape[1] == 1
-    )
+    return x.dtype in FLOATS and x.size > 0 and groups == len(weight) > 1 and weight.shape[1] == 1
 
 
 class _Planes:

@@ -16,7 +16,7 @@ from ....typing import Array
 from ...cpu.convolution import columns
 from ...cpu.convolution.conv import NumpyConv
 from ...cpu.convolution.depthwise import is_depthwise
-from ...cpu.layout import channels_second, contiguous_channels_last
+from ...cpu.layout import FLOATS, channels_second, contiguous_channels_last
 from ...cpu.memory import empty
 from ...cpu.memory import zeros as kept_zeros
 from ...portable.residuals import Residuals
@@ -112,7 +112,7 @@ def fills_vectors(x: Array, weight: Array, groups: int) -> bool:
     """Whether the compiled loops are made for this: not for other dtypes, nor for so many groups
     that most of a vector would be empty."""
     outputs = weight.shape[0] // groups
-    return x.dtype in (np.float32, np.float64) and x.size > 0 and (groups == 1 or outputs >= 4)
+    return x.dtype in FLOATS and x.size > 0 and (groups == 1 or outputs >= 4)
 
 
 def flat(x: Array) -> Array:
