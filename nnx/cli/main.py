@@ -21,6 +21,7 @@ _COMMANDS = {
     "reproduce": ("reproduce", "Run the textbooks' experiments beside what they print."),
     "launch": ("launch", "Start a command in several processes that train one model."),
     "predict": ("predict", "Say what a trained run makes of images or text."),
+    "generate": ("generate", "Write text with a trained run of char-lm."),
     "plot": ("plot", "Draw pictures of trained runs."),
     "bench": ("bench", "Time one way to compute beside another."),
     "compile": ("compile", "Compile the kernels ahead of time, for this processor."),

@@ -6,6 +6,7 @@
 Where files are looked for, and in which order, is told in `nnx.datasets.download`.
 """
 
+from .books import load_alice
 from .download import DataNotFoundError, cache_folder
 from .idx import read_idx, write_idx
 from .images import load_digits, load_mnist
@@ -23,6 +24,7 @@ __all__ = [
     "Windows",
     "cache_folder",
     "curve",
+    "load_alice",
     "load_csi300",
     "load_curve",
     "load_digits",

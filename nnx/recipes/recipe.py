@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -321,6 +321,23 @@ class Recipe:
             ValueError: this experiment does not predict from text.
         """
         raise ValueError(f"{self.name} does not predict from text")
+
+    def generate(
+        self, run: Trained, text: str, length: int, temperature: float, seed: int
+    ) -> Iterator[str]:
+        """What the run's model writes after a text, a character at a time.
+
+        Args:
+            run: the trained model.
+            text: what goes before.
+            length: how many characters.
+            temperature: below 1 the probable becomes more probable; 0: the most probable always.
+            seed: of what is drawn.
+
+        Raises:
+            ValueError: this experiment does not write text.
+        """
+        raise ValueError(f"{self.name} does not write text")
 
     # ---- for the command line and the runner ----
 

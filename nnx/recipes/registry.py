@@ -21,6 +21,8 @@ _HOMES = {  # name -> the file in this folder, and the class in it
     "imdb-gru": ("imdb", "ImdbGRU"),
     "imdb-gru-dropout": ("imdb", "ImdbGRUDropout"),
     "imdb-bigru-dropout": ("imdb", "ImdbBiGRUDropout"),
+    "char-lm": ("char_lm", "CharLM"),
+    "seq2seq": ("seq2seq", "Seq2Seq"),
 }
 NAMES = tuple(_HOMES)
 

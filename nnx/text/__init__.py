@@ -6,6 +6,7 @@ encoder = nnx.text.TextEncoder(tokenizer, vocabulary, length=200)
 numbers, lengths = encoder(reviews)             # (N, 200) and (N,), int64
 """
 
+from .beam import Found, beam_search, sample
 from .encoder import TextEncoder
 from .glove import Vectors, read_glove
 from .tokenizer import STOP_WORDS, Tokenizer
@@ -15,9 +16,12 @@ __all__ = [
     "PADDING",
     "STOP_WORDS",
     "UNKNOWN",
+    "Found",
     "TextEncoder",
     "Tokenizer",
     "Vectors",
     "Vocabulary",
+    "beam_search",
     "read_glove",
+    "sample",
 ]

@@ -16,8 +16,10 @@ from nnx.backends import Backend, override
 from nnx.backends.check import CheckBackend
 from nnx.backends.numpy import NumpyBackend
 from nnx.recipes import NAMES, find
+from nnx.recipes.char_lm import CharLM
 from nnx.recipes.images import ImageRecipe
 from nnx.recipes.imdb import ImdbRecipe
+from nnx.recipes.seq2seq import Seq2Seq
 
 
 def kernels_of(kind):
@@ -41,6 +43,15 @@ def example(recipe, options, n):
         lengths[0] = 20
         words = random.integers(2, 100, (n, 20)) * (np.arange(20) < lengths[:, None])
         return words, lengths, random.integers(0, 2, n)
+    if isinstance(recipe, CharLM):
+        numbers = random.integers(0, 50, (n, options.length + 1))
+        return numbers[:, :-1], numbers[:, 1:]
+    if isinstance(recipe, Seq2Seq):
+        lengths = random.integers(1, 9, n)
+        lengths[0] = 8
+        source = random.integers(3, 13, (n, 8)) * (np.arange(8) < lengths[:, None])
+        numbers = random.integers(3, 13, (n, 7))
+        return source, lengths, numbers[:, :-1], numbers[:, 1:]
     steps, features, ahead = (64, 3, 20) if recipe.name == "csi300-lstm" else (options.steps, 1, 1)
     series = random.standard_normal((n, steps, features)).astype(np.float32)
     return series, random.standard_normal((n, ahead)).astype(np.float32)
@@ -52,6 +63,7 @@ def test_a_step(name, kind):
     recipe = find(name)
     options = recipe.make_options()
     options.assets = {"encoder": {"words": [str(k) for k in range(98)]}, "embedding": 32}
+    options.assets |= {"alphabet": "c" * 50, "source": "0123456789", "target": "0123456789"}
     with override(np.ndarray, CheckBackend(kernels_of(kind), Backend(np, "numpy"))):
         nnx.manual_seed(0)
         model = recipe.model(options)
