@@ -109,6 +109,18 @@ def compile_kernel(kernel: Kernel, options: tuple[str, ...]) -> Any:
     return module.get_function(kernel.name)
 
 
+def resident_blocks(function: Any, threads: int, shared: int) -> int:
+    """How many blocks of a compiled function are on the current device at once.
+
+    Kernels whose blocks wait for each other are launched as others are: CuPy's cooperative launch
+    would link them with a library that its wheels may lack, and needs no more than this number.
+    """
+    each = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
+        function.kernel.ptr, threads, shared
+    )
+    return int(each) * int(cupy.cuda.Device().attributes["MultiProcessorCount"])
+
+
 class CupyBackend(CudaBackend):
     """CuPy arrays on one CUDA device."""
 
@@ -116,7 +128,7 @@ class CupyBackend(CudaBackend):
 
     def __init__(self, device: int | None = None) -> None:
         name = "cupy" if device is None else f"cupy:{device}"
-        modules = Modules(compile_kernel, cupy.ndarray)
+        modules = Modules(compile_kernel, cupy.ndarray, resident_blocks)
         super().__init__(xp, name, modules, None if device is None else cupy.cuda.Device(device))
         self._ones: dict[Any, Array] = {}
 

@@ -59,8 +59,8 @@ def arguments(real, steps, n, directions, hidden, lengths):
     "lstm_sequence_backward_32",
     "lstm_sequence_backward_64",
     "lstm_sequence_backward_128",
-    "lstm_cell",
-    "lstm_cell_backward",
+    "lstm_wide",
+    "lstm_wide_backward",
 )
 def test_every_lstm_kernel(cuda, real):
     """Every way through a sequence, each on a case of its own."""

@@ -39,6 +39,7 @@ LAYERS = {
 }
 RECURRENT = {
     "LSTM 3 x 128": (lambda: nn.LSTM(128, 128, num_layers=3), (64, 32, 128), 29),
+    "LSTM 512": (lambda: nn.LSTM(512, 512), (256, 64, 512), 8),
     "BiGRU 3 x 32": (
         lambda: nn.GRU(32, 32, num_layers=3, bidirectional=True),
         (400, 16, 32),

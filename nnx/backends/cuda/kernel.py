@@ -125,7 +125,8 @@ class Kernel:
 
     `plan` is called with the scalar (and const) arguments it names, and `itemsize`, the bytes of
     a REAL, if it names that.  `constants` lists for each const argument the values that are
-    compiled and tested, and no others can be launched.
+    compiled and tested, and no others can be launched.  `together`: its blocks wait for each other,
+    so all of them must be on the device at once.
     """
 
     def __init__(
@@ -135,8 +136,9 @@ class Kernel:
         args: str,
         plan: Callable[..., Plan],
         constants: Mapping[str, tuple[int, ...]] | None = None,
+        together: bool = False,
     ) -> None:
-        self.source, self.name, self.plan = source, name, plan
+        self.source, self.name, self.plan, self.together = source, name, plan, together
         self.arguments = tuple(parse_argument(text) for text in args.split())
         self.constants = dict(constants or {})
 
@@ -162,7 +164,7 @@ class Kernel:
     def planned(self, plan: Callable[..., Plan]) -> Kernel:
         """The same kernel with other numbers of blocks and threads: to tune it, or to test it."""
         args = " ".join(map(str, self.arguments))
-        return Kernel(self.source, self.name, args, plan, self.constants)
+        return Kernel(self.source, self.name, args, plan, self.constants, self.together)
 
     def __repr__(self) -> str:
         return f"Kernel({self.source}: {self.name}({', '.join(map(str, self.arguments))}))"

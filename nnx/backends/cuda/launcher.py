@@ -63,6 +63,7 @@ class Function(Protocol):
 
 
 Factory = Callable[[Kernel, tuple[str, ...]], Function]
+Resident = Callable[[Function, int, int], int]
 
 
 class CompileError(RuntimeError):
@@ -73,11 +74,13 @@ class Modules:
     """The compiled kernels of one kind of device: made by `factory` on first use, then kept.
 
     `factory(kernel, options)` compiles `kernel.source` and returns the function `kernel.name`.
-    `array` is the type of array these functions take.
+    `array` is the type of array these functions take.  `resident(function, threads, shared)` is how
+    many blocks of a function are on the device at once; None: nobody knows.
     """
 
-    def __init__(self, factory: Factory, array: Any) -> None:
-        self.factory, self.array = factory, array
+    def __init__(self, factory: Factory, array: Any, resident: Resident | None = None) -> None:
+        self.factory, self.array, self.resident = factory, array, resident
+        self._fit: dict[Any, int] = {}
         self._functions: dict[tuple[Kernel, np.dtype[Any], tuple[int, ...]], Function] = {}
 
     def function(
@@ -88,6 +91,18 @@ class Modules:
         if function is None:
             function = self._functions[key] = self._compile(*key)
         return function
+
+    def fit(
+        self, kernel: Kernel, real: np.dtype[Any], constants: tuple[int, ...], plan: Plan
+    ) -> int:
+        """How many blocks of a plan are on the device at once."""
+        key = kernel, real, constants, plan.block, plan.shared
+        if key not in self._fit:
+            if self.resident is None:
+                return 0
+            function = self.function(kernel, real, constants)
+            self._fit[key] = self.resident(function, math.prod(plan.block), plan.shared)
+        return self._fit[key]
 
     def _compile(self, kernel: Kernel, real: np.dtype[Any], constants: tuple[int, ...]) -> Function:
         options = kernel.options(real, constants)
@@ -131,11 +146,17 @@ def launch(kernel: Kernel, modules: Modules, /, **values: Any) -> None:
 
     constants = _constants(kernel, values) if kernel.constants else ()
     numbers = [real.itemsize if name == "itemsize" else values[name] for name in kernel.plan_names]
-    grid, block, shared = kernel.plan(*numbers)
+    plan = kernel.plan(*numbers)
+    grid, block, shared = plan
     if 0 in grid:
         _nothing_to_write(kernel, values)
         return
     _check_plan(kernel, grid, block)
+    if kernel.together and (fit := modules.fit(kernel, real, constants, plan)) < math.prod(grid):
+        raise ValueError(
+            f"{kernel.name}: its {math.prod(grid)} blocks wait for each other, and {fit} of them "
+            "fit on the device"
+        )
     modules.function(kernel, real, constants)(grid, block, tuple(args), shared_mem=shared)
 
 

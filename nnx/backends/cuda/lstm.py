@@ -12,6 +12,7 @@ from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
     MOST_UNITS,
     SCAN,
+    SLICES,
     STEP,
     UNITS,
     CudaLayers,
@@ -27,8 +28,10 @@ from .recurrent import (
     room,
     scanned_whole,
     sizes,
+    slice_that_fits,
     split,
     stack,
+    wide_plan,
 )
 
 LSTM_CELL = register(
@@ -74,6 +77,29 @@ LSTM_SEQUENCE_BACKWARD = {
     for units in UNITS
 }
 
+LSTM_WIDE = register(
+    Kernel(
+        "lstm_wide.cu",
+        "lstm_wide",
+        "z:in h0:in? c0:in? weight:in* bias:in*? lengths:in?:i64 states:out gates:out cells:out "
+        f"h_n:out c_n:out arrived:inout:u32 {SCAN} UNITS:const",
+        wide_plan,
+        {"UNITS": SLICES},
+        together=True,
+    )
+)
+LSTM_WIDE_BACKWARD = register(
+    Kernel(
+        "lstm_wide.cu",
+        "lstm_wide_backward",
+        "gy:in gh_n:in? gc_n:in? gates:in cells:in c0:in? weight:in* lengths:in?:i64 gz:out "
+        f"gh0:out gc0:out totals:out arrived:inout:u32 {SCAN} UNITS:const",
+        wide_plan,
+        {"UNITS": SLICES},
+        together=True,
+    )
+)
+
 
 class CudaLSTM(CudaLayers, LSTMKernels):
     modules: Modules
@@ -88,7 +114,7 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         weights: list[Any],
         lengths: Array | None,
     ) -> tuple[Array, Array, Array, Residuals]:
-        if weights[0][4] is not None or not scanned_whole(x, weights, h0, c0):
+        if weights[0][4] is not None or not self._scans(x, weights, h0, c0):
             return super().lstm(x, h0, c0, weights, lengths)
         z, mask, lengths = self.begin(x, weights, lengths)
         scanned = self._lstm_scan(z, h0, c0, column(weights, 1), biases(weights), lengths)
@@ -119,6 +145,21 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         gb = self.bias_gradients(totals, weights)
         own = [(gw_ih[s], gw_hh[s], *gb[s], None) for s in range(len(weights))]
         return gx, gh0, gc0, own
+
+    def _scans(self, x: Array, weights: list[Any], *states: Array | None) -> bool:
+        hidden = weights[0][1].shape[1]
+        return scanned_whole(x, weights, *states) or (
+            one_real_dtype(x, *states, *(w for own in weights for w in own))
+            and self._slice(x.dtype, hidden, len(weights)) > 0
+        )
+
+    def _slice(self, dtype: Any, hidden: int, directions: int) -> int:
+        """How many units a block of the wide kernels is to have; 0: the layer is not theirs."""
+        if hidden <= MOST_UNITS:
+            return 0
+        return slice_that_fits(
+            self.modules, (LSTM_WIDE, LSTM_WIDE_BACKWARD), dtype, hidden, directions
+        )
 
     # ---- one step's elementwise half ----
 
@@ -175,7 +216,8 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         if weight_hr is not None or not one_real_dtype(z, h0, c0, weight_hh):
             return super().lstm_sequence(z, h0, c0, weight_hh, weight_hr, lengths)
         lengths = on_device(self.xp, lengths)
-        if h0.shape[2] <= MOST_UNITS:
+        hidden = h0.shape[2]
+        if hidden <= MOST_UNITS or self._slice(z.dtype, hidden, z.shape[2]):
             weights = split(weight_hh)
             states, gates, cells, _, c_n = self._lstm_scan(z, h0, c0, weights, None, lengths)
         else:
@@ -204,20 +246,15 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         arrays = self._lstm_arrays(z)
         steps, n, directions, hidden = arrays["states"].shape
         h_n, c_n = (self.xp.empty((directions, n, hidden), dtype=z.dtype) for _ in range(2))
-        launch(
-            LSTM_SEQUENCE[room(hidden)],
-            self.modules,
-            z=z,
-            h0=h0,
-            c0=c0,
-            bias=bias,
-            lengths=lengths,
-            h_n=h_n,
-            c_n=c_n,
-            **arrays,
-            **as_read(self.xp, weights),
-            **sizes(steps, n, directions, hidden),
-        )
+        values = {"z": z, "h0": h0, "c0": c0, "bias": bias, "lengths": lengths}
+        values |= {"h_n": h_n, "c_n": c_n, **arrays, **sizes(steps, n, directions, hidden)}
+        units = self._slice(z.dtype, hidden, directions)
+        if units:
+            arrived = self.xp.zeros((directions,), dtype=self.xp.uint32)
+            launch(LSTM_WIDE, self.modules, weight=weights, arrived=arrived, UNITS=units, **values)
+        else:
+            kernel = LSTM_SEQUENCE[room(hidden)]
+            launch(kernel, self.modules, **as_read(self.xp, weights), **values)
         return arrays["states"], arrays["gates"], arrays["cells"], h_n, c_n
 
     def _lstm_scan_backward(
@@ -236,23 +273,15 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         gz = self.xp.empty(gates.shape, dtype=gates.dtype)
         gh0, gc0 = (self.xp.empty((directions, n, hidden), dtype=gates.dtype) for _ in range(2))
         totals = self.xp.empty((n, directions, 4 * hidden), dtype=gates.dtype)
-        launch(
-            LSTM_SEQUENCE_BACKWARD[room(hidden)],
-            self.modules,
-            gy=gy,
-            gh_n=gh_n,
-            gc_n=gc_n,
-            gates=gates,
-            cells=cells,
-            c0=c0,
-            weight=weights,
-            lengths=lengths,
-            gz=gz,
-            gh0=gh0,
-            gc0=gc0,
-            totals=totals,
-            **sizes(steps, n, directions, hidden),
-        )
+        values = {"gy": gy, "gh_n": gh_n, "gc_n": gc_n, "gates": gates, "cells": cells, "c0": c0}
+        values |= {"weight": weights, "lengths": lengths, "gz": gz, "gh0": gh0, "gc0": gc0}
+        values |= {"totals": totals, **sizes(steps, n, directions, hidden)}
+        units = self._slice(gates.dtype, hidden, directions)
+        if units:
+            arrived = self.xp.zeros((directions,), dtype=self.xp.uint32)
+            launch(LSTM_WIDE_BACKWARD, self.modules, arrived=arrived, UNITS=units, **values)
+        else:
+            launch(LSTM_SEQUENCE_BACKWARD[room(hidden)], self.modules, **values)
         return gz, gh0, gc0, totals
 
     def _lstm_steps(
@@ -286,7 +315,8 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         gates, cells, states, h0, c0, weight_hh, weight_hr, lengths = residuals
         if weight_hr is not None or not one_real_dtype(gy, gh_n, gc_n, gates, h0, c0, weight_hh):
             return super().lstm_sequence_backward(gy, gh_n, gc_n, residuals)
-        if h0.shape[2] <= MOST_UNITS:
+        hidden = h0.shape[2]
+        if hidden <= MOST_UNITS or self._slice(gates.dtype, hidden, gates.shape[2]):
             gz, gh0, gc0, _ = self._lstm_scan_backward(
                 gy, gh_n, gc_n, split(weight_hh), gates, cells, c0, lengths
             )

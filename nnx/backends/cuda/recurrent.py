@@ -1,10 +1,12 @@
 """What the recurrent CUDA kernels share: plans, and the matrix products between their launches.
 
-Two ways through a sequence, for layers of the shapes that `portable/recurrent.py` lists:
+Three ways through a sequence, for layers of the shapes that `portable/recurrent.py` lists:
 
 - few hidden units (at most `MOST_UNITS`): the whole scan in one launch, one block for each
   sequence and direction, the recurrent weights in registers, or as many as fit;
-- more: per step one product for all sequences and directions, and one launch of the cell.
+- more, as long as all blocks fit on the device at once: again one launch, a block for each slice of
+  the units, which holds its weights and waits for the others after every step (LSTM);
+- else: per step one product for all sequences and directions, and one launch of the cell.
 
 Either way the products over all time steps, the input's and those of the weight gradients, are
 few and large.
@@ -14,6 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from ...typing import Array
 from ..portable.recurrent import only, running
@@ -30,6 +34,32 @@ STEP = f"k:i32 {SCAN}"
 def one_block_each(threads: int) -> Any:
     """A plan with one block for each sequence and direction."""
     return lambda n, directions: Plan((n, directions), (threads,))
+
+
+SLICES = (1, 2, 4)  # units that a block of the wide kernels may have
+MOST_SHARED = 48 * 1024  # bytes that every device gives a block
+
+
+def wide_plan(n: int, directions: int, hidden: int, UNITS: int, itemsize: int) -> Plan:
+    """One block for each slice of units and direction: its weights, and a tile of what is read."""
+    shared = (4 * UNITS * hidden + 256 * 9) * itemsize
+    return Plan((ceil_div(hidden, UNITS), directions), (256,), shared)
+
+
+def slice_that_fits(
+    modules: Modules, kernels: tuple[Kernel, ...], dtype: Any, hidden: int, directions: int
+) -> int:
+    """The largest slice with which a block has room for its weights and the device for all blocks;
+    0: there is none.  A larger one means fewer blocks that read the state of all units."""
+    real = np.dtype(dtype)
+    for units in reversed(SLICES):
+        plan = wide_plan(1, directions, hidden, units, real.itemsize)
+        blocks = plan.grid[0] * plan.grid[1]
+        if plan.shared <= MOST_SHARED and all(
+            modules.fit(kernel, real, (units,), plan) >= blocks for kernel in kernels
+        ):
+            return units
+    return 0
 
 
 def one_thread_each(n: int, directions: int, hidden: int) -> Plan:

@@ -47,6 +47,7 @@ class Launch(ctypes.Structure):
         ("seed", ctypes.c_uint),
         ("patience", ctypes.c_uint64),
         ("last_blocks", ctypes.c_uint64),
+        ("together", ctypes.c_uint64),
     ]
 
 

@@ -28,7 +28,8 @@ class CpuFactory:
     `order` and `seed` may be changed between launches.  A launch that makes more than `patience`
     accesses (where they are watched), or waits as often, is taken not to end.  With `last_blocks`
     only so many of a grid's blocks are run, the last ones: on arrays of gigabytes, whose memory is
-    there once it is touched, and of which outputs then stay unwritten.
+    there once it is touched, and of which outputs then stay unwritten.  Of a kernel whose blocks
+    wait for each other `resident` are on the device at once; others run one after the other.
     """
 
     variant: str = "check"
@@ -36,7 +37,11 @@ class CpuFactory:
     seed: int = 1
     patience: int = 200_000_000
     last_blocks: int = 0
+    resident: int = 128
     read: Callable[[str], str] = read_source
+
+    def resident_blocks(self, function: Any, threads: int, shared: int) -> int:
+        return self.resident
 
     def __call__(self, kernel: Kernel, options: tuple[str, ...]) -> CpuFunction:
         defines = tuple(option for option in options if option.startswith("-D"))
@@ -112,6 +117,7 @@ class CpuFunction:
             seed=self.factory.seed,
             patience=self.factory.patience,
             last_blocks=self.factory.last_blocks,
+            together=self.factory.resident if self.kernel.together else 0,
         )
         outcome = marshal.Outcome()
         failed = self.library.handle.cuda_cpu_launch(ctypes.byref(order), ctypes.byref(outcome))

@@ -12,7 +12,7 @@ import numpy as np
 from cuda_cpu.module import CpuFactory
 from nnx.backends import Backend, Residuals, override
 from nnx.backends.cuda import CudaBackend
-from nnx.backends.cuda.launcher import Factory, Function, Kernel, Modules
+from nnx.backends.cuda.launcher import Factory, Function, Kernel, Modules, Resident
 
 DEVICES = ("check", "fast", "gpu")
 LAYOUTS = ("contiguous", "strided", "offset")
@@ -21,8 +21,8 @@ LAYOUTS = ("contiguous", "strided", "offset")
 class RecordingModules(Modules):
     """Remembers which kernels were launched, so that a test can show that it ran what it tests."""
 
-    def __init__(self, factory: Factory, array: type) -> None:
-        super().__init__(factory, array)
+    def __init__(self, factory: Factory, array: type, resident: Resident) -> None:
+        super().__init__(factory, array, resident)
         self.launched: set[str] = set()
 
     def function(
@@ -36,13 +36,15 @@ class RecordingModules(Modules):
 def cuda_backend(kind: str) -> CudaBackend:
     """The CUDA backend on `check` or `fast` (the CPU harness) or `gpu` (CuPy)."""
     if kind != "gpu":
-        return CudaBackend(np, "numpy", RecordingModules(CpuFactory(kind), np.ndarray))
+        factory = CpuFactory(kind)
+        modules = RecordingModules(factory, np.ndarray, factory.resident_blocks)
+        return CudaBackend(np, "numpy", modules)
     import cupy
 
-    from nnx.backends.cupy import CupyBackend, compile_kernel
+    from nnx.backends.cupy import CupyBackend, compile_kernel, resident_blocks
 
     backend = CupyBackend()
-    backend.modules = RecordingModules(compile_kernel, cupy.ndarray)
+    backend.modules = RecordingModules(compile_kernel, cupy.ndarray, resident_blocks)
     return backend
 
 

@@ -74,5 +74,6 @@ def _replacements() -> list[tuple[Any, str, Any]]:
     for owner, name, value in runtime.replacements():
         replace(owner, name, value)
     replace(ours, "compile_kernel", runtime.compile_kernel)
+    replace(ours, "resident_blocks", runtime.resident_blocks)
     replace(ours, "load_library", lambda: runtime.cublas.namespace)
     return list(found.values())

@@ -34,6 +34,8 @@ CUDA_CPU_UNCHECKED __attribute__((noinline)) static T atomicCAS(T* address, T ex
   return old;
 }
 
-// Says nothing to the checker: what a fence makes right cannot be shown on one CPU thread.
-static inline void __threadfence() {}
+// What a fence does cannot be shown on one CPU thread; but an atomic tells other blocks of what was
+// done before only behind one, so a missing one is seen.
+extern "C" void cuda_cpu_fence();
+static inline void __threadfence() { cuda_cpu_fence(); }
 static inline void __threadfence_block() {}

@@ -6,12 +6,15 @@
 //   - writes through a pointer to const, or is not aligned to its size,
 //   - reads what nobody has written (`out` arguments and shared memory start that way), or
 //   - meets an access of another thread, at least one of the two a plain write, that no barrier
-//     lies between.  Nothing orders two blocks.
+//     lies between.  Nothing orders two blocks; but in a launch whose blocks run together an atomic
+//     behind a fence tells what its block has done before its last barrier, and whoever meets the
+//     same place with an atomic knows it from then on.
 // It is found before the access happens, so a bad store does no harm.
 #include <link.h>
 
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "runtime.h"
@@ -25,6 +28,7 @@ struct Cell {
   Moment write{NOBODY, 0, 0, 0};
   Moment read{NOBODY, 0, 0, 0}, other_read{NOBODY, 0, 0, 0};  // two readers since the last barrier
   int64_t reading_block = NOBODY, other_reading_block = NOBODY;
+  uint32_t reading_interval = 0, other_reading_interval = 0;  // of those blocks
   uint32_t stamp = 0;  // the block this cell of shared memory belongs to
   bool written = false, atomic = false;
 };
@@ -46,6 +50,26 @@ struct Region {
 std::vector<Region> regions;
 Image image;
 uint64_t accesses, patience;
+
+// Of blocks that run together.  A block has seen what another did in the intervals below this.
+using Intervals = std::vector<uint32_t>;
+std::vector<Intervals> known;
+std::unordered_map<const char*, Intervals> told;  // by the places of atomics
+std::unordered_map<uint32_t, std::vector<std::vector<Cell>>> shared_cells;
+
+bool has_seen(uint32_t me, int64_t block, uint32_t interval) {
+  return !known.empty() && interval < known[me][block];
+}
+
+void meet(const char* place, const Moment& me) {
+  Intervals& there = told.try_emplace(place, Intervals(known.size(), 0)).first->second;
+  Intervals& mine = known[me.block];
+  if (takes_fenced()) {
+    mine[me.block] = me.interval;
+    for (size_t b = 0; b < mine.size(); b++) there[b] = std::max(there[b], mine[b]);
+  }
+  for (size_t b = 0; b < mine.size(); b++) mine[b] = std::max(mine[b], there[b]);
+}
 
 Region make_region(char* base, uint64_t size, unsigned granularity, uint32_t flags, bool shared,
                    const std::string& name) {
@@ -107,7 +131,9 @@ void check_cell(const Region& r, Cell& cell, const Moment& me, bool writes, bool
   }
   const bool two_atomics = atomic && cell.atomic;
   if (cell.write.thread != NOBODY && !two_atomics &&
-      (cell.write.block != me.block || !happened_before(cell.write, me)))
+      (cell.write.block != me.block
+           ? !has_seen(me.block, cell.write.block, cell.write.interval)
+           : !happened_before(cell.write, me)))
     fault(std::string(writes ? "write-write" : "write-read") + " race with " + who(cell.write) +
               " on " + place(r, p, bytes),
           0, pc);
@@ -125,18 +151,22 @@ void check_cell(const Region& r, Cell& cell, const Moment& me, bool writes, bool
     } else {
       cell.read = me;  // the same thread again, perhaps after a __syncwarp
     }
-    if (cell.reading_block == NOBODY)
+    if (cell.reading_block == NOBODY || cell.reading_block == me.block) {
       cell.reading_block = me.block;
-    else if (cell.reading_block != me.block)
+      cell.reading_interval = me.interval;
+    } else {
       cell.other_reading_block = me.block;
+      cell.other_reading_interval = me.interval;
+    }
     return;
   }
   for (const Moment* reader : {&cell.read, &cell.other_read})
     if (reader->thread != NOBODY && reader->block == me.block && !happened_before(*reader, me))
       fault("read-write race with " + who(*reader) + " on " + place(r, p, bytes), 0, pc);
   if (!r.shared)
-    for (int64_t block : {cell.reading_block, cell.other_reading_block})
-      if (block != NOBODY && block != me.block)
+    for (auto [block, at] : {std::pair(cell.reading_block, cell.reading_interval),
+                             std::pair(cell.other_reading_block, cell.other_reading_interval)})
+      if (block != NOBODY && block != me.block && !has_seen(me.block, block, at))
         fault("read-write race with block " + std::to_string(block) + " on " + place(r, p, bytes),
               0, pc);
   cell.write = me;
@@ -176,6 +206,9 @@ Image module_image() {
 
 void start_checking(const Launch& launch, char* thread_storage) {
   regions.clear();
+  known.clear();
+  told.clear();
+  shared_cells.clear();
   accesses = 0;
   patience = launch.patience;
   const char* dynamic = (const char*)cuda_cpu_dynamic_shared();
@@ -192,6 +225,23 @@ void start_checking(const Launch& launch, char* thread_storage) {
   }
   std::sort(regions.begin(), regions.end(),
             [](const Region& a, const Region& b) { return a.base < b.base; });
+}
+
+void run_together(uint32_t blocks) { known.assign(blocks, Intervals(blocks, 0)); }
+
+void leave_shared(uint32_t block) {
+  std::vector<std::vector<Cell>>& kept = shared_cells[block];
+  kept.clear();
+  for (Region& r : regions)
+    if (r.shared) kept.push_back(r.cells);
+}
+
+void enter_shared(uint32_t block) {
+  auto kept = shared_cells.find(block);
+  if (kept == shared_cells.end()) return;  // its first turn: `stamp` tells
+  size_t k = 0;
+  for (Region& r : regions)
+    if (r.shared) r.cells.swap(kept->second[k++]);
 }
 
 void check_access(char* p, unsigned bytes, bool writes, bool atomic, void* pc) {
@@ -213,6 +263,7 @@ void check_access(char* p, unsigned bytes, bool writes, bool atomic, void* pc) {
   const uint64_t last = (p + bytes - 1 - hit->base) >> hit->shift;
   for (uint64_t i = first; i <= last; i++)
     check_cell(*hit, hit->cell(i), me, writes, atomic, p, bytes, pc);
+  if (atomic && !known.empty()) meet(p, me);
 }
 
 std::string unwritten_outputs() {

@@ -25,7 +25,7 @@
 #define __shared__ thread_local  // legal both on a local variable and after `extern`
 #define __forceinline__ inline __attribute__((always_inline))
 #define __noinline__ __attribute__((noinline))
-#define __align__(n) alignas(n)
+#define __align__(n) __attribute__((aligned(n)))
 #define __launch_bounds__(...)
 
 // The harness's own code, which the checker must not check.

@@ -15,6 +15,7 @@
 #define __fsqrt_rn(x) sqrtf(x)
 #define __fmaf_rn(a, b, c) fmaf(a, b, c)
 #define __ldg(p) (*(p))
+#define __ldcg(p) (*(p))
 
 template <class To, class From>
 CUDA_CPU_UNCHECKED static inline To cuda_cpu_bits(From value) {

@@ -46,6 +46,7 @@ struct Launch {
   unsigned seed;
   uint64_t patience;  // accesses, or waits, after which a launch is taken not to end
   uint64_t last_blocks;  // only so many of the grid's last ones are run; 0: all
+  uint64_t together;     // so many blocks are on the device at once, and may wait for each other
 };
 
 struct Outcome {
@@ -71,6 +72,7 @@ struct Moment {
   uint32_t warp_interval;  // __syncwarp of the whole warp passed
 };
 Moment now();
+bool takes_fenced();  // whether the running thread has called a fence since it was last asked
 char* current_stack(uint64_t* bytes);
 
 // Record the first fault of a launch, and leave the running fiber for good.
@@ -79,6 +81,9 @@ char* current_stack(uint64_t* bytes);
 // ---- checker.cpp ----
 
 void start_checking(const Launch& launch, char* thread_storage);
+void run_together(uint32_t blocks);  // from now on blocks are ordered by atomics behind fences
+void leave_shared(uint32_t block);   // what is known of a block's shared memory, for its next turn
+void enter_shared(uint32_t block);
 void check_access(char* address, unsigned bytes, bool writes, bool atomic, void* pc);
 std::string unwritten_outputs();  // empty where all is written
 

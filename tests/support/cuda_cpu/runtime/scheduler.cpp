@@ -29,7 +29,7 @@ constexpr unsigned FULL_WARP = 0xffffffffu;
 constexpr int WARP_SYNC = 5;  // as in warp.h
 enum BarrierKind { BARRIER_PLAIN, BARRIER_OR, BARRIER_AND, BARRIER_COUNT };  // as in index.h
 
-enum class State : uint8_t { FRESH, READY, AT_BARRIER, AT_WARP, DONE };
+enum class State : uint8_t { FRESH, READY, ASLEEP, AT_BARRIER, AT_WARP, DONE };
 
 struct Thread {
   State state = State::FRESH;
@@ -37,6 +37,7 @@ struct Thread {
   int line = 0;  // of the barrier or primitive it waits at
   int vote = 0;  // the outcome of the barrier it has just left
   uint32_t warp_interval = 0;
+  bool fenced = false;
 };
 
 struct Fiber {
@@ -75,6 +76,7 @@ Barrier barrier;
 int live, current, current_fiber;
 uint32_t interval, block_number;
 uint64_t waits, patience;
+bool together;
 
 void (*invoke)(void**);
 void** arguments;
@@ -173,7 +175,7 @@ void report_deadlock() {
   report(what, 0, nullptr);
 }
 
-void run_block(const std::vector<int>& order) {
+void begin_block() {
   std::fill(threads.begin(), threads.end(), Thread{});
   for (size_t w = 0; w < warps.size(); w++) {
     const int lanes = std::min(32, thread_count() - 32 * (int)w);
@@ -183,6 +185,10 @@ void run_block(const std::vector<int>& order) {
   live = thread_count();
   barrier = Barrier{};
   interval = 0;
+}
+
+void run_block(const std::vector<int>& order) {
+  begin_block();
   while (live) {
     bool moved = false;
     for (int t : order) {
@@ -193,6 +199,57 @@ void run_block(const std::vector<int>& order) {
     }
     if (!moved) return report_deadlock();
   }
+}
+
+// ---- blocks that are on the device together, and may wait for each other ----
+
+// What a block has of its own, while another has its turn.
+struct Resident {
+  uint32_t number = 0;
+  Index3 index{};
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+  Barrier barrier;
+  int live = 0;
+  uint32_t interval = 0;
+  std::vector<int> order;
+  std::vector<char> shared;
+};
+
+void change_places(Resident& b, const Image& image) {
+  std::swap(threads, b.threads);
+  std::swap(warps, b.warps);
+  std::swap(barrier, b.barrier);
+  std::swap(live, b.live);
+  std::swap(interval, b.interval);
+  std::swap_ranges(b.shared.begin(), b.shared.end(), image.thread_storage);
+}
+
+// Every thread goes on until it waits, sleeps or returns; whether one of them did something.
+bool take_turn(const std::vector<int>& order) {
+  for (Thread& t : threads)
+    if (t.state == State::ASLEEP) t.state = State::READY;
+  bool done_something = false, moved = true, asleep = false;
+  while (moved) {
+    moved = false;
+    for (int t : order) {
+      if (threads[t].state > State::READY) continue;
+      moved = true;
+      resume(t);
+      if (failed) return true;
+      if (threads[t].state != State::ASLEEP) done_something = true;
+    }
+  }
+  for (Thread& t : threads) asleep |= t.state == State::ASLEEP;
+  if (live && !asleep) report_deadlock();
+  return done_something;
+}
+
+void report_waiting(size_t resident, size_t left) {
+  report("deadlock: all threads of the " + std::to_string(resident) +
+             " blocks on the device wait for another block, and " + std::to_string(left) +
+             " blocks of the grid have no place on it",
+         0, nullptr);
 }
 
 template <class T>
@@ -208,6 +265,12 @@ Moment now() { return {current, block_number, interval, threads[current].warp_in
 char* current_stack(uint64_t* bytes) {
   *bytes = STACK;
   return fibers[current_fiber].stack();
+}
+
+bool takes_fenced() {
+  const bool fenced = threads[current].fenced;
+  threads[current].fenced = false;
+  return fenced;
 }
 
 void fault(const std::string& what, int line, void* pc) {
@@ -285,6 +348,16 @@ unsigned cuda_cpu_lane() { return current % 32; }
 unsigned cuda_cpu_active_mask() { return warps[current / 32].live; }
 void cuda_cpu_fault(const char* what, int line) { fault(what, line); }
 
+void cuda_cpu_fence() { threads[current].fenced = true; }
+
+void cuda_cpu_sleep(int line) {
+  if (!together)
+    fault("a loop that waits for another block, in a kernel not described as `together`", line);
+  threads[current].line = line;
+  threads[current].state = State::ASLEEP;
+  suspend();
+}
+
 // The number of the kernel called `name`, and its parameters as text; -1 where there is none.
 int cuda_cpu_find(const char* name, char* parameters) {
   for (int i = 0; cuda_cpu_kernels[i].name; i++)
@@ -303,7 +376,8 @@ int cuda_cpu_launch(const Launch* launch, Outcome* result) {
   const int count = (int)(block.x * block.y * block.z);
   threads.assign(count, Thread{});
   warps.assign((count + 31) / 32, Warp{});
-  fibers.reserve(1024);  // resume() keeps a reference into it
+  together = launch->together;
+  fibers.reserve(1024 * std::max<uint64_t>(1, launch->together));  // resume() keeps a reference
   invoke = cuda_cpu_kernels[launch->kernel].invoke;
   arguments = launch->arguments;
   outcome = result;
@@ -321,23 +395,60 @@ int cuda_cpu_launch(const Launch* launch, Outcome* result) {
                                ? blocks - launch->last_blocks : 0;
   std::vector<uint64_t> block_order(blocks - skipped);
   arrange(block_order, launch->order, random);
+  if (together && launch->check) run_together((uint32_t)blocks);
   cuda_cpu_checking = launch->check;
+  const auto index_of = [&](uint64_t b) {
+    return Index3{(unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y),
+                  (unsigned)(b / grid.x / grid.y)};
+  };
+  // Shared memory starts as garbage would: all ones, a NaN as a float and -1 as an integer.
+  const size_t storage = image.thread_storage ? image.thread_storage_size : 0;
+  std::vector<Resident> on_device;
+  size_t next = 0;
+  int quiet = 0;  // rounds in which no thread did anything but sleep
+  while (together && !failed && (next < block_order.size() || !on_device.empty())) {
+    while (on_device.size() < launch->together && next < block_order.size()) {
+      Resident b;
+      b.number = (uint32_t)(block_order[next++] + skipped);
+      b.index = index_of(b.number);
+      b.shared.assign(storage, (char)0xff);
+      b.order.resize(count);
+      arrange(b.order, launch->order, random);
+      begin_block();
+      b.threads = threads, b.warps = warps, b.live = live;
+      on_device.push_back(std::move(b));
+    }
+    bool done_something = false;
+    for (Resident& b : on_device) {
+      block_number = b.number;
+      cuda_cpu_block_index = b.index;
+      change_places(b, image);
+      if (launch->check) enter_shared(b.number);
+      done_something |= take_turn(b.order);
+      if (launch->check) leave_shared(b.number);
+      change_places(b, image);
+      if (failed) break;
+    }
+    const size_t before = on_device.size();
+    on_device.erase(std::remove_if(on_device.begin(), on_device.end(),
+                                   [](const Resident& b) { return !b.live; }),
+                    on_device.end());
+    quiet = done_something || on_device.size() < before ? 0 : quiet + 1;
+    if (quiet > 3) report_waiting(on_device.size(), block_order.size() - next);
+  }
   for (uint64_t b : block_order) {
+    if (together || failed) break;
     b += skipped;
     block_number = (uint32_t)b;
-    cuda_cpu_block_index = {(unsigned)(b % grid.x), (unsigned)(b / grid.x % grid.y),
-                            (unsigned)(b / grid.x / grid.y)};
-    // Shared memory starts as garbage would: all ones, a NaN as a float and -1 as an integer.
-    if (image.thread_storage)
-      memset(image.thread_storage, 0xff, image.thread_storage_size);
+    cuda_cpu_block_index = index_of(b);
+    if (storage) memset(image.thread_storage, 0xff, storage);
     arrange(thread_order, launch->order, random);
     run_block(thread_order);
-    if (failed) break;
   }
   cuda_cpu_checking = 0;
-  if (failed) {
-    discard_fibers();
-  } else if (launch->check && !launch->last_blocks) {
+  // Many stacks are many mappings, of which a process may have 65,530, and every module has its own.
+  if (failed || together) discard_fibers();
+  if (!failed && launch->check && !launch->last_blocks) {
     const std::string missing = unwritten_outputs();
     if (!missing.empty()) {
       failed = true;
