@@ -55,6 +55,8 @@ METHODS = {
     "new_zeros": "nnx.zeros_like(x)",
     "numel": "x.size",
     "ravel": "x.reshape(-1)",
+    "repeat": "nnx.tile(x, repetitions); nnx.repeat repeats each slice",
+    "split": "nnx.split(x, sections, axis), into so many parts or at these places",
     "reshape_as": "x.reshape(y.shape)",
     "resize_": "x.reshape(*shape)",
     "short": 'x.astype("int16")',
@@ -135,6 +137,12 @@ FUNCTIONS = {
     )},
     "inverse": "linalg.inv",
     "ger": "linalg.outer",
+    "argwhere": "nonzero",
+    "rand": "random.uniform",
+    "randint": "random.integers",
+    "randn": "random.normal",
+    "randperm": "random.permutation",
+    "inference_mode": "no_grad",
 }  # fmt: skip
 # A method of a module -> what an error adds.
 MODULE_NAMES = {
@@ -152,6 +160,7 @@ ARGUMENTS = {
     "keepdim": "keepdims",
     "input": "x",
     "unbiased": "correction",
+    "device": "backend",
 }
 
 

@@ -16,13 +16,13 @@ import numpy as np
 from .autograd import Function, Node, backward
 from .backends import (
     Array,
-    active_backend,
     backend_of,
     dtype_name,
     from_table,
     get_backend,
     names_dtype,
     native,
+    place,
 )
 from .in_place import InPlace
 from .names import Count, meant, names_ours
@@ -242,6 +242,7 @@ class Tensor(InPlace):
         """The values as nested lists of Python numbers."""
         return backend_of(self.data).to_numpy(self.data).tolist()
 
+    @names_ours
     def to(self, backend: Any, dtype: Any = None) -> Tensor:
         """This tensor, in its shape, on another backend, in another dtype, or both.
 
@@ -615,7 +616,9 @@ def _require_float(data: Array) -> None:
         )
 
 
-def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def tensor(
+    values: Any, dtype: Any = None, requires_grad: bool = False, device: Any = None
+) -> Tensor:
     """A new tensor on the active backend.
 
     Args:
@@ -623,14 +626,20 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
             their shape.
         dtype: None: Python floats become float32, arrays keep theirs.
         requires_grad: whether `backward` shall compute its gradient.
+        device: a backend ("numpy", "cupy"), or a device of the active one's library; None: the
+            active backend's.
 
     Raises:
         TypeError: a gradient is required of integers or booleans.
+        ValueError: there is no such device.
     """
-    backend = active_backend()
+    backend, where = place("tensor", device)
     if isinstance(values, Node):
         values = values.data
     values = from_table(values)
     if not isinstance(values, np.ndarray) and hasattr(values, "shape") and hasattr(values, "dtype"):
         values = backend_of(values).to_numpy(values)
-    return Tensor(backend.asarray(values, dtype), requires_grad)
+    array = backend.asarray(values, dtype)
+    if where is not backend.device:
+        array = backend.xp.asarray(array, device=where)
+    return Tensor(array, requires_grad)

@@ -148,6 +148,18 @@ def test_what_is_no_place_for_a_model():
     assert getattr(model, "nosuch", None) is None
 
 
+def test_a_device_is_a_backend():
+    for thing in (X, nn.Linear(2, 2)):
+        with pytest.raises(TypeError, match=r"to: the argument is backend=, not device="):
+            thing.to(device="cuda")
+        with pytest.raises(ValueError, match='"cuda:0" cannot be used: a backend is a library'):
+            thing.to("cuda:0")
+        assert thing.to("numpy") is thing
+    assert nnx.tensor([1.0], device="numpy").device == "cpu"
+    with pytest.raises(ValueError, match="tensor: device 'cuda': a tensor lies where"):
+        nnx.tensor([1.0], device="cuda")
+
+
 def test_the_dtype_of_a_tensor(backend):
     backend.skip_without_float64()
     x = backend.tensor(np.ones(2, "f4"), requires_grad=True)

@@ -44,6 +44,7 @@ __all__ = [
     "names_dtype",
     "native",
     "override",
+    "place",
     "set_backend",
     "unavailable",
     "use_backend",
@@ -169,6 +170,31 @@ def get_backend(name: str) -> Backend:
     if key not in _by_name:
         _by_name[key] = _make(*key)
     return _by_name[key]
+
+
+def place(name: str, device: Any) -> tuple[Backend, Any]:
+    """The backend to make an array on, and its device: the active one's unless `device` says.
+
+    Args:
+        name: of the operation, for the message.
+        device: a backend's name, a device as the active backend's library names it, or None.
+
+    Raises:
+        ValueError: there is no such backend or device.
+    """
+    home = active_backend()
+    if device is None or (device == "cpu" and home.name == "numpy"):
+        return home, home.device
+    if not isinstance(device, str):
+        return home, device  # as the library of the active backend names it
+    try:
+        home = get_backend(device)
+    except (ValueError, ImportError) as error:
+        raise ValueError(
+            f"{name}: device {device!r}: a tensor lies where its library's arrays lie; name a "
+            f'backend, as "numpy" or "cupy", or a device as the library names it ({error})'
+        ) from None
+    return home, home.device
 
 
 def _make(mode: str, name: str) -> Backend:

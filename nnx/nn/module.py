@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..backends import Array, backend_of, dtype_name, get_backend, names_dtype
-from ..names import MODULE_NAMES
+from ..names import MODULE_NAMES, names_ours
 from ..scoped import Block
 from ..tensor import Tensor
 from .scopes import modes, watchers
@@ -352,6 +352,7 @@ class Module(Stateful):
             parameter.requires_grad = requires_grad
         return self
 
+    @names_ours
     def to(self, backend: Any = None, dtype: Any = None) -> Self:
         """Move parameters and buffers to another backend, or cast floating-point ones; in place.
 

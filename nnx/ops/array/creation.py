@@ -6,7 +6,7 @@ import operator
 from typing import Any
 
 from ...autograd import Node
-from ...backends import Backend, active_backend, backend_of, get_backend, use_backend
+from ...backends import backend_of, get_backend, place
 from ...tensor import Tensor, tensor
 from .._operands import as_tensor
 from .cast import astype
@@ -23,27 +23,6 @@ def _shape(name: str, shape: Shape) -> tuple[int, ...]:
     if known and min(known) < 0:
         raise ValueError(f"{name}: lengths must not be negative, got {shape!r}")
     return known
-
-
-def _place(name: str, device: Any) -> tuple[Backend, Any]:
-    """The backend to make an array on, and its device: the active one's unless `device` says.
-
-    Raises:
-        ValueError: there is no such backend or device.
-    """
-    home = active_backend()
-    if device is None or (device == "cpu" and home.name == "numpy"):
-        return home, home.device
-    if not isinstance(device, str):
-        return home, device  # as the library of the active backend names it
-    try:
-        home = get_backend(device)
-    except (ValueError, ImportError) as error:
-        raise ValueError(
-            f"{name}: device {device!r}: a tensor lies where its library's arrays lie; name a "
-            f'backend, as "numpy" or "cupy", or a device as the library names it ({error})'
-        ) from None
-    return home, home.device
 
 
 def zeros(
@@ -105,7 +84,7 @@ def full(
         ValueError: a negative length, or no such device.
         TypeError: a length that is no integer.
     """
-    home, where = _place("full", device)
+    home, where = place("full", device)
     lengths = _shape("full", shape)
     array = home.xp.full(lengths, fill_value, dtype=home.dtype(dtype), device=where)
     return Tensor(array, requires_grad)
@@ -124,7 +103,7 @@ def empty(shape: Shape, dtype: Any = "float32", device: Any = None) -> Tensor:
         ValueError: a negative length, or no such device.
         TypeError: a length that is no integer.
     """
-    home, where = _place("empty", device)
+    home, where = place("empty", device)
     return Tensor(home.xp.empty(_shape("empty", shape), dtype=home.dtype(dtype), device=where))
 
 
@@ -146,7 +125,7 @@ def arange(
     Raises:
         ValueError: `step` is 0, or there is no such device.
     """
-    home, where = _place("arange", device)
+    home, where = place("arange", device)
     if step == 0:
         raise ValueError(f"arange: the step must not be 0; start {start}, stop {stop}")
     if dtype is None:
@@ -178,7 +157,7 @@ def linspace(
         ValueError: a negative num, or no such device.
         TypeError: num is no integer.
     """
-    home, where = _place("linspace", device)
+    home, where = place("linspace", device)
     (num,) = _shape("linspace", num)
     options = {"dtype": home.dtype(dtype), "device": where, "endpoint": endpoint}
     return Tensor(home.xp.linspace(start, stop, num, **options))
@@ -201,7 +180,7 @@ def eye(
         ValueError: a negative length, or no such device.
         TypeError: a length or k that is no integer.
     """
-    home, where = _place("eye", device)
+    home, where = place("eye", device)
     rows, columns = _shape("eye", (n_rows, n_rows if n_cols is None else n_cols))
     options = {"k": operator.index(k), "dtype": home.dtype(dtype), "device": where}
     return Tensor(home.xp.eye(rows, columns, **options))
@@ -250,9 +229,7 @@ def asarray(obj: Any, dtype: Any = None, device: Any = None, copy: bool | None =
     if device is not None or not (hasattr(given, "shape") and hasattr(given, "dtype")):
         if copy is False:
             raise ValueError("asarray: without a copy this cannot become a tensor there")
-        home, _ = _place("asarray", device)
-        with use_backend(home):
-            return tensor(obj, dtype)
+        return tensor(obj, dtype, device=device)
     made: Tensor = obj if isinstance(obj, Tensor) else Tensor(given)
     if dtype is not None:
         other = astype(made, dtype)
