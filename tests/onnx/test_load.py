@@ -191,3 +191,47 @@ def test_errors_of_an_operator_name_it_and_the_shapes(tmp_path):
         model(nnx.Tensor(normal(2, 4)))
     with pytest.raises(TypeError, match=r"takes 1 inputs \(x\), got 2"):
         model(nnx.Tensor(normal(2, 4)), nnx.Tensor(normal(2, 4)))
+
+
+def body(nodes: list[Any], inputs: list[tuple[str, int, list[Any]]], outputs: list[Any]) -> Any:
+    info = helper.make_tensor_value_info
+    return helper.make_graph(nodes, "body", [info(*i) for i in inputs], [info(*o) for o in outputs])
+
+
+def test_graphs_inside_operators(tmp_path):
+    """A loop h = tanh(h W), three times, whose steps are stacked; then a choice by the sum.
+
+    The weight is read from outside of the loop, and learns through it.
+    """
+    turn = body(
+        [
+            helper.make_node("MatMul", ["h", "w"], ["z"]),
+            helper.make_node("Tanh", ["z"], ["h_next"]),
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Identity", ["h_next"], ["seen"]),
+        ],
+        [("k", 7, []), ("go", 9, []), ("h", 1, [2, 2])],
+        [("go_on", 9, []), ("h_next", 1, [2, 2]), ("seen", 1, [2, 2])],
+    )
+    same = body([helper.make_node("Identity", ["all"], ["same"])], [], [("same", 1, [3, 2, 2])])
+    minus = body([helper.make_node("Neg", ["all"], ["minus"])], [], [("minus", 1, [3, 2, 2])])
+    nodes = [
+        helper.make_node("Loop", ["times", "", "x"], ["last", "all"], body=turn),
+        helper.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+        helper.make_node("If", ["positive"], ["y"], then_branch=same, else_branch=minus),
+    ]
+    w = normal(2, 2)
+    arrays = {"w": w, "times": np.asarray(3), "zero": np.float32(0)}
+    path = file_of(tmp_path / "m.onnx", nodes, {"x": [2, 2]}, {"y": 3}, arrays)
+    model = nnx.onnx.load(path)
+    for sign in (1, -1):
+        h = x = sign * np.abs(normal(2, 2))
+        steps = []
+        for _ in range(3):
+            h = np.tanh(h @ w)
+            steps.append(h)
+        y = model(nnx.Tensor(x))
+        np.testing.assert_allclose(y.detach().numpy(), sign * np.stack(steps), rtol=1e-5, atol=1e-6)
+        nnx.sum(y).backward()
+    assert float(np.abs(model.get_parameter("w").grad).max()) > 0

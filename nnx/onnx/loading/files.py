@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ...io.limits import CorruptFile
 from ...io.reading import open_file
+from .control import Body, captured
 from .node import LoadError, Node
 
 KINDS = {
@@ -123,14 +124,18 @@ def nodes(path: str | os.PathLike[str], model: onnx.ModelProto) -> list[Node]:
     """The operators of a model's graph.
 
     Raises:
-        LoadError: one belongs to another domain than ONNX's own, or holds a graph.
+        LoadError: one belongs to another domain than ONNX's own, or is made of a function.
     """
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    return _nodes(path, model.graph, opset)
+
+
+def _nodes(path: str | os.PathLike[str], graph: onnx.GraphProto, opset: int) -> list[Node]:
     found = []
-    for proto in model.graph.node:
+    for proto in graph.node:
         if proto.domain not in ("", "ai.onnx"):
             raise LoadError(f"onnx.load: {proto.domain}.{proto.op_type}: not one of ONNX's own")
-        attributes = {a.name: _attribute(path, proto, a) for a in proto.attribute}
+        attributes = {a.name: _attribute(path, proto, a, opset) for a in proto.attribute}
         found.append(
             Node(
                 proto.op_type,
@@ -144,7 +149,7 @@ def nodes(path: str | os.PathLike[str], model: onnx.ModelProto) -> list[Node]:
     return found
 
 
-def _attribute(path: str | os.PathLike[str], proto: Any, attribute: Any) -> Any:
+def _attribute(path: str | os.PathLike[str], proto: Any, attribute: Any, opset: int) -> Any:
     value = helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
@@ -152,6 +157,8 @@ def _attribute(path: str | os.PathLike[str], proto: Any, attribute: Any) -> Any:
         if value.data_type == TensorProto.STRING:
             raise LoadError(f"onnx.load: {proto.op_type}: a tensor of texts")
         return array(path, value)
+    if isinstance(value, onnx.GraphProto):
+        return _body(path, value, opset)
     if isinstance(value, float | int | str):
         return value
     if isinstance(value, Iterable):
@@ -160,4 +167,18 @@ def _attribute(path: str | os.PathLike[str], proto: Any, attribute: Any) -> Any:
             return [v.decode("utf-8", "replace") for v in parts]
         if all(isinstance(v, float | int) for v in parts):
             return parts
-    raise LoadError(f"onnx.load: {proto.op_type}: its {attribute.name} is a graph, or of a type")
+    raise LoadError(f"onnx.load: {proto.op_type}: its {attribute.name} holds graphs or types")
+
+
+def _body(path: str | os.PathLike[str], graph: onnx.GraphProto, opset: int) -> Body:
+    """A graph inside an operator; its initialisers are constants."""
+    arrays = {t.name: array(path, t) for t in graph.initializer}
+    made = [*constants(arrays), *_nodes(path, graph, opset)]
+    inputs = [v.name for v in graph.input if v.name not in arrays]
+    outputs = [v.name for v in graph.output]
+    return Body(made, inputs, outputs, captured(made, inputs, outputs))
+
+
+def constants(arrays: dict[str, np.ndarray]) -> list[Node]:
+    """Arrays by name as operators."""
+    return [Node("Constant", "", (), (n,), {"value": a}, 20) for n, a in arrays.items()]

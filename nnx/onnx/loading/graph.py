@@ -12,7 +12,10 @@ from ...nn.module import Module
 from ...nn.state import Parameter
 from ...ops._operands import as_tensor
 from ...tensor import Tensor
+from .control import Body, bodies, compute, reads
 from .node import OPERATORS, LoadError, Node
+
+HOLDERS = {"If", "Loop", "Scan"}
 
 
 class Part(Module):
@@ -46,7 +49,7 @@ class Graph(Module):
         state: dict[str, np.ndarray],
         learnt: set[str],
     ) -> None:
-        missing = sorted({node.op for node in nodes} - OPERATORS.keys())
+        missing = sorted(_names(nodes) - OPERATORS.keys() - HOLDERS)
         if missing:
             raise LoadError(f"onnx.load: nnx has no operation for {', '.join(missing)}")
         self.input_names, self.output_names = inputs, outputs
@@ -60,7 +63,7 @@ class Graph(Module):
             else:
                 module.register_buffer(attribute, new(values))
             self._places[name] = (module, attribute)
-        self._last = self._last_uses()
+        self._last = _last_uses(nodes, outputs)
 
     def _place(self, name: str) -> tuple[Module, str]:
         """The part of the module, and the attribute, for a name: "0.weight" is `weight` of `0`.
@@ -78,15 +81,6 @@ class Graph(Module):
             module = inner
         return module, _free(module, last)
 
-    def _last_uses(self) -> list[list[str]]:
-        """After each operator, the values that nobody reads any more."""
-        kept, free = {*self.output_names}, []
-        for node in reversed(self._nodes):
-            gone = {name for name in (*node.inputs, *node.outputs) if name} - kept
-            kept |= gone
-            free.append(sorted(gone))
-        return free[::-1]
-
     def forward(self, *inputs: Tensor) -> Any:
         if len(inputs) != len(self.input_names):
             raise TypeError(
@@ -100,15 +94,36 @@ class Graph(Module):
         for name, (module, attribute) in self._places.items():
             held = getattr(module, attribute)
             values[name] = held if isinstance(held, Tensor) else Tensor(held)
-        for node, gone in zip(self._nodes, self._last, strict=True):
-            results = self._computed(node, [values[name] for name in node.inputs], home)
+        self._run(self._nodes, self._last, values, home)
+        found = [values[name] for name in self.output_names]
+        made = [_on(home, y) if y is not None else None for y in found]
+        return made[0] if len(made) == 1 else tuple(made)
+
+    def _run(
+        self, nodes: list[Node], last: list[list[str]], values: dict[str, Any], home: Backend
+    ) -> None:
+        """Compute operators in order: each finds its inputs among the values, and adds its outputs.
+
+        `last` names, for each, what nobody reads after it.
+        """
+
+        def call(body: Body, inputs: list[Any]) -> list[Any]:
+            inner = {name: values[name] for name in body.captured}
+            inner |= {"": None, **dict(zip(body.inputs, inputs, strict=True))}
+            self._run(body.nodes, [[]] * len(body.nodes), inner, home)
+            return [inner[name] for name in body.outputs]
+
+        for node, gone in zip(nodes, last, strict=True):
+            inputs = [values[name] for name in node.inputs]
+            results: Any
+            if node.op in HOLDERS:
+                results = compute(node, inputs, call)
+            else:
+                results = self._computed(node, inputs, home)
             for name, y in zip(node.outputs, results, strict=False):
                 values[name] = y
             for name in gone:
                 values.pop(name, None)
-        found = [values[name] for name in self.output_names]
-        made = [_on(home, y) if y is not None else None for y in found]
-        return made[0] if len(made) == 1 else tuple(made)
 
     def _home(self, values: dict[str, Tensor | None]) -> Backend:
         """The backend that computes: the inputs', or the parameters' where there is no input."""
@@ -146,6 +161,22 @@ class Graph(Module):
             f"{len(self._nodes)} operators, {', '.join(self.input_names)} -> "
             f"{', '.join(self.output_names)}"
         )
+
+
+def _names(nodes: list[Node]) -> set[str]:
+    """What the operators are called, those inside of operators too."""
+    inner = [_names(body.nodes) for node in nodes for body in bodies(node)]
+    return {node.op for node in nodes}.union(*inner)
+
+
+def _last_uses(nodes: list[Node], outputs: list[str]) -> list[list[str]]:
+    """After each operator, the values that nobody reads any more."""
+    kept, free = {*outputs}, []
+    for node in reversed(nodes):
+        gone = {name for name in (*reads(node), *node.outputs) if name} - kept
+        kept |= gone
+        free.append(sorted(gone))
+    return free[::-1]
 
 
 def _on(home: Backend, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...io.limits import CorruptFile
 from ..export import need_onnx
+from .control import bodies, reads
 from .graph import Graph
 from .node import OPERATORS, Node
 
@@ -45,10 +46,7 @@ def load(path: str | os.PathLike[str]) -> Graph:
     outputs = [v.name for v in model.graph.output]
     _check_order(path, nodes, given | {*inputs}, outputs)
     state, constants = _sorted(nodes, arrays, _listed(model))
-    fixed = [
-        Node("Constant", "", (), (name,), {"value": values}, 20)
-        for name, values in constants.items()
-    ]
+    fixed = files.constants(constants)
     learnt = {n for n, kind in state.items() if kind == "parameter"}
     return Graph([*fixed, *nodes], inputs, outputs, {name: arrays[name] for name in state}, learnt)
 
@@ -63,7 +61,7 @@ def _check_order(
     """Raise CorruptFile where an operator reads what nobody made before it."""
     known = {*known, ""}
     for node in nodes:
-        unknown = set(node.inputs) - known
+        unknown = set(reads(node)) - known
         if unknown:
             raise CorruptFile(
                 f"{path}: {node.op} {node.name!r} reads {min(unknown)!r}, made nowhere"
@@ -93,6 +91,7 @@ def _sorted(
     statistics: set[str] = set()
     data: set[str] = set()
     for node in nodes:
+        data |= {name for body in bodies(node) for name in body.captured}
         operator = OPERATORS.get(node.op)
         for k, name in enumerate(node.inputs):
             static = operator is not None and k in operator.static
