@@ -245,7 +245,10 @@ def repeat(x: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
         raise ValueError(f"repeat: repeats must not be negative; shape {x.shape}")
     xp = home.xp
     ends = xp.cumulative_sum(xp.broadcast_to(home.positions(counts), (x.shape[k],)), axis=0)
-    total = int(ends[-1]) if x.shape[k] else 0  # a GPU is waited for: the shape depends on it
+    if isinstance(repeats, list | tuple):
+        total = sum(repeats) if len(repeats) > 1 else repeats[0] * x.shape[k]
+    else:  # a GPU is waited for: the shape depends on it
+        total = int(ends[-1]) if x.shape[k] else 0
     # Place p of the result is of the first slice whose copies end behind it.
     places = xp.arange(total, dtype=ends.dtype, device=x.device)
     return Take(home.positions(xp.searchsorted(ends, places, side="right")), k)(x)

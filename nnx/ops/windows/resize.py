@@ -87,14 +87,16 @@ class Resample(Unary):
         return self.backend.xp.reshape(weights, tuple(shape))
 
     def backward(self, g: Array) -> Array:
-        xp, axis = self.backend.xp, self.axis
-        parts = [g if w is None else g * self.along(w) for _, w in self.taps]
-        rows = xp.concat([xp.moveaxis(part, axis, 0) for part in parts], axis=0)
-        rest = tuple(rows.shape[1:])
-        rows = xp.reshape(rows, (rows.shape[0], math.prod(rest)))
-        indices = xp.concat([i for i, _ in self.taps], axis=0)
-        dx = self.backend.index_add(rows, indices, self.how.length)
-        return xp.moveaxis(xp.reshape(dx, (self.how.length, *rest)), 0, axis)
+        xp, axis, how = self.backend.xp, self.axis, self.how
+        g = xp.moveaxis(g, axis, 0)
+        rest = tuple(g.shape[1:])
+        rows = xp.reshape(g, (how.out, math.prod(rest)))
+        dx: Array = None
+        for indices, weights in self.taps:
+            part = rows if weights is None else rows * weights[:, None]
+            part = self.backend.index_add(part, indices, how.length)
+            dx = part if dx is None else dx + part
+        return xp.moveaxis(xp.reshape(dx, (how.length, *rest)), 0, axis)
 
 
 def taps(home: Backend, how: Resize, x: Array) -> list[tuple[Array, Array | None]]:
