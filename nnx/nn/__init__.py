@@ -35,10 +35,11 @@ from .attention.transformer import (
 )
 from .cells import GRUCell, LSTMCell, RNNCell
 from .container import ModuleDict, ModuleList, ParameterList, Sequential
+from .distance import CosineSimilarity, PairwiseDistance
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
-from .embedding import Embedding
+from .embedding import Embedding, EmbeddingBag
 from .flatten import Flatten, Identity, Unflatten
-from .linear import Linear
+from .linear import Bilinear, Linear
 from .loss.cross_entropy import CrossEntropyLoss, LinearCrossEntropyLoss, NLLLoss
 from .loss.ctc import CTCLoss
 from .loss.margin import (
@@ -84,6 +85,7 @@ from .windows.adaptive_pool import (
 )
 from .windows.conv import Conv1d, Conv2d, Conv3d
 from .windows.conv_transpose import ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from .windows.fold import Fold, Unfold
 from .windows.padding import (
     CircularPad1d,
     CircularPad2d,
@@ -112,6 +114,15 @@ from .windows.pool import (
     MaxPool2d,
     MaxPool3d,
 )
+from .windows.resize import (
+    ChannelShuffle,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+    UpsamplingBilinear2d,
+    UpsamplingNearest2d,
+)
+from .windows.unpool import MaxUnpool1d, MaxUnpool2d, MaxUnpool3d
 
 __all__ = [
     "CELU",
@@ -137,7 +148,9 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchNorm3d",
+    "Bilinear",
     "CTCLoss",
+    "ChannelShuffle",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",
@@ -151,14 +164,17 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
     "Dropout3d",
     "Embedding",
+    "EmbeddingBag",
     "FeatureAlphaDropout",
     "Flatten",
+    "Fold",
     "FractionalMaxPool2d",
     "FractionalMaxPool3d",
     "GRUCell",
@@ -194,6 +210,9 @@ __all__ = [
     "MaxPool1d",
     "MaxPool2d",
     "MaxPool3d",
+    "MaxUnpool1d",
+    "MaxUnpool2d",
+    "MaxUnpool3d",
     "Mish",
     "Module",
     "ModuleDict",
@@ -204,8 +223,11 @@ __all__ = [
     "MultiheadAttention",
     "NLLLoss",
     "PReLU",
+    "PairwiseDistance",
     "Parameter",
     "ParameterList",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "PoissonNLLLoss",
     "PositionalEncoding",
     "RMSNorm",
@@ -243,6 +265,10 @@ __all__ = [
     "TripletMarginLoss",
     "TripletMarginWithDistanceLoss",
     "Unflatten",
+    "Unfold",
+    "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",

@@ -101,9 +101,9 @@ from .elementwise import (
     square,
     tanh,
 )
-from .embedding import embedding
+from .embedding import embedding, embedding_bag
 from .linalg.distance import cdist, cosine_similarity, normalize
-from .linear import linear, linear_relu, matmul
+from .linear import bilinear, linear, linear_relu, matmul
 from .loss.cross_entropy import cross_entropy, nll_loss
 from .loss.ctc import ctc_loss
 from .loss.margin import (
@@ -205,7 +205,8 @@ from .windows.fractional_pool import fractional_max_pool2d, fractional_max_pool3
 from .windows.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d
 from .windows.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
 from .windows.pool3d import avg_pool3d, max_pool3d
-from .windows.resize import interpolate, pixel_shuffle, pixel_unshuffle
+from .windows.resize import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
+from .windows.unpool import max_unpool1d, max_unpool2d, max_unpool3d
 
 __all__ = [
     "abs",
@@ -237,6 +238,7 @@ __all__ = [
     "avg_pool3d",
     "batch_norm",
     "batch_norm_inference",
+    "bilinear",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "bitwise_and",
@@ -252,6 +254,7 @@ __all__ = [
     "cdist",
     "ceil",
     "celu",
+    "channel_shuffle",
     "clip",
     "concat",
     "conv1d",
@@ -281,6 +284,7 @@ __all__ = [
     "einsum",
     "elu",
     "embedding",
+    "embedding_bag",
     "empty",
     "empty_like",
     "equal",
@@ -365,6 +369,9 @@ __all__ = [
     "max_pool1d",
     "max_pool2d",
     "max_pool3d",
+    "max_unpool1d",
+    "max_unpool2d",
+    "max_unpool3d",
     "maximum",
     "mean",
     "meshgrid",

@@ -10,9 +10,10 @@ from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import broadcast_shape, same_dtype, sum_to
 from ._function import Binary, Function
-from ._operands import as_tensor, operands
-from .array.autocast import in_low_precision
-from .array.shape import reshape
+from ._operands import as_tensor, operands, require_one_dtype
+from .arithmetic import multiply
+from .array.autocast import in_float32_inside, in_low_precision
+from .array.shape import expand_dims, reshape
 
 Needs = tuple[bool, bool, bool]
 
@@ -172,3 +173,42 @@ def _by_rows(name: str, layer: Linear, x: Tensor, weight: Tensor, bias: Tensor |
         x = reshape(x, (math.prod(shape[:-1]), shape[-1]))  # (..., D) -> (N, D)
     y = layer(x, weight) if bias is None else layer(x, weight, bias)
     return y if len(shape) == 2 else reshape(y, (*shape[:-1], w[0]))
+
+
+@in_float32_inside
+def bilinear(x1: Tensor, x2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y_o = x1ᵀ W_o x2 + b_o: x1 (..., I), x2 (..., J) -> (..., O).
+
+    That is a dense layer of the products x1_i x2_j of all pairs, (..., I J), with the weights
+    (O, I J); the chain rule through the two gives the gradients
+
+        dx1_i = Σ_o Σ_j g_o W_oij x2_j    dx2_j = Σ_o Σ_i g_o W_oij x1_i    dW_oij = Σ g_o x1_i x2_j
+
+    Args:
+        x1, x2: with the same leading axes.
+        weight: W (O, I, J).
+        bias: b (O,), or None.
+
+    Raises:
+        ValueError: shapes that do not fit.
+        TypeError: dtypes that differ.
+    """
+    x1, weight, bias = operands("bilinear", x1, weight, bias)
+    x2 = as_tensor("bilinear", x2, x1)
+    require_one_dtype("bilinear", x1=x1, x2=x2, weight=weight)
+    rule = None
+    if weight.ndim != 3:
+        rule = "weight must be (O, I, J)"
+    elif not (x1.ndim and x2.ndim) or (x1.shape[-1], x2.shape[-1]) != weight.shape[1:]:
+        rule = "x1 must be (..., I) and x2 (..., J)"
+    elif x1.shape[:-1] != x2.shape[:-1]:
+        rule = "x1 and x2 must have the same leading axes"
+    elif bias is not None and bias.shape != weight.shape[:1]:
+        rule = f"bias must be (O,), and has shape {bias.shape}"
+    if rule is not None:
+        raise ValueError(
+            f"bilinear: {rule}; x1 has shape {x1.shape}, x2 {x2.shape}, weight {weight.shape}"
+        )
+    o, i, j = weight.shape
+    pairs = multiply(expand_dims(x1, axis=-1), expand_dims(x2, axis=-2))  # (..., I, J)
+    return linear(reshape(pairs, (*x1.shape[:-1], i * j)), reshape(weight, (o, i * j)), bias)

@@ -34,6 +34,16 @@ class OfOne(nn.Module):
         return self.layer(*[x] * self.inputs)
 
 
+class Unpooled(nn.Module):
+    """What a pooling with its indices gave, put back."""
+
+    def __init__(self, axes):
+        self.layer = getattr(nn, f"MaxUnpool{axes}d")(2)
+
+    def forward(self, pooled):
+        return self.layer(*pooled)
+
+
 # name in nn -> (layer, shape of its input or the input itself); elementwise layers are made alike
 LAYERS = {
     "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(4), IMAGES),
@@ -57,6 +67,27 @@ LAYERS = {
     "Dropout3d": (lambda: nn.Dropout3d(0.3), VOLUMES),
     "Softmax2d": (nn.Softmax2d, IMAGES),
     "Threshold": (lambda: nn.Threshold(0.5, 2.0), ROWS),
+    "Bilinear": (lambda: OfOne(nn.Bilinear(8, 8, 3)), ROWS),
+    "CosineSimilarity": (lambda: OfOne(nn.CosineSimilarity()), ROWS),
+    "PairwiseDistance": (lambda: OfOne(nn.PairwiseDistance()), ROWS),
+    "EmbeddingBag": (lambda: nn.EmbeddingBag(5, 3, max_norm=1.0, mode="max"), INDICES),
+    "PixelShuffle": (lambda: nn.PixelShuffle(2), (2, 8, 3, 3)),
+    "PixelUnshuffle": (lambda: nn.PixelUnshuffle(3), IMAGES),
+    "ChannelShuffle": (lambda: nn.ChannelShuffle(2), IMAGES),
+    "Unfold": (lambda: nn.Unfold(3), IMAGES),
+    "Fold": (lambda: nn.Fold(4, 2), (2, 8, 9)),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2, mode="bicubic"), IMAGES),
+    "UpsamplingNearest2d": (lambda: nn.UpsamplingNearest2d(12), IMAGES),
+    "UpsamplingBilinear2d": (lambda: nn.UpsamplingBilinear2d(5), IMAGES),
+    **{
+        f"MaxUnpool{axes}d": (
+            lambda a=axes: nn.Sequential(
+                getattr(nn, f"MaxPool{a}d")(2, return_indices=True), Unpooled(a)
+            ),
+            shape,
+        )
+        for axes, shape in ((1, IMAGES[1:]), (2, IMAGES), (3, VOLUMES))
+    },
     "Embedding": (lambda: nn.Embedding(5, 3), INDICES),
     "Flatten": (nn.Flatten, IMAGES),
     "GroupNorm": (lambda: nn.GroupNorm(2, 2), IMAGES),

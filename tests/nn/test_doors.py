@@ -21,6 +21,7 @@ IMAGES, SEQUENCES, ROWS = numbers(2, 4, 6, 6), numbers(2, 4, 7), numbers(5, 4)
 VOLUMES = numbers(2, 4, 3, 4, 3)
 BY_AXES = {1: SEQUENCES, 2: IMAGES, 3: VOLUMES}
 LABELS = np.asarray([0, 2, 1, 2])
+PLACES = np.asarray([0, 3, 4])
 NAMED = np.asarray([[0, 2, -1], [1, -1, -1], [-1, 0, 0], [2, 1, 0]])
 COUNTS = [np.asarray([3, 2]), np.asarray([1, 1])]
 SEQUENCE = numbers(3, 2, 4)
@@ -85,6 +86,21 @@ LAYERS = {
     "Unflatten": (lambda: nn.Unflatten(1, (2, 2)), [ROWS]),
     "GroupNorm": (lambda: nn.GroupNorm(2, 4), [IMAGES]),
     "LayerNorm": (lambda: nn.LayerNorm(4), [ROWS]),
+    "Bilinear": (lambda: nn.Bilinear(4, 2, 3), [ROWS, numbers(5, 2)]),
+    "CosineSimilarity": (lambda: nn.CosineSimilarity(), [ROWS, ROWS[::-1]]),
+    "PairwiseDistance": (lambda: nn.PairwiseDistance(), [ROWS, ROWS[::-1]]),
+    "EmbeddingBag": (lambda: nn.EmbeddingBag(3, 4), [LABELS.reshape(2, 2)]),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2), [IMAGES]),
+    "UpsamplingNearest2d": (lambda: nn.UpsamplingNearest2d(3), [IMAGES]),
+    "UpsamplingBilinear2d": (lambda: nn.UpsamplingBilinear2d(9), [IMAGES]),
+    "PixelShuffle": (lambda: nn.PixelShuffle(2), [IMAGES]),
+    "PixelUnshuffle": (lambda: nn.PixelUnshuffle(2), [IMAGES]),
+    "ChannelShuffle": (lambda: nn.ChannelShuffle(2), [IMAGES]),
+    "Unfold": (lambda: nn.Unfold(2), [IMAGES]),
+    "Fold": (lambda: nn.Fold(3, 2), [numbers(2, 4, 4)]),
+    "MaxUnpool1d": (lambda: nn.MaxUnpool1d(2), [numbers(1, 1, 3), PLACES.reshape(1, 1, 3)]),
+    "MaxUnpool2d": (lambda: nn.MaxUnpool2d(2), [numbers(1, 1, 1, 3), PLACES.reshape(1, 1, 1, 3)]),
+    "MaxUnpool3d": (lambda: nn.MaxUnpool3d(2), [numbers(1, 1, 1, 3), PLACES.reshape(1, 1, 1, 3)]),
     "Linear": (lambda: nn.Linear(4, 3), [ROWS]),
     "PReLU": (lambda: nn.PReLU(4), [ROWS]),
     "RNN": (lambda: nn.RNN(4, 3), [numbers(3, 2, 4), numbers(1, 2, 3)]),
@@ -144,7 +160,9 @@ HOLDERS = {
     "Identity",
 }  # they compute nothing
 WITH_WEIGHTS = [
-    name for name, (make, _) in LAYERS.items() if list(make().parameters()) and name != "Embedding"
+    name
+    for name, (make, _) in LAYERS.items()
+    if list(make().parameters()) and "Embedding" not in name
 ]
 
 

@@ -202,3 +202,62 @@ def test_prelu_at_zero_and_of_wrong_channels():
     np.testing.assert_array_equal(x.grad, tx.grad.numpy())
     with pytest.raises(ValueError, match=r"4 channels; x has shape \(3, 5\)"):
         nn.PReLU(4)(nnx.tensor(np.zeros((3, 5), "f4")))
+
+
+def test_bilinear_is_pytorchs(backend):
+    torch = pytest.importorskip("torch")
+    ours, theirs = nn.Bilinear(5, 4, 3), torch.nn.Bilinear(5, 4, 3)
+    ours.load_state_dict({k: v.detach().numpy() for k, v in theirs.state_dict().items()})
+    a, b = X[:, :, :5], X[:, :, 1:5]
+    x, y = (backend.tensor(v, requires_grad=True) for v in (a, b))
+    u, v = (torch.tensor(w, requires_grad=True) for w in (a, b))
+    z, expected = ours(x, y), theirs(u, v)
+    close = {"rtol": 1e-4, "atol": 1e-4}
+    np.testing.assert_allclose(backend.to_numpy(z.detach()), expected.detach().numpy(), **close)
+    (z * z).sum().backward()
+    (expected * expected).sum().backward()
+    for p, q in [(x, u), (y, v), (ours.weight, theirs.weight), (ours.bias, theirs.bias)]:
+        np.testing.assert_allclose(backend.to_numpy(p.grad), q.grad.numpy(), rtol=1e-3, atol=1e-2)
+    assert nn.Bilinear(5, 4, 3, bias=False).bias is None
+    bound = 1 / math.sqrt(5)
+    drawn = np.abs(backend.to_numpy(nn.Bilinear(5, 40, 30).weight.data))
+    assert 0.9 * bound < drawn.max() <= bound
+    for call, message in (
+        (lambda: nn.Bilinear(0, 4, 3), "must be positive; got 0, 4 and 3"),
+        (lambda: ours(y, x), r"bilinear: x1 must be \(..., I\) and x2 \(..., J\)"),
+        (lambda: ours(x, y[:1]), "bilinear: x1 and x2 must have the same leading axes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+REARRANGED = [
+    ("Upsample", {"scale_factor": 2}, (2, 3, 5)),
+    ("Upsample", {"size": (5, 7), "mode": "bicubic", "align_corners": True}, (2, 3, 4, 4)),
+    ("UpsamplingNearest2d", {"scale_factor": (2, 3)}, (2, 3, 4, 4)),
+    ("UpsamplingBilinear2d", {"size": 7}, (2, 3, 4, 4)),
+    ("PixelShuffle", {"upscale_factor": 2}, (2, 8, 3, 2)),
+    ("PixelUnshuffle", {"downscale_factor": 2}, (8, 4, 6)),
+    ("ChannelShuffle", {"groups": 3}, (2, 6, 3)),
+    (
+        "Unfold",
+        {"kernel_size": (2, 3), "dilation": (2, 1), "padding": 1, "stride": 2},
+        (2, 3, 5, 6),
+    ),
+    ("Fold", {"output_size": (4, 5), "kernel_size": (2, 3), "padding": (0, 1)}, (2, 12, 15)),
+    ("CosineSimilarity", {"dim": -1}, (2, 3, 4)),
+    ("PairwiseDistance", {"p": 1.0, "keepdim": True}, (2, 3, 4)),
+]
+
+
+@pytest.mark.parametrize("name, options, shape", REARRANGED)
+def test_layers_without_parameters_are_pytorchs(name, options, shape):
+    torch = pytest.importorskip("torch")
+    ours, theirs = getattr(nn, name)(**options), getattr(torch.nn, name)(**options)
+    host = np.random.default_rng(0).standard_normal(shape).astype("f4")
+    count = 2 if name in ("CosineSimilarity", "PairwiseDistance") else 1
+    y = ours(*[nnx.tensor(host[::s].copy()) for s in (1, -1)[:count]])
+    expected = theirs(*[torch.tensor(host[::s].copy()) for s in (1, -1)[:count]])
+    np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
+    for key in options:
+        assert key in repr(ours) or key == "align_corners"

@@ -109,8 +109,13 @@ CASES = {
     "tril": [(lambda x: ops.tril(x, 1), [C])],
     "triu": [(lambda x: ops.triu(x, -1), [C])],
     "add": [(ops.add, [A, B]), (ops.add, [A, ROW]), (lambda x: x + 2.5, [A])],
+    "bilinear": [
+        (ops.bilinear, [A, B[:, :2], RNG.standard_normal((5, 4, 2)), M[0]]),
+        (ops.bilinear, [ROW, M[0], RNG.standard_normal((3, 4, 5))]),
+    ],
     "broadcast_to": [(lambda x: ops.broadcast_to(x, (2, 3, 4)), [ROW])],
     "celu": [(lambda x: ops.celu(x, alpha=0.7), [APART])],
+    "channel_shuffle": [(lambda x: ops.channel_shuffle(x, 2), [C.reshape(2, 4, 3)])],
     "clip": [
         (lambda x: ops.clip(x, -1.0, 1.0), [APART]),
         (lambda x: ops.clip(x, max=0.5), [APART]),
@@ -150,6 +155,10 @@ CASES = {
     ],
     "elu": [(ops.elu, [APART]), (lambda x: ops.elu(x, alpha=0.3), [APART])],
     "embedding": [(lambda w: ops.embedding(w, integers([[0, 2, 0], [1, 2, 2]], w)), [A])],
+    "embedding_bag": [
+        (lambda w: ops.embedding_bag(w, integers([[0, 2, 0], [1, 2, 2]], w)), [A]),
+        (lambda w: ops.embedding_bag(w, integers([[0, 2], [1, 2]], w), mode="max"), [A]),
+    ],
     "erf": [(ops.erf, [3 * A])],
     "exp": [(ops.exp, [A])],
     "fold": [

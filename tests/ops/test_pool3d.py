@@ -230,3 +230,48 @@ def test_integers_are_refused(name):
     arguments = (2, 2) if name == "lp_pool3d" else (2,)
     with pytest.raises(TypeError, match=f"{name}: x must be of a floating-point dtype, not int64"):
         getattr(ops, name)(x, *arguments)
+
+
+# ---- unpooling ----
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_unpooling_equals_pytorch(backend, axes):
+    torch = pytest.importorskip("torch")
+    F, pool, unpool = torch.nn.functional, f"max_pool{axes}d", f"max_unpool{axes}d"
+    for lengths, given in (((6, 6, 4), False), ((7, 6, 5), True)):
+        shape, size = (2, 3, *lengths[:axes]), lengths[:axes] if given else None
+        x = np.random.default_rng(0).permutation(math.prod(shape)).reshape(shape)
+        for host in (x, x[0]):
+            assert_same(
+                backend,
+                lambda x: getattr(ops, unpool)(
+                    *getattr(ops, pool)(x, 2, return_indices=True),
+                    2,
+                    output_size=size,  # noqa: B023
+                ),
+                lambda x: getattr(F, unpool)(
+                    *getattr(F, pool)(x, 2, return_indices=True),
+                    2,
+                    output_size=size,  # noqa: B023
+                ),
+                host,
+            )
+    with pytest.raises(ValueError, match=rf"{unpool}: output_size must be less than a stride from"):
+        y, at = getattr(ops, pool)(backend.tensor(x.astype("f4")), 2, return_indices=True)
+        getattr(ops, unpool)(y, at, 2, output_size=(9,) * axes)
+    with pytest.raises(ValueError, match=rf"{unpool}: indices must have x's shape"):
+        getattr(ops, unpool)(y, at[:1], 2)
+
+
+def test_gradients_of_unpooling(backend):
+    backend.skip_without_float64()
+    at = backend.asarray(np.asarray([[[[0, 3], [9, 10]]]]))
+    x = np.random.default_rng(0).standard_normal((1, 1, 2, 2))
+    check_gradients(lambda x: ops.max_unpool2d(x, at, 2), x, wrap=backend.asarray)
+    for name in ("max_unpool1d", "max_unpool3d"):
+        places = at[0, :, 0, :] if name[-2] == "1" else at[None, ...]
+        given = x[0, :, 0] if name[-2] == "1" else x[None]
+        check_gradients(
+            lambda x, n=name, p=places: getattr(ops, n)(x, p, 2), given, wrap=backend.asarray
+        )

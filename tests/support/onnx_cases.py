@@ -151,6 +151,24 @@ LAYERS: dict[str, tuple[Any, Any]] = {
     "AdaptiveMaxPool1d": (lambda: nn.AdaptiveMaxPool1d(4, return_indices=True), rows(3, 9)),
     "AdaptiveMaxPool3d": (lambda: nn.AdaptiveMaxPool3d((2, 3, 3)), rows(3, 4, 5, 6)),
     "ConstantPad2d negative": (lambda: nn.ConstantPad2d((-1, 2, 0, -1), 1.5), rows(3, 5, 6)),
+    "Bilinear": (lambda: nn.Bilinear(3, 4, 5), lambda n: (normal(n, 3), normal(n, 4))),
+    "EmbeddingBag": (lambda: nn.EmbeddingBag(10, 4), lambda n: (whole(n, 10, 3),)),
+    "CosineSimilarity": (
+        lambda: nn.CosineSimilarity(),
+        lambda n: (normal(n, 4), normal(n, 4)),
+    ),
+    "PairwiseDistance": (
+        lambda: nn.PairwiseDistance(),
+        lambda n: (normal(n, 4), normal(n, 4)),
+    ),
+    "Upsample": (lambda: nn.Upsample(scale_factor=2, mode="bilinear"), rows(3, 4, 5)),
+    "UpsamplingNearest2d": (lambda: nn.UpsamplingNearest2d(scale_factor=2), rows(3, 4, 5)),
+    "UpsamplingBilinear2d": (lambda: nn.UpsamplingBilinear2d((7, 9)), rows(3, 4, 5)),
+    "PixelShuffle": (lambda: nn.PixelShuffle(2), rows(8, 3, 2)),
+    "PixelUnshuffle": (lambda: nn.PixelUnshuffle(2), rows(2, 4, 6)),
+    "ChannelShuffle": (lambda: nn.ChannelShuffle(2), rows(6, 3, 2)),
+    "Unfold": (lambda: nn.Unfold((2, 3), padding=1), rows(3, 4, 5)),
+    "Fold": (lambda: nn.Fold((4, 5), (2, 3)), rows(12, 9)),
     "MultiheadAttention": (
         lambda: nn.MultiheadAttention(8, 2),
         lambda n: (normal(5, n, 8), normal(6, n, 8), normal(6, n, 8)),
@@ -251,6 +269,24 @@ def without_arguments() -> dict[str, Any]:
                 found[name] = layer
     return found
 
+
+def unpooled(axes: int) -> tuple[Any, Any]:
+    pool, unpool = getattr(nn, f"MaxPool{axes}d"), getattr(nn, f"MaxUnpool{axes}d")
+
+    class Unpooled(nn.Module):
+        """What a pooling took, where it stood."""
+
+        def __init__(self) -> None:
+            self.pool, self.unpool = pool(2, return_indices=True), unpool(2)
+
+        def forward(self, x: nnx.Tensor) -> nnx.Tensor:
+            return self.unpool(*self.pool(x))
+
+    return Unpooled, rows(*(3, 4, 6, 2)[: axes + 1])
+
+
+for _axes in (1, 2, 3):
+    LAYERS[f"MaxUnpool{_axes}d"] = unpooled(_axes)
 
 SHAPES = {"1d": (4, 3), "2d": (4, 3, 3), "3d": (4, 2, 3, 3)}
 LAYERS |= {

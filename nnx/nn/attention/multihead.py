@@ -113,7 +113,7 @@ class MultiheadAttention(Module):
         shapes |= dict.fromkeys(["bias_k", "bias_v"], (1, 1, embed_dim) if add_bias_kv else None)
         for name, shape in shapes.items():
             self.register_parameter(name, None if shape is None else new_parameter(shape, dtype))
-        self.out_proj = Linear(embed_dim, embed_dim, bias, dtype)
+        self.out_proj = Linear(embed_dim, embed_dim, bias, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

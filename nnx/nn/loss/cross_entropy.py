@@ -195,7 +195,7 @@ class LinearCrossEntropyLoss(Loss):
         self.num_classes, self.out_features = num_classes, tuple(out_features)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
         rows = num_classes * math.prod(self.out_features)
-        self.linear = Linear(in_features, rows, bias, dtype)
+        self.linear = Linear(in_features, rows, bias, dtype=dtype)
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         z = self.linear(input)

@@ -313,6 +313,32 @@ def pixel_shuffle(x: Tensor, upscale_factor: int) -> Tensor:
     return reshape(y, (*batch, c // r**2, h * r, w * r))
 
 
+def channel_shuffle(x: Tensor, groups: int) -> Tensor:
+    """The channels of every group dealt out to all: x (N, C, ...) -> the same (Zhang et al. 2017).
+
+    Channel k of group g, g C/groups + k, becomes number k groups + g, so that what a grouped
+    convolution makes next sees all groups.  A permutation: the gradient is sent back by its
+    inverse.
+
+    Args:
+        x: at least three axes.
+        groups: into how many groups the channels are split.
+
+    Raises:
+        ValueError: x has fewer axes, or channels that groups does not divide.
+    """
+    x = as_tensor("channel_shuffle", x)
+    (g,) = sizes("channel_shuffle", "groups", groups, 1)
+    if x.ndim < 3 or x.shape[1] % g:
+        raise ValueError(
+            f"channel_shuffle: x must be (N, C, ...) with C a multiple of groups = {g}; x has "
+            f"shape {x.shape}"
+        )
+    n, c, *rest = x.shape
+    y = reshape(x, (n, g, c // g, *rest))
+    return reshape(permute_dims(y, (0, 2, 1, *range(3, x.ndim + 1))), x.shape)
+
+
 def pixel_unshuffle(x: Tensor, downscale_factor: int) -> Tensor:
     """The way back from `pixel_shuffle`: x (..., C, H r, W r) -> (..., C r², H, W).
 
