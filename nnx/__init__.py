@@ -63,6 +63,7 @@ if TYPE_CHECKING:
         tools,
         train,
     )
+    from .checkpoint import checkpoint
     from .io import load_model
     from .io import load_weights as load
     from .io import save_weights as save
@@ -83,6 +84,7 @@ __all__ = [
     "amp",
     "autocast",
     "capture",
+    "checkpoint",
     "data",
     "datasets",
     "debug",
@@ -132,6 +134,7 @@ _ROOMS = frozenset(
 _HOMES = {  # name -> where it lives, and what it is called there
     "Trainer": ("train", "Trainer"),
     "capture": ("train.capture", "capture"),
+    "checkpoint": ("checkpoint", "checkpoint"),
     "draw_graph": ("plots.graph", "draw_graph"),
     "load": ("io", "load_weights"),
     "load_model": ("io", "load_model"),

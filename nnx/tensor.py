@@ -8,12 +8,13 @@ and a reader (and a type checker) still finds every method in the class.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from .autograd import Function, Node, backward
+from .autograd import Function, Node, backward, hooks
+from .autograd.hooks import TensorHook
 from .backends import (
     Array,
     backend_of,
@@ -178,6 +179,20 @@ class Tensor(InPlace):
             ValueError: the tensor is no scalar and no gradient was given, or its shape is wrong.
         """
         backward(self, gradient.data if isinstance(gradient, Node) else gradient, retain_graph)
+
+    def register_hook(self, hook: Callable[[Array], Any]) -> TensorHook:
+        """Call `hook(gradient)` when the gradient of this tensor is known; remove() takes it off.
+
+        Args:
+            hook: gets the gradient, an array of this tensor's shape.  What it returns takes the
+                gradient's place on the way back; None: it stays as it is.
+
+        Raises:
+            RuntimeError: the tensor requires no gradient; later, in `backward`, gradients of leaves
+                are collected for several ranks.
+            ValueError: later: the hook returned something of another shape or dtype.
+        """
+        return hooks.register(self, hook)
 
     def zero_grad(self) -> None:
         """Forget the gradient."""

@@ -8,7 +8,7 @@ from sys import getrefcount
 from typing import Any
 
 from ..backends import Array, backend_of, dtype_name, mixed
-from . import writes
+from . import hooks, writes
 from .function import Function, Node
 
 
@@ -74,12 +74,14 @@ def backward(
             f"{tuple(grad.shape)} {dtype_name(grad.dtype)}, tensor {tuple(data.shape)} "
             f"{dtype_name(data.dtype)}"
         )
+    watched = hooks.collected(take, _accumulate)
+    if watched is not None:
+        take = watched
     maker = root.creator
     if maker is None:
-        if take is None:
-            _accumulate(root, grad)
-        else:
-            take(root, grad)
+        (take or _accumulate)(root, grad)
+        if watched is not None:
+            watched.finish()
         return
     if maker.order < 0:
         raise _freed(maker)
@@ -151,6 +153,8 @@ def backward(
         if not retain_graph and getrefcount(function) > _ALONE:
             function.release()  # somebody still holds it; otherwise it goes with its name
         del function
+    if watched is not None:
+        watched.finish()
 
 
 def leaf_uses(root: Node) -> dict[Node, int]:
@@ -176,8 +180,13 @@ def leaf_uses(root: Node) -> dict[Node, int]:
 
 
 def _show(got: list[Array | None], function: Function) -> None:
-    """Give the outputs that were asked to keep their gradient what has come in for them."""
+    """Give the outputs that were asked to keep their gradient, and hooks, what has come in."""
     for ref in function.retained:
+        if isinstance(ref, hooks.TensorHook):
+            g = got[ref.slot]
+            if g is not None:
+                got[ref.slot] = hooks.through([ref.function], g)
+            continue
         output = ref()
         if output is not None:
             _accumulate(output, got[output.slot])

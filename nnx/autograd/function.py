@@ -87,7 +87,8 @@ class Function:
     slots: Sequence[int]  # per input: which of its maker's outputs it is
     outputs: tuple[tuple[Any, Any], ...]  # per output: (shape, dtype)
 
-    retained: tuple[weakref.ref[Node], ...] = ()  # outputs whose gradient somebody wants to see
+    # Outputs whose gradient somebody wants to see, and `hooks.TensorHook`s.
+    retained: tuple[Any, ...] = ()
     takes_none = False  # whether `backward` takes None, not zeros, for outputs that nobody used
 
     tensor_type: type[Node] = Node  # what outputs are wrapped in: `nnx.tensor` sets it to Tensor

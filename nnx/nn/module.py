@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+from ..autograd import is_grad_enabled
 from ..backends import Array, backend_of, dtype_name, get_backend, names_dtype
 from ..names import MODULE_NAMES, names_ours
 from ..scoped import Block
 from ..tensor import Tensor
+from .gradient_hooks import call_between_gates
 from .scopes import modes, watchers
 from .state import Parameter, Stateful, converted
 
@@ -27,6 +29,7 @@ class Module(Stateful):
     _vacant: Mapping[str, type] = MappingProxyType({})  # name -> what belongs there, but is None
     _before: tuple[Callable[..., Any], ...] = ()  # hooks
     _after: tuple[Callable[..., Any], ...] = ()
+    _backward: tuple[Callable[..., Any], ...] = ()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; `module(x)` calls it, and the hooks.  Every subclass has its
@@ -35,13 +38,16 @@ class Module(Stateful):
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not (self._before or self._after or watchers.open):
+        if not (self._before or self._after or self._backward or watchers.open):
             return self.forward(*args, **kwargs)
         for hook in self._before:
             changed = hook(self, args)
             if changed is not None:
                 args = changed if isinstance(changed, tuple) else (changed,)
-        y = self.forward(*args, **kwargs)
+        if self._backward and is_grad_enabled():
+            y = call_between_gates(self, self._backward, args, kwargs)
+        else:
+            y = self.forward(*args, **kwargs)
         for hook in self._after:
             changed = hook(self, args, y)
             y = y if changed is None else changed
@@ -59,6 +65,20 @@ class Module(Stateful):
         """Call `hook(module, inputs, output)` after each forward; what it returns replaces it."""
         self._after = (*self._after, hook)
         return Hook(self, "_after", hook)
+
+    def register_full_backward_hook(self, hook: Callable[..., Any]) -> Hook:
+        """Call `hook(module, grad_inputs, grad_outputs)` when the walk back leaves this module.
+
+        Args:
+            hook: gets a tuple with the gradient of each positional input, None where there is none,
+                and one with that of each output, arrays of their shapes.  A tuple that it returns
+                takes the inputs' gradients' place; None: they stay as they are.
+
+        Where no input requires a gradient, nothing tells when the walk leaves; the hook is called
+        when it enters.
+        """
+        self._backward = (*self._backward, hook)
+        return Hook(self, "_backward", hook)
 
     # ---- attributes ----
 
@@ -455,6 +475,6 @@ def temporary_modes(model: Module) -> Block[dict[int, bool]]:
 
 def is_watched(module: Module) -> bool:
     """Whether somebody wants to see, or to change, what goes in and out of this module."""
-    if module._before or module._after:
+    if module._before or module._after or module._backward:
         return True
     return bool(watchers.open) and watchers.get() is not None
