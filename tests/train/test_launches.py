@@ -34,6 +34,14 @@ MODELS = {
     "LeNet with batch norm": (lambda: lenet(norm=True), 50),
 }
 LAYERS = {
+    "GELU": (nn.GELU, (64, 100), 2),
+    "GELU by tanh": (lambda: nn.GELU("tanh"), (64, 100), 2),
+    "SiLU": (nn.SiLU, (64, 100), 2),
+    "ELU": (nn.ELU, (64, 100), 2),
+    "LeakyReLU": (nn.LeakyReLU, (64, 100), 2),
+    "Sigmoid": (nn.Sigmoid, (64, 100), 2),
+    "Tanh": (nn.Tanh, (64, 100), 2),
+    "Softplus": (nn.Softplus, (64, 100), 4),
     "AdaptiveMaxPool2d": (lambda: nn.AdaptiveMaxPool2d(3), (4, 3, 8, 8), 3),
     "AdaptiveAvgPool2d": (lambda: nn.AdaptiveAvgPool2d(3), (4, 3, 8, 8), 3),
 }

@@ -12,6 +12,7 @@ from typing import Any
 from ...typing import Array
 from ..base import Backend
 from ..cpu import memory
+from .activation import CudaActivation
 from .conv import CudaConv
 from .embedding import CudaEmbedding
 from .gru import CudaGRU
@@ -27,6 +28,7 @@ from .rnn import CudaRNN
 
 
 class CudaBackend(
+    CudaActivation,
     CudaConv,
     CudaLinear,
     CudaEmbedding,
