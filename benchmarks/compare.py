@@ -2,15 +2,19 @@
 
     python -m benchmarks.compare                   # all rows, without and with numba
     python -m benchmarks.compare mlp-sgd small --jit 0 --rounds 30
+    python -m benchmarks.compare small --peers     # beside torch.compile and JAX, where installed
 
 Both libraries get two threads, and take turns: a pause, steps that are not counted, then some
 that are, and again.  A ratio is nnx's time divided by PyTorch's, so lower is better; absolute
 times on a shared machine mean little.  Turns in one process do not disturb each other, thanks to
 the pause: each library alone in a process takes what it takes here.  Other work on the machine
 does: a step whose threads wait for each other takes several times as long when one of them has
-lost its core.  Where p10 and median differ much, that is why: measure again when it is quiet.
-Variables such as OPENBLAS_CORETYPE, which can halve the speed of NumPy's matrix product, are taken
-out of the environment.
+lost its core.  Such turns are noticed and made again, as often as `--patience` says; the last line
+tells how many remained.  Where it is not "0 of", measure again when it is quiet.
+
+The floor is what the row's matrix products take alone (`floors.py`), and `/ floor` nnx's time over
+that.  Variables such as OPENBLAS_CORETYPE, which can halve the speed of NumPy's matrix product, are
+taken out of the environment.
 """
 
 from __future__ import annotations
@@ -19,50 +23,96 @@ import argparse
 import os
 import subprocess
 import sys
+from typing import Any
 
 THREADS = 2
 MISLEADING = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def compare(names: list[str], rounds: int, seconds: float) -> None:
+def compare(names: list[str], rounds: int, seconds: float, beside: bool, patience: int) -> None:
     """Time the rows in this process and print a line for each."""
+    import torch
+
+    from benchmarks.steps import all_rows
+    from nnx.backends import jit_enabled
+
+    torch.set_num_threads(THREADS)
+    rows = all_rows()
+    kind = "jit" if jit_enabled() else "numpy"
+    print(f"# {machine()}; nnx with {'numba' if kind == 'jit' else 'NumPy alone'}")
+    more = " torch.compile | JAX jit |" if beside else ""
+    print(f"| step | nnx ms | other ms | ratio p10 | ratio median | goal | / floor |{more}")
+    print("| --- | --- | --- | --- | --- | --- | --- |" + (" --- | --- |" if beside else ""))
+    turns = disturbed = 0
+    for name in names or list(rows):
+        line, guard = measured(name, rows[name], kind, rounds, seconds, beside, patience)
+        print(line, flush=True)
+        turns, disturbed = turns + guard.turns, disturbed + guard.disturbed
+    print(f"# {disturbed} of {turns} turns disturbed by other work")
+
+
+def measured(
+    name: str, row: Any, kind: str, rounds: int, seconds: float, beside: bool, patience: int
+) -> tuple[str, Any]:
+    """A row's line of the table, and who watched its turns.
+
+    Raises:
+        AssertionError: the two do not compute the same.
+    """
+    from benchmarks.floors import floor
+    from benchmarks.peers import peers
+    from benchmarks.steps import TrainingStep
+    from nnx.bench.timing import Guard, interleaved, percentile
+
+    ours, build_theirs = row.build()
+    theirs = build_theirs()
+    steps = {"nnx": ours, row.against: theirs}
+    a, b = (float(step().item()) for step in steps.values())
+    if row.same and abs(a - b) > 1e-3 * max(1.0, abs(b)):
+        raise AssertionError(f"{name}: the two do not compute the same: first losses {a}, {b}")
+    if isinstance(ours, TrainingStep):
+        steps["floor"] = floor(ours.model, ours.x)
+    others = peers(ours, build_theirs()) if beside else {}
+    steps.update({who: step for who, step in others.items() if not isinstance(step, str)})
+
+    guard = Guard(patience)
+    times = interleaved(steps, rounds, seconds, least=3, guard=guard)
+    low = {who: percentile(t, 0.1) for who, t in times.items()}
+    middle = {who: percentile(t, 0.5) for who, t in times.items()}
+
+    def ratio(times: dict[str, float], who: str) -> str:
+        return f"{times['nnx'] / times[who]:.2f}" if who in times else others.get(who, "")
+
+    cells = [
+        name,
+        f"{low['nnx'] * 1e3:.3f}",
+        f"{low[row.against] * 1e3:.3f} {row.against}",
+        ratio(low, row.against),
+        ratio(middle, row.against),
+        str(row.goals.get(kind, "")),
+        ratio(low, "floor"),
+        *[ratio(low, who) for who in others],
+    ]
+    return f"| {' | '.join(cells)} |", guard
+
+
+def machine() -> str:
+    """The processor, the libraries' versions, and how many threads each has."""
+    import numpy as np
     import torch
     from threadpoolctl import threadpool_info
 
     import nnx
-    from benchmarks.steps import all_rows
-    from nnx.backends import jit_enabled
-    from nnx.bench.timing import interleaved, percentile
+    from nnx.reproduce.runner import processor
 
-    rows = all_rows()
-
-    torch.set_num_threads(THREADS)
     pools = ", ".join(
         f"{p['internal_api']} {p.get('architecture', '')} {p['num_threads']}"
         for p in threadpool_info()
     )
-    kind = "jit" if jit_enabled() else "numpy"
-    print(f"# nnx {nnx.__version__} ({kind}), PyTorch {torch.__version__}; threads: {pools}")
-    print("| step | nnx ms | other ms | ratio p10 | ratio median | goal |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name in names or list(rows):
-        row = rows[name]
-        ours, theirs = row.build()
-        steps = {"nnx": ours, row.against: theirs()}
-        first = {who: float(step().item()) for who, step in steps.items()}
-        a, b = first.values()
-        if row.same and abs(a - b) > 1e-3 * max(1.0, abs(b)):
-            raise AssertionError(f"{name}: the two do not compute the same: first losses {first}")
-        times = interleaved(steps, rounds, seconds, least=3)
-        low = {who: percentile(t, 0.1) for who, t in times.items()}
-        mid = {who: percentile(t, 0.5) for who, t in times.items()}
-        goal = row.goals.get(kind)
-        print(
-            f"| {name} | {low['nnx'] * 1e3:.3f} | {low[row.against] * 1e3:.3f} {row.against} "
-            f"| {low['nnx'] / low[row.against]:.2f} | {mid['nnx'] / mid[row.against]:.2f} "
-            f"| {'' if goal is None else goal} |",
-            flush=True,
-        )
+    return (
+        f"{processor()}; nnx {nnx.__version__}, PyTorch {torch.__version__}, "
+        f"NumPy {np.__version__}; threads: {pools}"
+    )
 
 
 def main() -> None:
@@ -71,15 +121,18 @@ def main() -> None:
     parser.add_argument("--jit", choices=["0", "1", "both"], default="both")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.05, help="counted time of a turn")
+    parser.add_argument("--patience", type=int, default=30, help="turns of a row made again")
+    parser.add_argument("--peers", action="store_true", help="also torch.compile and JAX's jit")
     parser.add_argument("--here", action="store_true", help="in this process, as NNX_JIT says")
     args = parser.parse_args()
     if args.here:
-        compare(args.rows, args.rounds, args.seconds)
+        compare(args.rows, args.rounds, args.seconds, args.peers, args.patience)
         return
     for jit in ["0", "1"] if args.jit == "both" else [args.jit]:
         clean = {k: v for k, v in os.environ.items() if k not in MISLEADING}
         command = [sys.executable, "-m", "benchmarks.compare", *args.rows, "--here"]
         command += ["--rounds", str(args.rounds), "--seconds", str(args.seconds)]
+        command += ["--patience", str(args.patience), *(["--peers"] if args.peers else [])]
         subprocess.run(command, env={**clean, "NNX_JIT": jit}, check=True)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import nnx
-from benchmarks.steps import step_of
+from benchmarks.steps import TrainingStep
 from nnx import nn, optim
 from nnx.backends import Backend, use_backend
 from nnx.backends.portable.window import Window
@@ -274,7 +274,7 @@ def training(b: Backend, stack: Callable[[Any], Any], x: np.ndarray, classes: in
         net = net.to(device)
         adam = torch.optim.Adam(net.parameters(), capturable=graph)
         given, targets = torch.tensor(x, device=device), torch.tensor(y, device=device)
-        return [step_of(net, torch.nn.CrossEntropyLoss(), adam, given, targets)]
+        return [TrainingStep(net, torch.nn.CrossEntropyLoss(), adam, given, targets)]
 
     loss_of = nn.CrossEntropyLoss()
     given, targets = nnx.Tensor(b.from_numpy(x)), nnx.Tensor(b.from_numpy(y))
@@ -291,7 +291,7 @@ def training(b: Backend, stack: Callable[[Any], Any], x: np.ndarray, classes: in
 
     parameters = sum(p.size for p in model.parameters())
     return Case(
-        [step_of(model, loss_of, optimizer, given, targets)],
+        [TrainingStep(model, loss_of, optimizer, given, targets)],
         theirs,
         moved=28 * parameters + 3 * x.size * FLOAT,
         computed=operations(model, x.shape),

@@ -57,7 +57,7 @@ def build(library: str, batch: int, norm: bool) -> Step:
     import numpy as np
 
     from benchmarks.cnn import lenet
-    from benchmarks.steps import step_of
+    from benchmarks.steps import TrainingStep
 
     rng = np.random.default_rng(0)
     x = rng.standard_normal((batch, 1, 28, 28)).astype("float32")
@@ -75,7 +75,7 @@ def build(library: str, batch: int, norm: bool) -> Step:
         arguments = torch.nn, torch.optim, torch.tensor(x), torch.tensor(y)
     nn, optim, x, y = arguments
     model = lenet(nn, norm)
-    return step_of(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()), x, y)
+    return TrainingStep(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()), x, y)
 
 
 def main() -> None:

@@ -65,17 +65,22 @@ def row(
     return register
 
 
-def step_of(model: Any, loss_function: Any, optimizer: Any, x: Any, y: Any) -> Step:
+@dataclass(frozen=True)
+class TrainingStep:
     """One whole training step through the public API; the same code for both libraries."""
 
-    def step() -> Any:
-        optimizer.zero_grad()
-        loss = loss_function(model(x), y)
-        loss.backward()
-        optimizer.step()
-        return loss
+    model: Any
+    loss_function: Any
+    optimizer: Any
+    x: Any
+    y: Any
 
-    return step
+    def __call__(self) -> Any:
+        self.optimizer.zero_grad()
+        loss = self.loss_function(self.model(self.x), self.y)
+        loss.backward()
+        self.optimizer.step()
+        return loss
 
 
 def pair(
@@ -94,9 +99,9 @@ def pair(
 
         net, loss, make = theirs(torch)
         net.load_state_dict({name: torch.from_numpy(np.array(a)) for name, a in state.items()})
-        return step_of(net, loss, make(net.parameters()), torch.tensor(x), torch.tensor(y))
+        return TrainingStep(net, loss, make(net.parameters()), torch.tensor(x), torch.tensor(y))
 
-    ours = step_of(
+    ours = TrainingStep(
         model, loss_function, optimizer(model.parameters()), nnx.tensor(x), nnx.tensor(y)
     )
     return ours, build_theirs

@@ -18,7 +18,7 @@ import numpy as np
 
 import nnx
 from benchmarks.cnn import lenet
-from benchmarks.steps import Step, row, step_of
+from benchmarks.steps import Step, TrainingStep, row
 from nnx import nn, optim
 from nnx.bench import lenet as lenet_bench
 
@@ -54,7 +54,7 @@ def nnx_step(batch: int, lr: float = 1e-3) -> tuple[Step, nn.Module]:
     model.load_state_dict(dict(zip(names, lenet_bench.weights(), strict=True)))
     adam = optim.Adam(model.parameters(), lr=lr)
     x, target = map(nnx.tensor, lenet_bench.batch_of(batch))
-    return step_of(model, nn.CrossEntropyLoss(), adam, x, target), model
+    return TrainingStep(model, nn.CrossEntropyLoss(), adam, x, target), model
 
 
 def beside(batch: int) -> tuple[Step, Callable[[], Step]]:

@@ -7,8 +7,9 @@ import pytest
 
 from nnx.bench import conv as conv_bench
 from nnx.bench import lenet as lenet_bench
+from nnx.bench import timing
 from nnx.bench.conv import Layer
-from nnx.bench.timing import interleaved, percentile
+from nnx.bench.timing import Guard, interleaved, percentile
 
 SMALL = Layer("small", 2, 3, 6, 3)
 
@@ -104,6 +105,25 @@ def test_steps_take_turns():
     times = interleaved({n: lambda n=n: calls.append(n) for n in "ab"}, 3, 0.0, least=2)
     assert {n: len(t) for n, t in times.items()} == {"a": 6, "b": 6}
     assert "".join(calls) == "aaabbb" + "aaabbb" * 3  # two and one; then one uncounted and two
+
+
+def test_a_disturbed_turn_is_made_again(monkeypatch):
+    stops = iter([0, 1, 1, 1, 1, 2, 2, 3])  # at the start and the end of each turn
+    monkeypatch.setattr(timing, "_stops", lambda: next(stops))
+    monkeypatch.setattr(timing.time, "thread_time", lambda: 0.0)  # the core was another's
+    calls, guard = [], Guard(patience=1)
+    times = interleaved({"a": lambda: calls.append("a")}, 3, 0.0, guard=guard)
+    assert len(times["a"]) == 3 and len(calls) == 2 + 4  # one turn was made twice, and not counted
+    assert (guard.turns, guard.disturbed) == (3, 2)
+    assert str(guard) == "2 of 3 turns disturbed by other work"
+
+
+def test_a_wait_that_nobody_else_caused_disturbs_nothing(monkeypatch):
+    monkeypatch.setattr(timing, "_stops", lambda: 7)
+    monkeypatch.setattr(timing.time, "thread_time", lambda: 0.0)
+    guard = Guard(patience=9)
+    interleaved({"a": lambda: None}, 2, 0.0, guard=guard)
+    assert (guard.patience, guard.turns, guard.disturbed) == (9, 2, 0)
 
 
 def test_percentile():
