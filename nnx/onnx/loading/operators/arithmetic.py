@@ -144,12 +144,13 @@ def clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None =
 
 @operator("BitShift")
 def bit_shift(node: Node, a: Tensor, b: Tensor) -> Tensor:
-    """A shift by as many bits as there are, or more, leaves the sign alone, or nothing."""
+    """A shift by as many bits as there are, or more, leaves the sign alone, or nothing; and so does
+    a negative one."""
     xp = xp_of(a)
     left = node.get("direction") == "LEFT"
     shift = xp.bitwise_left_shift if left else xp.bitwise_right_shift
     most = xp.iinfo(a.dtype).bits - 1
-    over = b.data > most
+    over = (b.data > most) | (b.data < 0)
     y = shift(a.data, xp.where(over, xp.full_like(b.data, most), b.data))
     if left or xp.iinfo(a.dtype).min == 0:
         y = xp.where(over, xp.zeros_like(a.data), y)
