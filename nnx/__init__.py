@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         plots,
         random,
         recipes,
+        sklearn,
         text,
         tools,
         train,
@@ -117,6 +118,7 @@ __all__ = [
     "recipes",
     "save",
     "set_backend",
+    "sklearn",
     "summary",
     "tensor",
     "text",
@@ -128,7 +130,7 @@ __all__ = [
 _ROOMS = frozenset(
     (
         "amp data datasets debug functional interop io linalg linear_model metrics nn onnx optim "
-        "parallel plots random recipes text tools train"
+        "parallel plots random recipes sklearn text tools train"
     ).split()
 )
 _HOMES = {  # name -> where it lives, and what it is called there

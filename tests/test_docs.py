@@ -21,6 +21,7 @@ PAGES = sorted(p.name for p in DOCS.glob("*.md")) + GUIDE
         "cpu-kernels.md",
         "onnx.md",
         "training.md",
+        "sklearn.md",
         "weights.md",
         "../CONTRIBUTING.md",
     ],
@@ -30,6 +31,7 @@ def test_the_code_runs(page, tmp_path, monkeypatch):
     needed = {
         "cpu-kernels.md": "numba",
         "onnx.md": "onnx",
+        "sklearn.md": "sklearn",
         "weights.md": "torch",
         "guide/backends.md": "array_api_strict",
     }.get(page)

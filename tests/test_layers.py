@@ -21,7 +21,7 @@ ROOMS = [
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots", "parallel", "interop"],
     ["linear_model", "amp", "onnx"],
-    ["train", "tools", "debug", "bench"],
+    ["train", "tools", "debug", "bench", "sklearn"],
     ["recipes"],
     ["reproduce"],
     ["cli", "__main__"],

@@ -98,8 +98,8 @@ def numbers(y: Any, X: Array, name: str) -> Array:
     return _finite(y if y.dtype == X.dtype else home.xp.astype(y, X.dtype), "y", name)
 
 
-def labels(y: Any, X: Array, name: str) -> tuple[Array, Array, bool]:
-    """The place of each label among the classes (n,), the classes, and whether y was a column.
+def label_values(y: Any, X: Array, name: str) -> tuple[np.ndarray, bool]:
+    """Labels (n,) in host memory, and whether y was a column.
 
     Labels are integers, booleans, strings, or floats that are whole numbers.
     """
@@ -130,19 +130,31 @@ def labels(y: Any, X: Array, name: str) -> tuple[Array, Array, bool]:
                 f"{name}: Unknown label type: continuous; a classifier expects discrete classes, "
                 "and these are numbers with fractions"
             )
+    return values, column
+
+
+def labels(y: Any, X: Array, name: str) -> tuple[Array, Array, bool]:
+    """The place of each label among the classes (n,), the classes, and whether y was a column."""
+    values, column = label_values(y, X, name)
     classes, codes = np.unique(values, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             f"{name} needs samples of at least 2 classes in the data, but the data contains only "
             f"one class: {classes.tolist()[0]!r}"
         )
-    if isinstance(y, Tensor):
-        y = y.data
-    known = moved(classes, y, keep_dtype=True) if is_array(y) and kind not in "OUS" else classes
+    known = classes_beside(classes, y)
     codes = backend_of(X).xp.asarray(
         backend_of(X).from_numpy(codes.reshape(-1).astype(np.int64)), device=X.device
     )
     return codes, known, column
+
+
+def classes_beside(classes: np.ndarray, y: Any) -> Array:
+    """Classes in the library that labels y were given in, or in host memory where they are texts
+    or y is no array."""
+    if isinstance(y, Tensor):
+        y = y.data
+    return moved(classes, y, True) if is_array(y) and classes.dtype.kind not in "OUS" else classes
 
 
 def floating(x: Array, what: str, name: str) -> Array:
