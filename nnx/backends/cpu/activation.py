@@ -89,14 +89,13 @@ class NumpyActivation(ActivationKernels):
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:
         # y = s max(x, 0) + s a (e^(min(x, 0) / b) - 1), of which one term is 0
-        below = np.maximum(x, _ELU_END * width)
-        np.minimum(below, 0, out=below)
+        below = np.clip(x, _ELU_END * width, 0)  # a third of the time of np.maximum beside a number
         if width != 1:
             below /= width
         u = np.exp(below)
         y = _less_one(u, below)
         y *= scale * alpha
-        above = np.maximum(x, 0, out=below)
+        above = np.clip(x, 0, np.inf, out=below)
         if scale != 1:
             above *= scale
         y += above
@@ -139,10 +138,12 @@ class NumpyActivation(ActivationKernels):
         y = _polynomial(ERF_P, t)
         y *= near
         y /= _polynomial(ERF_Q, t)
-        rest = np.sign(x, out=laid_like(x))  # ±1 beyond: exactly, as y is almost that
-        rest -= y
-        rest *= np.abs(near) >= ERF_END
-        y += rest
+        beyond = np.abs(near) >= ERF_END
+        if beyond.any():  # ±1 there: exactly, as y is almost that
+            rest = np.sign(x, out=laid_like(x))
+            rest -= y
+            rest *= beyond
+            y += rest
         return y, None
 
     @with_tails
@@ -175,9 +176,12 @@ class NumpyActivation(ActivationKernels):
 
     @with_tails
     def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
-        gx = np.multiply(g, y, out=laid_like(y))
-        total = np.add.reduce(gx, axis=axis, keepdims=True)
-        gx -= np.multiply(y, total, out=laid_like(y))
+        if axis in (-1, y.ndim - 1):
+            total = np.einsum("...i,...i->...", g, y)[..., None]  # in one pass
+        else:
+            total = np.add.reduce(g * y, axis=axis, keepdims=True)
+        gx = np.subtract(g, total, out=laid_like(y))
+        gx *= y
         return gx
 
     def log_softmax(self, x: Array, axis: int) -> Array:
