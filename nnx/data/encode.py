@@ -70,7 +70,7 @@ def class_weights(labels: Any, classes: int | None = None, dtype: str = "float32
     if classes is None:
         classes = int(labels.max()) + 1 if labels.size else 0
     _hold_labels("class_weights", labels, classes)
-    counts = np.bincount(labels.ravel(), minlength=classes)  # (C,)
+    counts = np.bincount(labels.ravel().astype(np.intp), minlength=classes)  # (C,)
     if not labels.size or not counts.all():
         empty = ", ".join(map(str, np.flatnonzero(counts == 0)[:10])) or "all"
         raise ValueError(

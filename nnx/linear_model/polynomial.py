@@ -139,4 +139,4 @@ class PolynomialFeatures(Estimator):
 
 
 def _ints(values: tuple[int, ...]) -> np.ndarray:
-    return np.asarray(values, dtype=np.int64)
+    return np.asarray(values, dtype=np.intp)

@@ -118,7 +118,7 @@ def mosaic(
 
 def confusion(truth: Array, said: Array, classes: int) -> Array:
     """How often class i was taken for class j: (C, C) counts, rows the truth."""
-    counts = np.bincount(truth * classes + said, minlength=classes * classes)
+    counts = np.bincount((truth * classes + said).astype(np.intp), minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 

@@ -13,8 +13,8 @@ import nnx
 from nnx import linear_model, metrics, nn, ops, optim
 from nnx.backends import kernels, override
 from nnx.backends.numpy import NumpyBackend
-from nnx.backends.portable.indices import Indices
-from nnx.data import ArrayDataset, DataLoader, random_split
+from nnx.data import ArrayDataset, DataLoader, class_weights, random_split
+from nnx.plots.images import confusion
 
 FINDS = ("argsort", "argmax", "argmin", "searchsorted", "nonzero", "flatnonzero")
 TAKES = {"take": 1, "take_along_axis": 1, "repeat": 1, "put_along_axis": 1, "bincount": 0}
@@ -52,11 +52,12 @@ def narrow(monkeypatch, request):
             np.ndarray, nnx.get_backend("numpy") if request.param == "portable" else NumpyBackend()
         ),
     ):
-        monkeypatch.setattr(Indices, "index_dtype", np.dtype(np.int32))
+        monkeypatch.setattr(np, "intp", np.int32)
         for name in FINDS:
             monkeypatch.setattr(np, name, finding(getattr(np, name)))
         for name, place in TAKES.items():
             monkeypatch.setattr(np, name, taking(getattr(np, name), place))
+        monkeypatch.setattr(np, "bincount", finding(np.bincount))
         yield
 
 
@@ -139,6 +140,9 @@ def test_models_and_metrics_that_index(narrow):
     ):
         target = np.sign(x[:, 0]) if isinstance(model, linear_model.Perceptron) else y
         assert len(model.fit(x, target).predict(x)) == 40
+    assert linear_model.PolynomialFeatures(2).fit(x).transform(x).shape == (40, 10)
+    assert class_weights(y).shape == (3,)
+    assert confusion(y, y[::-1], 3).sum() == 40
     accuracy, table = metrics.Accuracy(), metrics.ConfusionMatrix()
     for metric in (accuracy, table):
         metric.update(nnx.tensor(rng.standard_normal((40, 3)), "float32"), nnx.tensor(y))
