@@ -54,7 +54,6 @@ class _ConvTranspose(_Conv):
         if output_size is not None:
             extra = self._padding_for(x, output_size)
         return (
-            self.weight,
             self.bias,
             self.stride,
             self.padding,
@@ -130,8 +129,9 @@ class ConvTranspose2d(_ConvTranspose):
     """
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        x = as_tensor(type(self).__name__, x, self.weight)
-        return ops.conv_transpose2d(x, *self._arguments(x, output_size))
+        weight = self.weight  # read once: it may be computed, with a step of its own each time
+        x = as_tensor(type(self).__name__, x, weight)
+        return ops.conv_transpose2d(x, weight, *self._arguments(x, output_size))
 
 
 class ConvTranspose1d(_ConvTranspose):
@@ -164,8 +164,9 @@ class ConvTranspose1d(_ConvTranspose):
     axes = 1
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        x = as_tensor(type(self).__name__, x, self.weight)
-        return ops.conv_transpose1d(x, *self._arguments(x, output_size))
+        weight = self.weight  # read once: it may be computed, with a step of its own each time
+        x = as_tensor(type(self).__name__, x, weight)
+        return ops.conv_transpose1d(x, weight, *self._arguments(x, output_size))
 
 
 class ConvTranspose3d(_ConvTranspose):
@@ -198,5 +199,6 @@ class ConvTranspose3d(_ConvTranspose):
     axes = 3
 
     def forward(self, x: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
-        x = as_tensor(type(self).__name__, x, self.weight)
-        return ops.conv_transpose3d(x, *self._arguments(x, output_size))
+        weight = self.weight  # read once: it may be computed, with a step of its own each time
+        x = as_tensor(type(self).__name__, x, weight)
+        return ops.conv_transpose3d(x, weight, *self._arguments(x, output_size))
