@@ -73,6 +73,10 @@ READ: dict[str, dict[str, Read]] = {
         "custom_encoder": lambda m: m.encoder,
         "custom_decoder": lambda m: m.decoder,
     },
+    "LinearCrossEntropyLoss": {
+        "in_features": lambda m: m.linear.in_features,
+        "bias": lambda m: m.linear.bias is not None,
+    },
     "PositionalEncoding": {"dropout": lambda m: m.dropout.p},
     "LearnedPositionalEncoding": {"dropout": lambda m: m.dropout.p},
 }
@@ -81,6 +85,7 @@ PASSED_OVER = {
     "Transformer": "num_encoder_layers num_decoder_layers dim_feedforward dropout activation "
                    "layer_norm_eps norm_first bias",
     "TransformerEncoder": "enable_nested_tensor mask_check",
+    "LinearCrossEntropyLoss": "options",
 }  # fmt: skip
 _ANYWHERE = ("device", "inplace")  # where and how it is computed, not what
 

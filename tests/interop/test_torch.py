@@ -15,11 +15,13 @@ from nnx.interop.torch import (
     CannotExpress,
     from_state_dict,
     from_torch,
+    layers,
     load,
     save,
     to_state_dict,
     to_torch,
 )
+from nnx.io.architecture import configuration
 
 torch = pytest.importorskip("torch")
 
@@ -66,6 +68,17 @@ def same_function(ours, theirs, given):
         np.testing.assert_allclose(y.detach().numpy(), u.detach().numpy(), rtol=2e-5, atol=2e-6)
 
 
+def plain(layer):
+    """Its arguments, where 2, 2.0 and (2, 2) are one size."""
+    made = {}
+    for key, value in (configuration(layer) or {}).items():
+        if isinstance(value, tuple | list) and value and len(set(map(str, value))) == 1:
+            value = value[0]
+        made[key] = int(value) if isinstance(value, float) and value.is_integer() else value
+    made.pop("distance_function", None)  # PyTorch makes the default one a module
+    return made
+
+
 @pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")
 @pytest.mark.parametrize("name", SHARED)
 def test_every_shared_layer_goes_over_and_comes_back(name):
@@ -78,7 +91,7 @@ def test_every_shared_layer_goes_over_and_comes_back(name):
         same_function(ours.eval(), theirs.eval(), given)
     again = from_torch(theirs)
     assert type(again) is type(ours)
-    assert repr(again) == repr(ours) or "Fractional" in name  # PyTorch makes pairs of sizes
+    assert plain(again) == plain(ours)
     same_state(again, theirs)
     assert repr(to_torch(again)) == repr(theirs)
 
@@ -146,9 +159,9 @@ def test_what_pytorch_cannot_say_is_refused_with_the_reason(name):
 
 
 THEIRS = {
-    "Embedding": (lambda: torch.nn.Embedding(5, 2, max_norm=1.0), "max_norm=1.0 means nothing"),
-    "Embedding by frequency": (
-        lambda: torch.nn.Embedding(5, 2, scale_grad_by_freq=True), "scale_grad_by_freq"),
+    "a function of one's own": (
+        lambda: torch.nn.TripletMarginWithDistanceLoss(distance_function=torch.dist),
+        "distance_function is a function of one's own"),
     "a layer of theirs": (lambda: torch.nn.AdaptiveLogSoftmaxWithLoss(4, 8, [2]),
                           "nnx has no layer AdaptiveLogSoftmaxWithLoss"),
     "hooks": (lambda: hooked(torch.nn.Linear(2, 2)), "it has hooks"),
@@ -167,6 +180,17 @@ def test_what_nnx_cannot_say_is_refused_with_the_reason(name):
     make, why = THEIRS[name]
     with pytest.raises(CannotExpress, match=why):
         from_torch(torch.nn.Sequential(torch.nn.ReLU(), make()))
+
+
+def test_an_argument_that_only_pytorch_has_is_refused(monkeypatch):
+    """Today it has none; one that comes to be is not passed over."""
+    monkeypatch.setitem(layers._SIGNATURES, "ReLU", {"slope": 0.0})
+    theirs = torch.nn.ReLU()
+    theirs.slope = 0.0
+    from_torch(theirs)
+    theirs.slope = 0.5
+    with pytest.raises(CannotExpress, match=r"ReLU: slope=0.5 means nothing to nnx's ReLU"):
+        from_torch(theirs)
 
 
 def test_arguments_that_change_no_number_are_passed_over():

@@ -15,9 +15,9 @@ from ...nn import Module
 from ...tensor import Tensor
 from ..refusal import CannotExpress
 
-# Arguments of PyTorch's that say how it is computed, and not what.
+# Arguments that say how it is computed, and not what.
 _HOW = frozenset(
-    "device dtype inplace sparse size_average reduce args kwargs _weight _freeze norm_type "
+    "device dtype inplace sparse size_average reduce args kwargs _weight _freeze "
     "min_value max_value process_group".split()
 )
 _RECURRENT = "input_size hidden_size num_layers bias batch_first dropout bidirectional".split()
@@ -94,7 +94,7 @@ def to_torch_layer(module: Module, kind: type[Module], translate: Translate) -> 
             key == "bias" and not ours.get("affine", True)
         ):
             raise CannotExpress(f"{key}={value!r} means nothing to PyTorch's {name}")
-    if name == "TransformerEncoder":  # how, and not what
+    if name == "TransformerEncoder":  # how, too; True warns where it cannot be
         given["enable_nested_tensor"] = False
     return theirs(**given)
 
@@ -105,7 +105,13 @@ def _torch_dtype(name: str) -> Any:
     return getattr(torch, name)
 
 
+def _require_value(key: str, value: Any) -> None:
+    if callable(value):
+        raise CannotExpress(f"{key} is a function of one's own, which computes in one library")
+
+
 def _to_torch(key: str, value: Any) -> Any:
+    _require_value(key, value)
     if isinstance(value, Tensor) or (hasattr(value, "dtype") and hasattr(value, "shape")):
         import torch
 
@@ -145,7 +151,8 @@ def from_torch_layer(module: Any, kind: type, translate: Translate) -> Module:
     for key in known:
         if key in read:
             value = read[key](module)
-            given[key] = translate(value) if hasattr(value, "named_parameters") else value
+            is_module = hasattr(value, "named_parameters")
+            given[key] = translate(value) if is_module else _from_torch(key, value)
         elif key == "dtype":
             held = (*module.parameters(recurse=False), *module.buffers(recurse=False))
             own = [p for p in (*held, *module.parameters()) if p.is_floating_point()]
@@ -154,7 +161,7 @@ def from_torch_layer(module: Any, kind: type, translate: Translate) -> Module:
         elif key in module._modules:
             inner = getattr(module, key)
             given[key] = None if inner is None else translate(inner)
-        elif hasattr(module, key) and key not in (*passed_over, "device", "inplace"):
+        elif hasattr(module, key) and key not in (*passed_over, *_HOW):
             value = getattr(module, key)
             is_parameter = key in module._parameters
             given[key] = value is not None if is_parameter else _from_torch(key, value)
@@ -170,6 +177,7 @@ def from_torch_layer(module: Any, kind: type, translate: Translate) -> Module:
 
 
 def _from_torch(key: str, value: Any) -> Any:
+    _require_value(key, value)
     if hasattr(value, "detach"):
         return active_backend().from_numpy(np.array(value.detach().cpu().numpy()))
     if isinstance(value, tuple) and (len(value) == 1 or key == "padding") and len(set(value)) == 1:
