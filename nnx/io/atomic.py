@@ -6,9 +6,10 @@ import hashlib
 import os
 import platform
 import re
+import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -55,6 +56,38 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     _clear(folder)
 
 
+@contextmanager
+def new_folder(name_of: Callable[[], Path]) -> Iterator[Path]:
+    """A temporary folder, for the `with` block to fill; it is then renamed to a new one.
+
+    So whoever sees the folder sees all that the block put into it.  What killed processes left
+    beside it is cleared away.
+
+    Args:
+        name_of: what it shall be called, asked for again where another process was faster; the
+            first answer's parent must exist.
+    """
+    path = name_of()
+    beside = path.parent / _temporary_name(path.name)
+    beside.mkdir()
+    try:
+        yield beside
+        while True:
+            path = name_of()
+            try:
+                if not path.exists():
+                    beside.rename(path)
+                    break
+            except OSError:
+                if not path.exists():
+                    raise
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+    _clear(path.parent)
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write `text` into the file at `path` (UTF-8), whole or not at all."""
     content = text.encode("utf-8")
@@ -88,13 +121,16 @@ def _host() -> str:
 
 
 def _clear(folder: Path) -> None:
-    """Remove temporary files whose process is gone, or that are older than a day."""
+    """Remove temporary files and folders whose process is gone, or that are older than a day."""
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             made = _OURS.fullmatch(entry.name)
             if made and not _is_at_work(made, entry):
                 with suppress(OSError):
-                    Path(entry).unlink()
+                    if entry.is_dir(follow_symlinks=False):
+                        shutil.rmtree(entry)
+                    else:
+                        Path(entry).unlink()
 
 
 def _is_at_work(made: re.Match[str], entry: os.DirEntry[str]) -> bool:

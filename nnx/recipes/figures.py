@@ -267,18 +267,18 @@ def _ground(paper: Array) -> Array:
     window = max(3, round(0.5 * min(h, w)))
     start = ndimage.percentile_filter(coarse, 60, size=window, mode="reflect")
     y, x = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
-    a, b = min(4, h - 1), min(4, w - 1)  # a strip of few pixels across tells fewer terms apart
-    terms = np.polynomial.legendre.legvander2d(y, x, [a, b]).reshape(h * w, -1)
-    chosen = [(b + 1) * i + j for i in range(a + 1) for j in range(b + 1) if i + j <= 4]
-    terms = terms[:, chosen]  # (h w, up to 15)
     ground, values = start.ravel(), coarse.ravel()
-    weights = np.ones_like(values)
-    for _ in range(12):
-        away = values - ground
-        scale = max(1.4826 * float(np.median(np.abs(away))), 0.008)
-        weights = np.clip(1 - (away / (3 * scale)) ** 2, 0, 1) ** 2  # Tukey's biweight
-        weighted = terms.T * (weights + 1e-6)
-        ground = terms @ np.linalg.solve(weighted @ terms, weighted @ values)
+    for degree, rounds in ((4, 8), (8, 6)):  # the edge of a shadow is steeper than falling light
+        a, b = min(degree, h - 1), min(degree, w - 1)  # few pixels across tell fewer terms apart
+        terms = np.polynomial.legendre.legvander2d(y, x, [a, b]).reshape(h * w, -1)
+        chosen = [(b + 1) * i + j for i in range(a + 1) for j in range(b + 1) if i + j <= degree]
+        terms = terms[:, chosen]  # (h w, 15 or 45)
+        for _ in range(rounds):
+            away = values - ground
+            scale = max(1.4826 * float(np.median(np.abs(away))), 0.008)
+            weights = np.clip(1 - (away / (3 * scale)) ** 2, 0, 1) ** 2  # Tukey's biweight
+            weighted = terms.T * (weights + 1e-6)
+            ground = terms @ np.linalg.solve(weighted @ terms, weighted @ values)
     return _resized(ground.reshape(h, w), *paper.shape)
 
 

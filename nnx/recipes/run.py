@@ -11,6 +11,7 @@ from typing import Any
 from .. import nn
 from ..backends import active_backend
 from ..io import CorruptFile, load_weights, read_json, read_text, write_text
+from ..io.atomic import new_folder
 from ..io.reading import hold_json
 from ..train import History, Trainer
 from ..train.history import read_csv, read_steps
@@ -75,16 +76,6 @@ class Run:
         out = Path(out)
         made = [place for place in (out, *out.parents) if not place.exists()]
         out.mkdir(parents=True, exist_ok=True)
-        prefix = f"{recipe.name}-"
-        taken = [path.name.removeprefix(prefix) for path in out.glob(f"{prefix}*")]
-        number = max([int(n) for n in taken if n.isdecimal()], default=0) + 1
-        while True:  # another process may be faster
-            folder = out / f"{prefix}{number}"
-            try:
-                folder.mkdir()
-                break
-            except FileExistsError:
-                number += 1
         assets = options.assets
         plain = {k: v for k, v in options.to_dict().items() if k != "assets"}
         config = {
@@ -94,11 +85,22 @@ class Run:
             "nnx": __version__,
             **({"parts": parts} if parts else {}),
         }
-        if mark := os.environ.get("NNX_LAUNCH_ID"):
-            write_text(folder / LAUNCH, mark)
-        if assets:
-            _write_json(folder / "assets.json", assets)
-        _write_json(folder / "config.json", config)  # last: with it the folder is a run
+        folder = out
+
+        def free() -> Path:
+            nonlocal folder
+            prefix = f"{recipe.name}-"
+            taken = [path.name.removeprefix(prefix) for path in out.glob(f"{prefix}*")]
+            number = max([int(n) for n in taken if n.isdecimal()], default=0) + 1
+            folder = out / f"{prefix}{number}"
+            return folder
+
+        with new_folder(free) as beside:
+            if mark := os.environ.get("NNX_LAUNCH_ID"):
+                write_text(beside / LAUNCH, mark)
+            if assets:
+                _write_json(beside / "assets.json", assets)
+            _write_json(beside / "config.json", config)
         run = cls(folder)
         run._made = made
         return run

@@ -120,7 +120,7 @@ def _data(recipe: Recipe, o: Options, ranks: Communicator) -> Data:
 def _begun_before(out: Path) -> Run | None:
     """The run that this launch began, before `nnx launch` started its ranks again."""
     mark = os.environ.get("NNX_LAUNCH_ID")
-    for note in out.glob(f"*/{LAUNCH}") if mark else ():
+    for note in out.glob(f"[!.]*/{LAUNCH}") if mark else ():
         if note.read_text(encoding="utf-8") == mark:
             return Run(note.parent)
     return None
@@ -164,13 +164,13 @@ def _train(run: Run, data: Data, progress: bool, ranks: Communicator, again: boo
         )
     if o.epochs != run.config["options"]["epochs"] and first:
         run.extend(o.epochs)  # now that nothing stands in the way
-    if trainer.epoch < o.epochs:
-        try:
-            trainer.fit(recipe.loader(data.train, o), data.validation, o.epochs - trainer.epoch)
-        except SystemExit:  # SIGTERM, after the checkpoint was written
-            with suppress(OSError):
-                tell(f"go on with: nnx train {recipe.name} --resume {run.folder}")
-            raise
+    left = max(o.epochs - trainer.epoch, 0)  # of none the end may still be to come: best weights
+    try:
+        trainer.fit(recipe.loader(data.train, o), data.validation, left)
+    except SystemExit:  # SIGTERM, after the checkpoint was written
+        with suppress(OSError):
+            tell(f"go on with: nnx train {recipe.name} --resume {run.folder}")
+        raise
     if trainer.interrupted:
         tell(f"go on with: nnx train {recipe.name} --resume {run.folder}")
         return run

@@ -24,7 +24,7 @@ from nnx.recipes.pictures import lay_out, read_pictures
 MIXTURES = (
     ("falling light", "specks"), ("camera", "vignette"), ("pencil", "ruled"),
     ("turned", "dark frame"), ("dark edge", "camera"), ("chalk", "falling light"),
-    ("dark frame", "falling light"), ("table", "camera"),
+    ("dark frame", "falling light"), ("table", "camera"), ("shadow", "pencil"),
 )  # fmt: skip
 EACH = 24
 

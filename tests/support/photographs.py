@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 KINDS = (
     "clean", "falling light", "specks", "dark edge", "camera", "turned", "pencil", "chalk",
-    "vignette", "dark frame", "table", "ruled",
+    "vignette", "dark frame", "table", "ruled", "shadow",
 )  # fmt: skip
 
 
@@ -58,6 +58,10 @@ def photograph(x, kinds, rng, page=(300, 380), side=150, margin=12):
         light *= 0.8 - 0.2 * along  # from 1 to 0.6
     if "vignette" in kinds:
         light *= 1 / (1 + rng.uniform(0.25, 0.4) * (y**2 + a**2)) ** 2
+    if "shadow" in kinds:  # of a hand, its edge as soft as the lamp is large
+        turn, edge = rng.uniform(0, 2 * np.pi), rng.uniform(-0.5, 0.1)
+        along = y * np.cos(turn) + a * np.sin(turn)
+        light *= 1 - 0.3 / (1 + np.exp((along - edge) / rng.uniform(0.07, 0.15)))
     if "dark edge" in kinds:
         light[: int(rng.integers(4, 10))] *= rng.uniform(0.1, 0.35)
     if "dark frame" in kinds:
