@@ -5,6 +5,7 @@ To add one: a function with `@command.command()` that takes RUN folders and an `
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def _told_apart(runs: Sequence[str]) -> list[str]:
 
     a/digits-1 and b/digits-1 are called so; a/digits-1 and a/digits-2 digits-1 and digits-2.
     """
-    paths = [Path(run).resolve() for run in runs]
+    paths = [Path(os.path.realpath(run)) for run in runs]  # a loop of links has no `resolve()`
     names = []
     for path in paths:
         others = [other for other in paths if other != path]

@@ -268,11 +268,15 @@ def _ground(paper: Array) -> Array:
     start = ndimage.percentile_filter(coarse, 60, size=window, mode="reflect")
     y, x = np.meshgrid(np.linspace(-1, 1, h), np.linspace(-1, 1, w), indexing="ij")
     ground, values = start.ravel(), coarse.ravel()
-    for degree, rounds in ((4, 8), (8, 6)):  # the edge of a shadow is steeper than falling light
+    for degree, rounds in (
+        (4, 6),
+        (8, 4),
+        (12, 5),
+    ):  # the edge of a shadow is steeper than falling light
         a, b = min(degree, h - 1), min(degree, w - 1)  # few pixels across tell fewer terms apart
         terms = np.polynomial.legendre.legvander2d(y, x, [a, b]).reshape(h * w, -1)
         chosen = [(b + 1) * i + j for i in range(a + 1) for j in range(b + 1) if i + j <= degree]
-        terms = terms[:, chosen]  # (h w, 15 or 45)
+        terms = terms[:, chosen]  # (h w, 15, 45 or 91)
         for _ in range(rounds):
             away = values - ground
             scale = max(1.4826 * float(np.median(np.abs(away))), 0.008)

@@ -104,6 +104,27 @@ def test_bad_lines(nnx_, line):
     refused(nnx_(*line))
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_links_that_lead_nowhere_and_folders_in_place_of_files(nnx_, digits, tmp_path):
+    """Asked where a loop of links leads, Python raises RuntimeError, not OSError."""
+    loop, dangling, broken = tmp_path / "loop", tmp_path / "dangling", tmp_path / "broken"
+    loop.symlink_to(loop)
+    dangling.symlink_to(tmp_path / "nowhere")
+    shutil.copytree(digits.folder, broken)
+    for name in ("history.csv", "last.safetensors"):
+        (broken / name).unlink()
+        (broken / name).mkdir()
+    for run_ in map(str, (loop, dangling, broken)):
+        for begin in (["plot", "curves"], ["plot", "curves", "--steps"], ["plot", "errors"],
+                      ["train", "--resume"]):  # fmt: skip
+            refused(nnx_(*begin, run_))
+        refused(nnx_("predict", run_, "x.png"))
+    for path in map(str, (loop, dangling, tmp_path)):
+        refused(nnx_("predict", str(digits.folder), path), (1,))
+    for out in map(str, (loop, digits.folder / "config.json")):
+        refused(nnx_("train", "digits", "--epochs", "1", "--hidden", "4", "--out", out))
+
+
 def test_a_failed_run_leaves_no_folder(nnx_):
     code, _, err = nnx_("train", "digits", "--lr", "1e30", "--epochs", "2", "--out", "deep/down")
     assert code == 1 and "training failed" in err and not list(Path().iterdir())
