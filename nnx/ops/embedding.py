@@ -185,8 +185,8 @@ def _bags(
         if offsets is not None:
             raise ValueError(f"{name}: offsets are for indices (M,); these have shape {shape}")
         count, length = shape
-        begins = xp.arange(count, dtype=xp.int64, device=ids.device) * length
-        steps = xp.arange(count * length, dtype=xp.int64, device=ids.device)
+        begins = xp.arange(count, dtype=home.index_dtype, device=ids.device) * length
+        steps = xp.arange(count * length, dtype=home.index_dtype, device=ids.device)
         return steps // max(1, length), begins, count
     if ids.ndim != 1 or offsets is None:
         raise ValueError(
@@ -211,7 +211,7 @@ def _bags(
             )
     if include_last:
         begins = begins[: max(0, begins.shape[0] - 1)]
-    steps = xp.arange(shape[0], dtype=xp.int64, device=ids.device)
+    steps = xp.arange(shape[0], dtype=home.index_dtype, device=ids.device)
     bags = xp.searchsorted(begins, steps, side="right") - 1
     return home.positions(bags), begins, begins.shape[0]
 
@@ -235,11 +235,12 @@ def _largest(
         longest = int(xp.max(home.index_add(ones, bags, count))) if count else 0
     if not (longest and count):
         return BagSum(bags, count)(Embedding(flat, None)(weight))
-    places = xp.expand_dims(begins, axis=1) + xp.arange(longest, dtype=xp.int64, device=flat.device)
+    steps = xp.arange(longest, dtype=home.index_dtype, device=flat.device)
+    places = xp.expand_dims(begins, axis=1) + steps
     inside = xp.clip(places, 0, m - 1)
     line = xp.reshape(inside, (-1,))
     own = xp.reshape(xp.take(bags, line, axis=0), places.shape)
-    bag = xp.expand_dims(xp.arange(count, dtype=xp.int64, device=flat.device), axis=1)
+    bag = xp.expand_dims(xp.arange(count, dtype=home.index_dtype, device=flat.device), axis=1)
     valid = (own == bag) & (inside == places)
     valid = valid & xp.reshape(xp.take(kept, line, axis=0), places.shape)
     read = xp.take(flat, line, axis=0)  # (B L,)

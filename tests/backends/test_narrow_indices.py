@@ -121,6 +121,10 @@ def test_layers_and_losses_that_index(narrow):
         loss = loss + ops.multi_margin_loss(logits, classes)
         loss.backward()
         adam.step()
+    table = nnx.ones((10, 4)).requires_grad_()
+    for mode in ("sum", "mean", "max"):
+        ops.embedding_bag(table, words, mode=mode).sum().backward()
+        ops.embedding_bag(table, words.ravel(), np.asarray([0, 2]), mode=mode).sum().backward()
     many = nnx.tensor(np.zeros((2, 300), "f4"), requires_grad=True)
     ops.cross_entropy(many, classes).backward()
     lstm = nn.LSTM(2, 3, batch_first=True, bidirectional=True)
