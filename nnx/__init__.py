@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         train,
     )
     from .checkpoint import checkpoint
+    from .higher import grad, hvp
     from .io import load_model
     from .io import load_weights as load
     from .io import save_weights as save
@@ -94,7 +95,9 @@ __all__ = [
     "from_dlpack",
     "functional",
     "get_backend",
+    "grad",
     "gradcheck",
+    "hvp",
     "interop",
     "io",
     "is_grad_enabled",
@@ -138,6 +141,8 @@ _HOMES = {  # name -> where it lives, and what it is called there
     "capture": ("train.capture", "capture"),
     "checkpoint": ("checkpoint", "checkpoint"),
     "draw_graph": ("plots.graph", "draw_graph"),
+    "grad": ("higher", "grad"),
+    "hvp": ("higher", "hvp"),
     "load": ("io", "load_weights"),
     "load_model": ("io", "load_model"),
     "manual_seed": ("random", "manual_seed"),

@@ -17,7 +17,7 @@ ROOMS = [
     ["names", "standard"],
     ["tensor", "in_place"],
     ["ops"],
-    ["functional", "linalg", "derivatives", "gradcheck", "checkpoint"],
+    ["functional", "linalg", "derivatives", "gradcheck", "checkpoint", "higher"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots", "parallel", "interop"],
     ["linear_model", "amp", "onnx"],

@@ -20,7 +20,7 @@ from ..backends import (
     active_backend,
     backend_of,
     dtype_name,
-    mixed,
+    reconciled,
 )
 from .mode import blocks, is_grad_enabled
 
@@ -124,7 +124,7 @@ class Function:
                     if backend is None:
                         backend, kind = home, type(data)
                     elif home is not backend:
-                        raise mixed(backend, home)
+                        return self(*reconciled(backend, home, inputs))
                 arrays.append(data)
                 needs.append(recording and x.requires_grad)
             else:
@@ -296,6 +296,10 @@ class Binary(Function):
             need_a = need_b = False
         self.needs_input_grad = (need_a, need_b)
         if not alike:
+            if hasattr(x, "dtype") and hasattr(y, "dtype") and type(x) is not type(y):
+                home, other = backend_of(x), backend_of(y)
+                if home is not other:
+                    return self(*reconciled(home, other, (a, b)))
             x, y = self.align(x, y)
         try:
             z = self.forward(x, y)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
@@ -93,7 +93,9 @@ def backend_of(first: Array, *others: Array) -> Backend:
     for array in others:
         other = _by_type.get(type(array)) or _find(array)
         if other is not backend:
-            raise mixed(backend, other)
+            if not (backend.lifts or other.lifts):
+                raise mixed(backend, other)
+            backend = backend if backend.lifts else other
     return backend
 
 
@@ -116,6 +118,18 @@ def mixed(a: Backend, b: Backend) -> TypeError:
         f"arrays of two libraries in one call: {a.name} and {b.name}; move one of them, "
         f'for example with tensor.to("{a.name}") or module.to("{a.name}")'
     )
+
+
+def reconciled(a: Backend, b: Backend, operands: Sequence[Any]) -> list[Any]:
+    """The operands of a call, arrays of backends a and b, as tensors of one of them.
+
+    Raises:
+        TypeError: neither can hold the other's.
+    """
+    for home in (a, b):
+        if home.lifts:
+            return [home.lift(x) for x in operands]
+    raise mixed(a, b)
 
 
 def _find(array: Array) -> Backend:
@@ -225,7 +239,7 @@ def _make(mode: str, name: str) -> Backend:
         backend = CupyBackend(device=int(device) if device else None)
     else:
         backend = _generic(library, name, device)
-    if mode == "fast":
+    if mode == "fast" or backend.lifts:
         return backend
     portable = Backend(backend.xp, name, backend.device)
     portable.__dict__.update({method: getattr(backend, method) for method in ARRAY_METHODS})
@@ -270,7 +284,8 @@ def _generic(library: str, name: str, device: str) -> Backend:
         from .torch import TorchBackend
 
         return TorchBackend(xp, name, where)
-    return Backend(xp, name, where)
+    own = getattr(xp, "NNX_BACKEND", None)  # of a namespace that is nnx's own
+    return Backend(xp, name, where) if own is None else own()
 
 
 def unavailable(library: str) -> str | None:

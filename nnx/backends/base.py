@@ -56,6 +56,7 @@ class Backend(Indices, PortableKernels):
     # Operations whose kernels take float16 themselves and sum in float32; the others are given
     # float32, and their results rounded (`nnx.autocast`).
     low_kernels: ClassVar[frozenset[str]] = frozenset()
+    lifts = False  # whether arrays of other libraries can be held: by `lift(tensor or array)`
     takes_none = False  # whether a recurrent layer's kernels take None for a state's gradient of 0
 
     def __init__(self, xp: Any, name: str, device: Any = None) -> None:
@@ -63,6 +64,21 @@ class Backend(Indices, PortableKernels):
         self.name = name
         self.device = device
         self._kinds: dict[Any, str] = {}  # dtype -> float, integer or other
+
+    def lift(self, x: Any) -> Any:
+        """A tensor, an array of another library or a number as an operand here.
+
+        Args:
+            x: the operand, of any shape.
+
+        Raises:
+            NotImplementedError: this library holds no other's arrays (`lifts`).
+        """
+        raise NotImplementedError(f"{self.name} holds no arrays of other libraries")
+
+    def grounded(self, x: Array) -> Array:
+        """An array x that is to be kept beyond a call, in the library below: the same shape."""
+        return x
 
     def __reduce__(self) -> Any:
         """A backend is pickled as its name: there is one of each, and modules cannot be."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from ..autograd import is_grad_enabled
 from ..backends import Array, backend_of, dtype_name, get_backend, names_dtype
 from ..names import MODULE_NAMES, names_ours
@@ -118,6 +120,8 @@ class Module(Stateful):
         elif name in self._buffers:
             if not (_fits_buffer(value) or isinstance(value, Module)):
                 raise TypeError(self._refused(name, None, value))
+            if type(value) not in (Tensor, np.ndarray) and hasattr(value, "__array_namespace__"):
+                value = backend_of(value).grounded(value)
             if isinstance(value, Tensor) and held is not None and not isinstance(held, Tensor):
                 if value.requires_grad:
                     raise TypeError(

@@ -21,7 +21,7 @@ from typing import Any
 
 from ..autograd import Node, as_tensor
 from ..autograd.autocast import autocast_dtype, blocks
-from ..backends import backend_of, dtype_name, mixed
+from ..backends import backend_of, dtype_name, reconciled
 from ..tensor import Tensor
 from ..typing import Array
 
@@ -37,7 +37,7 @@ def as_array(name: str, x: Any, like: Tensor) -> Array:
     array = as_tensor(name, x, like).data
     home, other = backend_of(like.data), backend_of(array)
     if other is not home:
-        raise mixed(home, other)
+        array = reconciled(home, other, (like, array))[1].data
     return array
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..autograd import Node
-from ..backends import Array, backend_of, mixed
+from ..backends import Array, backend_of, reconciled
 from ..tensor import Tensor
 from ._broadcast import Broadcasting, broadcast_shape, fit_broadcast, plain_number
 from ._function import Function
@@ -104,7 +104,9 @@ def where(condition: Any, a: Any, b: Any) -> Tensor:
     home = backend_of(condition)
     for x in (a, b):
         if isinstance(x, Node) and backend_of(x.data) is not home:
-            raise mixed(home, backend_of(x.data))
+            where, a, b = reconciled(home, backend_of(x.data), (where, a, b))
+            condition = where.data
+            home = backend_of(condition)
     if condition.dtype != home.xp.bool:
         raise TypeError(f"where: the condition must be of dtype bool, not {condition.dtype}")
     return Where(condition)(a, b)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...backends import Array, backend_of, mixed
+from ...backends import Array, backend_of, reconciled
 from ...tensor import Tensor
 from .._broadcast import broadcast_shape, fit_broadcast
 from .._function import Function
@@ -33,7 +33,7 @@ def matching(name: str, input: Any, target: Any) -> tuple[Tensor, Tensor]:
     target = as_tensor(name, target, input)
     home, other = backend_of(input.data), backend_of(target.data)
     if home is not other:
-        raise mixed(home, other)
+        input, target = reconciled(home, other, (input, target))
     if target.data.shape != input.data.shape:
         raise ValueError(
             f"{name}: input and target must have the same shape; input {input.shape}, "
