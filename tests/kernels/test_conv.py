@@ -1,4 +1,4 @@
-"""kernels/conv_im2col.cu against the portable im2col and col2im."""
+"""kernels/conv_im2col.cu and conv_implicit.cu against the portable convolution."""
 
 from __future__ import annotations
 
@@ -107,15 +107,73 @@ def test_convolution(cuda, real, case, images, monkeypatch):
     x, weight = arrays[:2]
     each = x.shape[1] * weight[0, 0].size * arrays[3][0, 0].size * x.itemsize
     monkeypatch.setattr("nnx.backends.cuda.conv.CHUNK_BYTES", images * each)
+    by_columns(monkeypatch)
     body = forward_and_backward(rest, (True, True, True))
     cuda.agree(body, *arrays, rtol=RTOL[real], layouts=("contiguous",))
+
+
+def by_columns(monkeypatch):
+    monkeypatch.setattr("nnx.backends.cuda.conv.GATHERED_ROWS", range(0))
+    monkeypatch.setattr("nnx.backends.cuda.conv.GATHERED_OPERATIONS", -1)
+
+
+# More rows, columns and taps than a tile has, none a multiple of it.
+LARGER = {
+    "more than a tile": ((2, 3, 9, 8), (70, 3, 3, 3), (1, 1), ((1, 1), (1, 0)), (1, 1), 1),
+    "more than a tile of channels": ((1, 67, 5, 4), (3, 67, 3, 2), (1, 1), NO_PADDING, (1, 1), 1),
+    "groups, dilated": ((2, 4, 9, 8), (6, 2, 3, 2), (1, 1), ((2, 1), (0, 3)), (2, 3), 2),
+    "padding over kernel": ((1, 1, 3, 3), (2, 1, 2, 2), (1, 1), ((4, 3), (0, 5)), (1, 1), 1),
+    "kernel over image": ((1, 1, 2, 3), (1, 1, 4, 5), (1, 1), ((1, 2), (2, 1)), (1, 1), 1),
+    "a full tile": ((1, 16, 8, 8), (64, 16, 1, 1), (1, 1), NO_PADDING, (1, 1), 1),
+}
+
+
+@pytest.mark.kernels("conv_forward", "conv_data")
+def test_every_gathering_convolution(cuda, real, monkeypatch):
+    """In every layout of the operands, bit-equal: each output is added up by one thread."""
+    monkeypatch.setattr("nnx.backends.cuda.conv.GATHERED_OPERATIONS", 10**9)
+    monkeypatch.setitem(globals(), "CONVOLUTIONS", {**CONVOLUTIONS, **LARGER})
+    for case in CONVOLUTIONS:
+        arrays, rest = convolution(case, real)
+        body = forward_and_backward(rest, (True, False, False))
+        cuda.agree(body, *arrays, rtol=4 * RTOL[real])
+        assert ("conv_data" in cuda.launched) or rest[0].stride != (1, 1)
+        assert "swap_axes" not in cuda.launched or rest[0].stride != (1, 1)
+        cuda.launched.clear()
+
+
+def test_images_beyond_their_batch_change_nothing(cuda):
+    arrays, (window, groups) = convolution("plain", "float32")
+    x, weight, bias, _ = arrays
+    cuda.rows_alone(
+        lambda b, x, w, v: b.conv2d(x, w, v, window, groups)[0], x, given=(weight, bias)
+    )
+
+
+@pytest.mark.parametrize(
+    "rows, taps, n, groups, gathers",
+    [
+        (32, 25, 256, 1, True),  # LeNet's first
+        (64, 800, 256, 1, False),  # its second
+        (32, 1600, 256, 1, True),  # and the gradient of what the second reads
+        (1, 9, 256, 512, False),  # depthwise
+        (512, 4608, 1, 1, False),
+        (10, 9, 1, 1, True),  # small
+        (48, 9, 4096, 65536, False),  # beyond a grid
+    ],
+)
+def test_which_products_gather(rows, taps, n, groups, gathers):
+    from nnx.backends.cuda import conv
+
+    assert conv._gathers(rows, taps, n, (24, 24), groups) == gathers
 
 
 # A library may sum in another order where its operands lie elsewhere in memory, so results are
 # not bit-equal across layouts.
 @pytest.mark.parametrize("layout", ["strided", "offset"])
 @pytest.mark.parametrize("case", CONVOLUTIONS)
-def test_convolution_of_views(cuda, real, case, layout):
+def test_convolution_of_views(cuda, real, case, layout, monkeypatch):
+    by_columns(monkeypatch)
     arrays, rest = convolution(case, real)
     body = forward_and_backward(rest, (True, True, True))
     cuda.agree(body, *arrays, rtol=RTOL[real], layouts=(layout,))

@@ -20,7 +20,11 @@ RTOL = {"float32": 2e-5, "float64": 1e-12}
 # name -> layer, shape of its input, kernels that must have run
 LAYERS = {
     "linear": (lambda d: nn.Linear(7, 5, dtype=d), (6, 7), {"add_bias"}),
-    "conv": (lambda d: nn.Conv2d(3, 4, 3, padding=1, dtype=d), (2, 3, 6, 5), {"im2col", "col2im"}),
+    "conv": (
+        lambda d: nn.Conv2d(3, 4, 3, padding=1, dtype=d),
+        (2, 3, 6, 5),
+        {"conv_forward", "conv_data"},
+    ),
     "conv, strided and dilated": (
         lambda d: nn.Conv2d(2, 4, (3, 2), stride=(2, 1), padding=2, dilation=2, dtype=d),
         (3, 2, 7, 6),
@@ -29,7 +33,7 @@ LAYERS = {
     "conv, in groups": (
         lambda d: nn.Conv2d(4, 6, 3, groups=2, bias=False, dtype=d),
         (2, 4, 5, 5),
-        {"im2col", "col2im"},
+        {"conv_forward", "conv_data"},
     ),
     "conv 1d": (lambda d: nn.Conv1d(3, 2, 3, padding=1, dtype=d), (2, 3, 9), {"im2col"}),
     "conv transposed": (
@@ -81,7 +85,7 @@ LAYERS = {
     "LSTM of many units": (
         lambda d: nn.LSTM(3, 130, bidirectional=True, dtype=d),
         (3, 2, 3),
-        {"lstm_cell", "lstm_cell_backward"},
+        {"lstm_wide", "lstm_wide_backward"},
     ),
     "GRU": (
         lambda d: nn.GRU(4, 5, num_layers=2, bidirectional=True, dtype=d),

@@ -30,8 +30,8 @@ def lenet(norm=False):
 
 MODELS = {
     "MLP": (mlp, 11),
-    "LeNet": (lenet, 36),
-    "LeNet with batch norm": (lambda: lenet(norm=True), 50),
+    "LeNet": (lenet, 33),
+    "LeNet with batch norm": (lambda: lenet(norm=True), 47),
 }
 LAYERS = {
     "GELU": (nn.GELU, (64, 100), 2),

@@ -1,4 +1,5 @@
-"""Convolution in CUDA: columns by kernels (`kernels/conv_im2col.cu`), products by the library.
+"""Convolution in CUDA: columns by kernels (`kernels/conv_im2col.cu`), products by the library; few
+channels, and small ones, by a product that gathers its columns (`kernels/conv_implicit.cu`).
 
 A chunk of images becomes columns (C kh kw, n, oh ow), so that the chunk is *one* matrix product
 with the weight, however many images it has; the next chunk reuses the memory.  Chunks are small
@@ -17,13 +18,42 @@ from ...typing import Array
 from ..portable.convolution.conv import ConvKernels
 from ..portable.residuals import Residuals
 from ..portable.window import Window
-from .launcher import REALS, Kernel, Modules, launch, register
+from .launcher import LARGEST_GRID, REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from .planes import by_plane
 
 # Columns of one chunk.  Fewer would stay in the cache of an A100 (40 MB) or H100 (50 MB), but every
 # further chunk is four to six launches more, of some microseconds each: about the time in which
 # 64 MiB are written and read once.  To be settled by a measurement.
 CHUNK_BYTES = 64 * 2**20
+
+# A product that gathers its columns saves writing and reading them, 8 bytes each in float32, and
+# two launches; cuBLAS multiplies about twice as fast as it does.  An H100 moves 3.3e12 bytes and
+# does about 5e13 additions and products a second.  For one tap and pixel the columns take 2.4e-12
+# s, and the slower product 4e-14 s more for each row, of which it computes 64 at once, used or not:
+# so from a quarter of them on little is done in vain, and up to 48 it gains.  Two launches are
+# 6e-6 s: as long as 1.5e8 additions and products.  Arithmetic, to be settled by a measurement.
+GATHERED_ROWS = range(16, 49)
+GATHERED_OPERATIONS = 150_000_000
+TILE = 64  # rows, and columns, of a block of that product
+
+IMPLICIT = (
+    "n:i32 groups:i32 channels:i32 h:i32 w:i32 rows:i32 out_h:i32 out_w:i32 kh:i32 kw:i32 sh:i32 "
+    "sw:i32 top:i32 left:i32 dh:i32 dw:i32"
+)
+
+
+def tiles(n: int, groups: int, rows: int, out_h: int, out_w: int) -> Plan:
+    """One block for each tile of a group's rows and all images' pixels."""
+    columns = ceil_div(n * out_h * out_w, TILE)
+    return Plan((columns * ceil_div(rows, TILE) * groups,), (256,))
+
+
+CONV_FORWARD = register(
+    Kernel("conv_implicit.cu", "conv_forward", f"x:in weight:in bias:in? y:out {IMPLICIT}", tiles)
+)
+CONV_DATA = register(
+    Kernel("conv_implicit.cu", "conv_data", f"gy:in weight:in gx:out {IMPLICIT}", tiles)
+)
 
 GEOMETRY = (
     "image_stride:i64 row_stride:i64 planes:i32 channels:i32 h:i32 w:i32 oh:i32 ow:i32 "
@@ -91,6 +121,10 @@ class CudaConv(ConvKernels):
         n, _, h, w = x.shape
         out = window.counts((h, w))
         y = self.xp.empty((n, weight.shape[0], *out), dtype=x.dtype)
+        if _gathers(weight.shape[0] // groups, math.prod(weight.shape[1:]), n, out, groups):
+            numbers = _gathering(x.shape, y.shape, window, groups)
+            launch(CONV_FORWARD, self.modules, x=x, weight=weight, bias=bias, y=y, **numbers)
+            return y, Residuals((x, weight, window, groups))
         for images in _chunks(x.shape, window, x.dtype.itemsize):
             cols = self._columns(x[images], window)
             product = self._times(_rows(self.xp, weight, groups), cols)  # (O, n oh ow)
@@ -106,17 +140,24 @@ class CudaConv(ConvKernels):
         xp = self.xp
         gx = xp.empty(x.shape, dtype=x.dtype) if needs[0] else None
         gw = None
+        taps = weight.shape[0] // groups * window.places
+        gathers = window.stride == (1, 1) and _gathers(
+            x.shape[1] // groups, taps, x.shape[0], x.shape[2:], groups
+        )
+        if gx is not None and gathers:
+            numbers = _gathering(gy.shape, x.shape, window, groups)
+            launch(CONV_DATA, self.modules, gy=gy, weight=weight, gx=gx, **numbers)
         if needs[1]:
             rows = weight.shape[0] // groups, math.prod(weight.shape[1:])
             make = xp.empty if x.shape[0] else xp.zeros
             gw = make((groups, *rows), dtype=weight.dtype)
-        if needs[0] or needs[1]:
+        if needs[1] or (needs[0] and not gathers):
             for k, images in enumerate(_chunks(x.shape, window, x.dtype.itemsize)):
                 g = self._channels_first(gy[images])  # (O, n oh ow)
                 if needs[1]:
                     # (G, O/G, n oh ow) x (G, n oh ow, C/G kh kw), each group a product of its own
                     self._add_transposed(g, self._columns(x[images], window), gw, first=k == 0)
-                if gx is not None:
+                if gx is not None and not gathers:
                     self._spread(g, weight, gx[images], window, groups)
         if gw is not None:
             gw = xp.reshape(gw, weight.shape)
@@ -197,6 +238,26 @@ def _rows(xp: Any, weight: Array, groups: int) -> Array:
     """weight (O, C/G, kh, kw) -> (G, O/G, C/G kh kw)."""
     o, c, kh, kw = weight.shape
     return xp.reshape(weight, (groups, o // groups, c * kh * kw))
+
+
+def _gathers(rows: int, taps: int, n: int, out: tuple[int, ...], groups: int) -> bool:
+    """Whether a product of (rows, taps) for each of `groups` with the columns of n images is to
+    gather them."""
+    computed = TILE * ceil_div(rows, TILE) * taps * n * math.prod(out) * groups
+    blocks = ceil_div(n * math.prod(out), TILE) * groups * ceil_div(rows, TILE)
+    few = rows in GATHERED_ROWS or computed <= GATHERED_OPERATIONS
+    return few and blocks <= LARGEST_GRID[0]
+
+
+def _gathering(
+    image: tuple[int, ...], made: tuple[int, ...], window: Window, groups: int
+) -> dict[str, int]:
+    """The numbers of a product that gathers from one image what becomes another."""
+    (kh, kw), (sh, sw), ((top, _), (left, _)), (dh, dw) = window
+    numbers = {"n": made[0], "groups": groups, "channels": image[1] // groups}
+    numbers |= {"h": image[2], "w": image[3], "rows": made[1] // groups}
+    numbers |= {"out_h": made[2], "out_w": made[3], "kh": kh, "kw": kw, "sh": sh, "sw": sw}
+    return numbers | {"top": top, "left": left, "dh": dh, "dw": dw}
 
 
 def _chunks(shape: tuple[int, ...], window: Window, itemsize: int) -> list[slice]:

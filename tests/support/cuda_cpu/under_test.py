@@ -21,7 +21,7 @@ LAYOUTS = ("contiguous", "strided", "offset")
 class RecordingModules(Modules):
     """Remembers which kernels were launched, so that a test can show that it ran what it tests."""
 
-    def __init__(self, factory: Factory, array: type, resident: Resident) -> None:
+    def __init__(self, factory: Factory, array: type, resident: Resident | None = None) -> None:
         super().__init__(factory, array, resident)
         self.launched: set[str] = set()
 
