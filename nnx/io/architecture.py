@@ -12,7 +12,7 @@ what is run.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ import numpy as np
 from .. import nn
 from ..backends import active_backend, backend_of, dtype_name
 from ..nn import Module, Parameter
+from ..nn.state import at_most
+from .limits import limits
 
 _HOLDERS: tuple[Any, ...] = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
@@ -203,20 +205,40 @@ def _described(
     return {"class": f"{kind.__module__}.{kind.__qualname__}", "own": True, "modules": inside}
 
 
-def build(architecture: Any) -> Module:
+def build(architecture: Any, arrays: Mapping[str, np.ndarray]) -> Module:
     """A model of this architecture, with parameters of its own, on the active backend.
 
+    Args:
+        architecture: what `describe` gave.
+        arrays: its weights, which it must not have more of.
+
     Raises:
-        ValueError: it holds a class that is not one of `nnx.nn`'s, or makes no sense.
+        ValueError: it holds a class that is not one of `nnx.nn`'s, has other weights, or makes no
+            sense.
     """
     try:
-        model = _built(architecture, "", {})
+        _hold_sizes(architecture, len(arrays))
+        with at_most(sum(array.size for array in arrays.values())):
+            model = _built(architecture, "", {})
         for place, source in architecture.get("tied", {}).items():
             owner, _, name = place.rpartition(".")
             setattr(model.get_submodule(owner), name, model.get_parameter(source))
     except (AttributeError, KeyError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"no model can be made of it: {error}") from error
     return model
+
+
+def _hold_sizes(architecture: Any, count: int) -> None:
+    """Refuse what would be made by the million before any weight is missed: layers and tables."""
+    level = [architecture]
+    while level:
+        inner = [v for node in level for v in (node.values() if isinstance(node, dict) else node)]
+        for node in level:
+            if isinstance(node, dict):
+                layers, rows = node.get("num_layers", 0), node.get("max_len", 0)
+                if layers > count or rows * node.get("features", 1) > limits.unpacked // 8:
+                    raise ValueError(f"no model of this size is in it: {node!r:.200}")
+        level = [v for v in inner if isinstance(v, dict | list)]
 
 
 def _built(architecture: Any, path: str, made: dict[str, Module]) -> Module:

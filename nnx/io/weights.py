@@ -119,7 +119,7 @@ def load_weights(
     """
     weights, about = _read(path)
     if verify:
-        tried = build_of(path, about) if model is None else copy.deepcopy(model)
+        tried = build_of(path, about, weights) if model is None else copy.deepcopy(model)
         _verify(path, tried, weights, about)
     if model is not None:
         model.load_state_dict(weights)
@@ -143,7 +143,7 @@ def load_model(path: str | os.PathLike[str], *, verify: bool = True) -> Module:
         MemoryError: there is not enough for one of the arrays.
     """
     weights, about = _read(path)
-    model = build_of(path, about)
+    model = build_of(path, about, weights)
     if verify and "probe" in about:
         _verify(path, model, weights, about)
     else:
@@ -165,7 +165,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str
     return {name: array for name, array in tensors.items() if name not in used}, about
 
 
-def build_of(path: str | os.PathLike[str], about: Mapping[str, Any]) -> Module:
+def build_of(
+    path: str | os.PathLike[str], about: Mapping[str, Any], weights: Mapping[str, np.ndarray]
+) -> Module:
     """The model of the architecture in a file, with weights of its own."""
     if not isinstance(about.get("architecture"), dict):
         raise ValueError(
@@ -173,7 +175,7 @@ def build_of(path: str | os.PathLike[str], about: Mapping[str, Any]) -> Module:
             "the model yourself, and give it: nnx.load(path, model)"
         )
     try:
-        return build(about["architecture"])
+        return build(about["architecture"], weights)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backends import Array, Backend, active_backend, backend_of, copy_beside, dtype_name
+from ..scoped import Block, Scoped
 from ..tensor import Tensor
 
 
@@ -29,6 +31,15 @@ class Parameter(Tensor):
         self.name: str | None = None
 
 
+_left: Scoped[list[int]] = Scoped("numbers that parameters may still have")
+
+
+def at_most(numbers: int) -> Block[list[int]]:
+    """A `with` block in which new parameters may have so many numbers in all: those of a model that
+    a file describes are in the file."""
+    return _left([numbers])
+
+
 def new_parameter(
     shape: tuple[int, ...], dtype: Any = None, device: Any = None, value: float = 0.0
 ) -> Parameter:
@@ -39,6 +50,11 @@ def new_parameter(
     backend = active_backend()
     if device is not None:
         require_device(backend, device)
+    left = _left.get()
+    if left is not None:
+        left[0] -= math.prod(shape)
+        if left[0] < 0:
+            raise ValueError("it has more numbers than are allowed")
     kind = np.dtype("float32" if dtype is None else dtype_name(dtype))
     return Parameter(backend.from_numpy(np.full(shape, value, kind)))
 

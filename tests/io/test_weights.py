@@ -207,6 +207,22 @@ def test_a_class_of_one_s_own_is_proven_but_never_chosen_by_a_file(tmp_path):
         {"class": "Sequential", "modules": {"forward": {"class": "ReLU", "arguments": {}}}},
         {"class": "Sequential", "modules": {"0": {"same": "1"}}},
         {"class": "ReLU", "arguments": {}, "tied": {"weight": "bias"}},
+        {"class": "Linear", "arguments": {"in_features": 10**6, "out_features": 10**6}},
+        {"class": "LSTM", "arguments": {"input_size": 1, "hidden_size": 1, "num_layers": 10**9}},
+        {
+            "class": "TransformerEncoder",
+            "arguments": {
+                "num_layers": 10**9,
+                "encoder_layer": {
+                    "module": {
+                        "class": "Linear",
+                        "arguments": {"in_features": 1, "out_features": 1},
+                    }
+                },
+            },
+        },
+        {"class": "PositionalEncoding", "arguments": {"features": 10**6, "max_len": 10**7}},
+        {"class": "LSTM", "arguments": {"input_size": 1, "hidden_size": 1, "num_layers": "9"}},
         {},
     ],
     ids=repr,
