@@ -151,16 +151,15 @@ class NumpyNorm(NormKernels):
         grouped = x.reshape(n, groups, -1)
         y = empty(x.shape, x.dtype)
         means, inverses = np.empty((n, groups, 1), x.dtype), np.empty((n, groups, 1), x.dtype)
+        length = x.dtype.type(grouped.shape[2])
         for part in _blocks(grouped):
             out = y[part].reshape(-1, groups, grouped.shape[2])
-            mean, square = _moments(grouped[part], 2)
-            means[part] = mean[..., None]
-            inverses[part] = 1 / np.sqrt(square[..., None] / x.dtype.type(grouped.shape[2]) + eps)
+            np.divide(_sum(grouped[part], 2)[..., None], length, out=means[part])
             np.subtract(grouped[part], means[part], out=out)
-            out *= inverses[part]
+            inverses[part] = 1 / np.sqrt(_products(out, out, 2)[..., None] / length + eps)
+            scale = np.repeat(inverses[part], c // groups, axis=1)  # (n, C, 1)
             channels = y[part].reshape(-1, c, x.size // (n * c))
-            if weight is not None:
-                channels *= weight[:, None]
+            channels *= scale if weight is None else scale * weight[:, None]
             if bias is not None:
                 channels += bias[:, None]
         return y, Blocked((x, weight, means, inverses))
@@ -178,23 +177,24 @@ class NumpyNorm(NormKernels):
         gw, gb = np.zeros(c, dtype), np.zeros(c, dtype)
         gy = np.ascontiguousarray(gy)
         for part in _blocks(x):
-            normal = x[part].reshape(runs) - means[part]
-            normal *= inverses[part]
+            centred = x[part].reshape(runs) - means[part]
             g = gy[part].reshape(channels)
-            if needs[1]:
-                gw += np.add.reduce(_products(g, normal.reshape(channels), 2), axis=0)
-            if needs[2]:
-                gb += np.add.reduce(_sum(g, 2), axis=0)
-            if gx is not None:
-                scaled = gx[part].reshape(channels)
-                np.multiply(g, 1 if weight is None else weight[:, None], out=scaled)
-                out = scaled.reshape(runs)
-                length = dtype.type(runs[2])
-                mean = _sum(out, 2)[..., None] / length
-                normal *= _products(out, normal, 2)[..., None] / length
-                out -= mean
-                out -= normal
-                out *= inverses[part]
+            r = inverses[part].astype(np.float64)[..., 0]  # (n, groups)
+            a = np.repeat(r, c // groups, axis=1)  # (n, C)
+            s, q = _sum(g, 2), _products(g, centred.reshape(channels), 2)
+            gw += np.add.reduce(a * q, axis=0)
+            gb += np.add.reduce(s, axis=0)
+            if gx is None:
+                continue
+            if weight is not None:
+                a, s, q = a * weight, s * weight, q * weight
+            s, q = (np.add.reduce(v.reshape(len(r), groups, -1), axis=2) / runs[2] for v in (s, q))
+            a, b, d = (v.astype(dtype)[..., None] for v in (a, -r * r * r * q, -r * s))
+            out = gx[part].reshape(channels)
+            np.multiply(g, a, out=out)
+            centred *= b
+            centred += d
+            out.reshape(runs)[...] += centred
         return gx, gw if needs[1] else None, gb if needs[2] else None
 
 
