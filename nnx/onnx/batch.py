@@ -8,7 +8,7 @@ for every batch, and the error says where it is.
 
 from __future__ import annotations
 
-from itertools import combinations, islice, product
+from itertools import chain, combinations, islice, product
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,7 +44,7 @@ class Fill(NamedTuple):
 
 
 class Number(NamedTuple):
-    """A floating-point number that is a N + b, or 1 / (a N + b): a mean's factor is one."""
+    """A number that is a N + b, or 1 / (a N + b): a mean's factor is one."""
 
     a: float
     b: float
@@ -141,14 +141,14 @@ def _choices(inputs: Inputs, axes: Any) -> list[Axes]:
         (*range(min(x.ndim, 2)), None) for x in inputs.arrays
     ]
     last: Axes = tuple([min(1, x.ndim - 1) if x.ndim else None for x in inputs.arrays])
-    mixed = islice(product(*per_array), 200)
-    found = [tuple([options[0] for options in per_array]), last, *mixed]
-    kept = []
-    for choice in dict.fromkeys(found):
-        lengths = {x.shape[k] for x, k in zip(inputs.arrays, choice, strict=True) if k is not None}
-        if len(lengths) == 1:
-            kept.append(choice)
-    return kept
+    usual: list[Axes] = [tuple([options[0] for options in per_array]), last]
+
+    def of_one_length(choice: Axes) -> bool:
+        pairs = zip(inputs.arrays, choice, strict=True)
+        return len({x.shape[k] for x, k in pairs if k is not None}) == 1
+
+    mixed = islice(product(*per_array), 10**6)
+    return list(dict.fromkeys(islice(filter(of_one_length, chain(usual, mixed)), 300)))
 
 
 def _sizes(inputs: Inputs, axes: Axes) -> list[int]:
@@ -172,10 +172,14 @@ def _sizes(inputs: Inputs, axes: Axes) -> list[int]:
 
 def _resized(inputs: Inputs, axes: Axes, n: int) -> list[np.ndarray]:
     """The arrays with n examples, the given ones over and over."""
-    return [
-        x if k is None else np.take(x, np.arange(n) % max(1, x.shape[k]), axis=k)
-        for x, k in zip(inputs.arrays, axes, strict=True)
-    ]
+
+    def resized(x: np.ndarray, k: int) -> np.ndarray:
+        if not x.shape[k]:
+            return np.zeros((*x.shape[:k], n, *x.shape[k + 1 :]), x.dtype)
+        return np.take(x, np.arange(n) % x.shape[k], axis=k)
+
+    pairs = zip(inputs.arrays, axes, strict=True)
+    return [x if k is None else resized(x, k) for x, k in pairs]
 
 
 def _check_batch(runs: list[Run]) -> bool | None:
@@ -283,7 +287,7 @@ def _constant(step: Step, arrays: list[np.ndarray], sizes: list[int]) -> Any:
     ):
         lengths = zip(*[a.shape for a in arrays], strict=True)
         return Fill(value, tuple([linear(step, n, sizes) for n in lengths]))
-    if all(a.size == 1 and a.dtype.kind == "f" for a in arrays):
+    if all(a.size == 1 and a.dtype.kind in "fi" for a in arrays):
         number = _number(arrays, sizes)
         if number is not None:
             return number
@@ -298,8 +302,9 @@ def _number(arrays: list[np.ndarray], sizes: list[int]) -> Number | None:
     """One number as a N + b or its inverse, to its dtype's digits; None where it is neither."""
     values = [float(a.reshape(-1)[0]) for a in arrays]
     first = arrays[0]
-    close = 8 * float(np.finfo(first.dtype).eps)
-    for inverse in (False, True):
+    whole = first.dtype.kind == "i"
+    close = 0.0 if whole else 8 * float(np.finfo(first.dtype).eps)
+    for inverse in (False,) if whole else (False, True):
         if inverse and 0.0 in values:
             break
         seen = [1 / v if inverse else v for v in values]

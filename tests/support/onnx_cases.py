@@ -449,6 +449,13 @@ MODELS: dict[str, tuple[Any, Any]] = {
         Looking,
         lambda n: (normal(n, 2, 5, 4), normal(n, 2, 6, 4), normal(n, 2, 6, 3), blind()),
     ),
+    "masks without a batch": (
+        lambda: nn.TransformerDecoderLayer(8, 2, 16),
+        lambda n: (
+            *(normal(5, n, 8), normal(6, n, 8), np.tri(5, dtype=bool) == 0),
+            *(np.zeros((5, 6), bool), beyond(n, 5), beyond(n, 6)),
+        ),
+    ),
     "nothing": (lambda: nn.Sequential(), rows(3)),
     "float64": (
         lambda: nn.Sequential(nn.Linear(4, 3, dtype="float64"), nn.Tanh()),
