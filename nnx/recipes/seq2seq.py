@@ -213,9 +213,14 @@ class Seq2Seq(Recipe):
     keep = "best"
 
     def data(self, o: Options) -> Data:
-        """Different examples to train on, to validate and to test; the last are the same for any
-        number of the first."""
+        """Different examples to train on, to validate and to test.
+
+        They are dealt out in an order of their own: of short ones there are few, so that those
+        that are drawn first have more of them than the others.
+        """
         made = pairs(o.task, SIZES["test"] + SIZES["validation"] + o.examples)
+        order = Generator(0).fork("seq2seq", o.task, "order").host_permutation(len(made))
+        made = [made[k] for k in order.tolist()]
         alphabets = ["".join(sorted({c for pair in made for c in pair[k]})) for k in (0, 1)]
         assets = {"source": alphabets[0], "target": alphabets[1]}
         widths = [max(len(pair[k]) for pair in made) for k in (0, 1)]
