@@ -249,6 +249,11 @@ def asarray(x: Any, dtype: Any = None, device: Any = None, copy: bool | None = N
     return _taped(ops.asarray(x, dtype=dtype, device=device))
 
 
+def astype(x: Any, dtype: Any, copy: bool = True, device: Any = None) -> Any:
+    """x in another dtype."""
+    return _taped(ops.astype(_plain(x), dtype))
+
+
 def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(name)

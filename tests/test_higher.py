@@ -118,6 +118,40 @@ def test_the_gradient_is_that_of_backward_and_its_own_derivative_that_of_differe
     assert nnx.gradcheck(sizes, x, parameters=layer.parameters())
 
 
+PLACES = np.array([[0, 2], [1, 1], [3, 0], [2, 3]])
+FUNCTIONS = {  # of x (4, 4), positive
+    "take_along_axis": lambda x: nnx.take_along_axis(x, PLACES, axis=1),
+    "embedding": lambda x: F.embedding(x, PLACES),
+    "topk": lambda x: F.topk(x, 2)[0],
+    "scatter_add": lambda x: F.scatter_add(x * 0, PLACES, x[:, :2], axis=1),
+    "interpolate": lambda x: F.interpolate(x[None, None], scale_factor=2, mode="bilinear"),
+    "conv3d": lambda x: F.conv3d(x.reshape(1, 1, 4, 2, 2), rng(8).random((2, 1, 2, 1, 2))),
+    "rms_norm": lambda x: F.rms_norm(x, (4,)),
+    "instance_norm": lambda x: F.instance_norm(x[None]),
+    "cumulative_prod": lambda x: F.cumulative_prod(x, axis=0),
+    "solve": lambda x: nnx.linalg.solve(x + 4 * np.eye(4), x[:, :1]),
+    "cholesky": lambda x: nnx.linalg.cholesky(x @ x.T + 4 * np.eye(4)),
+    "eigvalsh": lambda x: nnx.linalg.eigvalsh(x + x.T + np.diag([0.0, 3.0, 6.0, 9.0])),
+    "einsum": lambda x: nnx.einsum("ij,jk,ki->i", x, x, x),
+    "where": lambda x: nnx.where(x > 0.5, x**3, nnx.sin(x)),
+    "ctc": lambda x: F.ctc_loss(F.log_softmax(x[:, None], axis=2), [[1, 2]], [4], [2]),
+    "attention": lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None]),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_second_derivative_is_that_of_differences(name):
+    x = nnx.tensor(0.2 + 0.6 * rng(7).random((4, 4)), requires_grad=True)
+
+    def value(x):
+        return (FUNCTIONS[name](x) ** 3).sum()
+
+    slope = nnx.grad(value, x)
+    value(x).backward()
+    np.testing.assert_allclose(slope.detach().numpy(), x.grad, rtol=1e-9, atol=1e-12)
+    assert nnx.gradcheck(lambda x: (nnx.grad(value, x) ** 2).sum(), x, tolerance=1e-5)
+
+
 def test_hessian_times_vector_is_the_matrix_of_differences():
     x, v = rng(3).standard_normal(4), rng(4).standard_normal(4)
 
