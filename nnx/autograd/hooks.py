@@ -111,4 +111,6 @@ def collected(
     take: Callable[[Any, Array], None] | None, add: Callable[..., Any]
 ) -> LeavesWithHooks | None:
     """What a walk hands its gradients to, where any leaf has a hook."""
-    return LeavesWithHooks(take, add) if any(held for _, held in _of_leaves.values()) else None
+    if not _of_leaves or not any(held for _, held in _of_leaves.values()):
+        return None
+    return LeavesWithHooks(take, add)

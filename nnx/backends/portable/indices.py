@@ -10,6 +10,7 @@ import numpy as np
 from ...scoped import Scoped
 from ...typing import Array
 
+_POINTER = np.dtype(np.intp)
 values_unseen: Scoped[bool] = Scoped("nnx values unseen")  # blocks that may look at no value
 
 
@@ -28,7 +29,7 @@ class Indices:
     @property
     def index_dtype(self) -> Any:
         """The dtype that this library takes indices in; NumPy none wider than a pointer."""
-        return np.dtype(np.intp) if self.xp is np else self.xp.int64
+        return _POINTER if self.xp is np else self.xp.int64
 
     def positions(self, integers: Array) -> Array:
         """The integers, of any dtype and shape, as indices: int64, as sums of positions overflow in
@@ -38,7 +39,7 @@ class Indices:
             IndexError: one does not fit into that, with a sign, if values are checked.
         """
         xp, wanted = self.xp, self.index_dtype
-        if integers.dtype == wanted:
+        if integers.dtype is wanted or integers.dtype == wanted:
             return integers
         if wanted != xp.int64:
             return self._narrowed(self._wide(integers), wanted)
