@@ -449,6 +449,11 @@ MODELS: dict[str, tuple[Any, Any]] = {
         Looking,
         lambda n: (normal(n, 2, 5, 4), normal(n, 2, 6, 4), normal(n, 2, 6, 3), blind()),
     ),
+    "weight norm": (lambda: nn.utils.weight_norm(nn.Linear(4, 3)), rows(4)),
+    "spectral norm": (
+        lambda: trained(nn.utils.spectral_norm(nn.Linear(4, 3)), normal(2, 4)),
+        rows(4),
+    ),
     "masks without a batch": (
         lambda: nn.TransformerDecoderLayer(8, 2, 16),
         lambda n: (
