@@ -23,7 +23,9 @@ class _Cell(Module):
     bias_ih: Parameter | None
     bias_hh: Parameter | None
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: str) -> None:
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool, device: Any, dtype: Any
+    ) -> None:
         if input_size < 1 or hidden_size < 1:
             raise ValueError(
                 f"{type(self).__name__}: input_size and hidden_size must be positive; "
@@ -31,10 +33,10 @@ class _Cell(Module):
             )
         self.input_size, self.hidden_size = input_size, hidden_size
         rows = self.gates * hidden_size
-        self.weight_ih = new_parameter((rows, input_size), dtype)
-        self.weight_hh = new_parameter((rows, hidden_size), dtype)
-        self.register_parameter("bias_ih", new_parameter((rows,), dtype) if bias else None)
-        self.register_parameter("bias_hh", new_parameter((rows,), dtype) if bias else None)
+        self.weight_ih = new_parameter((rows, input_size), dtype, device)
+        self.weight_hh = new_parameter((rows, hidden_size), dtype, device)
+        self.register_parameter("bias_ih", new_parameter((rows,), dtype, device) if bias else None)
+        self.register_parameter("bias_hh", new_parameter((rows,), dtype, device) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -90,6 +92,7 @@ class RNNCell(_Cell):
         hidden_size: H.
         bias: whether there are b_ih and b_hh.
         nonlinearity: "tanh" or "relu".
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters; x must have the same.
 
     Parameters: weight_ih (H, D), weight_hh (H, H), bias_ih, bias_hh (H,), from U(-1/√H, 1/√H).
@@ -106,12 +109,13 @@ class RNNCell(_Cell):
         hidden_size: int,
         bias: bool = True,
         nonlinearity: str = "tanh",
-        dtype: str = "float32",
+        device: Any = None,
+        dtype: Any = "float32",
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(f"RNNCell: nonlinearity must be tanh or relu, got {nonlinearity!r}")
         self.nonlinearity = nonlinearity
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
 
     def forward(self, x: Tensor, h: Tensor | None = None) -> Tensor:
         x = as_tensor(type(self).__name__, x)
@@ -138,6 +142,7 @@ class LSTMCell(_Cell):
         input_size: D.
         hidden_size: H.
         bias: whether there are b_ih and b_hh.
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters; x must have the same.
 
     Parameters: weight_ih (4H, D), weight_hh (4H, H), bias_ih, bias_hh (4H,), rows in the order i,
@@ -151,9 +156,14 @@ class LSTMCell(_Cell):
     gates = 4
 
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, dtype: str = "float32"
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = "float32",
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
 
     def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         x = as_tensor(type(self).__name__, x)
@@ -185,6 +195,7 @@ class GRUCell(_Cell):
         bias: whether there are b_ih and b_hh.
         reset_after: which variant; with False the state dict holds one more entry, `reset_before`,
             so that weights of one are not loaded into the other.
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters; x must have the same.
 
     Parameters: weight_ih (3H, D), weight_hh (3H, H), bias_ih, bias_hh (3H,), rows in the order r,
@@ -203,9 +214,10 @@ class GRUCell(_Cell):
         hidden_size: int,
         bias: bool = True,
         reset_after: bool = True,
-        dtype: str = "float32",
+        device: Any = None,
+        dtype: Any = "float32",
     ) -> None:
-        super().__init__(input_size, hidden_size, bias, dtype)
+        super().__init__(input_size, hidden_size, bias, device, dtype)
         self.reset_after = reset_after
         if not reset_after:
             self.register_buffer("reset_before", mark_reset_before())

@@ -52,7 +52,8 @@ class _Recurrent(Module):
         dropout: float,
         bidirectional: bool,
         variational: bool,
-        dtype: str,
+        device: Any,
+        dtype: Any,
         proj_size: int = 0,
     ) -> None:
         name = type(self).__name__
@@ -93,7 +94,7 @@ class _Recurrent(Module):
                 if proj_size:
                     shapes["weight_hr"] = (out, hidden_size)
                 for kind, shape in shapes.items():
-                    setattr(self, f"{kind}_l{layer}{end}", new_parameter(shape, dtype))
+                    setattr(self, f"{kind}_l{layer}{end}", new_parameter(shape, dtype, device))
                 order = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]
                 order += ["weight_hr"] if proj_size else []
                 names += [f"{k}_l{layer}{end}" if k in shapes else None for k in order]
@@ -255,6 +256,7 @@ class RNN(_Recurrent):
         bidirectional: a second direction from the last step to the first; y has both side by side.
         variational: one dropout mask per sequence, the same at all its time steps (Gal and
             Ghahramani 2016), instead of a new one at every step.
+        device: None, or where the active backend makes arrays.
         dtype: of the parameters; x must have the same.
 
     Call: `y, h_n = rnn(x, h_0=None, lengths=None)`
@@ -288,7 +290,8 @@ class RNN(_Recurrent):
         dropout: float = 0.0,
         bidirectional: bool = False,
         variational: bool = False,
-        dtype: str = "float32",
+        device: Any = None,
+        dtype: Any = "float32",
     ) -> None:
         if nonlinearity not in NONLINEARITIES:
             raise ValueError(f"RNN: nonlinearity must be tanh or relu, got {nonlinearity!r}")
@@ -302,6 +305,7 @@ class RNN(_Recurrent):
             dropout,
             bidirectional,
             variational,
+            device,
             dtype,
         )
 
@@ -335,7 +339,8 @@ class LSTM(_Recurrent):
     Args:
         input_size: D, the features of x.
         hidden_size: H, the units of a layer.
-        num_layers, bias, batch_first, dropout, bidirectional, variational, dtype: as in `RNN`.
+        num_layers, bias, batch_first, dropout, bidirectional, variational, device, dtype: as
+            in `RNN`.
         proj_size: if positive, h[t] = W_hr (o tanh(c[t])) has this many units instead of H;
             parameters `weight_hr_l{k}` (proj_size, H).
 
@@ -365,7 +370,8 @@ class LSTM(_Recurrent):
         bidirectional: bool = False,
         proj_size: int = 0,
         variational: bool = False,
-        dtype: str = "float32",
+        device: Any = None,
+        dtype: Any = "float32",
     ) -> None:
         super().__init__(
             input_size,
@@ -376,6 +382,7 @@ class LSTM(_Recurrent):
             dropout,
             bidirectional,
             variational,
+            device,
             dtype,
             proj_size,
         )
@@ -413,7 +420,8 @@ class GRU(_Recurrent):
     Args:
         input_size: D, the features of x.
         hidden_size: H, the units of a layer.
-        num_layers, bias, batch_first, dropout, bidirectional, variational, dtype: as in `RNN`.
+        num_layers, bias, batch_first, dropout, bidirectional, variational, device, dtype: as
+            in `RNN`.
         reset_after: True, PyTorch's variant, resets after the recurrent product, as above; False,
             the textbook's (Xu 9.4), before it: n = tanh(... + W_hn (r h[t-1]) + b_hn).  The
             parameters have the same shapes but mean different functions, so the variant travels
@@ -443,7 +451,8 @@ class GRU(_Recurrent):
         bidirectional: bool = False,
         reset_after: bool = True,
         variational: bool = False,
-        dtype: str = "float32",
+        device: Any = None,
+        dtype: Any = "float32",
     ) -> None:
         self.reset_after = reset_after
         super().__init__(
@@ -455,6 +464,7 @@ class GRU(_Recurrent):
             dropout,
             bidirectional,
             variational,
+            device,
             dtype,
         )
         if not reset_after:

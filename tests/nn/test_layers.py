@@ -72,7 +72,7 @@ def test_flatten_and_back(backend):
 
 def test_identity():
     x = nnx.tensor(X)
-    assert nn.Identity()(x) is x
+    assert nn.Identity()(x) is x and nn.Identity(54, bias=True)(x) is x
 
 
 def test_dropout_drops_in_training_only(backend):
@@ -261,3 +261,12 @@ def test_layers_without_parameters_are_pytorchs(name, options, shape):
     np.testing.assert_allclose(y.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5)
     for key in options:
         assert key in repr(ours) or key == "align_corners"
+
+
+@pytest.mark.parametrize("name", ["RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell"])
+def test_recurrent_layers_take_pytorchs_device_and_dtype(name):
+    layer = getattr(nn, name)(3, 4, device="cpu", dtype="float64")
+    assert {str(p.dtype) for p in layer.parameters()} == {"float64"}
+    assert {str(p.dtype) for p in getattr(nn, name)(3, 4, dtype=None).parameters()} == {"float32"}
+    with pytest.raises(ValueError, match="device='cuda:0': a layer is made where"):
+        getattr(nn, name)(3, 4, device="cuda:0")
