@@ -447,6 +447,6 @@ def test_500_mutations_of_a_pt_file_are_refused_or_read(tmp_path):
             state = load(path)
         except (nnx.io.CorruptFile, TypeError):
             refused += 1
-        else:
-            assert all(isinstance(values, np.ndarray) for values in state.values())
-    assert refused > 100
+        else:  # what is noted nowhere: padding, and the archive's own notes
+            assert state["w"].tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]] and all(state["b"] == 1)
+    assert refused > 300

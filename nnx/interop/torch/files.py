@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,9 @@ def load(path: str | os.PathLike[str], key: str | None = None) -> dict[str, np.n
             "install it, or write safetensors where the file comes from"
         ) from error
     try:
+        damaged = _damaged_part(path) if start == b"PK" else None
+        if damaged is not None:
+            raise ValueError(f"{damaged:.80} does not have the checksum that is noted for it")
         held = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
@@ -116,6 +120,12 @@ def load(path: str | os.PathLike[str], key: str | None = None) -> dict[str, np.n
             raise KeyError(f"{path} has no entry {key!r}; it holds {names}")
         held = held[key]
     return from_state_dict(held)
+
+
+def _damaged_part(path: str | os.PathLike[str]) -> str | None:
+    """The first part of an archive whose CRC-32 is wrong, at which PyTorch does not look."""
+    with open_file(path) as file, zipfile.ZipFile(file) as archive:
+        return archive.testzip()
 
 
 def save(model: Any, path: str | os.PathLike[str]) -> None:
