@@ -42,7 +42,7 @@ def product(a: Array, b: Array, out: Array | None = None, add: bool = False) -> 
     """a b, or out + a b, by cuBLAS without a copy of an operand; CuPy's own for other dtypes."""
     matmul = _thread.matmul
     if matmul is None:
-        if a.dtype.char not in "fd" or a.dtype != b.dtype:
+        if a.dtype.char not in "efd" or a.dtype != b.dtype:
             if not add:
                 return cupy.matmul(a, b, out)
             out += cupy.matmul(a, b)

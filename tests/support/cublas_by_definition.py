@@ -11,7 +11,8 @@ import numpy as np
 
 from nnx.backends.cuda import cublas
 
-CTYPES = {0: ctypes.c_float, 1: ctypes.c_double}
+CTYPES = {0: ctypes.c_float, 1: ctypes.c_double, 2: ctypes.c_uint16}
+NUMBERS = {**CTYPES, 2: ctypes.c_float}  # alpha and beta; products of float16 are in float32
 
 
 def columns_first(address: int, kind: int, rows: int, columns: int, leading: int) -> np.ndarray:
@@ -19,6 +20,7 @@ def columns_first(address: int, kind: int, rows: int, columns: int, leading: int
     assert leading >= max(1, rows), "cuBLAS refuses a leading dimension below the rows"
     span = (columns - 1) * leading + rows
     memory = np.ctypeslib.as_array((CTYPES[kind] * span).from_address(address))
+    memory = memory.view(np.float16) if kind == 2 else memory
     item = memory.itemsize
     return np.lib.stride_tricks.as_strided(memory, (rows, columns), (item, leading * item))
 
@@ -66,7 +68,7 @@ class Cublas:
         assert compute in (cublas.TYPES["float32"][1], cublas.TYPES["float64"][1], cublas.TF32)
         assert algorithm == -1
         assert min(stride_a, stride_b) >= 0
-        assert isinstance(alpha._obj, CTYPES[kind_a]) and isinstance(beta._obj, CTYPES[kind_a])
+        assert isinstance(alpha._obj, NUMBERS[kind_a]) and isinstance(beta._obj, NUMBERS[kind_a])
         size = ctypes.sizeof(CTYPES[kind_a])
         factor, keep = alpha._obj.value, beta._obj.value
 
@@ -77,6 +79,8 @@ class Cublas:
                 left = columns_first(a + i * stride_a * size, kind_a, *shape_a, lda)
                 right = columns_first(b + i * stride_b * size, kind_b, *shape_b, ldb)
                 out = columns_first(c + i * stride_c * size, kind_c, m, n, ldc)
+                if kind_a == 2:
+                    left, right = left.astype(np.float32), right.astype(np.float32)
                 with np.errstate(all="ignore"):
                     product = (left.T if op_a else left) @ (right.T if op_b else right)
                     # beta = 0: what was there, NaN included, is not looked at

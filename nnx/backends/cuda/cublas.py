@@ -55,6 +55,7 @@ NO_TRANSPOSE, TRANSPOSE = 0, 1
 DEFAULT_ALGORITHM = -1
 # by dtype: the type of the matrices, how to compute, the type of alpha and beta
 TYPES: dict[str, tuple[int, int, Any]] = {
+    "float16": (2, 68, ctypes.c_float),  # sums in float32, rounded once
     "float32": (0, 68, ctypes.c_float),
     "float64": (1, 70, ctypes.c_double),
 }
@@ -141,14 +142,14 @@ class Products:
         With `add`, `out` becomes out + a b.
 
         Raises:
-            NotImplementedError: a dtype that is not float32 or float64, or two dtypes.
+            NotImplementedError: a dtype that is none of these, or two dtypes.
             ValueError: shapes that do not fit, that of `out` among them.
         """
         xp = self.xp
         dtype = str(a.dtype)
         if dtype not in TYPES or b.dtype != a.dtype:
             raise NotImplementedError(
-                "a captured matrix product takes float32 or float64, the same for both; "
+                f"a captured matrix product takes {', '.join(TYPES)}, the same for both; "
                 f"got {a.dtype} and {b.dtype}"
             )
         row, column = a.ndim == 1, b.ndim == 1
@@ -204,7 +205,7 @@ class Products:
     def _gemm(self, a: Array, b: Array, result: Array, k: int, add: bool) -> None:
         m, n = result.shape[-2:]
         kind, compute, number = TYPES[str(a.dtype)]
-        if self.tf32 and compute == TYPES["float32"][1]:
+        if self.tf32 and str(a.dtype) == "float32":
             compute = TF32
         a, a_operation, a_matrix = self._operand(a)
         b, b_operation, b_matrix = self._operand(b)

@@ -69,7 +69,11 @@ class CudaLinear(LinearKernels):
     def linear_backward(
         self, gy: Array, x: Array, weight: Array, needs: Needs
     ) -> tuple[Array | None, Array | None, Array | None]:
-        gb = self.xp.sum(gy, axis=0) if needs[2] else None
+        gb = None
+        if needs[2]:
+            xp = self.xp
+            wide = gy.dtype if gy.dtype in REALS else xp.float32  # float16 is summed in float32
+            gb = xp.astype(xp.sum(gy, axis=0, dtype=wide), gy.dtype, copy=False)
         return *self._products_backward(gy, x, weight, needs), gb
 
     def linear_relu_backward(

@@ -60,7 +60,8 @@ def rounded(backend: Backend, x: Array, low: str, held: Any) -> Array:
     dtype = getattr(xp, low, None)
     if dtype is not None:
         with np.errstate(over="ignore"):  # beyond the largest number it is infinite, as on a GPU
-            return xp.astype(xp.astype(x, dtype), held)
+            y = xp.astype(x, dtype)
+            return y if held == dtype else xp.astype(y, held)
     x = xp.astype(x, xp.float32)
     y = _to_bfloat16(xp, x) if low == "bfloat16" else _to_float16(xp, x)
     return xp.astype(y, held)

@@ -149,9 +149,19 @@ def test_an_out_that_does_not_fit_is_refused(library, products, out):
     assert "cublasGemmStridedBatchedEx" not in library.names()
 
 
+def test_float16_is_summed_in_float32_and_rounded_once(products):
+    a, b = np.ones((3, 4000), "float16"), np.ones((4000, 2), "float16")
+    b[0] = 2048  # to which float16 adds no 1
+    y = products.matmul(a, b)
+    assert y.dtype == np.float16 and (y == np.float16(6047)).all()
+    out = y[:1].copy()
+    products.matmul(a[:1], b, out=out, add=True)
+    assert (out == np.float16(6048 + 6047)).all()
+
+
 def test_what_it_refuses(products):
-    with pytest.raises(NotImplementedError, match="float16 and float16"):
-        products.matmul(np.ones((2, 2), "float16"), np.ones((2, 2), "float16"))
+    with pytest.raises(NotImplementedError, match="float32, float64, the same for both; got int64"):
+        products.matmul(np.ones((2, 2), "int64"), np.ones((2, 2), "int64"))
     with pytest.raises(NotImplementedError, match="float32 and float64"):
         products.matmul(np.ones((2, 2), "float32"), np.ones((2, 2)))
     with pytest.raises(ValueError, match=r"\(2, 3\) and \(2, 3\) do not fit"):
