@@ -194,14 +194,14 @@ class CharLM(Recipe):
     name = "char-lm"
     about = "the next character of a text, by a GRU, an LSTM or a Transformer; writes text"
     source = ""
-    epochs, batch_size, lr = 15, 16, 3e-3
+    epochs, batch_size, lr = 30, 16, 3e-3
     options = (
         Option("model", "gru", "what reads", choices=("gru", "lstm", "transformer")),
         Option("hidden", 128, "units of each layer"),
         Option("layers", 2, "layers"),
         Option("heads", 4, "of a Transformer's layer; they divide HIDDEN"),
         Option("length", 128, "characters of a stretch, and all that a Transformer sees"),
-        Option("dropout", 0.2, "the probability to drop a number in training", most=1.0),
+        Option("dropout", 0.1, "the probability to drop a number in training", most=1.0),
         Option("text", "", "a text file to learn from, UTF-8; without it, Alice in Wonderland"),
     )
     keep = "best"
