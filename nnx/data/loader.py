@@ -121,6 +121,12 @@ class DataLoader:
         self._require_numbers()
         if sampler is None:
             sampler = RandomSampler(n, replacement) if random else SequentialSampler(n)
+        elif getattr(type(sampler), "order", Sampler.order) is Sampler.order:
+            raise TypeError(
+                "DataLoader: a sampler gives the indices of an epoch by its method "
+                f"order(generator), an array of integers; {type(sampler).__name__} has none "
+                "(__iter__, as PyTorch's samplers have, is not asked)"
+            )
         elif len(sampler) == 0:
             raise ValueError(f"DataLoader: the sampler, {sampler!r}, chooses no example")
         else:
@@ -295,7 +301,7 @@ def cast(batch: Any, dtype: Any, name: str) -> Any:
 
 
 def _as_dataset(data: Any) -> Dataset:
-    if isinstance(data, tuple | list):
+    if isinstance(data, tuple | list) and not (data and isinstance(data[0], Mapping)):
         return ArrayDataset(*data)
     if array_like(data):
         return ArrayDataset(data)

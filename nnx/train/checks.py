@@ -61,7 +61,7 @@ def options(trainer: Trainer, graph: bool) -> None:
         )
     precision(trainer)
     if trainer.weighted and (graph or trainer.parallel is not None):
-        raise ValueError("Trainer: sample weights go with neither a graph nor a DataParallel model")
+        raise ValueError(_unweighted("Trainer", graph))
     if trainer.parallel is not None and isinstance(trainer.loss, Losses):
         for name, one in trainer.loss.each.items():
             reduction, weight = getattr(one, "reduction", "mean"), getattr(one, "weight", None)
@@ -91,6 +91,17 @@ def precision(trainer: Trainer) -> None:
         )
 
 
+def _unweighted(who: str, graph: bool) -> str:
+    why = (
+        "a graph: the sum of a batch's weights is read in between, and a step that is recorded "
+        "would divide by that of the batch it was recorded with"
+        if graph
+        else "a DataParallel model: its parts are added up by their rows; give the classes weights "
+        "by the loss (nn.CrossEntropyLoss(weight=...)), which it counts with"
+    )
+    return f"{who}: sample weights do not go with {why}"
+
+
 def with_weights(trainer: Trainer, train: Any, sample_weight: Any) -> tuple[Any, ...]:
     """The arrays to train on, with the weights as the last of them.
 
@@ -107,7 +118,7 @@ def with_weights(trainer: Trainer, train: Any, sample_weight: Any) -> tuple[Any,
     if trainer.weighted:
         raise ValueError("fit: the data of a weighted Trainer hold the weights themselves")
     if trainer.captured is not None or trainer.parallel is not None:
-        raise ValueError("fit: sample weights go with neither a graph nor a DataParallel model")
+        raise ValueError(_unweighted("fit", trainer.captured is not None))
     if trainer.computes_otherwise:
         raise ValueError(
             f"fit: {type(trainer).__name__}.compute says what the loss is, so it is to weigh it: "

@@ -9,6 +9,7 @@ from nnx.data import (
     ArrayDataset,
     DataLoader,
     RandomSampler,
+    Sampler,
     SequentialSampler,
     Subset,
     pad_sequences,
@@ -360,6 +361,28 @@ class Says:
 def test_a_sampler_is_held_to_its_word(length, order, error, message):
     with pytest.raises(error, match=message):
         list(DataLoader((X, Y), 2, sampler=Says(length, order)))
+
+
+def test_a_sampler_as_pytorchs_is_not_passed_over():
+    """One that only derives from the protocol had the order of the data set, without a word."""
+
+    class Iterable_(Sampler):
+        def __len__(self):
+            return 2
+
+        def __iter__(self):
+            return iter([3, 1])
+
+    for kind in (Iterable_, type("Other", (), {"__len__": lambda self: 2})):
+        with pytest.raises(TypeError, match=r"order\(generator\).* has none"):
+            DataLoader((X, Y), 2, sampler=kind())
+
+
+def test_a_list_of_dicts_is_a_data_set():
+    samples = [{"x": X[k], "y": k} for k in range(4)]
+    first, second = DataLoader(samples, 2)
+    np.testing.assert_array_equal(first["x"].numpy(), X[:2])
+    assert second["y"].tolist() == [2, 3]
 
 
 def test_a_sampler_of_nothing_does_not_mean_everything():

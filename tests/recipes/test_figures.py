@@ -195,3 +195,13 @@ def test_a_blurred_stroke_ends_at_half_its_ink():
     ring = np.clip(1 - np.abs(away - 40) / 30, 0, 1)  # full on a circle, a half at 25 and at 55
     found = find_figure(0.9 - 0.8 * ring)
     assert np.abs(np.subtract(found.ink.shape, 2 * 55)).max() <= 5
+
+
+def test_ink_is_as_dark_in_the_shade():
+    """Dark of the paper around it, not of the page: where less light falls, less is missing."""
+    a, b = np.mgrid[:240, :300]
+    away = np.sqrt((a - 120) ** 2 + (b - 150) ** 2)
+    ring = np.clip((12 - np.abs(away - 80)) / 4 + 0.5, 0, 1)
+    ink = find_figure((0.9 - 0.6 * ring) * np.linspace(1.0, 0.4, 300)).ink
+    sides = [part[part > 0.3].mean() for part in (ink[:, :20], ink[:, -20:])]
+    assert min(sides) > 0.85 and abs(sides[0] - sides[1]) < 0.1

@@ -8,6 +8,7 @@ import pytest
 import nnx
 from nnx import nn, optim
 from nnx.data import DataLoader
+from nnx.parallel import DataParallel
 from nnx.train.weighting import weighted_loss
 
 N, D, C = 24, 5, 3
@@ -157,3 +158,13 @@ def test_what_does_not_go_is_refused_with_its_reason():
         trainer(lambda o, y: ((o - y) ** 2).mean(), C).fit(
             (x, np.zeros((N, C))), sample_weight=w, batch_size=N
         )
+
+
+def test_weights_with_several_ranks_are_refused_with_their_reason():
+    x, t, _, w = data()
+    for options, given in (({"weighted": True}, {}), ({}, {"sample_weight": w})):
+        with pytest.raises(ValueError, match=r"weights do not go with a DataParallel model: its"):
+            model = DataParallel(nn.Linear(D, C, dtype="float64"), parts=2)
+            optimizer = optim.SGD(model.parameters(), lr=0.1)
+            made = nnx.Trainer(model, nn.CrossEntropyLoss(), optimizer, progress=False, **options)
+            made.fit((x, t), **given)
