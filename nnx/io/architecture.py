@@ -108,7 +108,10 @@ def arguments_of(module: Module, kind: Any = None) -> dict[str, Any] | None:
     read = READ.get(own_name, {})
     passed_over = (*_ANYWHERE, *PASSED_OVER.get(own_name, "").split())
     for name, parameter in inspect.signature(kind).parameters.items():
-        if name in passed_over:
+        if name in passed_over or parameter.kind in (
+            parameter.VAR_POSITIONAL,  # Identity takes anything, and does nothing with it
+            parameter.VAR_KEYWORD,
+        ):
             continue
         place = name if hasattr(module, name) else f"{name}_ih"  # the biases of cells
         if name in read:
@@ -117,7 +120,7 @@ def arguments_of(module: Module, kind: Any = None) -> dict[str, Any] | None:
             dtype = _dtype_of(module)
             if dtype is not None:
                 arguments[name] = dtype
-        elif not hasattr(module, place) or parameter.kind is parameter.VAR_POSITIONAL:
+        elif not hasattr(module, place):
             return None
         else:
             value = getattr(module, place)

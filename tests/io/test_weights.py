@@ -26,6 +26,7 @@ def layers():
 
 
 LAYERS = layers() | {
+    "Identity": lambda: nn.Identity(3, of=4),
     "Linear without a bias": lambda: nn.Linear(3, 2, bias=False, dtype="float64"),
     "Conv2d, every argument": lambda: nn.Conv2d(
         4, 6, (3, 2), (2, 1), ((1, 0), (0, 1)), 2, 2, False, "reflect"
@@ -33,7 +34,9 @@ LAYERS = layers() | {
     "ConvTranspose2d, strided": lambda: nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, 2, False),
     "BatchNorm1d without anything": lambda: nn.BatchNorm1d(3, 1e-3, None, False, False),
     "LayerNorm without a bias": lambda: nn.LayerNorm((2, 3), 1e-6, True, False),
-    "GRU, every argument": lambda: nn.GRU(3, 4, 2, False, True, 0.5, True, False, True, "float64"),
+    "GRU, every argument": lambda: nn.GRU(
+        3, 4, 2, False, True, 0.5, True, reset_after=False, variational=True, dtype="float64"
+    ),
     "LSTM, every argument": lambda: nn.LSTM(3, 4, 2, True, True, 0.5, True, 2),
     "RNN of relu": lambda: nn.RNN(3, 4, nonlinearity="relu"),
     "GRUCell of the textbook": lambda: nn.GRUCell(3, 4, reset_after=False),
