@@ -70,6 +70,18 @@ def test_a_beam_of_one_is_greedy_and_a_wider_one_no_worse(backend, table):
         best = found[0].log_prob
 
 
+def test_what_ends_early_does_not_end_the_search():
+    """An end at once has 0.05; going on for a step, and ending then, 0.9 times 0.99."""
+    rows = {BEGIN: [0.0, 0.05, 0.9, 0.05], 2: [0.0, 0.99, 0.01, 0.0], 3: [0.0, 1.0, 0.0, 0.0]}
+
+    def step(ids, state):
+        with np.errstate(divide="ignore"):
+            return nnx.tensor(np.log([rows[k] for k in ids.tolist()]).astype("f4")), state
+
+    (found,) = beam_search(step, (nnx.tensor([0.0]),), BEGIN, END, 1, 5)
+    assert found.ids == [2] and found.log_prob == pytest.approx(math.log(0.9 * 0.99), rel=1e-5)
+
+
 def test_what_does_not_end_is_cut():
     def step(ids, state):
         return nnx.tensor(np.asarray([[-np.inf, -np.inf, 0.0]], "f4").repeat(len(ids), 0)), state
