@@ -12,7 +12,13 @@ from .module import Module
 
 
 class Identity(Module):
-    """x itself, whatever it is: a place holder, where a layer was taken out of a model."""
+    """x itself, whatever it is: a place holder, where a layer was taken out of a model.
+
+    It takes any arguments, as in PyTorch, and does nothing with them.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
 
     def forward(self, x: Any) -> Any:
         return x

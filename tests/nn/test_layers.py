@@ -72,7 +72,7 @@ def test_flatten_and_back(backend):
 
 def test_identity():
     x = nnx.tensor(X)
-    assert nn.Identity()(x) is x
+    assert nn.Identity()(x) is x and nn.Identity(54, bias=True)(x) is x
 
 
 def test_dropout_drops_in_training_only(backend):
