@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 __all__ = [
     *["ARGUMENTS", "FUNCTIONS", "METHODS", "MODULE_NAMES"],
-    *["Count", "also", "meant", "names_ours", "refuse_arguments"],
+    *["Absent", "Count", "also", "meant", "names_ours", "present", "put_absent"],
+    *["module_has_not", "refuse_arguments"],
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -162,6 +163,59 @@ ARGUMENTS = {
     "unbiased": "correction",
     "device": "backend",
 }
+
+
+class Absent:
+    """The place of a name that people bring: to ask for it is an AttributeError that says ours.
+
+    A class with `__getattr__` would look for every attribute in a slower way, on Python 3.11.
+
+    Args:
+        name: the attribute.
+        say: the class's name and the attribute's -> what the error says.
+    """
+
+    __slots__ = ("name", "say")
+
+    def __init__(self, name: str, say: Callable[[str, str], str]) -> None:
+        self.name, self.say = name, say
+
+    def __get__(self, owner: Any, kind: type) -> Any:
+        raise AttributeError(self.say(kind.__name__, self.name), name=self.name, obj=owner)
+
+
+def put_absent(kind: type, names: Iterable[str], say: Callable[[str, str], str]) -> None:
+    """Give a class the places of the names that it has not.
+
+    Args:
+        kind: the class.
+        names: of the attributes.
+        say: as in `Absent`.
+    """
+    held = set(dir(kind))
+    for name in names:
+        if name not in held:
+            setattr(kind, name, Absent(name, say))
+
+
+def module_has_not(kind: str, name: str) -> str:
+    """What an AttributeError for a name of `MODULE_NAMES` says.
+
+    Args:
+        kind: the module's class.
+        name: the attribute.
+    """
+    return f"{kind!r} object has no attribute {name!r}{MODULE_NAMES[name]}"
+
+
+def present(kind: type) -> list[str]:
+    """The attributes of a class, and of what it makes, without those that are `Absent`.
+
+    Args:
+        kind: the class.
+    """
+    held = ((name, inspect.getattr_static(kind, name)) for name in dir(kind))
+    return [name for name, value in held if not isinstance(value, Absent)]
 
 
 def meant(kind: str, name: str, functions: Iterable[str], methods: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from .backends import (
     place,
 )
 from .in_place import InPlace
-from .names import Count, meant, names_ours
+from .names import Count, names_ours, present
 
 if TYPE_CHECKING:
     from . import ops as ops
@@ -158,12 +158,8 @@ class Tensor(InPlace):
 
     __hash__ = object.__hash__  # which __eq__ would take away
 
-    if not TYPE_CHECKING:  # a type checker would take every name for one that is here
-
-        def __getattr__(self, name: str) -> Any:
-            """An error that says what a name of PyTorch's is called here."""
-            text = meant("Tensor", name, ops.__all__, dir(Tensor))
-            raise AttributeError(text, name=name, obj=self)
+    def __dir__(self) -> list[str]:
+        return present(type(self))
 
     # ---- gradients ----
 

@@ -298,7 +298,7 @@ class Binary(Function):
         if not alike:
             if hasattr(x, "dtype") and hasattr(y, "dtype") and type(x) is not type(y):
                 home, other = backend_of(x), backend_of(y)
-                if home is not other:
+                if home.lifts is not other.lifts:
                     return self(*reconciled(home, other, (a, b)))
             x, y = self.align(x, y)
         try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from ..autograd import is_grad_enabled
 from ..backends import Array, backend_of, dtype_name, get_backend, names_dtype
-from ..names import MODULE_NAMES, names_ours
+from ..names import MODULE_NAMES, module_has_not, names_ours, put_absent
 from ..scoped import Block
 from ..tensor import Tensor
 from .gradient_hooks import call_between_gates
@@ -415,13 +415,6 @@ class Module(Stateful):
         """`to(dtype="float64")`, in place."""
         return self.to(dtype="float64")
 
-    if not TYPE_CHECKING:  # a type checker would take every name for one that is here
-
-        def __getattr__(self, name: str) -> Any:
-            """An error that says what a name of PyTorch's is called here."""
-            text = f"{type(self).__name__!r} object has no attribute {name!r}"
-            raise AttributeError(text + MODULE_NAMES.get(name, ""), name=name, obj=self)
-
     # ---- showing it ----
 
     def extra_repr(self) -> str:
@@ -434,6 +427,9 @@ class Module(Stateful):
         if lines:
             body = "\n" + "\n".join(([f"  {body}"] if body else []) + lines) + "\n"
         return f"{type(self).__name__}({body})"
+
+
+put_absent(Module, MODULE_NAMES, module_has_not)
 
 
 class Hook:

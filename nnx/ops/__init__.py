@@ -7,6 +7,7 @@ from inspect import signature as _signature
 from typing import Any
 
 from .. import in_place as _in_place
+from .. import names as _names
 from .. import tensor as _tensor
 from ..names import names_ours
 from . import linalg as _linalg
@@ -473,6 +474,20 @@ __all__ = [
 ]
 
 _tensor.ops = _in_place.ops = sys.modules[__name__]  # the operators find their operations here
+
+
+def _answer_foreign_names() -> None:
+    """Names of PyTorch's, and operations that are no methods, as attributes of a tensor."""
+    plain = {*_names.METHODS, *_names.FUNCTIONS, *__all__}
+    methods = {name for name in plain if hasattr(_tensor.Tensor, name)}
+
+    def say(kind: str, name: str) -> str:
+        return _names.meant("Tensor", name, __all__, methods)
+
+    _names.put_absent(_tensor.Tensor, plain | {f"{name}_" for name in plain}, say)
+
+
+_answer_foreign_names()
 
 
 def _say_our_names() -> None:
