@@ -237,6 +237,13 @@ def product_threads(k: Any, size: int) -> Call:
 # ---- NumPy in the fewest calls, or tuned ----
 
 
+@row(cpu, "PRODUCT", "a product of square matrices")
+def small_product(k: Any, size: int) -> Call:
+    n = round(size ** (1 / 3))
+    x, weight = draw(n, n), draw(n, n)
+    return lambda: k.linear(x, weight, None)
+
+
 @row(cpu, "COLUMN_BYTES", "conv2d and its backward, 3x3, 8 to 16 channels, one image")
 @row(cpu, "COLUMN_BYTES", "the same beside compiled convolution", compiled=True)
 def column_bytes(k: Any, size: int) -> Call:

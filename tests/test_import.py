@@ -82,6 +82,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is a fresh start with NumPy in it")
 def test_every_public_name_is_found_from_a_fresh_start():
     done = subprocess.run(

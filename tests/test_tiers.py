@@ -32,6 +32,7 @@ def collected(*options):
     return {s for s in lines if "::" in s}, [s for s in lines if "left to CI" in s]
 
 
+@pytest.mark.ci
 def test_a_newcomers_tests_and_the_rest_are_all():
     here, (line,) = collected(*SOME)
     everything, nothing = collected("--all", *SOME)
@@ -43,6 +44,7 @@ def test_a_newcomers_tests_and_the_rest_are_all():
     assert any("[numpy" in s for s in here) and any("test_launch" in s for s in rest)
 
 
+@pytest.mark.ci
 def test_what_is_named_runs_whole():
     named, nothing = collected("tests/fuzz", "tests/random/test_generator.py")
     assert any("tests/fuzz" in s for s in named) and any("[portable" in s for s in named)

@@ -316,6 +316,7 @@ class Softmin(Module):
 
     Raises:
         ValueError: x has no such axis.
+        TypeError: x is not of a floating-point dtype.
     """
 
     def __init__(self, dim: int = -1) -> None:

@@ -8,7 +8,7 @@ from ..backends import Array
 from ..tensor import Tensor
 from ._broadcast import one_axis
 from ._function import Unary
-from ._operands import as_tensor
+from ._operands import as_tensor, require_one_dtype
 from .arithmetic import negative
 from .array.autocast import in_float32
 from .array.shape import reshape
@@ -85,9 +85,12 @@ def softmin(x: Tensor, axis: int = -1) -> Tensor:
     """softmax(-x) along `axis`: of x's shape, the largest share to the smallest number.
 
     Raises:
+        TypeError: x is not of a floating-point dtype.
         ValueError: x has no such axis.
     """
-    return softmax(negative(as_tensor("softmin", x)), axis)
+    x = as_tensor("softmin", x)
+    require_one_dtype("softmin", x=x)
+    return softmax(negative(x), axis)
 
 
 def _along(name: str, function: type[Softmax] | type[LogSoftmax], x: Any, axis: int) -> Tensor:

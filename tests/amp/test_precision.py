@@ -35,6 +35,7 @@ def digits():
     return (train.scaled(), train.labels), (test.scaled(), test.labels)
 
 
+@pytest.mark.ci
 def test_digits_are_learnt_as_well_as_in_float32():
     train, test = digits()
     accuracy = {}

@@ -230,6 +230,7 @@ def test_500_mutations_of_a_saved_model_are_refused_or_change_nothing(tmp_path):
     assert refused > 450
 
 
+@pytest.mark.ci
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is a process that saves at once")
 def test_30_kills_during_a_save_leave_a_whole_file(tmp_path):
     path = tmp_path / "a.safetensors"

@@ -173,7 +173,7 @@ def test_weighted_bags_equal_pytorch(backend):
 
 
 def test_frequencies_in_bags():
-    """Each row's gradient by how often it is read (PyTorch's counts go wrong from the fourth)."""
+    """Each row's gradient by how often it is read (PyTorch's counts go wrong from the third on)."""
     w = nnx.Tensor(TABLE.copy(), requires_grad=True)
     ops.embedding_bag(w, SQUARE, mode="sum", scale_grad_by_freq=True).sum().backward()
     np.testing.assert_allclose(w.grad, np.isin(np.arange(7), SQUARE)[:, None] * np.ones((1, 3)))

@@ -70,7 +70,7 @@ def test_the_figure_is_cut_out_and_scaled_with_its_proportions(shape):
     assert height / width == pytest.approx(before[0] / before[1], rel=0.15)
     mass = fitted / fitted.sum()
     centre = (mass.sum(axis=1) @ np.arange(28), mass.sum(axis=0) @ np.arange(28))
-    assert np.abs(np.subtract(centre, 13.5)).max() <= 0.5 + 1e-6
+    assert np.abs(np.subtract(centre, 13.5)).max() <= 0.5 + 1e-4
     assert fitted.dtype == np.float32 and 0 <= fitted.min() and fitted.max() <= 1
 
 
@@ -82,6 +82,7 @@ def test_what_was_done_is_said():
     ]
 
 
+@pytest.mark.ci
 def test_a_digit_that_was_enlarged_comes_back():
     """Scaling up and fitting again gives nearly the same 8 x 8 pixels."""
     distances = []

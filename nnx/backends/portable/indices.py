@@ -10,7 +10,6 @@ import numpy as np
 from ...scoped import Scoped
 from ...typing import Array
 
-_POINTER = np.dtype(np.intp)
 values_unseen: Scoped[bool] = Scoped("nnx values unseen")  # blocks that may look at no value
 
 
@@ -29,7 +28,7 @@ class Indices:
     @property
     def index_dtype(self) -> Any:
         """The dtype that this library takes indices in; NumPy none wider than a pointer."""
-        return _POINTER if self.xp is np else self.xp.int64
+        return np.dtype(np.intp) if self.xp is np else self.xp.int64
 
     def positions(self, integers: Array) -> Array:
         """The integers, of any dtype and shape, as indices: int64, as sums of positions overflow in

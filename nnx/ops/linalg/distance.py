@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...tensor import Tensor
 from .._broadcast import broadcast_shape, one_axis
-from .._operands import as_tensor
+from .._operands import as_tensor, require_one_dtype
 from ..arithmetic import divide, maximum, multiply, subtract
 from ..array.autocast import in_float32
 from ..array.shape import broadcast_to, expand_dims
@@ -76,6 +76,8 @@ def normalize(x: Tensor, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> T
 
     Raises:
         ValueError: there is no such axis.
+        TypeError: x is not of a floating-point dtype.
     """
     x = as_tensor("normalize", x)
+    require_one_dtype("normalize", x=x)
     return divide(x, maximum(norm(x, p, axis=axis, keepdims=True), eps))
