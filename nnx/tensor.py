@@ -158,6 +158,25 @@ class Tensor(InPlace):
 
     __hash__ = object.__hash__  # which __eq__ would take away
 
+    def _repr_html_(self) -> str:
+        """A table of its values, and what else there is to know."""
+        from html import escape
+
+        from . import notebook
+
+        about = [f"shape {self.shape}", dtype_name(self.dtype), backend_of(self.data).name]
+        if self.creator is not None:
+            about.append(f"made by {type(self.creator).__name__}")
+        elif self.requires_grad:
+            about.append("a leaf that requires a gradient")
+        values = self.tolist() if self.size <= 10_000 else None
+        body = ""
+        if isinstance(values, list) and 1 <= self.ndim <= 2:
+            body = notebook.numbers(values)
+        elif values is not None and self.ndim == 0:
+            body = f"<code>{values}</code>"
+        return f"<div>tensor: {escape(', '.join(about))}</div>{body}"
+
     def __dir__(self) -> list[str]:
         return present(type(self))
 

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "nnx"
 
 # From the bottom up; a room imports only from rooms before its own line, or from its own line.
 ROOMS = [
-    ["typing", "scoped", "version"],
+    ["typing", "scoped", "version", "notebook"],
     ["backends", "reference"],
     ["random", "autograd"],
     ["names", "standard"],

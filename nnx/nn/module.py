@@ -421,6 +421,19 @@ class Module(Stateful):
         """What stands between the brackets of this layer's line in `repr(model)`."""
         return ""
 
+    def _repr_html_(self) -> str:
+        """Layers that hold no others, or have parameters of their own, a row each."""
+        from .. import notebook
+
+        rows = []
+        for name, module in self.named_modules():
+            own = sum(p.size for p in module.parameters(recurse=False))
+            if own or not any(True for _ in module.children()):
+                rows.append((name or ".", type(module).__name__, module.extra_repr(), own))
+        total = sum(p.size for p in self.parameters())
+        caption = f"{type(self).__name__}: {total:,} parameters"
+        return notebook.table(("name", "layer", "", "parameters"), rows, caption)
+
     def __repr__(self) -> str:
         lines = [f"  ({n}): " + repr(m).replace("\n", "\n  ") for n, m in self.named_children()]
         body = self.extra_repr()

@@ -56,6 +56,16 @@ class Summary:
             table.add_row(row.name, row.layer, row.output, count)
         return table
 
+    def _repr_html_(self) -> str:
+        from .. import notebook
+
+        rows = [(r.name, r.layer, r.output, r.parameters) for r in self.rows]
+        frozen = self.parameters - self.trainable
+        caption = f"{self.model}: {self.parameters:,} parameters"
+        if frozen:
+            caption += f", {frozen:,} of them frozen"
+        return notebook.table(("layer", "kind", "output", "parameters"), rows, caption)
+
     def __str__(self) -> str:
         from io import StringIO
 

@@ -44,6 +44,16 @@ class History:
     def __repr__(self) -> str:
         return f"History({len(self)} epochs, {len(self.step_losses)} steps)"
 
+    def _repr_html_(self) -> str:
+        """The losses as curves, and a row for each of the last 20 epochs."""
+        from .. import notebook
+
+        names = self.names()
+        losses = {n: self[n] for n in names if n.removeprefix("val_") == "loss"}
+        rows = [[row.get(name, "") for name in names] for row in self.rows[-20:]]
+        caption = f"{len(self)} epochs, {len(self.step_losses)} steps"
+        return notebook.curves(losses) + notebook.table(names, rows, caption)
+
     def csv(self) -> str:
         """The rows as CSV, with a header; numbers as Python writes them, so no digit is lost."""
         text = io.StringIO()
