@@ -448,7 +448,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("size", ["small", pytest.param("large", marks=pytest.mark.ci)])
+@pytest.mark.parametrize("size", ["small", "large"])
 @pytest.mark.parametrize("name", CALLS)
 def test_equals_its_twin_and_writes_into_nothing(backend, name, size):
     if not isinstance(backend.asarray([0.0]), np.ndarray):

@@ -355,11 +355,11 @@ def test_brackets_in_an_npy_header(tmp_path):
 
 def test_the_header_is_parsed_once_for_all_arrays_in_bfloat16(tmp_path, monkeypatch):
     """Once it was parsed for each: a header of megabytes and 5,000 arrays took minutes."""
-    from nnx.io import tensors
+    from nnx.io import container
 
     parsed = []
-    parse = tensors.parse_json
-    monkeypatch.setattr(tensors, "parse_json", lambda *a: (parsed.append(a), parse(*a))[1])
+    parse = container._parsed
+    monkeypatch.setattr(container, "_parsed", lambda *a: (parsed.append(a), parse(*a))[1])
     places = {f"w{k}": [2 * k, 2 * k + 2] for k in range(500)}
     entries = {n: {"dtype": "BF16", "shape": [1], "data_offsets": p} for n, p in places.items()}
     header = json.dumps(entries).encode()

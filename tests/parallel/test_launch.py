@@ -61,7 +61,7 @@ def test_root(here):
 
 def test_no_mpiexec_and_no_mpi4py(here, capsys):
     here.setattr(launch, "find_spec", lambda name: None)
-    with pytest.raises(CannotLaunch, match=r"mpi4py is not installed: pip install 'nnx-array\[mpi"):
+    with pytest.raises(CannotLaunch, match=r"mpi4py is not installed: pip install mpi4py"):
         command_line(["train"], Ranks(2))
     here.setattr(launch.shutil, "which", lambda name: None)
     assert run(["launch", "-n", "2", "train"]) == 1
