@@ -57,6 +57,24 @@ def test_hooks_that_are_not_needed_cost_nothing_and_keep_nothing():
     assert key not in hooks._of_leaves
 
 
+def test_leaves_without_hooks_are_as_where_there_is_none():
+    """A hook somewhere else makes no copy of their gradients."""
+    elsewhere, x = leaf([1.0]), leaf([1.0, 2.0])
+    elsewhere.register_hook(lambda g: None)
+    made = []
+
+    class Kept(nnx.Function):
+        def forward(self, x):
+            return x * 1.0
+
+        def backward(self, g):
+            made.append(id(fresh := g * 2.0))
+            return fresh
+
+    Kept()(x).sum().backward()
+    assert id(x.grad) == made[0] and x.grad.tolist() == [2.0, 2.0]
+
+
 def test_what_a_hook_may_not_do():
     x = leaf([1.0, 2.0])
     x.register_hook(lambda g: g[:1])

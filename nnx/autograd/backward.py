@@ -75,13 +75,12 @@ def backward(
             f"{dtype_name(data.dtype)}"
         )
     watched = hooks.collected(take, _accumulate)
-    if watched is not None:
-        take = watched
     maker = root.creator
     if maker is None:
-        (take or _accumulate)(root, grad)
-        if watched is not None:
+        if watched is not None and watched.takes(root, grad):
             watched.finish()
+        else:
+            (take or _accumulate)(root, grad)
         return
     if maker.order < 0:
         raise _freed(maker)
@@ -135,6 +134,8 @@ def backward(
                 data = source.data
                 if g.shape != data.shape or g.dtype != data.dtype:
                     g = function.unbroadcast(g, data.shape, data.dtype)
+                if watched is not None and watched.takes(source, g):
+                    continue
                 if take is not None:
                     take(source, g)
                     continue

@@ -81,25 +81,25 @@ def through(functions: list[GradientHook], g: Array) -> Array:
 
 
 class LeavesWithHooks:
-    """Takes what a walk brings to leaves, and hands the sums over through their hooks."""
+    """What a walk brings to leaves that have hooks, until the sums are handed over through them."""
 
     def __init__(self, then: Callable[[Any, Array], None] | None, add: Callable[..., Any]) -> None:
         self.then, self.add = then, add
         self.found: dict[int, tuple[Node, list[GradientHook], Array]] = {}
 
-    def __call__(self, leaf: Any, g: Array) -> None:
+    def takes(self, leaf: Any, g: Array) -> bool:
+        """Whether this leaf has hooks; its gradient is kept then."""
         functions = _of_leaves.get(id(leaf), (None, []))[1]
         if not functions:
-            (self.then or self.add)(leaf, g)
-        elif self.then is not None:
+            return False
+        if self.then is not None:
             raise RuntimeError(
                 "register_hook: gradients that are collected for several ranks, or for another "
                 "function, pass no hook of a leaf; take it off, or change `.grad` afterwards"
             )
-        else:
-            before = self.found.get(id(leaf))
-            total = g if before is None else before[2] + g
-            self.found[id(leaf)] = leaf, functions, total
+        before = self.found.get(id(leaf))
+        self.found[id(leaf)] = leaf, functions, g if before is None else before[2] + g
+        return True
 
     def finish(self) -> None:
         """The walk has ended: every gradient is whole."""
