@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from nnx.ops.array import autocast
+
 DOCS = Path(__file__).parent.parent / "docs"
 GUIDE = sorted(path.relative_to(DOCS).as_posix() for path in DOCS.glob("guide/*.md"))
 PAGES = sorted(p.name for p in DOCS.glob("*.md")) + GUIDE
@@ -42,6 +44,7 @@ def test_the_code_runs(page, tmp_path, monkeypatch):
     blocks = [textwrap.dedent(block) for _, block in found]
     assert "assert" in "".join(blocks)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(autocast, "LISTS", {k: [*v] for k, v in autocast.LISTS.items()})
     names = {}
     for block in blocks:
         exec(compile(block, page, "exec"), names)
