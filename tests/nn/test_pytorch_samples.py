@@ -159,7 +159,9 @@ def test_every_sample(name, dtype):
     info = described()[name]
     compared = 0
     for training in (True, False) if info.train_and_eval_differ else (True,):
-        for sample in samples(info, dtype, training):
+        for k, sample in enumerate(samples(info, dtype, training)):
+            if k % 8 and name == "LinearCrossEntropyLoss":
+                continue  # it has 857, of which every eighth is tried
             try:
                 compared += compare(name, sample, dtype, training)
             except Exception as error:

@@ -76,8 +76,11 @@ def run(make, schedulers, ps, schedule, read, write):
     return [read(p) for p in ps]
 
 
-@pytest.mark.parametrize("label", SCHEDULES)
-@pytest.mark.parametrize("name", NAMES)
+LONG = {"LBFGS": ("constant", "warm-up")}  # whose steps take long: under these alone
+PAIRS = [(name, label) for name in NAMES for label in LONG.get(name, SCHEDULES)]
+
+
+@pytest.mark.parametrize("name, label", PAIRS)
 def test_equals_pytorch(name, label):
     schedule = SCHEDULES[label]
     for theirs in configurations()[name]:
