@@ -114,7 +114,8 @@ def in_float32_inside(function: F) -> F:
 
 
 def _at_the_door(function: F, name: str, cast: Callable[..., Any]) -> F:
-    LISTS[name].append(function.__qualname__)
+    if function.__module__.startswith("nnx."):
+        LISTS[name].append(function.__qualname__)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
