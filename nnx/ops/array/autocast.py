@@ -114,7 +114,7 @@ def in_float32_inside(function: F) -> F:
 
 
 def _at_the_door(function: F, name: str, cast: Callable[..., Any]) -> F:
-    if function.__module__.startswith("nnx."):
+    if str(function.__module__).startswith("nnx."):  # None in what is executed
         LISTS[name].append(function.__qualname__)
 
     @wraps(function)
