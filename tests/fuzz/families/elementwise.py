@@ -49,6 +49,7 @@ ACTIVATIONS: dict[str, dict[str, Callable[[Draw], Any]]] = {
         "max_val": lambda d: d.choice([1.0, 0.5, 2.0]),
     },
 }
+NO_DEFAULTS = ("threshold",)  # each option is given
 THEIR_NAMES = {"log_sigmoid": "logsigmoid"}
 BINARY = ["add", "subtract", "multiply", "divide", "maximum", "minimum", "pow", "logaddexp"]
 COMPARISONS = {  # nnx's name -> PyTorch's
@@ -101,7 +102,8 @@ def _unary(draw: Draw) -> Case:
 
 def _activation(draw: Draw) -> Case:
     name = draw.choice(sorted(ACTIVATIONS))
-    options = {k: f(draw) for k, f in ACTIVATIONS[name].items() if draw.chance(0.6)}
+    needed = name in NO_DEFAULTS
+    options = {k: f(draw) for k, f in ACTIVATIONS[name].items() if needed or draw.chance(0.6)}
     kind = _kind(draw, draw.choice(["wide", "normal"]))
     x = _without_nan(draw.values(_shape(draw), draw.dtype(), kind))
 
