@@ -34,7 +34,56 @@ def _activation(name: str, activation: Activation) -> Callable[[Tensor], Tensor]
     return known[activation]
 
 
-class TransformerEncoderLayer(Module):
+class _Layer(Module):
+    """What the two layers share: attentions, two dense layers behind them, a norm for each."""
+
+    attentions: tuple[str, ...]  # their names, in the order of the parameters
+    self_attn: MultiheadAttention
+
+    def __init__(
+        self,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int = 2048,
+        dropout: float = 0.1,
+        activation: Activation = "relu",
+        layer_norm_eps: float = 1e-5,
+        batch_first: bool = False,
+        norm_first: bool = False,
+        bias: bool = True,
+        dtype: str = "float32",
+    ) -> None:
+        self.activation = _activation(type(self).__name__, activation)
+        self.norm_first = norm_first
+        for name in self.attentions:
+            attention = MultiheadAttention(
+                d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
+            )
+            setattr(self, name, attention)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
+        self.dropout = Dropout(dropout)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
+        parts = range(1, len(self.attentions) + 2)
+        for k in parts:
+            norm = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
+            setattr(self, f"norm{k}", norm)
+        for k in parts:
+            setattr(self, f"dropout{k}", Dropout(dropout))
+
+    def _run(self, x: Tensor, *parts: Callable[[Tensor], Tensor]) -> Tensor:
+        """x through each part, the dense layers last, each with a dropout, a way round, a norm."""
+        for k, part in enumerate([*parts, self._think], 1):
+            norm, drop = getattr(self, f"norm{k}"), getattr(self, f"dropout{k}")
+            x = x + drop(part(norm(x))) if self.norm_first else norm(x + drop(part(x)))
+        return x
+
+    def _think(self, x: Tensor) -> Tensor:
+        """W_2 drop(f(W_1 x))."""
+        y: Tensor = self.linear2(self.dropout(self.activation(self.linear1(x))))
+        return y
+
+
+class TransformerEncoderLayer(_Layer):
     """Self-attention, then two dense layers, each beside a way round it (Vaswani et al. 2017, 3.1).
 
         x = norm1(x + drop(attention(x)))          x = norm2(x + drop(W_2 drop(f(W_1 x))))
@@ -66,30 +115,7 @@ class TransformerEncoderLayer(Module):
         TypeError: x and the parameters are of different dtypes.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        dtype: str = "float32",
-    ) -> None:
-        self.activation = _activation("TransformerEncoderLayer", activation)
-        self.norm_first = norm_first
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
+    attentions = ("self_attn",)
 
     def forward(
         self,
@@ -98,26 +124,16 @@ class TransformerEncoderLayer(Module):
         src_key_padding_mask: Any = None,
         is_causal: bool = False,
     ) -> Tensor:
-        src = as_tensor("TransformerEncoderLayer", src)
-        masks = (src_mask, src_key_padding_mask, is_causal)
-        if self.norm_first:
-            src = src + self._look(self.norm1(src), *masks)
-            return src + self._think(self.norm2(src))
-        src = self.norm1(src + self._look(src, *masks))
-        y: Tensor = self.norm2(src + self._think(src))
-        return y
+        def itself(x: Tensor) -> Tensor:
+            y: Tensor = self.self_attn(
+                x, x, x, src_key_padding_mask, False, src_mask, is_causal=bool(is_causal)
+            )[0]
+            return y
 
-    def _look(self, x: Tensor, mask: Any, padding: Any, is_causal: bool) -> Tensor:
-        y, _ = self.self_attn(x, x, x, padding, False, mask, is_causal=bool(is_causal))
-        dropped: Tensor = self.dropout1(y)
-        return dropped
-
-    def _think(self, x: Tensor) -> Tensor:
-        y: Tensor = self.dropout2(self.linear2(self.dropout(self.activation(self.linear1(x)))))
-        return y
+        return self._run(as_tensor("TransformerEncoderLayer", src), itself)
 
 
-class TransformerDecoderLayer(Module):
+class TransformerDecoderLayer(_Layer):
     """Self-attention, attention on what an encoder made, then two dense layers (Vaswani et al.
     2017, 3.1).
 
@@ -143,35 +159,8 @@ class TransformerDecoderLayer(Module):
         TypeError: the inputs and the parameters are of different dtypes.
     """
 
-    def __init__(
-        self,
-        d_model: int,
-        nhead: int,
-        dim_feedforward: int = 2048,
-        dropout: float = 0.1,
-        activation: Activation = "relu",
-        layer_norm_eps: float = 1e-5,
-        batch_first: bool = False,
-        norm_first: bool = False,
-        bias: bool = True,
-        dtype: str = "float32",
-    ) -> None:
-        self.activation = _activation("TransformerDecoderLayer", activation)
-        self.norm_first = norm_first
-        self.self_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
-        )
-        self.multihead_attn = MultiheadAttention(
-            d_model, nhead, dropout, bias, batch_first=batch_first, dtype=dtype
-        )
-        self.linear1 = Linear(d_model, dim_feedforward, bias, dtype=dtype)
-        self.dropout = Dropout(dropout)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, dtype=dtype)
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias, dtype=dtype)
-        self.dropout1, self.dropout2 = Dropout(dropout), Dropout(dropout)
-        self.dropout3 = Dropout(dropout)
+    attentions = ("self_attn", "multihead_attn")
+    multihead_attn: MultiheadAttention
 
     def forward(
         self,
@@ -187,20 +176,17 @@ class TransformerDecoderLayer(Module):
         own = (tgt_key_padding_mask, False, tgt_mask)
         others = (memory_key_padding_mask, False, memory_mask)
 
-        def itself(x: Tensor) -> Any:
-            return self.dropout1(self.self_attn(x, x, x, *own, is_causal=bool(tgt_is_causal))[0])
+        def itself(x: Tensor) -> Tensor:
+            y: Tensor = self.self_attn(x, x, x, *own, is_causal=bool(tgt_is_causal))[0]
+            return y
 
-        def other(x: Tensor) -> Any:
-            y, _ = self.multihead_attn(x, memory, memory, *others, is_causal=bool(memory_is_causal))
-            return self.dropout2(y)
+        def other(x: Tensor) -> Tensor:
+            y: Tensor = self.multihead_attn(
+                x, memory, memory, *others, is_causal=bool(memory_is_causal)
+            )[0]
+            return y
 
-        def think(x: Tensor) -> Any:
-            return self.dropout3(self.linear2(self.dropout(self.activation(self.linear1(x)))))
-
-        x: Tensor = as_tensor("TransformerDecoderLayer", tgt)
-        for part, norm in ((itself, self.norm1), (other, self.norm2), (think, self.norm3)):
-            x = x + part(norm(x)) if self.norm_first else norm(x + part(x))
-        return x
+        return self._run(as_tensor("TransformerDecoderLayer", tgt), itself, other)
 
 
 class TransformerEncoder(Module):
