@@ -14,6 +14,7 @@ from typing import Any
 
 from .autograd import Function, Node, autocast, backward, enable_grad, no_grad
 from .autograd.autocast import autocast_dtype
+from .autograd.backward import accumulate
 from .backends import Array, backend_of
 from .random import Generator, default_generator, use_generator
 from .tensor import Tensor
@@ -62,10 +63,8 @@ class _Recomputed(Function):
         def take(leaf: Any, g: Array) -> None:
             if id(leaf) in known:
                 found[id(leaf)] = found[id(leaf)] + g if id(leaf) in found else g
-            elif leaf.grad is None:  # a parameter that nobody told of
-                leaf.grad = backend_of(g).xp.asarray(g, copy=True)
-            else:
-                leaf.grad = leaf.grad + g
+            else:  # a parameter that nobody told of
+                accumulate(leaf, g)
 
         for part, g in zip(y if isinstance(y, tuple) else (y,), gradients, strict=True):
             if part.requires_grad:

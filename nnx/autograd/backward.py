@@ -74,13 +74,13 @@ def backward(
             f"{tuple(grad.shape)} {dtype_name(grad.dtype)}, tensor {tuple(data.shape)} "
             f"{dtype_name(data.dtype)}"
         )
-    watched = hooks.collected(take, _accumulate)
+    watched = hooks.collected(take, accumulate)
     maker = root.creator
     if maker is None:
         if watched is not None and watched.takes(root, grad):
             watched.finish()
         else:
-            (take or _accumulate)(root, grad)
+            (take or accumulate)(root, grad)
         return
     if maker.order < 0:
         raise _freed(maker)
@@ -190,10 +190,11 @@ def _show(got: list[Array | None], function: Function) -> None:
             continue
         output = ref()
         if output is not None:
-            _accumulate(output, got[output.slot])
+            accumulate(output, got[output.slot])
 
 
-def _accumulate(node: Node, g: Array) -> None:
+def accumulate(node: Node, g: Array) -> None:
+    """Add g to the tensor's `.grad`, which is its own."""
     node.grad = _copy(g) if node.grad is None else _sum(node.grad, g)
 
 
