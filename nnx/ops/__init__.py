@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from inspect import signature as _signature
 from typing import Any
 
 from .. import in_place as _in_place
@@ -496,7 +495,7 @@ def _say_our_names() -> None:
     for room in (sys.modules[__name__], _linalg):
         for name in room.__all__:
             function = getattr(room, name)
-            if {"axis", "keepdims"} & _signature(function).parameters.keys():
+            if {"axis", "keepdims"}.intersection(_names.arguments_of(function)):
                 told[function] = told.get(function) or names_ours(function)
                 for place in (room, sys.modules[function.__module__]):  # where pickle looks too
                     setattr(place, name, told[function])
