@@ -5,6 +5,10 @@ and the last one is blamed for the first one's fault.  So the model runs once, o
 backend, and every layer's input and the gradient of its output are written down.  Then each layer
 runs alone, on both backends, from exactly those numbers, forward and backward.  What differs in
 one layer cannot leak into the next.
+
+A module that calls others is a layer too: of what it computes between them.  When it runs alone,
+those that it called answer with what they gave in the first run.  So what they gave are inputs of
+it, and what it hands to them are outputs.  The loss is the last layer.
 """
 
 from __future__ import annotations
@@ -113,10 +117,42 @@ class _Call:
     """One call of one layer in the recorded run."""
 
     name: str
-    layer: Module
-    inputs: tuple[Any, ...]
-    outputs: list[Tensor]
+    prefix: str  # of the names of those inside
+    layer: Module  # as it was before the call
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     state: dict[str, Any]  # of the random generator, before the call
+    after: dict[str, Any] = field(default_factory=dict)  # and after it
+    given: Any = None  # what it returned
+    called: list[_Call] = field(default_factory=list)  # the outermost calls that it made
+
+    def outputs(self) -> list[tuple[str, Tensor]]:
+        """What the call computes: what it hands to those that it calls, and what it returns."""
+        handed = [
+            (f"input of {inner.label(self)}", t)
+            for inner in self.called
+            for t in _tensors((inner.args, inner.kwargs))
+        ]
+        own = _tensors(self.given)
+        returned = [(f"output {k}" if len(own) > 1 else "output", t) for k, t in enumerate(own)]
+        return _distinct(handed + returned)
+
+    def label(self, caller: _Call) -> str:
+        """Its name as seen from its caller; of several calls of one layer, with a number."""
+        same = [inner for inner in caller.called if inner.name == self.name]
+        number = next(k for k, inner in enumerate(same) if inner is self)
+        name = self.name.removeprefix(caller.prefix)
+        return f"{name}, call {number + 1}" if len(same) > 1 else name
+
+
+class _Loss(Module):
+    """A loss function as the last layer."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        self.function = function
+
+    def forward(self, *args: Any) -> Tensor:
+        return self.function(*args)
 
 
 def parity(
@@ -126,11 +162,12 @@ def parity(
     backends: Sequence[str | Backend] = ("numpy", "cupy"),
     bounds: dict[str, float] | None = None,
 ) -> ParityReport:
-    """Compare every layer of a model between two backends, forward and backward.
+    """Compare all that a model computes between two backends, layer by layer, both ways.
 
     Args:
         model: any Module; it is copied, not changed.
-        batch: the model's input, a tensor or array; or a tuple (input, target) with `loss`.
+        batch: the model's input, a tensor or array, or a tuple of several; with `loss` a tuple
+            (input, ..., target), or an input alone if the loss takes no target.
         loss: `loss(output, target)` (or `loss(output)`) gives the scalar to differentiate;
             without it the gradient of each output is random.
         backends: two names, as for `nnx.set_backend`.
@@ -138,28 +175,34 @@ def parity(
 
     Returns:
         A `ParityReport`: print it for the table, `report.first` is the first layer that differs.
+        A module that calls others has rows of what it computes between them; the loss has rows.
 
     Raises:
         ValueError: a backend cannot be used here.
+        RuntimeError: a module calls others in another order when it runs again.
     """
     if len(backends) != 2:
         raise ValueError(f"parity compares two backends, got {len(backends)}: {tuple(backends)}")
     first, second = (get_backend(b) if isinstance(b, str) else b for b in backends)
     allowed = {**BOUNDS, **(bounds or {})}
-    inputs, target = batch if isinstance(batch, tuple) and loss is not None else (batch, None)
+    inputs, target = batch if isinstance(batch, tuple) else (batch,), ()
+    if loss is not None and len(inputs) > 1:
+        inputs, target = inputs[:-1], inputs[-1:]
 
     with _computing_on(first):
         reference = _moved(copy.deepcopy(model), first)
         calls = _record(reference, _on(inputs, first), _on(target, first), loss, first)
     report = ParityReport((first.name, second.name))
     for call in calls:
-        seeds = [_gradient_of(y) for y in call.outputs]
+        seeds = [_gradient_of(y) for _, y in call.outputs()]
         results = []
         for backend in (first, second):
             with _computing_on(backend):
                 layer = _moved(copy.deepcopy(call.layer), backend)
                 results.append(_run_alone(layer, call, seeds, backend))
         ours, theirs = results
+        if [tensor for tensor, _ in ours] != [tensor for tensor, _ in theirs]:
+            raise _another_way(call)
         with _computing_on(first):
             terms = _sizes_of_terms(call, seeds, first)
         for (tensor, a), (_, b) in zip(ours, theirs, strict=True):
@@ -177,39 +220,46 @@ def parity(
 
 
 def _record(
-    model: Module, inputs: Any, target: Any, loss: Callable[..., Tensor] | None, home: Backend
+    model: Module,
+    inputs: tuple[Any, ...],
+    target: tuple[Any, ...],
+    loss: Callable[..., Tensor] | None,
+    home: Backend,
 ) -> list[_Call]:
     """Run the whole model once, forward and backward, and write down what each layer saw."""
     calls: list[_Call] = []
-    names = {id(m): n or type(m).__name__ for n, m in model.named_modules()}
+    running: list[_Call] = []
     generator = random.default_generator()
 
-    def watch(layer: Module) -> None:
+    def watch(name: str, prefix: str, layer: Module) -> None:
         plain = layer.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
-            before = generator.state()
-            copied = tuple(_detached(a) for a in args)
-            # Take the layer's state as it is before the call: batch norm is about to change it.
-            twin = copy.copy(layer)
-            vars(twin).pop("forward", None)
-            twin = copy.deepcopy(twin)
+            # The layer's state as it is before the call: batch norm is about to change it.
+            call = _Call(name, prefix, _unwatched(layer), args, kwargs, generator.state())
+            running.append(call)
             y = plain(*args, **kwargs)
-            outputs = list(_tensors(y))
-            for out in outputs:
-                out.retain_grad()
-            calls.append(_Call(names[id(layer)], twin, copied, outputs, before))
+            running.pop()
+            call.given, call.after = y, generator.state()
+            for t in _tensors((args, kwargs, y)):
+                if t.creator is not None:
+                    t.retain_grad()
+            if running:
+                running[-1].called.append(call)
+            calls.append(call)
             return y
 
         vars(layer)["forward"] = forward
 
-    for module in list(model.modules()):
-        if not list(module.children()):
-            watch(module)
+    for name, module in list(model.named_modules()):
+        watch(name or type(module).__name__, f"{name}." if name else "", module)
     started = generator.state()
-    y = model(inputs)
+    y = model(*inputs)
     if loss is not None:
-        value = loss(y) if target is None else loss(y, target)
+        last = _moved(copy.deepcopy(loss), home) if isinstance(loss, Module) else _Loss(loss)
+        for name, module in list(last.named_modules("loss")):
+            watch(name, f"{name}.", module)
+        value = last(y, *target)
         if value.requires_grad:
             value.backward()
     else:
@@ -222,41 +272,85 @@ def _record(
     return calls
 
 
+def _unwatched(layer: Module) -> Module:
+    """A copy of the layer that records nothing, nor do those inside."""
+    watching = [(m, vars(m).pop("forward")) for m in layer.modules() if "forward" in vars(m)]
+    twin = copy.deepcopy(layer)
+    for module, forward in watching:
+        vars(module)["forward"] = forward
+    return twin
+
+
 def _run_alone(
     layer: Module, call: _Call, seeds: list[np.ndarray | None], home: Backend
 ) -> list[tuple[str, np.ndarray]]:
-    """One layer on one backend from the recorded numbers: its outputs, gradients and buffers."""
+    """One layer on one backend from the recorded numbers: what it computes, gradients, buffers.
+
+    Those that it calls return what they returned in the recorded run.
+    """
     generator = random.default_generator()
     before = generator.state()
     generator.set_state(call.state)
-    inputs = tuple(_on(a, home) for a in call.inputs)
-    leaves = [t for a in inputs for t in _tensors(a)]
-    for t in leaves:
-        t.requires_grad = home.to_numpy(t.data).dtype.kind == "f"
-    outputs = list(_tensors(layer(*inputs)))
-    generator.set_state(before)
+    args, kwargs = _leaves(call.args, home), _leaves(call.kwargs, home)
+    own = _tensors((args, kwargs))
+    sources = [(f"input {k}" if len(own) > 1 else "input", t) for k, t in enumerate(own)]
+    handed: list[tuple[str, Tensor]] = []
+    expected = iter(call.called)
 
-    many = len(outputs) > 1
+    def answer(name: str) -> Callable[..., Any]:
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            inner = next(expected, None)
+            if inner is None or inner.name != name:
+                raise _another_way(call)
+            label = inner.label(call)
+            handed.extend((f"input of {label}", t) for t in _tensors((args, kwargs)))
+            y = _leaves(inner.given, home)
+            sources.extend((f"output of {label}", t) for t in _tensors(y))
+            generator.set_state(inner.after)
+            return y
+
+        return forward
+
+    called = {inner.name for inner in call.called}
+    for name, module in layer.named_modules():
+        if module is not layer:
+            vars(module)["forward"] = answer(call.prefix + name)
+    y = layer(*args, **kwargs)
+    generator.set_state(before)
+    if next(expected, None) is not None:
+        raise _another_way(call)
+
+    returned = _tensors(y)
+    outputs = _distinct(
+        handed
+        + [(f"output {k}" if len(returned) > 1 else "output", t) for k, t in enumerate(returned)]
+    )
+    passed_on = {id(t) for _, t in sources}
     found = [
-        (f"output {k}" if many else "output", np.array(home.to_numpy(y.data)))
-        for k, y in enumerate(outputs)
+        (name, np.array(home.to_numpy(t.data))) for name, t in outputs if id(t) not in passed_on
     ]
     live = [
-        (y, s)
-        for y, s in zip(outputs, seeds, strict=True)
-        if s is not None and y.requires_grad and y.creator is not None
+        (t, seed)
+        for (_, t), seed in zip(outputs, seeds, strict=True)
+        if seed is not None and t.requires_grad and t.creator is not None
     ]
-    for k, (y, seed) in enumerate(live):
-        y.backward(home.from_numpy(seed), retain_graph=k + 1 < len(live))
-    for k, t in enumerate(leaves):
+    for k, (t, seed) in enumerate(live):
+        t.backward(home.from_numpy(seed), retain_graph=k + 1 < len(live))
+    for name, t in [*sources, *layer.named_parameters()]:
         if t.grad is not None:
-            name = f"gradient of input {k}" if len(leaves) > 1 else "gradient of input"
-            found.append((name, np.array(home.to_numpy(t.grad))))
-    for name, p in layer.named_parameters():
-        if p.grad is not None:
-            found.append((f"gradient of {name}", np.array(home.to_numpy(p.grad))))
-    found.extend((n, np.array(home.to_numpy(b))) for n, b in layer.named_buffers())
+            found.append((f"gradient of {name}", np.array(home.to_numpy(t.grad))))
+    for name, buffer in layer.named_buffers():
+        if call.prefix + name.rpartition(".")[0] not in called:
+            found.append((name, np.array(home.to_numpy(buffer))))
     return found
+
+
+def _another_way(call: _Call) -> RuntimeError:
+    return RuntimeError(
+        f"parity: {call.name} ({type(call.layer).__name__}) called other layers, or in another "
+        "order, when it ran again from the same numbers; what its forward does must not depend on "
+        "more than its inputs, its parameters and nnx.random"
+    )
 
 
 def _sizes_of_terms(call: _Call, seeds: list[np.ndarray | None], home: Backend) -> dict[str, float]:
@@ -284,15 +378,15 @@ def _sizes_of_terms(call: _Call, seeds: list[np.ndarray | None], home: Backend) 
     found = _run_alone(layer, call, [None if s is None else signed(s) for s in seeds], home)
     result = sizes(found, {name for name, _ in found if name.startswith("gradient of ")})
     buffers = {name for name, _ in call.layer.named_buffers()}
-    if buffers:
-        inputs = tuple(
+    if buffers & {name for name, _ in found}:
+        args = tuple(
             Tensor(home.from_numpy(signed(home.to_numpy(x.data))))
             if isinstance(x, Tensor) and home.is_float(x.data.dtype)
             else x
-            for x in call.inputs
+            for x in call.args
         )
         layer = _moved(copy.deepcopy(call.layer), home)
-        found = _run_alone(layer, replace(call, inputs=inputs), [None] * len(seeds), home)
+        found = _run_alone(layer, replace(call, args=args), [None] * len(seeds), home)
         result |= sizes(found, buffers)
     return result
 
@@ -320,27 +414,38 @@ def _computing_on(backend: Backend) -> AbstractContextManager[Backend]:
 def _tensors(value: Any) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value]
+    if isinstance(value, dict):
+        value = tuple(value.values())
     if isinstance(value, tuple | list):
         return [t for v in value for t in _tensors(v)]
     return []
 
 
-def _detached(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.detach()
-    if isinstance(value, tuple | list):
-        return type(value)(_detached(v) for v in value)
-    return value
+def _distinct(named: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
+    """Each tensor once, by its last name: what a layer returns is called its output."""
+    return list({id(t): (name, t) for name, t in named}.values())
 
 
 def _on(value: Any, target: Backend) -> Any:
     """The same nested value with every array on `target`, off the tape."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a named tuple
+        return type(value)(*[_on(v, target) for v in value])
     if isinstance(value, tuple | list):
         return type(value)(_on(v, target) for v in value)
+    if isinstance(value, dict):
+        return {key: _on(v, target) for key, v in value.items()}
     data = value.data if isinstance(value, Tensor) else value
     if not (hasattr(data, "shape") and hasattr(data, "dtype")):
         return value
     return Tensor(target.from_numpy(np.array(backend_of(data).to_numpy(data))))
+
+
+def _leaves(value: Any, home: Backend) -> Any:
+    """The same nested value on `home`; where its tensors are floats, their gradients are wanted."""
+    value = _on(value, home)
+    for t in _tensors(value):
+        t.requires_grad = home.is_float(t.data.dtype)
+    return value
 
 
 def _moved(module: Module, target: Backend) -> Module:

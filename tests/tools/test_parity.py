@@ -27,9 +27,9 @@ def test_two_good_backends_agree(batch, other):
     model = network()
     report = parity(model, batch, nn.CrossEntropyLoss(), backends=("numpy", other))
     assert report.ok and report.first is None, str(report)
-    # Three dense layers with output and three gradients, two ReLUs with output and one.
-    assert len(report.rows) == 3 * 4 + 2 * 2
-    assert "agree in all 16 tensors" in str(report)
+    # Dense layers with output and three gradients; ReLUs and the loss with output and one.
+    assert len(report.rows) == 3 * 4 + 2 * 2 + 2
+    assert "agree in all 18 tensors" in str(report)
 
 
 def test_without_a_loss_the_gradient_is_random(batch):
@@ -139,3 +139,95 @@ def test_a_wrong_sum_is_still_seen(layer, tensor):
     report = parity(model, images, nn.CrossEntropyLoss(), (NumpyBackend(), Corrupt()))
     named = {(row.layer, row.tensor.rpartition(" ")[2]) for row in report.rows if not row.ok}
     assert (str(layer), tensor) in named
+
+
+# ---- between the layers, in the loss ----
+
+
+class Gated(nn.Module):
+    """Operations, a parameter and a layer that is called twice, between layers."""
+
+    def __init__(self):
+        self.enter, self.inner = nn.Linear(5, 4), nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+        self.scale = nn.Parameter(np.float32([1, 2, 3, 4]))
+
+    def forward(self, x, *, gate):
+        y = self.enter(x)
+        y = self.inner[0](self.inner(y) * self.scale)
+        return {"gated": nnx.sigmoid(y) * gate, "mean": nnx.mean(y)}
+
+
+class Whole(nn.Module):
+    def __init__(self):
+        self.body, self.out = Gated(), nn.Linear(4, 3)
+
+    def forward(self, x, gate):
+        return self.out(nnx.relu(self.body(x, gate=gate)["gated"]))
+
+
+def halves(y, labels):
+    return nnx.cross_entropy(nnx.log1p(y * y), labels) / 2
+
+
+PLANTED = {  # kernel or function: the layer and tensor that are to be named
+    "sigmoid": ("body", "output 0"),
+    "sigmoid_backward": ("body", "gradient of output of inner.0"),
+    "relu": ("Whole", "input of out"),
+    "tanh": ("body.inner.1", "output"),
+    "softmax_cross_entropy": ("loss", "output"),
+}
+
+
+@pytest.mark.parametrize("kernel", [None, *PLANTED])
+def test_what_is_computed_between_layers_and_in_the_loss_is_compared(batch, kernel):
+    class Corrupt(NumpyBackend):
+        def __getattribute__(self, name):
+            found = super().__getattribute__(name)
+            if name != kernel:
+                return found
+
+            def corrupted(*args, **kwargs):
+                y = found(*args, **kwargs)
+                if type(y) is tuple:
+                    return tuple(part * np.float32(1.001) for part in y)
+                return y * np.float32(1.001)
+
+            return corrupted
+
+    x, labels = batch
+    gate = np.random.default_rng(1).random((6, 4)).astype("float32")
+    nnx.manual_seed(0)
+    report = parity(Whole(), (x, gate, labels), halves, (NumpyBackend(), Corrupt()))
+    if kernel is None:
+        compared = {(row.layer, row.tensor) for row in report.rows}
+        assert report.ok and {*PLANTED.values(), ("body", "gradient of scale")} <= compared
+        assert ("loss", "gradient of input 0") in compared
+        assert "body.inner" not in {row.layer for row in report.rows}  # nothing of its own
+    else:
+        assert (report.first.layer, report.first.tensor) == PLANTED[kernel]
+        assert {row.layer for row in report.rows if not row.ok} == {report.first.layer}
+
+
+def test_attention_and_recurrent_layers_inside_others():
+    nnx.manual_seed(0)
+    model = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+    x = np.random.default_rng(0).standard_normal((2, 5, 8)).astype("float32")
+    for backend in (Backend(np, "portable"), NumpyBackend()):
+        report = parity(model, x, backends=(NumpyBackend(), backend))
+        assert report.ok, str(report)
+        assert {"TransformerEncoderLayer", "self_attn", "norm2"} <= {r.layer for r in report.rows}
+
+
+def test_a_model_whose_way_changes_is_refused(batch):
+    class Changing(nn.Module):
+        calls = 0
+
+        def __init__(self):
+            self.one, self.other = nn.Linear(5, 3), nn.Linear(5, 3)
+
+        def forward(self, x):
+            Changing.calls += 1
+            return (self.one if Changing.calls % 2 else self.other)(x)
+
+    with pytest.raises(RuntimeError, match=r"Changing \(Changing\) called other layers"):
+        parity(Changing(), batch[0], backends=("numpy", Backend(np, "portable")))
