@@ -7,17 +7,21 @@ the name that was meant.  `nnx/ops` has the operations, by the array API's names
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
+from types import ModuleType
 from typing import Any, TypeVar
 
 __all__ = [
     *["ARGUMENTS", "FUNCTIONS", "METHODS", "MODULE_NAMES"],
     *["Absent", "Count", "also", "arguments_of", "meant", "names_ours", "present", "put_absent"],
-    *["module_has_not", "refuse_arguments"],
+    *["module_has_not", "refuse_arguments", "say_ours"],
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_TOLD: set[Callable[..., Any]] = set()  # what `say_ours` made
 
 # A method -> what is written instead.
 METHODS = {
@@ -319,3 +323,19 @@ def names_ours(function: F) -> F:
             raise
 
     return call  # type: ignore[return-value]
+
+
+def say_ours(room: ModuleType, names: Iterable[str]) -> None:
+    """Let functions that have an `axis` or `keepdims` say so to whoever gives `dim` or `keepdim`.
+
+    Args:
+        room: the module that shows them.
+        names: theirs; each is changed there and where it is written, which is where pickle looks.
+    """
+    for name in names:
+        function = getattr(room, name)
+        if function not in _TOLD and {"axis", "keepdims"}.intersection(arguments_of(function)):
+            ours = names_ours(function)
+            _TOLD.add(ours)
+            for place in (room, sys.modules[function.__module__]):
+                setattr(place, name, ours)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import nnx
+from nnx.ops._later import LATER
 
 HEAVY = [
     "array_api_compat.torch",
@@ -92,6 +95,50 @@ def test_every_public_name_is_found_from_a_fresh_start():
     assert list(found) == list(nnx.__all__) and set(found.values()) == {"0", "2"}, done.stderr
     later = {name for name, how in found.items() if how == "0"}
     assert nnx._ROOMS <= later, "a room is there before it is used"
+
+
+EACH = """
+import os, sys, nnx
+before = set(sys.modules)
+for name, family in nnx.ops._later.LATER.items():
+    assert f"nnx.ops.{family}" not in before, f"{family} is imported with nnx"
+    child = os.fork()
+    if not child:
+        try:
+            found = getattr(nnx.ops, name)
+            home = sys.modules[f"nnx.ops.{family}"]
+            os._exit(not (callable(found) and vars(nnx.ops)[name] is found is vars(home)[name]))
+        finally:
+            os._exit(1)
+    assert not os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), name
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is a fresh start with nnx in it")
+def test_each_operation_of_a_later_family_is_found_first_of_all():
+    subprocess.run([sys.executable, "-c", EACH], check=True)
+
+
+def test_later_families_are_what_a_type_checker_sees():
+    """Their names stand twice in `ops`: for running programs, and for those that read them."""
+    tree = ast.parse(Path(nnx.ops.__file__).read_text("utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If) and not node.orelse
+                if isinstance(node.test, ast.Name))  # fmt: skip
+    seen = {
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    assert seen == LATER and set(LATER) <= set(nnx.ops.__all__)
+
+
+def test_no_file_takes_the_place_of_an_operation():
+    """Python puts an imported file into its package under its name: `linear.py` is `ops.linear`."""
+    loaded = modules_after("import nnx")
+    for path in Path(nnx.ops.__file__).parent.iterdir():
+        if path.stem in nnx.ops.__all__:
+            assert path.stem not in LATER and f"nnx.ops.{path.stem}" in loaded, path.stem
 
 
 def test_a_room_costs_nothing_heavy_until_it_is_used():

@@ -1,15 +1,18 @@
-"""Differentiable operations: one family a file."""
+"""Differentiable operations: one family a file.
+
+The families of `_later.py` are imported when an operation of theirs is first asked for.
+"""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from .. import in_place as _in_place
 from .. import names as _names
-from .. import tensor as _tensor
-from ..names import names_ours
-from . import linalg as _linalg
+from ..in_place import InPlace as _InPlace
+from ..tensor import Tensor as _Tensor
+from ._later import LATER
 from .activation import (
     celu,
     elu,
@@ -47,8 +50,6 @@ from .array.creation import (
 from .array.dtypes import can_cast, finfo, iinfo, isdtype, result_type
 from .array.indexing import getitem, take, take_along_axis
 from .array.join import concat, repeat, split, stack, tile, unstack
-from .array.padding import pad, pad_border
-from .array.scatter import masked_fill, scatter, scatter_add
 from .array.shape import (
     broadcast_to,
     diagonal,
@@ -61,8 +62,6 @@ from .array.shape import (
     roll,
     squeeze,
 )
-from .array.triangle import broadcast_arrays, broadcast_shapes, meshgrid, tril, triu
-from .attention import scaled_dot_product_attention
 from .compare import (
     all,
     any,
@@ -102,111 +101,126 @@ from .elementwise import (
     tanh,
 )
 from .embedding import embedding, embedding_bag
-from .linalg.distance import cdist, cosine_similarity, normalize
 from .linear import bilinear, linear, linear_relu, matmul
-from .loss.cross_entropy import cross_entropy, nll_loss
-from .loss.ctc import ctc_loss
-from .loss.margin import (
-    hinge_embedding_loss,
-    hinge_loss,
-    margin_ranking_loss,
-    multi_margin_loss,
-    multilabel_margin_loss,
-    multilabel_soft_margin_loss,
-    soft_margin_loss,
-)
-from .loss.probability import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    gaussian_nll_loss,
-    kl_div,
-    poisson_nll_loss,
-)
-from .loss.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
-from .loss.similarity import (
-    cosine_embedding_loss,
-    pairwise_distance,
-    triplet_margin_loss,
-    triplet_margin_with_distance_loss,
-)
 from .norm.batch import batch_norm, batch_norm_inference
-from .norm.response import local_response_norm
-from .norm.sample import group_norm, instance_norm, layer_norm, rms_norm
-from .numbers.bits import (
-    bitwise_and,
-    bitwise_invert,
-    bitwise_left_shift,
-    bitwise_or,
-    bitwise_right_shift,
-    bitwise_xor,
-)
-from .numbers.rounding import (
-    ceil,
-    copysign,
-    floor,
-    floor_divide,
-    nextafter,
-    positive,
-    remainder,
-    round,
-    signbit,
-    trunc,
-)
-from .numbers.special import erfinv, nan_to_num
-from .numbers.trigonometry import (
-    acos,
-    acosh,
-    asin,
-    asinh,
-    atan,
-    atan2,
-    atanh,
-    cosh,
-    hypot,
-    sinh,
-    tan,
-)
-from .order.running import cumulative_prod, cumulative_sum, diff, logcumsumexp
-from .order.sets import (
-    count_nonzero,
-    isin,
-    nonzero,
-    unique_all,
-    unique_counts,
-    unique_inverse,
-    unique_values,
-)
-from .order.sort import searchsorted, sort, topk
-from .piecewise import hardshrink, hardsigmoid, hardswish, rrelu, softshrink, tanhshrink, threshold
-from .products import einsum, tensordot, trace, vecdot
-from .recurrent.gru import gru, gru_cell, gru_reset, gru_update
-from .recurrent.lstm import lstm, lstm_cell
-from .recurrent.rnn import rnn
 from .reduce import logsumexp, max, mean, min, prod, std, sum, var
 from .select import clip, where
 from .softmax import log_softmax, softmax, softmin
 from .vector_norm import norm
-from .windows.adaptive_pool import (
-    adaptive_avg_pool1d,
-    adaptive_avg_pool2d,
-    adaptive_avg_pool3d,
-    adaptive_max_pool1d,
-    adaptive_max_pool2d,
-    adaptive_max_pool3d,
-    global_avg_pool2d,
-    global_max_pool2d,
-)
-from .windows.conv import conv1d, conv2d
-from .windows.conv3d import conv3d, conv_transpose3d
-from .windows.conv_block import conv_block2d
-from .windows.conv_transpose import conv_transpose1d, conv_transpose2d
-from .windows.fold import fold, unfold
-from .windows.fractional_pool import fractional_max_pool2d, fractional_max_pool3d
-from .windows.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d
-from .windows.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
-from .windows.pool3d import avg_pool3d, max_pool3d
-from .windows.resize import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
-from .windows.unpool import max_unpool1d, max_unpool2d, max_unpool3d
+
+if TYPE_CHECKING:  # what `LATER` has
+    from . import linalg as linalg
+    from .array.padding import pad, pad_border
+    from .array.scatter import masked_fill, scatter, scatter_add
+    from .array.triangle import broadcast_arrays, broadcast_shapes, meshgrid, tril, triu
+    from .attention import scaled_dot_product_attention
+    from .linalg.distance import cdist, cosine_similarity, normalize
+    from .loss.cross_entropy import cross_entropy, nll_loss
+    from .loss.ctc import ctc_loss
+    from .loss.margin import (
+        hinge_embedding_loss,
+        hinge_loss,
+        margin_ranking_loss,
+        multi_margin_loss,
+        multilabel_margin_loss,
+        multilabel_soft_margin_loss,
+        soft_margin_loss,
+    )
+    from .loss.probability import (
+        binary_cross_entropy,
+        binary_cross_entropy_with_logits,
+        gaussian_nll_loss,
+        kl_div,
+        poisson_nll_loss,
+    )
+    from .loss.regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
+    from .loss.similarity import (
+        cosine_embedding_loss,
+        pairwise_distance,
+        triplet_margin_loss,
+        triplet_margin_with_distance_loss,
+    )
+    from .norm.response import local_response_norm
+    from .norm.sample import group_norm, instance_norm, layer_norm, rms_norm
+    from .numbers.bits import (
+        bitwise_and,
+        bitwise_invert,
+        bitwise_left_shift,
+        bitwise_or,
+        bitwise_right_shift,
+        bitwise_xor,
+    )
+    from .numbers.rounding import (
+        ceil,
+        copysign,
+        floor,
+        floor_divide,
+        nextafter,
+        positive,
+        remainder,
+        round,
+        signbit,
+        trunc,
+    )
+    from .numbers.special import erfinv, nan_to_num
+    from .numbers.trigonometry import (
+        acos,
+        acosh,
+        asin,
+        asinh,
+        atan,
+        atan2,
+        atanh,
+        cosh,
+        hypot,
+        sinh,
+        tan,
+    )
+    from .order.running import cumulative_prod, cumulative_sum, diff, logcumsumexp
+    from .order.sets import (
+        count_nonzero,
+        isin,
+        nonzero,
+        unique_all,
+        unique_counts,
+        unique_inverse,
+        unique_values,
+    )
+    from .order.sort import searchsorted, sort, topk
+    from .piecewise import (
+        hardshrink,
+        hardsigmoid,
+        hardswish,
+        rrelu,
+        softshrink,
+        tanhshrink,
+        threshold,
+    )
+    from .products import einsum, tensordot, trace, vecdot
+    from .recurrent.gru import gru, gru_cell, gru_reset, gru_update
+    from .recurrent.lstm import lstm, lstm_cell
+    from .recurrent.rnn import rnn
+    from .windows.adaptive_pool import (
+        adaptive_avg_pool1d,
+        adaptive_avg_pool2d,
+        adaptive_avg_pool3d,
+        adaptive_max_pool1d,
+        adaptive_max_pool2d,
+        adaptive_max_pool3d,
+        global_avg_pool2d,
+        global_max_pool2d,
+    )
+    from .windows.conv import conv1d, conv2d
+    from .windows.conv3d import conv3d, conv_transpose3d
+    from .windows.conv_block import conv_block2d
+    from .windows.conv_transpose import conv_transpose1d, conv_transpose2d
+    from .windows.fold import fold, unfold
+    from .windows.fractional_pool import fractional_max_pool2d, fractional_max_pool3d
+    from .windows.lp_pool import lp_pool1d, lp_pool2d, lp_pool3d
+    from .windows.pool import avg_pool1d, avg_pool2d, max_pool1d, max_pool2d
+    from .windows.pool3d import avg_pool3d, max_pool3d
+    from .windows.resize import channel_shuffle, interpolate, pixel_shuffle, pixel_unshuffle
+    from .windows.unpool import max_unpool1d, max_unpool2d, max_unpool3d
 
 __all__ = [
     "abs",
@@ -472,33 +486,40 @@ __all__ = [
     "zeros_like",
 ]
 
-_tensor.ops = _in_place.ops = sys.modules[__name__]  # the operators find their operations here
+_here = sys.modules[__name__]
+for _kind in (_Tensor, _InPlace):  # the operators find their operations in `ops`
+    vars(sys.modules[_kind.__module__])["ops"] = _here
 
 
 def _answer_foreign_names() -> None:
     """Names of PyTorch's, and operations that are no methods, as attributes of a tensor."""
     plain = {*_names.METHODS, *_names.FUNCTIONS, *__all__}
-    methods = {name for name in plain if hasattr(_tensor.Tensor, name)}
+    methods = {name for name in plain if hasattr(_Tensor, name)}
 
     def say(kind: str, name: str) -> str:
         return _names.meant("Tensor", name, __all__, methods)
 
-    _names.put_absent(_tensor.Tensor, plain | {f"{name}_" for name in plain}, say)
+    _names.put_absent(_Tensor, plain | {f"{name}_" for name in plain}, say)
 
 
 _answer_foreign_names()
+_names.say_ours(_here, set(__all__) - set(LATER))
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+
+    def __getattr__(name: str) -> Any:
+        """An operation of a family that is imported now, then kept."""
+        if name == "linalg":
+            return import_module(".linalg", __name__)
+        if name not in LATER:
+            raise AttributeError(
+                f"module {__name__!r} has no attribute {name!r}" + _names.also(name)
+            )
+        family = import_module(f".{LATER[name]}", __name__)
+        _names.say_ours(family, [name])
+        globals()[name] = value = getattr(family, name)
+        return value
 
 
-def _say_our_names() -> None:
-    """PyTorch's `dim=` and `keepdim=` are told what they are called here, where they are used."""
-    told: dict[Any, Any] = {}
-    for room in (sys.modules[__name__], _linalg):
-        for name in room.__all__:
-            function = getattr(room, name)
-            if {"axis", "keepdims"}.intersection(_names.arguments_of(function)):
-                told[function] = told.get(function) or names_ours(function)
-                for place in (room, sys.modules[function.__module__]):  # where pickle looks too
-                    setattr(place, name, told[function])
-
-
-_say_our_names()
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "linalg"})

@@ -3,6 +3,9 @@
 `nnx.linalg` shows it.  `eig` and `eigvals` are not here: their results are complex.
 """
 
+import sys
+
+from ...names import say_ours
 from ..array.shape import diagonal, matrix_transpose
 from ..linear import matmul
 from ..products import tensordot, trace, vecdot
@@ -38,3 +41,5 @@ __all__ = [
     "vecdot",
     "vector_norm",
 ]
+
+say_ours(sys.modules[__name__], __all__)
