@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ def available() -> bool:
 
 
 def figure(width: float = 7.0, height: float = 4.5) -> Any:
-    """A matplotlib Figure, width by height inches, to be saved with `save_figure`.
+    """A matplotlib Figure, width by height inches; a notebook shows it, `save_figure` saves it.
 
     Raises:
         RuntimeError: matplotlib is not installed.
@@ -33,37 +33,162 @@ def figure(width: float = 7.0, height: float = 4.5) -> Any:
     if not available():
         raise RuntimeError("pictures need matplotlib: pip install matplotlib")
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+
+    from .shown import Figure
 
     made = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(made)
     return made
 
 
-def panes(
-    count: int,
-    across: int,
-    size: Callable[[int, int], tuple[float, float]],
-    share: bool = False,
-) -> tuple[Any, Any, int]:
-    """An empty figure of several panels, and what is left of its last row made invisible.
+class Sheet:
+    """What a picture is drawn on: panels of a new figure, or axes that the caller gave.
 
     Args:
-        count: the panels.
-        across: how many stand in a row, at most.
-        size: width and height in inches, of the numbers of panels across and down.
-        share: whether all have the same range of y.
+        plot: the function that draws, for its errors.
+        count: how many panels it needs.
+        given: matplotlib's axes, one or several in any arrangement; None: a new figure.
+        size: width and height in inches of a new figure, of the numbers of panels across and down.
+        across: how many panels stand in a row of a new figure, at most.
+        share: whether all panels of a new figure have the same range of y.
+        projection: matplotlib's, such as "3d", of the panels of a new figure.
 
-    Returns:
-        The figure; its axes in one row, of which the first `count` are used; the panels in a row.
+    Attributes:
+        figure: matplotlib's.
+        axes: the panels, `count` of them.
+        own: whether the figure is a new one.
+        across: how many panels stand in a row; 1 of given ones, so that each has its labels.
+
+    Raises:
+        ValueError: there is nothing to draw; too few or too many axes are given.
+        TypeError: what is given are no axes of matplotlib.
+        RuntimeError: matplotlib is not installed.
     """
-    across = min(across, count)
-    down = -(-count // across)
-    drawn = figure(*size(across, down))
-    grid = drawn.subplots(down, across, squeeze=False, sharey=share).ravel()
-    for axes in grid[count:]:
-        axes.set_axis_off()
-    return drawn, grid, across
+
+    def __init__(
+        self,
+        plot: str,
+        count: int,
+        given: Any,
+        size: Callable[[int, int], tuple[float, float]],
+        across: int = 1,
+        share: bool = False,
+        projection: str | None = None,
+    ) -> None:
+        if count < 1:
+            raise ValueError(f"{plot}: there is nothing to draw")
+        if across < 1:
+            raise ValueError(f"{plot}: across must be at least 1, got {across}")
+        self.own = given is None
+        self.axes: list[Any]
+        if given is not None:
+            self.across = 1
+            self.axes = _axes_of(plot, given, count)
+            self.figure = self.axes[0].figure.figure  # of a part of a figure, the whole
+            self._theirs = {text: text.get_text() for text in _texts(self.axes)}
+            self._formats = {axis: axis.get_major_formatter() for axis in _scales(self.axes)}
+            return
+        self.across = min(across, count)
+        down = -(-count // self.across)
+        self.figure = figure(*size(self.across, down))
+        grid = self.figure.subplots(
+            down, self.across, squeeze=False, sharey=share, subplot_kw={"projection": projection}
+        ).ravel()
+        for axes in grid[count:]:
+            axes.set_axis_off()
+        self.axes = list(grid[:count])
+
+    def label(self, xlabel: str, ylabel: str) -> None:
+        """Name the axes: x below the lowest panel of each column, y left of the first ones."""
+        for k, axes in enumerate(self.axes):
+            if not self.own or k >= len(self.axes) - self.across:
+                axes.set_xlabel(xlabel)
+            if k % self.across == 0:
+                axes.set_ylabel(ylabel)
+
+    def legend(self, columns: int = 4) -> None:
+        """One legend for all panels, below them; given axes have one each, inside."""
+        if not self.own:
+            for axes in self.axes:
+                if axes.get_legend_handles_labels()[1]:
+                    axes.legend(fontsize=8)
+            return
+        shown: dict[str, Any] = {}
+        for axes in self.axes:
+            handles, names = axes.get_legend_handles_labels()
+            shown |= dict(zip(names, handles, strict=True))
+        if shown:
+            self.figure.legend(
+                shown.values(), shown.keys(), loc="outside lower center", ncols=columns, fontsize=8
+            )
+
+    def finish(self, title: str, path: str | os.PathLike[str] | None, size: float = 11) -> Any:
+        """Put the title, write the file where one is wanted, and return the figure.
+
+        Args:
+            title: above a new figure, or above several given axes; on a single one given, its own.
+            path: the file, or None.
+            size: of the title's letters, in points.
+        """
+        if title and len(self.axes) == 1 and not self.own:
+            self.axes[0].set_title(title)
+        elif title:
+            self.figure.suptitle(title, fontsize=size)
+        _as_written(self.figure.findobj(_is_text) if self.own else self._written())
+        if path is not None:
+            _write(self.figure, path)
+        return self.figure
+
+    def _written(self) -> list[Any]:
+        """The texts that were put on given axes; others may hold formulas that are meant."""
+        ticks = {axis: axis.get_ticklabels() for axis in _scales(self.axes)}
+        numbers = {label for labels in ticks.values() for label in labels}
+        texts = [t for t in _texts(self.axes) if self._theirs.get(t) != t.get_text()]
+        named = [a for a, before in self._formats.items() if a.get_major_formatter() is not before]
+        return [t for t in texts if t not in numbers] + [t for a in named for t in ticks[a]]
+
+
+def _texts(several: list[Any]) -> list[Any]:
+    return [text for axes in several for text in axes.findobj(_is_text)]
+
+
+def _scales(several: list[Any]) -> list[Any]:
+    """The axis objects of axes, two each, or three in space."""
+    every = [getattr(axes, f"{k}axis", None) for axes in several for k in "xyz"]
+    return [axis for axis in every if axis is not None]
+
+
+def _axes_of(plot: str, given: Any, count: int) -> list[Any]:
+    """The axes that were given, in a row."""
+    from matplotlib.axes import Axes
+
+    several = given.ravel().tolist() if hasattr(given, "ravel") else given
+    several = [several] if isinstance(several, Axes) else several
+    if not isinstance(several, list | tuple) or not all(isinstance(a, Axes) for a in several):
+        raise TypeError(
+            f"{plot}: what is drawn on must be axes of matplotlib, as Figure.subplots() gives, not "
+            f"{type(given).__name__}"
+        )
+    if len(several) != count:
+        raise ValueError(f"{plot}: {count} axes are needed, {len(several)} are given")
+    return list(several)
+
+
+def logarithmic(axes: Any, axis: Any) -> None:
+    """Make an axis logarithmic, with numbers that need no formulas: 0.01, 1e-05.
+
+    Args:
+        axes: matplotlib's.
+        axis: its `xaxis` or `yaxis`.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
+    low, high = axis.get_view_interval()
+    if high < 50 * low:  # else a single number would stand there, or none
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 
 
 def save_figure(drawn: Any, path: str | os.PathLike[str]) -> None:
@@ -79,17 +204,27 @@ def save_figure(drawn: Any, path: str | os.PathLike[str]) -> None:
     Raises:
         ValueError: matplotlib writes no such kind.
     """
+    _as_written(drawn.findobj(_is_text))
+    _write(drawn, path)
+
+
+def _as_written(texts: Iterable[Any]) -> None:
+    """Show texts as they are written, but for what no font has."""
+    families = _families()
+    for text in texts:
+        text.set_parse_math(False)
+        text.set_fontfamily(families)
+        text.set_text(_drawable(text.get_text(), families))
+
+
+def _write(drawn: Any, path: str | os.PathLike[str]) -> None:
+    """Write a figure as it is, whole or not at all."""
     form = Path(path).suffix[1:].lower() or "png"
     known = drawn.canvas.get_supported_filetypes()
     if form not in known:
         raise ValueError(
             f"{path}: pictures cannot be written as .{form}, but as {', '.join(sorted(known))}"
         )
-    families = _families()
-    for text in drawn.findobj(_is_text):
-        text.set_parse_math(False)
-        text.set_fontfamily(families)
-        text.set_text(_drawable(text.get_text(), families))
     from matplotlib import rc_context
 
     # The same picture is the same file: without a date, with names that are not drawn at random.

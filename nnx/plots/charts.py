@@ -10,15 +10,17 @@ from typing import Any
 import numpy as np
 
 from ..typing import Array
-from .canvas import COLOURS, DASHES, figure, panes, save_figure
+from .canvas import COLOURS, DASHES, Sheet, logarithmic
+from .given import named, real, together
 
 Curve = tuple[Any, Any]  # x and y, (N,) each
+Drawn = Any  # a Figure of matplotlib
 MOST = 200  # points of a line: more cannot be seen, and make the file large
 
 
 def lines(
     panels: Mapping[str, Mapping[str, Curve]],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",
@@ -28,13 +30,15 @@ def lines(
     across: int = 3,
     marks: str = "",
     share: bool = True,
-) -> None:
+    *,
+    axes: Any = None,
+) -> Drawn:
     """Curves over x, in one panel or several.
 
     Args:
         panels: for each panel's title its curves, by their names: x and y, (N,) each.  A name that
             begins with "points: " is drawn as points.
-        path: the PNG or SVG file.
+        path: the file, of the kind that its ending says (.png, .svg, .pdf); None: none is written.
         title: above the picture.
         xlabel, ylabel: the axes' names.
         xlog, ylog: whether an axis is logarithmic.
@@ -42,20 +46,36 @@ def lines(
         across: panels in a row, at most.
         marks: matplotlib's marker at each point of a line, such as "o".
         share: whether all panels have the same range of y.
+        axes: matplotlib's axes to draw on, one for each panel; None: a new figure.
+
+    Returns:
+        The figure of matplotlib; a notebook shows it.
+
+    Raises:
+        ValueError: there is nothing to draw; x and y of a curve are not (N,) each; the axes are
+            not one for each panel.
+        TypeError: numbers that are not real; what is no axes.
+        RuntimeError: matplotlib is not installed.
     """
-    drawn, grid, across = panes(
-        len(panels), across, lambda a, d: (7.0, 4.2) if a == d == 1 else (3.6 * a, 2.9 * d), share
+    sheet = Sheet(
+        "lines",
+        len(panels),
+        axes,
+        lambda a, d: (7.0, 4.2) if a == d == 1 else (3.6 * a, 2.9 * d),
+        across,
+        share,
     )
     names = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    for k, (axes, (above, curves)) in enumerate(zip(grid, panels.items(), strict=False)):
+    for axes, (above, curves) in zip(sheet.axes, panels.items(), strict=True):
         for name, (x, y) in curves.items():
+            x, y = together("lines", "(N,)", **{f"x of {name!r}": x, f"y of {name!r}": y})
             at = names.index(name)
             colour = COLOURS[at % len(COLOURS)]
             label = name.removeprefix("points: ")
             if label != name:
                 axes.plot(x, y, ".", color=colour, label=label, ms=5)
                 continue
-            x, y = thinned(np.asarray(x, float), np.asarray(y, float))
+            x, y = thinned(x, y)
             style = DASHES[at % len(DASHES)] if len(names) > 1 else "-"
             axes.plot(x, y, style, color=colour, label=label, marker=marks or None, ms=4, lw=1.6)
         axes.set_title(above, fontsize=9)
@@ -63,43 +83,55 @@ def lines(
             if log:
                 logarithmic(axes, axis)
         if xlog and marks:
-            axes.set_xticks(sorted({float(v) for x, _ in curves.values() for v in x})[:10])
+            places = {float(v) for x, _ in curves.values() for v in real("lines", "x", x)}
+            axes.set_xticks(sorted(places)[:10])
         if ylim is not None:
             axes.set_ylim(*ylim)
-        if k >= len(panels) - across:
-            axes.set_xlabel(xlabel)
-        if k % across == 0:
-            axes.set_ylabel(ylabel)
         axes.grid(alpha=0.3)
+    sheet.label(xlabel, ylabel)
     if len(names) > 1:
-        legend(drawn, grid[: len(panels)])
-    if title:
-        drawn.suptitle(title, fontsize=11)
-    save_figure(drawn, path)
+        sheet.legend()
+    return sheet.finish(title, path)
 
 
 def scatter(
     panels: Mapping[str, Mapping[str, Array]],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     title: str = "",
     xlabel: str = "",
     ylabel: str = "",
     across: int = 3,
-) -> None:
+    *,
+    axes: Any = None,
+) -> Drawn:
     """Points in the plane, by groups, in one panel or several.
 
     Args:
         panels: for each panel's title its groups, by their names: points (N, 2).
-        path, title, xlabel, ylabel, across: as of `lines`.
+        path, title, xlabel, ylabel, across, axes: as of `lines`.
+
+    Returns:
+        The figure of matplotlib; a notebook shows it.
+
+    Raises:
+        ValueError: there is nothing to draw; points are not (N, 2); the axes are not one for each
+            panel.
+        TypeError: numbers that are not real; what is no axes.
+        RuntimeError: matplotlib is not installed.
     """
-    drawn, grid, _ = panes(
-        len(panels), across, lambda a, d: (6.0, 5.0) if a == d == 1 else (3.6 * a, 3.2 * d)
+    sheet = Sheet(
+        "scatter",
+        len(panels),
+        axes,
+        lambda a, d: (6.0, 5.0) if a == d == 1 else (3.6 * a, 3.2 * d),
+        across,
     )
-    for axes, (above, groups) in zip(grid, panels.items(), strict=False):
+    for axes, (above, groups) in zip(sheet.axes, panels.items(), strict=True):
         for k, (name, points) in enumerate(groups.items()):
+            points = real("scatter", f"points of {name!r}", points, "(N, 2)")
             mark = "os^vD<>*"[k % 8]
             axes.scatter(
-                *np.asarray(points).T,
+                *points.T,
                 s=9,
                 marker=mark,
                 color=COLOURS[k % 8],
@@ -110,77 +142,76 @@ def scatter(
         axes.set_title(above, fontsize=9)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(ylabel)
-    legend(drawn, grid[: len(panels)])
-    if title:
-        drawn.suptitle(title, fontsize=11)
-    save_figure(drawn, path)
+    sheet.legend()
+    return sheet.finish(title, path)
 
 
 def histograms(
     panels: Mapping[str, Sequence[Array]],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     title: str = "",
     xlabel: str = "",
     ylabel: str = "share",
     columns: Sequence[str] = (),
     bins: int = 30,
     span: tuple[float, float] | None = None,
-) -> None:
+    *,
+    axes: Any = None,
+) -> Drawn:
     """Rows of histograms, a row for each name.
 
     Args:
-        panels: for each row its name and arrays of any shape, one a column.
+        panels: for each row its name and arrays of any shape, one a column; as many in each row.
         path, title, xlabel, ylabel: as of `lines`.
         columns: names above the columns.
         bins: bars in each.
         span: from where to where; None for each array's own range.
+        axes: matplotlib's axes to draw on, row by row, one for each array; None: a new figure.
+
+    Returns:
+        The figure of matplotlib; a notebook shows it.  Numbers that are not finite are not drawn,
+        but counted among those of which a bar is a share.
+
+    Raises:
+        ValueError: there is nothing to draw; rows or names of columns that differ in length; the
+            axes are not one for each array.
+        TypeError: numbers that are not real; what is no axes.
+        RuntimeError: matplotlib is not installed.
     """
-    across = max(len(row) for row in panels.values())
-    drawn = figure(max(1.9 * across + 0.6, 5.5), max(1.5 * len(panels) + 0.8, 3.0))
-    grid = drawn.subplots(len(panels), across, squeeze=False)
-    for r, (name, row) in enumerate(panels.items()):
-        for c, values in enumerate(row):
-            axes = grid[r, c]
-            values = np.asarray(values, float).ravel()
-            count, edges = np.histogram(values, bins=bins, range=span)
-            axes.stairs(count / max(len(values), 1), edges, fill=True, color=COLOURS[r % 8])
-            axes.tick_params(labelsize=6)
-            if r == 0 and columns:
-                axes.set_title(columns[c], fontsize=8)
-            if c == 0:
-                axes.set_ylabel(f"{name}\n{ylabel}", fontsize=8)
-            if r == len(panels) - 1:
-                axes.set_xlabel(xlabel, fontsize=8)
-    if title:
-        drawn.suptitle(title, fontsize=11)
-    save_figure(drawn, path)
+    lengths = {name: len(row) for name, row in panels.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"histograms: every row must have as many arrays; they have {lengths}")
+    across = max(lengths.values(), default=0)
+    if columns:
+        columns = named("histograms", "columns", columns, across, (len(panels), across))
+    sheet = Sheet(
+        "histograms",
+        across * len(panels),
+        axes,
+        lambda a, d: (max(1.9 * a + 0.6, 5.5), max(1.5 * d + 0.8, 3.0)),
+        max(across, 1),
+    )
+    for k, axes in enumerate(sheet.axes):
+        r, c = divmod(k, across)
+        name = list(panels)[r]
+        bars(axes, real("histograms", name, panels[name][c]), bins, span, COLOURS[r % 8])
+        axes.tick_params(labelsize=6)
+        if columns and (r == 0 or not sheet.own):
+            axes.set_title(columns[c], fontsize=8)
+        if c == 0 or not sheet.own:
+            axes.set_ylabel(f"{name}\n{ylabel}", fontsize=8)
+        if r == len(panels) - 1 or not sheet.own:
+            axes.set_xlabel(xlabel, fontsize=8)
+    return sheet.finish(title, path)
 
 
-def logarithmic(axes: Any, axis: Any) -> None:
-    """Make an axis logarithmic, with numbers that need no formulas: 0.01, 1e-05.
-
-    Args:
-        axes: matplotlib's.
-        axis: its `xaxis` or `yaxis`.
-    """
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
-    axis.set_major_formatter(lambda value, _: f"{value:g}")
-    axis.set_minor_formatter(NullFormatter())
-    low, high = axis.get_view_interval()
-    if high < 50 * low:  # else a single number would stand there, or none
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-
-
-def legend(drawn: Any, grid: Any) -> None:
-    """One legend for all panels, below them."""
-    shown: dict[str, Any] = {}
-    for axes in grid:
-        handles, names = axes.get_legend_handles_labels()
-        shown |= dict(zip(names, handles, strict=True))
-    if shown:
-        drawn.legend(shown.values(), shown.keys(), loc="outside lower center", ncols=4, fontsize=8)
+def bars(
+    axes: Any, values: Array, bins: int, span: tuple[float, float] | None, colour: str
+) -> None:
+    """A histogram whose bars are shares of all values; what is not finite is in none."""
+    finite = values[np.isfinite(values)]
+    count, edges = np.histogram(finite, bins=bins, range=span)
+    axes.stairs(count / max(values.size, 1), edges, fill=True, color=colour)
 
 
 def thinned(x: Array, y: Array) -> tuple[Array, Array]:
@@ -193,20 +224,33 @@ def thinned(x: Array, y: Array) -> tuple[Array, Array]:
 
 def network(
     sizes: Sequence[int],
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     title: str = "",
     names: Sequence[Sequence[str]] = (),
-) -> None:
+    *,
+    ax: Any = None,
+) -> Drawn:
     """A feed-forward network: a circle for each unit, a line for each weight.
 
     Args:
         sizes: the units of each layer, from the input on.
-        path: the PNG or SVG file.
+        path: the file, of the kind that its ending says; None: none is written.
         title: above the picture.
         names: what stands in the circles, layer by layer; nothing where it is left out.
+        ax: matplotlib's axes to draw on; None: a new figure.
+
+    Returns:
+        The figure of matplotlib; a notebook shows it.
+
+    Raises:
+        ValueError: there is no layer, or one without a unit; several axes.
+        TypeError: what is no axes.
+        RuntimeError: matplotlib is not installed.
     """
-    drawn = figure(1.6 * len(sizes) + 1.0, 0.62 * max(sizes) + 1.3)
-    axes = drawn.subplots()
+    if not len(sizes) or min(sizes) < 1:
+        raise ValueError(f"network: every layer must have a unit at least; sizes are {sizes}")
+    sheet = Sheet("network", 1, ax, lambda a, d: (1.6 * len(sizes) + 1.0, 0.62 * max(sizes) + 1.3))
+    (axes,) = sheet.axes
     fills = {"input": "0.4", "hidden": COLOURS[0], "output": COLOURS[1]}
     places = [[(2.0 * k, (n - 1) / 2 - i) for i in range(n)] for k, n in enumerate(sizes)]
     for left, right in pairwise(places):
@@ -224,6 +268,4 @@ def network(
     axes.set_xlim(-0.8, 2.0 * len(sizes) - 1.2)
     axes.set_ylim(-max(sizes) / 2 - 1.0, max(sizes) / 2)
     axes.set_axis_off()
-    if title:
-        drawn.suptitle(title, fontsize=11)
-    save_figure(drawn, path)
+    return sheet.finish(title, path)

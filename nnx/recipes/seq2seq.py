@@ -20,7 +20,7 @@ from ..backends import backend_of
 from ..metrics import Accuracy
 from ..nn.module import temporary_modes
 from ..optim.lr_scheduler import CosineAnnealingLR
-from ..plots import figure, save_figure
+from ..plots import attention
 from ..random import Generator
 from ..tensor import Tensor
 from ..text.beam import Found, beam_search
@@ -301,15 +301,8 @@ class Seq2Seq(Recipe):
             weights = backend_of(memory.data).to_numpy(model.looks(states, memory).data)
         read = _said([int(k) for k in data.test[0][0] if k >= FIRST], o.assets["source"])
         said = _said([int(k) for k in data.test[3][0] if k >= FIRST], o.assets["target"])
-        drawn = figure(6.0, 3.0)
-        axes = drawn.subplots()
-        axes.imshow(weights[: len(said) + 1], cmap="Greys", vmin=0, vmax=1)
-        axes.set_xticks(range(len(read)), list(read))
-        axes.set_yticks(range(len(said) + 1), [*said, "end"])
-        axes.set_xlabel("read")
-        axes.set_ylabel("said next")
         path = folder / "attention.png"
-        save_figure(drawn, path)
+        attention(weights[: len(said) + 1], [*said, "end"], list(read), path)
         return [path]
 
     def predict_text(self, run: Trained, text: str) -> Prediction:

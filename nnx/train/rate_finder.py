@@ -45,32 +45,40 @@ class RateCurve:
     smoothed: list[float]
     suggestion: float | None
 
-    def plot(self, path: str | os.PathLike[str], title: str = "") -> None:
+    def plot(
+        self, path: str | os.PathLike[str] | None = None, title: str = "", *, ax: Any = None
+    ) -> Any:
         """Draw the losses over the rates (matplotlib, extra `plot`).
 
         Args:
-            path: the picture; its ending says of which kind (.png, .svg, .pdf).
+            path: the file, of the kind that its ending says (.png, .svg, .pdf); None: none.
             title: above it.
+            ax: matplotlib's axes to draw on; None: a new figure.
+
+        Returns:
+            The figure of matplotlib; a notebook shows it.
 
         Raises:
             RuntimeError: matplotlib is not installed.
+            ValueError: several axes.
+            TypeError: what is no axes.
         """
-        from ..plots import COLOURS, figure, save_figure
+        from ..plots.canvas import COLOURS, Sheet, logarithmic
 
-        drawn = figure()
-        axes = drawn.subplots()
-        axes.semilogx(self.rates, self.losses, color=COLOURS[0], alpha=0.3)
-        axes.semilogx(self.rates, self.smoothed, color=COLOURS[0])
+        sheet = Sheet("RateCurve.plot", 1, ax, lambda a, d: (7.0, 4.5))
+        (axes,) = sheet.axes
+        axes.plot(self.rates, self.losses, color=COLOURS[0], alpha=0.3)
+        axes.plot(self.rates, self.smoothed, color=COLOURS[0])
+        logarithmic(axes, axes.xaxis)
         low, high = min(self.smoothed), max(self.smoothed[: len(self.smoothed) // 2 + 1])
         axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low) or None)
         if self.suggestion is not None:
-            axes.axvline(self.suggestion, color=COLOURS[1], linestyle="--")
-            axes.set_title(f"falls fastest at {self.suggestion:.3g}")
+            suggested = f"falls fastest at {self.suggestion:.3g}"
+            axes.axvline(self.suggestion, color=COLOURS[1], linestyle="--", label=suggested)
+            axes.legend(fontsize=8)
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
-        if title:
-            drawn.suptitle(title)
-        save_figure(drawn, path)
+        return sheet.finish(title, path, 12)
 
 
 def find_lr(

@@ -80,8 +80,14 @@ def test_the_rate_is_one_that_trains():
 def test_the_picture(tmp_path):
     pytest.importorskip("matplotlib")
     curve = find_lr(made(callbacks=[ClipGradNorm(1.0)]), data(), steps=20)
-    curve.plot(tmp_path / "a.png", "rates")
+    drawn = curve.plot(tmp_path / "a.png", "rates")
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
+    (axes,) = drawn.axes
+    assert drawn.get_suptitle() == "rates" and axes.get_xlabel() == "learning rate"
+    raw, smooth = axes.get_lines()[:2]
+    assert list(raw.get_data()[1]) == curve.losses and list(smooth.get_data()[0]) == curve.rates
+    assert axes.get_xscale() == "log"
+    assert curve.plot(ax=axes) is drawn
 
 
 def test_what_makes_no_sense_is_refused():
