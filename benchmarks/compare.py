@@ -3,6 +3,8 @@
     python -m benchmarks.compare                   # all rows, without and with numba
     python -m benchmarks.compare mlp-sgd small --jit 0 --rounds 30
     python -m benchmarks.compare small --peers     # beside torch.compile and JAX, where installed
+    python -m benchmarks.compare --more            # also the networks of `networks.py`
+    python -m benchmarks.compare unet --processor  # one thread each, on a busy machine
 
 Both libraries get two threads, and take turns: a pause, steps that are not counted, then some
 that are, and again.  A ratio is nnx's time divided by PyTorch's, so lower is better; absolute
@@ -11,6 +13,9 @@ the pause: each library alone in a process takes what it takes here.  Other work
 does: a step whose threads wait for each other takes several times as long when one of them has
 lost its core.  Such turns are noticed and made again, as often as `--patience` says; the last line
 tells how many remained.  Where it is not "0 of", measure again when it is quiet.
+
+With `--processor` both have one thread, and the clock is the time that the process computes: what
+another program takes is not in it, but for what it takes from caches.
 
 The floor is what the row's matrix products take alone (`floors.py`), and `/ floor` nnx's time over
 that.  Variables such as OPENBLAS_CORETYPE, which can halve the speed of NumPy's matrix product, are
@@ -23,37 +28,34 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 THREADS = 2
 MISLEADING = ("OPENBLAS_CORETYPE", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def compare(names: list[str], rounds: int, seconds: float, beside: bool, patience: int) -> None:
+def compare(args: argparse.Namespace) -> None:
     """Time the rows in this process and print a line for each."""
-    import torch
-
     from benchmarks.steps import all_rows
     from nnx.backends import jit_enabled
 
-    torch.set_num_threads(THREADS)
+    set_threads(1 if args.processor else THREADS)
     rows = all_rows()
     kind = "jit" if jit_enabled() else "numpy"
     print(f"# {machine()}; nnx with {'numba' if kind == 'jit' else 'NumPy alone'}")
-    more = " torch.compile | JAX jit |" if beside else ""
+    more = " torch.compile | JAX jit |" if args.peers else ""
     print(f"| step | nnx ms | other ms | ratio p10 | ratio median | goal | / floor |{more}")
-    print("| --- | --- | --- | --- | --- | --- | --- |" + (" --- | --- |" if beside else ""))
+    print("| --- | --- | --- | --- | --- | --- | --- |" + (" --- | --- |" if args.peers else ""))
     turns = disturbed = 0
-    for name in names or list(rows):
-        line, guard = measured(name, rows[name], kind, rounds, seconds, beside, patience)
+    for name in args.rows or [name for name, row in rows.items() if args.more or not row.more]:
+        line, guard = measured(name, rows[name], kind, args)
         print(line, flush=True)
         turns, disturbed = turns + guard.turns, disturbed + guard.disturbed
     print(f"# {disturbed} of {turns} turns disturbed by other work")
 
 
-def measured(
-    name: str, row: Any, kind: str, rounds: int, seconds: float, beside: bool, patience: int
-) -> tuple[str, Any]:
+def measured(name: str, row: Any, kind: str, args: argparse.Namespace) -> tuple[str, Any]:
     """A row's line of the table, and who watched its turns.
 
     Raises:
@@ -72,11 +74,12 @@ def measured(
         raise AssertionError(f"{name}: the two do not compute the same: first losses {a}, {b}")
     if isinstance(ours, TrainingStep):
         steps["floor"] = floor(ours.model, ours.x)
-    others = peers(ours, build_theirs()) if beside else {}
+    others = peers(ours, build_theirs()) if args.peers else {}
     steps.update({who: step for who, step in others.items() if not isinstance(step, str)})
 
-    guard = Guard(patience)
-    times = interleaved(steps, rounds, seconds, least=3, guard=guard)
+    guard = Guard(0 if args.processor else args.patience)
+    clock = time.process_time if args.processor else time.perf_counter
+    times = interleaved(steps, args.rounds, args.seconds, least=3, guard=guard, clock=clock)
     low = {who: percentile(t, 0.1) for who, t in times.items()}
     middle = {who: percentile(t, 0.5) for who, t in times.items()}
 
@@ -94,6 +97,21 @@ def measured(
         *[ratio(low, who) for who in others],
     ]
     return f"| {' | '.join(cells)} |", guard
+
+
+def set_threads(count: int) -> None:
+    """So many threads for PyTorch, for BLAS and for our kernels."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from nnx.backends import jit_enabled
+
+    torch.set_num_threads(count)
+    threadpool_limits(count, user_api="blas")
+    if jit_enabled():
+        from nnx.backends.jit.codegen.threads import set_thread_count
+
+        set_thread_count(count)
 
 
 def machine() -> str:
@@ -123,16 +141,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05, help="counted time of a turn")
     parser.add_argument("--patience", type=int, default=30, help="turns of a row made again")
     parser.add_argument("--peers", action="store_true", help="also torch.compile and JAX's jit")
+    parser.add_argument("--more", action="store_true", help="also the rows that take long")
+    parser.add_argument("--processor", action="store_true", help="one thread, processor time")
     parser.add_argument("--here", action="store_true", help="in this process, as NNX_JIT says")
     args = parser.parse_args()
     if args.here:
-        compare(args.rows, args.rounds, args.seconds, args.peers, args.patience)
+        compare(args)
         return
     for jit in ["0", "1"] if args.jit == "both" else [args.jit]:
         clean = {k: v for k, v in os.environ.items() if k not in MISLEADING}
-        command = [sys.executable, "-m", "benchmarks.compare", *args.rows, "--here"]
-        command += ["--rounds", str(args.rounds), "--seconds", str(args.seconds)]
-        command += ["--patience", str(args.patience), *(["--peers"] if args.peers else [])]
+        command = [sys.executable, "-m", "benchmarks.compare", *sys.argv[1:], "--here"]
         subprocess.run(command, env={**clean, "NNX_JIT": jit}, check=True)
 
 

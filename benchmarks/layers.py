@@ -7,19 +7,21 @@ All three compute in one process, from the same weights, and their results are c
 figure is nnx's time divided by PyTorch's: the tenth percentile, and in brackets the median; below 1
 is faster than PyTorch.  A star marks what is above the goal, 1.5 with NumPy alone and 1.0 with
 numba.  Turns that other work on the machine disturbed are made again, as far as `--patience` goes;
-on a busy machine only `--threads 1` says something, as threads then wait for one another.
+on a busy machine only `--processor` says something: one thread, and the clock is the time that the
+process computes.
 """
 
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import nnx
-from benchmarks.compare import THREADS, machine
+from benchmarks.compare import THREADS, machine, set_threads
 from nnx.backends import override
 from nnx.bench.timing import Guard, interleaved, percentile
 
@@ -28,6 +30,10 @@ GOALS = {"numpy": 1.5, "numba": 1.0}
 ROWS = (256, 512)
 IMAGES = (32, 32, 28, 28)
 SIGNALS = (32, 32, 784)
+SMALL = (32, 32, 14, 14)
+SMALL64 = (16, 64, 14, 14)
+PHOTOS = (2, 3, 112, 112)
+VOLUMES = (2, 16, 16, 16, 16)
 STEPS = (64, 32, 64)  # 64 steps, 32 sequences, 64 features
 
 # name -> the layer, in nnx or in PyTorch, and what it takes
@@ -58,7 +64,31 @@ LAYERS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
     "Conv groups of 4": (lambda nn: nn.Conv2d(32, 32, 3, padding=1, groups=8), IMAGES),
     "Conv depthwise": (lambda nn: nn.Conv2d(32, 32, 3, padding=1, groups=32), IMAGES),
     "Conv transposed": (lambda nn: nn.ConvTranspose2d(32, 32, 2, stride=2), IMAGES),
+    "Conv 5x5": (lambda nn: nn.Conv2d(32, 64, 5, padding=2), SMALL),
+    "Conv first": (lambda nn: nn.Conv2d(3, 64, 7, stride=2, padding=3), PHOTOS),
+    "Conv 64": (lambda nn: nn.Conv2d(64, 64, 3, padding=1), (8, 64, 32, 32)),
+    "Conv 256": (lambda nn: nn.Conv2d(256, 256, 3, padding=1), (8, 256, 8, 8)),
+    "Conv 512": (lambda nn: nn.Conv2d(512, 512, 3, padding=1), (8, 512, 4, 4)),
+    "Conv 1x1 256": (lambda nn: nn.Conv2d(256, 256, 1), (8, 256, 8, 8)),
+    "Conv groups of 16": (lambda nn: nn.Conv2d(64, 64, 3, padding=1, groups=4), SMALL64),
+    "Conv depthwise stride 2": (
+        lambda nn: nn.Conv2d(64, 64, 3, stride=2, padding=1, groups=64),
+        SMALL64,
+    ),
+    "Conv depthwise 256": (
+        lambda nn: nn.Conv2d(256, 256, 3, padding=1, groups=256),
+        (16, 256, 8, 8),
+    ),
+    "Conv transposed 4x4": (
+        lambda nn: nn.ConvTranspose2d(64, 32, 4, stride=2, padding=1),
+        SMALL64,
+    ),
     "Conv1d": (lambda nn: nn.Conv1d(32, 32, 3, padding=1), SIGNALS),
+    "Conv1d depthwise": (lambda nn: nn.Conv1d(32, 32, 3, padding=1, groups=32), SIGNALS),
+    "Conv1d transposed": (lambda nn: nn.ConvTranspose1d(32, 32, 4, stride=2, padding=1), SIGNALS),
+    "Conv3d": (lambda nn: nn.Conv3d(16, 16, 3, padding=1), VOLUMES),
+    "Conv3d transposed": (lambda nn: nn.ConvTranspose3d(16, 16, 2, stride=2), VOLUMES),
+    "Conv3d transposed 3x3x3": (lambda nn: nn.ConvTranspose3d(16, 16, 3, padding=1), VOLUMES),
     "MaxPool 2": (lambda nn: nn.MaxPool2d(2), IMAGES),
     "MaxPool 3 stride 2": (lambda nn: nn.MaxPool2d(3, 2), IMAGES),
     "AvgPool 2": (lambda nn: nn.AvgPool2d(2), IMAGES),
@@ -66,6 +96,8 @@ LAYERS: dict[str, tuple[Callable[[Any], Any], tuple[int, ...]]] = {
     "RNN 256": (lambda nn: nn.RNN(64, 256), STEPS),
     "GRU 256": (lambda nn: nn.GRU(64, 256), STEPS),
     "LSTM 256": (lambda nn: nn.LSTM(64, 256), STEPS),
+    "LSTM 512": (lambda nn: nn.LSTM(64, 512), (16, 32, 64)),
+    "BiLSTM 128": (lambda nn: nn.LSTM(64, 128, bidirectional=True), STEPS),
     "BiLSTM 32": (lambda nn: nn.LSTM(64, 32, bidirectional=True), STEPS),
 }
 RANDOM = ("Dropout",)  # each library draws its own numbers
@@ -136,23 +168,17 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05, help="counted time of a turn")
     parser.add_argument("--patience", type=int, default=20, help="turns of a row made again")
     parser.add_argument("--threads", type=int, default=THREADS, help="for each of the three")
+    parser.add_argument("--processor", action="store_true", help="one thread, processor time")
     args = parser.parse_args()
-
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    from nnx.backends.jit.codegen.threads import set_thread_count
-
-    torch.set_num_threads(args.threads)
-    set_thread_count(args.threads)
-    threadpool_limits(args.threads, user_api="blas")
+    set_threads(1 if args.processor else args.threads)
+    clock = time.process_time if args.processor else time.perf_counter
     print(f"# {machine()}")
     print("| layer | PyTorch ms | NumPy | with numba |")
     print("| --- | --- | --- | --- |")
     turns = disturbed = 0
     for name in args.rows or LAYERS:
-        guard = Guard(args.patience)
-        times = interleaved(steps_of(name), args.rounds, args.seconds, guard=guard)
+        guard = Guard(0 if args.processor else args.patience)
+        times = interleaved(steps_of(name), args.rounds, args.seconds, guard=guard, clock=clock)
         low, middle = ({who: percentile(t, q) for who, t in times.items()} for q in (0.1, 0.5))
         cells = []
         for who, goal in GOALS.items():

@@ -39,11 +39,12 @@ class Row:
     goals: dict[str, float]
     same: bool  # whether both must compute the same loss: not where each draws its own dropout
     against: str  # what the second step computes with
+    more: bool  # run only where it is asked for: it takes long
 
 
 ROWS: dict[str, Row] = {}
 
-FILES = ("steps", "recurrent", "cnn", "textbook")
+FILES = ("steps", "recurrent", "cnn", "textbook", "networks")
 
 
 def all_rows() -> dict[str, Row]:
@@ -54,12 +55,12 @@ def all_rows() -> dict[str, Row]:
 
 
 def row(
-    name: str, same: bool = True, against: str = "PyTorch", **goals: float
+    name: str, same: bool = True, against: str = "PyTorch", more: bool = False, **goals: float
 ) -> Callable[[Callable], Callable]:
     """Register a builder under a name, with the ratios to reach: `numpy=` and `jit=`."""
 
     def register(build: Callable) -> Callable:
-        ROWS[name] = Row(name, build, goals, same, against)
+        ROWS[name] = Row(name, build, goals, same, against, more)
         return build
 
     return register

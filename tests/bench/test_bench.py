@@ -107,6 +107,12 @@ def test_steps_take_turns():
     assert "".join(calls) == "aaabbb" + "aaabbb" * 3  # two and one; then one uncounted and two
 
 
+def test_a_turn_is_timed_by_the_clock_that_is_given():
+    ticks = iter(range(100))
+    times = interleaved({"a": lambda: next(ticks)}, 2, 0.0, clock=lambda: next(ticks))
+    assert times == {"a": [2, 2]}  # a tick within the step, one to its end
+
+
 def test_a_disturbed_turn_is_made_again(monkeypatch):
     stops = iter([0, 1, 1, 1, 1, 2, 2, 3])  # at the start and the end of each turn
     monkeypatch.setattr(timing, "_stops", lambda: next(stops))
