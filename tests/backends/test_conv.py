@@ -8,7 +8,7 @@ from windows import integers
 
 from nnx.backends import Backend
 from nnx.backends.cpu import thresholds
-from nnx.backends.cpu.convolution import columns, depthwise
+from nnx.backends.cpu.convolution import columns, depthwise, pointwise
 from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
@@ -30,6 +30,9 @@ CASES = {
     "one product, padding below": ((2, 8, 3, 4), (5, 8, 1, 3), (1, 1), ((0, 2), (1, 1)), (1, 1)),
     "one product, padding above": ((1, 8, 9, 1), (17, 8, 1, 5), (2, 1), ((2, 0), (2, 2)), (1, 1)),
     "one pixel to a row": ((1, 8, 3, 1), (5, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "a pixel": ((3, 5, 9, 8), (7, 5, 1, 1), (1, 1), NONE, (1, 1)),
+    "a pixel, strided": ((2, 3, 6, 8), (4, 3, 1, 1), (2, 3), NONE, (1, 1)),
+    "a pixel and padding": ((2, 3, 6, 5), (4, 3, 1, 1), (2, 1), ((1, 0), (2, 0)), (1, 1)),
     "depthwise": ((3, 5, 9, 8), (5, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "depthwise, strided": ((2, 20, 9, 8), (20, 1, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
     "depthwise, across": ((2, 3, 7, 9), (3, 1, 2, 4), (1, 3), ((0, 2), (1, 3)), (2, 1)),
@@ -40,9 +43,10 @@ CASES = {
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """NumPy's kernels take these few planes and columns in several blocks."""
+    """NumPy's kernels take these few planes, columns and pixels in several blocks."""
     monkeypatch.setattr(depthwise, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(columns, "BLOCK_BYTES", 2000)
+    monkeypatch.setattr(pointwise, "ROWS", 50)
 
 
 def results(on, backend, x, weight, bias, geometry, last):

@@ -1,4 +1,4 @@
-"""Pooling and normalisation give the same bits on any number of threads."""
+"""Pooling, normalisation and products of pixels give the same bits on any number of threads."""
 
 from __future__ import annotations
 
@@ -41,8 +41,13 @@ def avg_pool(k, x, w):
     return y, k.avg_pool2d_backward(y, x.shape, WINDOW, NONE)
 
 
+def conv(k, x, w):
+    y, saved = k.conv2d(x, w[:, None, None, None] * w[:, None, None], w, Window((1, 1)), 1)
+    return y, *k.conv2d_backward(y * y, saved, (True,) * 3)
+
+
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("run", [batch_norm, group_norm, layer_norm, max_pool, avg_pool])
+@pytest.mark.parametrize("run", [batch_norm, group_norm, layer_norm, max_pool, avg_pool, conv])
 def test_threads_do_not_change_a_bit(run, last):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((29, 8, 32, 31)).astype("float32")

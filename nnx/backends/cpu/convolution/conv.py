@@ -16,6 +16,7 @@ not copy them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from ...portable.window import Pair, Window, pad
 from .. import thresholds
 from ..layout import channels_second, contiguous_channels_last
 from ..memory import copied, empty, empty_like, zeros
-from . import columns, depthwise
+from . import columns, depthwise, pointwise
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
 
@@ -234,6 +235,11 @@ def transposed(
 
 
 class NumpyConv(ConvKernels):
+    def in_parts(self, run: Callable[..., None], count: int, *args: Any) -> None:
+        """Run a function of (lo, hi, *args) so that all of range(count) is done; here at once, as
+        the BLAS that it calls has threads of its own."""
+        run(0, count, *args)
+
     def im2col(self, x: Array, window: Window) -> Array:
         n, c, h, w = x.shape
         oh, ow = window.counts((h, w))
@@ -255,6 +261,8 @@ class NumpyConv(ConvKernels):
     ) -> tuple[Array, Residuals]:
         if depthwise.is_depthwise(x, weight, groups):
             return depthwise.forward(x, weight, bias, window)
+        if pointwise.is_pointwise(x, window, groups):
+            return pointwise.forward(self, x, weight, bias, window)
         if columns.are_small(x, weight, window, groups):
             return columns.forward(self, x, weight, bias, window)
         images = contiguous_channels_last(x)
@@ -271,6 +279,8 @@ class NumpyConv(ConvKernels):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
             return depthwise.backward(gy, residuals, needs)
+        if isinstance(residuals, pointwise.Pointwise):
+            return pointwise.backward(self, gy, residuals, needs)
         if isinstance(residuals, columns.Columns):
             return columns.backward(self, gy, residuals, needs)
         images, weight, window, groups = residuals
@@ -282,7 +292,7 @@ class NumpyConv(ConvKernels):
         if needs[1]:
             gw = weight_gradient(lowered, d, images)
         if needs[2]:
-            gb = np.add.reduce(d.reshape(-1, d.shape[3]), axis=0)
+            gb = pointwise.sum_of_rows(self, d.reshape(-1, d.shape[3]))
         return gx, gw, gb
 
     def conv_transpose2d(
@@ -295,6 +305,8 @@ class NumpyConv(ConvKernels):
     ) -> Array:
         if depthwise.is_depthwise(x, weight, groups):
             return depthwise.transposed(x, weight, shape, window)
+        if pointwise.is_pointwise(x, window, groups):
+            return pointwise.transposed(self, x, weight, shape, window)
         n, c, h, w = shape
         images = (n, h, w, c)
         lowered = Lowered(images, len(weight), window, groups, x.dtype)

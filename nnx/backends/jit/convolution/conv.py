@@ -8,12 +8,13 @@ among the threads.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ....typing import Array
-from ...cpu.convolution import columns
+from ...cpu.convolution import columns, pointwise
 from ...cpu.convolution.conv import NumpyConv
 from ...cpu.convolution.depthwise import is_depthwise
 from ...cpu.layout import FLOATS, channels_second, contiguous_channels_last
@@ -29,11 +30,17 @@ Plan = Any  # a record of `record.FIELDS`
 
 
 class JitConv(NumpyConv):
+    def in_parts(self, run: Callable[..., None], count: int, *args: Any) -> None:
+        with threads.one_blas_thread():
+            threads.split(run, count, *args)
+
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
         if is_depthwise(x, weight, groups):
             return depthwise.forward(x, weight, bias, window)
+        if pointwise.is_pointwise(x, window, groups):
+            return pointwise.forward(self, x, weight, bias, window)
         if columns.are_small(x, weight, window, groups, few=False):
             return columns.forward(self, x, weight, bias, window)
         if not fills_vectors(x, weight, groups):
@@ -53,6 +60,8 @@ class JitConv(NumpyConv):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
             return depthwise.backward(gy, residuals, needs)
+        if isinstance(residuals, pointwise.Pointwise):
+            return pointwise.backward(self, gy, residuals, needs)
         if isinstance(residuals, columns.Columns):
             return columns.backward(self, gy, residuals, needs)
         images, weight, window, groups = residuals
@@ -63,7 +72,7 @@ class JitConv(NumpyConv):
         if needs[0] or needs[1]:
             gx, gw = gradients(images, d, images.shape, weight, window, groups, needs[:2])
         if needs[2]:
-            gb = np.add.reduce(d.reshape(-1, d.shape[3]), axis=0)
+            gb = pointwise.sum_of_rows(self, d.reshape(-1, d.shape[3]))
         return None if gx is None else channels_second(gx), gw, gb
 
     def conv_transpose2d(
@@ -76,6 +85,8 @@ class JitConv(NumpyConv):
     ) -> Array:
         if is_depthwise(x, weight, groups):
             return depthwise.transposed(x, weight, shape, window)
+        if pointwise.is_pointwise(x, window, groups):
+            return pointwise.transposed(self, x, weight, shape, window)
         if not fills_vectors(x, weight, groups):
             return super().conv_transpose2d(x, weight, shape, window, groups)
         n, c, h, w = shape
