@@ -15,7 +15,7 @@ from fuzz.paths import PATHS, taking, why_not
 from fuzz.run import fuzz, make
 from nnx import ops
 
-CASES = 60  # of each family on each path
+CASES = 40  # of each family on each path
 
 SEED = 20
 

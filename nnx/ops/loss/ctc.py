@@ -77,7 +77,14 @@ class CTC(Unary):
         g = g * xp.ones_like(self.weights) if self.reduction == "none" else g * self.weights
         grown = 0.0 if self.zero_infinity else math.nan  # of what no way leads to
         g = xp.where(self.endless, xp.full_like(g, grown), g)
-        return self.backend.ctc_loss_backward(g, self.saved)
+        gy = self.backend.ctc_loss_backward(g, self.saved)
+        if self.zero_infinity:
+            return gy
+        step = xp.arange(gy.shape[0], device=gy.device)
+        past = (
+            xp.expand_dims(step, axis=1) >= self.steps
+        )  # whatever the loss, nothing is read there
+        return xp.where(xp.expand_dims(past, axis=2), xp.zeros_like(gy), gy)
 
 
 @in_float32
@@ -104,7 +111,7 @@ def ctc_loss(
         reduction: "mean" over the batch of the losses divided by the number of labels (at least 1);
             "sum" (one number each); or "none": (N,), or ().
         zero_infinity: a loss is infinite where the steps do not suffice for the labels, and its
-            gradient NaN; True: both are 0.
+            gradient NaN in the steps of the sequence; True: both are 0.
 
     Raises:
         ValueError: shapes or lengths that do not fit, or an unknown reduction.
