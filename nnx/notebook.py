@@ -9,92 +9,184 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["curves", "numbers", "table"]
+__all__ = ["curves", "ends", "matrix", "number", "pairs", "table"]
 
-WIDTH, HEIGHT, EDGE = 360, 140, 8
+WIDTH, HEIGHT = 360, 150
+LEFT, RIGHT, ABOVE, BELOW = 54, 10, 8, 20  # between the curves and the picture's edges
 STROKES = ("", "6 3", "2 2", "8 3 2 3")  # curves differ by their dashes
+LONGEST = 200  # characters of a cell
+MOST_ROWS = 100  # of a table
+POINTS = 500  # of a curve: more cannot be told apart
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "") -> str:
-    """An HTML table.
+def table(columns: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str = "") -> str:
+    """An HTML table; of a long one both ends.
 
     Args:
         columns: its header.
         rows: its cells; numbers stand to the right.
         caption: what stands above it.
     """
-    head = "".join(f"<th>{escape(str(c))}</th>" for c in columns)
-    title = f"<caption>{escape(caption)}</caption>" if caption else ""
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    rows = list(rows)
+    head = "".join(f'<th style="text-align:left">{_text(c)}</th>' for c in columns)
+    title = f'<caption style="text-align:left">{_text(caption)}</caption>' if caption else ""
+    body = "".join(
+        f"<tr>{''.join(map(_cell, ['⋮'] * len(columns) if k is None else rows[k]))}</tr>"
+        for k in ends(len(rows), MOST_ROWS)
+    )
+    head = f"<thead><tr>{head}</tr></thead>" if any(str(c) for c in columns) else ""
+    return (
+        '<div style="overflow-x:auto;max-width:100%">'
+        f"<table>{title}{head}<tbody>{body}</tbody></table></div>"
+    )
+
+
+def pairs(rows: Iterable[tuple[str, Any]], caption: str = "") -> str:
+    """A table of two columns, names and what they stand for, without a header.
+
+    Args:
+        rows: the names, and the things.
+        caption: what stands above it.
+    """
+    return table(("", ""), rows, caption)
+
+
+def _text(value: Any) -> str:
+    """A text as HTML, cut where it is long."""
+    text = str(value)
+    return escape(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
 
 
 def _cell(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return f'<td style="text-align:left">{escape(str(value))}</td>'
-    text = f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-    return f'<td style="text-align:right">{text}</td>'
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return f'<td style="text-align:left">{_text(value)}</td>'
+    return f'<td style="text-align:right">{number(value)}</td>'
 
 
-def numbers(values: Sequence[Any], most: int = 10) -> str:
-    """A vector or a matrix, given as nested lists, as a table; of a long one both ends.
+def number(value: Any) -> str:
+    """A number in few characters.
 
     Args:
-        values: the rows, lists of numbers; or one list of numbers.
-        most: how many rows and columns are shown.
+        value: whole or not, NaN and infinity too.
     """
-    rows = [row if isinstance(row, list) else [row] for row in values]
-    if not (values and isinstance(values[0], list)):
-        rows = [list(values)]
-    wide = max(map(len, rows), default=0)
-    columns = _ends(wide, most)
-    shown = [
-        ["⋮" if k is None else k]
-        + ["…" if j is None else ("⋮" if k is None else rows[k][j]) for j in columns]
-        for k in _ends(len(rows), most)
-    ]
-    return table(["", *["…" if j is None else str(j) for j in columns]], shown)
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, Integral):
+        return f"{int(value):,}"
+    return f"{float(value):.4g}" if isinstance(value, Real) else f"{value}"
 
 
-def _ends(n: int, most: int) -> list[int | None]:
+def ends(n: int, most: int = 10) -> list[int | None]:
+    """The numbers 0 .. n-1, or of many both ends, with None for those between.
+
+    Args:
+        n: how many there are.
+        most: how many are kept.
+    """
     if n <= most:
         return list(range(n))
     half = most // 2
     return [*range(half), None, *range(n - half, n)]
 
 
-def curves(series: Mapping[str, Sequence[float]]) -> str:
-    """Curves over 1, 2, 3, ... as an SVG; what is not finite is left out.
+def matrix(shape: Sequence[int], values: Sequence[Any]) -> str:
+    """A vector or a matrix as a table; of a large one its corners.
 
     Args:
-        series: a name -> its values.
+        shape: (n,) or (n, m).
+        values: its numbers as (nested) lists, only those at the places that `ends` gives.
     """
-    finite = [v for values in series.values() for v in values if math.isfinite(v)]
-    longest = max(map(len, series.values()), default=0)
+    flat = len(shape) == 1
+    columns = ends(shape[-1])
+    rows = [0] if flat else ends(shape[0])
+    left = iter([values] if flat else values)
+    cells = []
+    for k in rows:
+        line = iter([] if k is None else next(left))
+        head = "" if flat else "⋮" if k is None else k
+        cells.append([head, *["…" if j is None else next(line, "⋮") for j in columns]])
+    return table(["", *["…" if j is None else j for j in columns]], cells)
+
+
+def curves(series: Mapping[Any, Sequence[Any]], along: str = "epoch") -> str:
+    """Curves over 1, 2, 3, ... as an SVG; what is not finite is a gap.
+
+    Args:
+        series: a name -> its values; None, and what is no number, is a gap too.
+        along: what is counted below it; "" where nothing is.
+    """
+    told = {name: [_finite(v) for v in values] for name, values in series.items()}
+    finite = [v for values in told.values() for v in values if v is not None]
+    longest = max(map(len, told.values()), default=0)
     if longest < 2 or not finite:
         return ""
     low, high = min(finite), max(finite)
-    span = (high - low) or 1.0
-    parts = []
-    for k, (name, values) in enumerate(series.items()):
-        points = " ".join(
-            f"{EDGE + (WIDTH - 2 * EDGE) * i / (longest - 1):.1f},"
-            f"{HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * (v - low) / span:.1f}"
-            for i, v in enumerate(values)
-            if math.isfinite(v)
-        )
-        dash = STROKES[k % len(STROKES)]
+    size = max(abs(low), abs(high)) or 1.0  # differences stay finite
+    span = (high / size - low / size) or 1.0
+    right, floor = WIDTH - RIGHT, HEIGHT - BELOW
+
+    def place(i: int, v: float) -> str:
+        x = LEFT + (right - LEFT) * i / (longest - 1)
+        return f"{x:.1f},{floor - (floor - ABOVE) * (v / size - low / size) / span:.1f}"
+
+    parts = [
+        f'<path d="M{LEFT} {ABOVE}V{floor}H{right}" fill="none" stroke="currentColor" '
+        'stroke-opacity="0.4"></path>'
+    ]
+    for x, y, anchor, text in (
+        (LEFT - 4, ABOVE + 8, "end", f"{high:.4g}"),
+        (LEFT - 4, floor, "end", f"{low:.4g}" if high > low else ""),
+        (LEFT, HEIGHT - 5, "start", "1" if along else ""),
+        ((LEFT + right) / 2, HEIGHT - 5, "middle", along),
+        (right, HEIGHT - 5, "end", f"{longest:,}" if along else ""),
+    ):
         parts.append(
-            f'<polyline points="{points}" fill="none" stroke="currentColor" '
-            f'stroke-dasharray="{dash}"><title>{escape(name)}</title></polyline>'
+            f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="11" fill="currentColor">'
+            f"{escape(text)}</text>"
         )
-    names = ", ".join(
-        f"{escape(name)} {'—' if not STROKES[k % len(STROKES)] else '- -'}"
-        for k, name in enumerate(series)
+    step = -(-longest // POINTS)
+    for k, (name, values) in enumerate(told.items()):
+        dash = STROKES[k % len(STROKES)]
+        line = f'fill="none" stroke="currentColor" stroke-width="1.5" stroke-dasharray="{dash}"'
+        shown = [place(i, v) if v is not None else "" for i, v in enumerate(values)]
+        shown = [*shown[:-1:step], *shown[-1:]]
+        for points in _runs(shown):
+            points = [*points, points[0]] if len(points) == 1 else points
+            parts.append(
+                f'<polyline points="{" ".join(points)}" stroke-linecap="round" {line}>'
+                f"<title>{_text(name)}</title></polyline>"
+            )
+    legend = " &#160; ".join(
+        f'<svg width="30" height="8"><path d="M0 4H30" fill="none" stroke="currentColor" '
+        f'stroke-width="1.5" stroke-dasharray="{STROKES[k % len(STROKES)]}"></path></svg> '
+        f"{_text(name)}"
+        for k, name in enumerate(told)
     )
+    names = escape(", ".join(map(str, told)), quote=True)
     return (
-        f'<svg width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{names}">{"".join(parts)}'
-        f"</svg><div>{names}; {low:.4g} to {high:.4g}</div>"
+        f'<div style="display:inline-block;margin-right:1em"><svg viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" style="max-width:100%" role="img" '
+        f'aria-label="{names}">{"".join(parts)}</svg><div>{legend}</div></div>'
     )
+
+
+def _finite(value: Any) -> float | None:
+    """A number that can be drawn, or None."""
+    try:
+        return float(value) if math.isfinite(value) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _runs(points: list[str]) -> list[list[str]]:
+    """The points that follow each other without a gap."""
+    found: list[list[str]] = [[]]
+    for point in points:
+        if point:
+            found[-1].append(point)
+        elif found[-1]:
+            found.append([])
+    return [run for run in found if run]

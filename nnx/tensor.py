@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -169,12 +170,16 @@ class Tensor(InPlace):
             about.append(f"made by {type(self.creator).__name__}")
         elif self.requires_grad:
             about.append("a leaf that requires a gradient")
-        values = self.tolist() if self.size <= 10_000 else None
+        shown: Any = self.data
+        if self.ndim > 2 and self.size:  # of pictures, say, the first one's first channel
+            leading = self.ndim - 2
+            about.append(f"shown is [{'0, ' * leading}:, :]")
+            shown = shown[(0,) * leading + (...,)]
         body = ""
-        if isinstance(values, list) and 1 <= self.ndim <= 2:
-            body = notebook.numbers(values)
-        elif values is not None and self.ndim == 0:
-            body = f"<code>{values}</code>"
+        if shown.ndim == 0:
+            body = f"<code>{notebook.number(self.tolist())}</code>"
+        elif self.size:
+            body = notebook.matrix(shown.shape, _corners(shown))
         return f"<div>tensor: {escape(', '.join(about))}</div>{body}"
 
     def __dir__(self) -> list[str]:
@@ -644,6 +649,20 @@ def _require_float(data: Array) -> None:
         raise TypeError(
             f"only floating-point tensors can require a gradient; dtype {dtype_name(data.dtype)}"
         )
+
+
+def _corners(data: Array) -> Any:
+    """The numbers of a vector or a matrix that a notebook shows, as lists; no others are read."""
+    from .notebook import ends
+
+    home, cuts = backend_of(data), []
+    for n in data.shape:
+        kept = ends(n)
+        half = kept.index(None) if None in kept else n
+        cuts.append([slice(half), slice(n - half, n)][: 1 + (half < n)])
+    *above, across = cuts
+    lines = [home.xp.concat([data[(*row, c)] for c in across], axis=-1) for row in product(*above)]
+    return home.to_numpy(home.xp.concat(lines, axis=0)).tolist()
 
 
 def tensor(

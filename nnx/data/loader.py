@@ -152,6 +152,29 @@ class DataLoader:
             return examples // self.batch_size
         return -(-examples // self.batch_size)
 
+    def __repr__(self) -> str:
+        return (
+            f"DataLoader({self.dataset!r}, batch_size={self.batch_size}, "
+            f"{type(self.sampler).__name__}; {len(self)} batches)"
+        )
+
+    def _repr_html_(self) -> str:
+        from .. import notebook
+
+        last = len(self.sampler) - (len(self) - 1) * self.batch_size
+        rows = [
+            ("data", repr(self.dataset)),
+            ("examples of an epoch", len(self.sampler)),
+            ("order", type(self.sampler).__name__),
+            ("batches of an epoch", len(self)),
+            ("examples of a batch", self.batch_size),
+            ("of the last one", min(last, self.batch_size)),
+            ("cast to", self.dtype),
+            ("processes that load", self.num_workers),
+            ("epochs done", self.epoch),
+        ]
+        return notebook.pairs([r for r in rows if r[1] not in (None, 0)], "DataLoader")
+
     @property
     def epoch(self) -> int:
         """The number of the epoch that is under way, or of the next one; the first is 0."""

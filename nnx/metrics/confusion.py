@@ -150,6 +150,14 @@ class ConfusionMatrix(_Confusion):
     name = "confusion matrix"
     scalar = False
 
+    def _repr_html_(self) -> str:
+        from .. import notebook
+
+        counts = self.matrix()
+        rows = [(f"true {t}", *row) for t, row in enumerate(counts.tolist())]
+        taken = [f"taken for {p}" for p in range(len(counts))]
+        return notebook.table(("", *taken), rows, self.name)
+
     def compute(self) -> Any:
         return self.matrix()
 

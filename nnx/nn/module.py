@@ -431,7 +431,9 @@ class Module(Stateful):
             if own or not any(True for _ in module.children()):
                 rows.append((name or ".", type(module).__name__, module.extra_repr(), own))
         total = sum(p.size for p in self.parameters())
+        frozen = sum(p.size for p in self.parameters() if not p.requires_grad)
         caption = f"{type(self).__name__}: {total:,} parameters"
+        caption += f", {frozen:,} of them frozen" if frozen else ""
         return notebook.table(("name", "layer", "", "parameters"), rows, caption)
 
     def __repr__(self) -> str:

@@ -408,6 +408,17 @@ class Optimizer:
         for group in self.param_groups:
             yield from group["params"]
 
+    def _repr_html_(self) -> str:
+        """A row for each group: how many numbers it updates, and its options."""
+        from .. import notebook
+
+        rows = [
+            [k, len(g["params"]), sum(p.size for p in g["params"]), *[g[o] for o in self.defaults]]
+            for k, g in enumerate(self.param_groups)
+        ]
+        columns = ("group", "parameters", "numbers", *self.defaults)
+        return notebook.table(columns, rows, type(self).__name__)
+
     def __repr__(self) -> str:
         lines = []
         for k, group in enumerate(self.param_groups):

@@ -137,6 +137,17 @@ class Data:
     validation: Arrays | None = None
     assets: dict[str, Any] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        """A row for each part: its arrays' shapes."""
+        from .. import notebook
+
+        rows = [
+            (name, len(arrays[-1]), ", ".join(str(tuple(a.shape)) for a in arrays))
+            for name in ("train", "validation", "test")
+            if (arrays := getattr(self, name)) is not None
+        ]
+        return notebook.table(("part", "examples", "arrays"), rows)
+
 
 @dataclass
 class Prediction:
@@ -154,6 +165,13 @@ class Prediction:
     notes: Sequence[str] = field(default_factory=list)
     failed: Sequence[OSError | ValueError] = field(default_factory=list)
     seen: Sequence[tuple[str, Any]] = field(default_factory=list)
+
+    def _repr_html_(self) -> str:
+        from .. import notebook
+
+        lines = [(note,) for note in (*self.notes, *self.failed)]
+        below = notebook.table(("",), lines) if lines else ""
+        return notebook.table(self.columns, self.rows) + below
 
 
 class Recipe:

@@ -120,6 +120,18 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
+    def _repr_html_(self) -> str:
+        """The experiment, its options, what it gave, and its history."""
+        from .. import notebook
+
+        options = {k: v for k, v in self.options.to_dict().items() if k != "assets"}
+        rows: list[tuple[str, Any]] = [
+            ("experiment", f"{self.recipe.name}: {self.recipe.about}"),
+            *[(f"--{k.replace('_', '-')}", v) for k, v in options.items() if v not in (None, "")],
+            *[(f"test {k}", v) for k, v in (self.result or {}).items()],
+        ]
+        return notebook.pairs(rows, str(self.folder)) + self.history._repr_html_()
+
     @property
     def parts(self) -> int | None:
         """In how many parts each batch is computed; None: in one piece."""

@@ -82,6 +82,16 @@ class ParityReport:
         """The first tensor beyond its bound, in the order the layers ran; None where all agree."""
         return next((row for row in self.rows if not row.ok), None)
 
+    def _repr_html_(self) -> str:
+        from .. import notebook
+
+        rows = [
+            (r.layer, r.kind, r.tensor, r.shape, r.error, r.bound, "" if r.ok else "differs")
+            for r in self.rows
+        ]
+        head = ("layer", "kind", "tensor", "shape", "error", "bound", "")
+        return notebook.table(head, rows, str(self).splitlines()[-1])
+
     def __str__(self) -> str:
         head = ("layer", "kind", "tensor", "shape", "error", "bound", "")
         body = [

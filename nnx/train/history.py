@@ -12,6 +12,8 @@ from ..io import CorruptFile
 from ..io.limits import hold
 
 Row = dict[str, float]
+ASIDE = ("epoch", "lr", "seconds")  # columns that are no result
+LAST, DRAWN = 20, 4  # rows and curves that a notebook shows
 
 
 class History:
@@ -45,14 +47,22 @@ class History:
         return f"History({len(self)} epochs, {len(self.step_losses)} steps)"
 
     def _repr_html_(self) -> str:
-        """The losses as curves, and a row for each of the last 20 epochs."""
+        """The loss and up to three metrics as curves, and a row for each of the last 20 epochs."""
         from .. import notebook
 
         names = self.names()
-        losses = {n: self[n] for n in names if n.removeprefix("val_") == "loss"}
-        rows = [[row.get(name, "") for name in names] for row in self.rows[-20:]]
-        caption = f"{len(self)} epochs, {len(self.step_losses)} steps"
-        return notebook.curves(losses) + notebook.table(names, rows, caption)
+        own = [n for n in names if not str(n).startswith("val_") and n not in ASIDE]
+        pictures = [
+            notebook.curves(
+                {c: [row.get(c) for row in self.rows] for c in (n, f"val_{n}") if c in names}
+            )
+            for n in own
+        ]
+        rows = [[row.get(name, "") for name in names] for row in self.rows[-LAST:]]
+        caption = f"{len(self)} epochs, {len(self.step_losses):,} steps"
+        caption += f"; the last {LAST} epochs" if len(self) > LAST else ""
+        drawn = [picture for picture in pictures if picture][:DRAWN]
+        return f"<div>{''.join(drawn)}</div>{notebook.table(names, rows, caption)}"
 
     def csv(self) -> str:
         """The rows as CSV, with a header; numbers as Python writes them, so no digit is lost."""

@@ -45,6 +45,21 @@ class RateCurve:
     smoothed: list[float]
     suggestion: float | None
 
+    def __repr__(self) -> str:
+        return f"RateCurve({len(self.rates)} rates, suggestion={self.suggestion})"
+
+    def _repr_html_(self) -> str:
+        """The losses over the rates, which rise by one factor, and the suggestion."""
+        from .. import notebook
+
+        rows = [
+            ("rates", f"{self.rates[0]:.3g} to {self.rates[-1]:.3g}" if self.rates else "none"),
+            ("suggestion", "none: the loss never falls"
+             if self.suggestion is None else f"{self.suggestion:.3g}"),
+        ]  # fmt: skip
+        shown = {"loss": self.losses, "smoothed": self.smoothed}
+        return notebook.curves(shown, "rate, rising") + notebook.pairs(rows)
+
     def plot(
         self, path: str | os.PathLike[str] | None = None, title: str = "", *, ax: Any = None
     ) -> Any:

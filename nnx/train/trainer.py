@@ -22,7 +22,7 @@ from ..optim import Optimizer
 from ..parallel import DataParallel
 from ..parallel.threads import fixed_threads
 from ..random import default_generator
-from . import checks, evaluation, nonfinite, steps
+from . import checks, evaluation, nonfinite, shown, steps
 from .batches import Batch, are_arrays, batches_of, to_tensors
 from .callbacks import Callback, Progress
 from .callbacks.listeners import ended, heard
@@ -444,6 +444,15 @@ class Trainer:
         bare = name.removeprefix("val_")
         metric = next((m for m in self.metrics if m.name == bare), None)
         return metric.show(value) if metric else f"{value:.4f}"
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}({type(self.model).__name__}, {shown.named(self.loss)}, "
+            f"{type(self.optimizer).__name__}; {self.epoch} epochs, {self.step} steps)"
+        )
+
+    def _repr_html_(self) -> str:
+        return shown.html(self)
 
     # ---- state ----
 
