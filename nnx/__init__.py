@@ -17,7 +17,7 @@ from .autograd import Function, autocast, enable_grad, is_grad_enabled, no_grad
 from .backends import active_backend, get_backend, set_backend, use_backend
 from .derivatives import jacobian, numerical_gradient
 from .gradcheck import gradcheck
-from .names import also
+from .names import room_has_not
 from .ops.array.creation import from_dlpack
 from .standard import bool as bool
 from .standard import complex64 as complex64
@@ -165,7 +165,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one that is he
         elif name in ops.__all__:
             value = getattr(ops, name)
         else:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}" + also(name))
+            raise room_has_not(__name__, name)
         globals()[name] = value
         return value
 

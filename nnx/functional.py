@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from . import ops
-from .names import also
+from .names import room_has_not
 from .ops import *  # noqa: F403
 
 __all__ = list(ops.__all__)
@@ -22,4 +22,4 @@ if not TYPE_CHECKING:  # a type checker would take every name for one that is he
 
     def __getattr__(name: str) -> Any:
         """An error that says what a function of PyTorch's is called here."""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}" + also(name))
+        raise room_has_not(__name__, name)

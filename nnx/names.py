@@ -14,9 +14,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 __all__ = [
-    *["ARGUMENTS", "FUNCTIONS", "METHODS", "MODULE_NAMES"],
-    *["Absent", "Count", "also", "arguments_of", "meant", "names_ours", "present", "put_absent"],
-    *["module_has_not", "refuse_arguments", "say_ours"],
+    *["ARGUMENTS", "FUNCTIONS", "METHODS", "MODULE_NAMES", "PLACES"],
+    *["Absent", "Count", "arguments_of", "meant", "names_ours", "present", "put_absent"],
+    *["module_has_not", "refuse_arguments", "room_has_not", "say_ours"],
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -149,6 +149,36 @@ FUNCTIONS = {
     "randperm": "random.permutation",
     "inference_mode": "no_grad",
 }  # fmt: skip
+# What lies elsewhere, in no room, or is not needed -> what is written instead.
+PLACES = {
+    "nnx.Generator": "nnx.random.Generator",
+    "nnx.autograd.grad": "nnx.grad",
+    "nnx.autograd.gradcheck": "nnx.gradcheck",
+    "nnx.compile": "kernels compile themselves; nnx.capture records a step on a GPU",
+    "nnx.cuda": 'nnx.set_backend("cupy")',
+    "nnx.data.BatchSampler": "nnx.data.DataLoader(batch_size=)",
+    "nnx.data.TensorDataset": "nnx.data.ArrayDataset",
+    "nnx.device": 'nnx.set_backend("cupy"), x.to("cupy")',
+    "nnx.double": "nnx.float64",
+    "nnx.float": "nnx.float32",
+    "nnx.func": "nnx.grad, nnx.hvp, nnx.jacobian",
+    "nnx.half": '"float16", a dtype by name',
+    "nnx.int": "nnx.int32",
+    "nnx.jit": "kernels compile themselves; nnx.capture records a step on a GPU",
+    "nnx.long": "nnx.int64",
+    "nnx.nn.DataParallel": "nnx.parallel.DataParallel",
+    "nnx.nn.functional": "nnx.functional",
+    "nnx.set_default_dtype": 'model.to(dtype="float64")',
+    "nnx.set_default_device": 'nnx.set_backend("cupy")',
+    "nnx.set_grad_enabled": "nnx.no_grad, nnx.enable_grad",
+    "nnx.utils": "nnx.data for data sets and loaders, nnx.checkpoint for checkpointing",
+    "nnx.vmap": "operations take leading axes",
+    **{
+        f"nnx.nn.Lazy{kind}": f"nnx.nn.{kind}, with its sizes, which nnx.summary shows"
+        for kind in ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
+                     "ConvTranspose3d", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+    },
+}  # fmt: skip
 # A method of a module -> what an error adds.
 MODULE_NAMES = {
     "bfloat16": '; here: model.to("bfloat16")',
@@ -249,16 +279,19 @@ def meant(kind: str, name: str, functions: Iterable[str], methods: Iterable[str]
     return f"{text}; here: {call}" if plain == name else f"{text}; here: x = {call}"
 
 
-def also(name: str) -> str:
-    """What an AttributeError for a function that nnx has not adds: our name, where it is known.
+def room_has_not(room: str, name: str) -> AttributeError:
+    """The error of a room (a module of Python) for a name: the usual, and ours, where it is known.
 
     Args:
-        name: the function's.
+        room: its `__name__`.
+        name: the attribute.
     """
-    ours = FUNCTIONS.get(name)
-    if ours is None:
-        return ""
-    return "; here: x[...]" if ours == "getitem" else f"; here: nnx.{ours}"
+    ours = PLACES.get(f"{room}.{name}")
+    if ours is None and room in ("nnx", "nnx.functional", "nnx.ops"):
+        ours = FUNCTIONS.get(name)
+        ours = {None: None, "getitem": "x[...]"}.get(ours, f"nnx.{ours}")
+    also = f"; here: {ours}" if ours else ""
+    return AttributeError(f"module {room!r} has no attribute {name!r}{also}", name=name)
 
 
 class Count(int):

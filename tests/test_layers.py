@@ -12,9 +12,10 @@ ROOT = Path(__file__).parent.parent / "nnx"
 # From the bottom up; a room imports only from rooms before its own line, or from its own line.
 ROOMS = [
     ["typing", "scoped", "version", "notebook"],
+    ["names"],
     ["backends", "reference"],
     ["random", "autograd"],
-    ["names", "standard"],
+    ["standard"],
     ["tensor", "in_place"],
     ["ops"],
     ["functional", "linalg", "derivatives", "gradcheck", "checkpoint", "higher"],

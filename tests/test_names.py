@@ -12,7 +12,7 @@ import pytest
 
 import nnx
 from nnx import nn, ops, optim
-from nnx.names import ARGUMENTS, FUNCTIONS, METHODS, MODULE_NAMES, present
+from nnx.names import ARGUMENTS, FUNCTIONS, METHODS, MODULE_NAMES, PLACES, present
 
 X = nnx.ones((2, 3))
 
@@ -36,6 +36,12 @@ def test_what_is_named_is_there():
             assert hasattr(nnx.Tensor, name) or name in nnx.Tensor.__mro__[2].__slots__, name
         for name in re.findall(r"\bnnx\.[\w.]*\w", text):
             assert callable(found(name)), name
+    for theirs, text in PLACES.items():
+        room, _, name = theirs.rpartition(".")
+        with pytest.raises(AttributeError, match=re.escape(f"{name!r}; here: {text}")):
+            getattr(found(room), name)
+        for place in re.findall(r"\bnnx\.[\w.]*\w", text):
+            assert found(place)
     for theirs, text in MODULE_NAMES.items():
         assert not hasattr(nn.Module, theirs) and "model.to(" in text
 

@@ -1,5 +1,8 @@
 """Layers and models."""
 
+from typing import TYPE_CHECKING, Any
+
+from ..names import room_has_not
 from . import init, utils
 from .activation import (
     CELU,
@@ -277,3 +280,9 @@ __all__ = [
     "truncated",
     "utils",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+
+    def __getattr__(name: str) -> Any:
+        """An error that says where a name of PyTorch's lies here."""
+        raise room_has_not(__name__, name)

@@ -512,9 +512,7 @@ if not TYPE_CHECKING:  # a type checker would take every name for one that is he
         if name == "linalg":
             return import_module(".linalg", __name__)
         if name not in LATER:
-            raise AttributeError(
-                f"module {__name__!r} has no attribute {name!r}" + _names.also(name)
-            )
+            raise _names.room_has_not(__name__, name)
         family = import_module(f".{LATER[name]}", __name__)
         _names.say_ours(family, [name])
         globals()[name] = value = getattr(family, name)
