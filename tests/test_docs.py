@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+import shlex
 import textwrap
 from pathlib import Path
 
+import click
 import pytest
 
+import nnx
+from nnx.cli import cli
 from nnx.ops.array import autocast
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -61,6 +66,60 @@ def test_the_files_it_names_are_there(page):
     ]
     missing = [name for name in named if not (folder / name.partition("#")[0]).exists()]
     assert not missing
+
+
+# ---- names and commands, on every page ----
+
+TEXTS = {
+    path.relative_to(DOCS.parent).as_posix(): path.read_text(encoding="utf-8")
+    for path in [*DOCS.parent.glob("*.md"), *DOCS.rglob("*.md")]
+}
+INVENTED = {"nnx.name", "nnx.functional.name", "nnx.cat"}  # an operation to be added; PyTorch's
+
+
+def code(text):
+    """What stands in backquotes, and the blocks of a page."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    return (
+        blocks + re.findall(r"`([^`\n]+)`", text) + re.findall(r"^    (\S.*)$", text, re.MULTILINE)
+    )
+
+
+@pytest.mark.parametrize("page", sorted(TEXTS))
+def test_the_names_it_shows_are_there(page):
+    names = {
+        n for part in code(TEXTS[page]) for n in re.findall(r"(?<![\w./-])nnx(?:\.\w+)+", part)
+    }
+    for name in names - INVENTED:
+        found = nnx
+        for depth, part in enumerate(parts := name.split(".")[1:], 1):
+            found = getattr(found, part, None)
+            if found is None:  # a module that is not shown, or an ImportError that says the name
+                found = importlib.import_module(".".join(["nnx", *parts[:depth]]))
+
+
+def parse(command, name, words):
+    """Subcommands and options alike, down to the last; nothing is run."""
+    with command.make_context(name, words, resilient_parsing=True) as context:
+        if isinstance(command, click.Group):
+            rest = [*context._protected_args, *context.args]
+            if rest:
+                name, inner, rest = command.resolve_command(context, rest)
+                parse(inner, name, rest)
+        else:
+            assert not context.args, f"{context.args} is not understood"
+
+
+@pytest.mark.parametrize("page", sorted(TEXTS))
+def test_the_commands_it_shows_exist(page):
+    lines = [line for part in code(TEXTS[page]) for line in re.split(r"\n|&&", part)]
+    shown = {m[1] for line in lines if (m := re.match(r"\s*(?:NNX_\w+=\S+ +)*nnx +([^#]*)", line))}
+    for line in shown:
+        if not re.search(r" [A-Z]+\b", line):  # NAME, RUN
+            parse(cli, "nnx", shlex.split(line))
+    for line in lines:
+        for module in re.findall(r"python -m (benchmarks[\w.]*|tests[\w.]*)", line):
+            assert importlib.util.find_spec(module), line
 
 
 def test_the_way_in_names_what_is_there():

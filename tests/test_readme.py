@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import re
-import shlex
 from pathlib import Path
-
-import click
-import pytest
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -31,30 +27,6 @@ def test_the_examples_run(capsys):
 
 def test_the_first_example_has_ten_lines():
     assert len([line for line in blocks("python")[0].splitlines() if line]) <= 10
-
-
-COMMANDS = [
-    line.partition("#")[0].strip() for block in blocks("sh") for line in re.split(r"\n|&&", block)
-]
-
-
-@pytest.mark.parametrize("line", [c for c in COMMANDS if "nnx " in c])
-def test_the_commands_exist(line):
-    """Each is parsed, subcommands and options alike; none is run."""
-    from nnx.cli import cli
-
-    def parse(command, name, arguments):
-        with command.make_context(name, arguments, resilient_parsing=True) as ctx:
-            if isinstance(command, click.Group):
-                rest = [*ctx._protected_args, *ctx.args]
-                if rest:
-                    name, inner, rest = command.resolve_command(ctx, rest)
-                    parse(inner, name, rest)
-            else:
-                assert not ctx.args, f"{line}: {ctx.args} is not understood"
-
-    words = shlex.split(line)
-    parse(cli, "nnx", words[words.index("nnx") + 1 :])
 
 
 def test_the_files_it_names_are_there():
