@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ from .dataset import (
 )
 from .rows import ArrayRows, ItemRows, Rows
 from .sampler import RandomSampler, RowSampler, Sampler, SequentialSampler
-from .workers import WorkerRows
+from .workers import WorkerRows, held_generator
 
 Batch = tuple[Tensor, ...]
 
@@ -75,8 +76,10 @@ class DataLoader:
             which layers in float32 refuse); integers, such as labels, stay.  Or one for each array
             of a batch, integers too, or None to leave it: ("float32", None).
         num_workers: how many processes load the items of a data set, where that is slow: reading
-            files, augmenting.  The batches are the same with any number of them.  Arrays are taken
-            whole batches at a time, and need none.
+            files, augmenting.  The batches are the same with any number of them, also where items
+            are drawn at random: from `nnx.random`, with no workers too; from `random`, `np.random`
+            or torch's shared generator, with any number but 0.  Arrays are taken whole batches at a
+            time, and need none.
 
     Raises:
         RuntimeError: a worker process was killed.
@@ -119,6 +122,13 @@ class DataLoader:
             raise ValueError("DataLoader: give a sampler, or shuffle and replacement, not both")
         random, chosen = shuffle or replacement, False
         self._require_numbers()
+        if self.num_workers and (held := held_generator(self.dataset)):
+            warnings.warn(
+                f"DataLoader: {type(self.dataset).__name__}.{held} is a random generator, and each "
+                "worker process begins each epoch with the same copy of it: items will repeat; "
+                "draw from nnx.random, np.random or random instead",
+                stacklevel=2,
+            )
         if sampler is None:
             sampler = RandomSampler(n, replacement) if random else SequentialSampler(n)
         elif getattr(type(sampler), "order", Sampler.order) is Sampler.order:

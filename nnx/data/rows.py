@@ -135,15 +135,21 @@ def load(
     index: Any,
     start: int,
     draws: Generator,
+    begin: Callable[[Generator], None] = lambda draws: None,
 ) -> tuple[Any, bool]:
     """The collated items of a batch that begins at place `start` of an epoch, and whether it is
-    empty: then there is one item, which tells what shape the rows would have."""
+    empty: then there is one item, which tells what shape the rows would have.
+
+    `begin` is told of the generator of each item before it is loaded, and of the collating one's.
+    """
     empty = len(index) == 0
     items = []
     for place, i in [(0, 0)] if empty else enumerate(index, start):
-        with use_generator(draws.fork(place)):
+        with use_generator(drawn := draws.fork(place)):
+            begin(drawn)
             items.append(dataset[i])
-    with use_generator(draws.fork("collate", start)):
+    with use_generator(drawn := draws.fork("collate", start)):
+        begin(drawn)
         return collate(items), empty
 
 

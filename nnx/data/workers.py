@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import random
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -30,6 +32,11 @@ class WorkerRows(ItemRows):
     Whoever draws from the shared generator while an item is loaded gets numbers that depend on the
     item's place in the epoch alone.  So batches are the same whatever the number of processes, and
     whichever of them was fastest.
+
+    The shared generators of Python, NumPy and PyTorch are seeded for each item in the same way.  A
+    forked process begins with a copy of their states, so all processes would draw the same numbers,
+    and in every epoch again.  A generator that the data set itself holds is such a copy too, and
+    nothing can be done for it but to say so (`held_generator`).
     """
 
     def __init__(
@@ -110,4 +117,29 @@ def _end_with_parent() -> None:
 
 def _load(index: Any, start: int, draws: Generator) -> tuple[Any, bool]:
     assert _work is not None
-    return load(*_work, index, start, draws)
+    return load(*_work, index, start, draws, _seed_others)
+
+
+def _seed_others(draws: Generator) -> None:
+    """Start the shared generators of other libraries again, from what a fork of `draws` draws."""
+    seed = int(draws.fork("others").host_integers(1 << 32))
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - it is the one that people's code draws from
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(seed)
+
+
+def held_generator(dataset: Any, depth: int = 3) -> str:
+    """The attribute of a data set, or of what it holds, that is a random generator; "" for none.
+
+    Args:
+        dataset: any object.
+        depth: how far to look: its attributes, theirs, ...
+    """
+    for name, value in getattr(dataset, "__dict__", {}).items():
+        kind = type(value)
+        if kind.__name__ in ("Generator", "Random", "RandomState"):
+            return str(name)
+        if depth > 1 and not isinstance(value, type) and (inner := held_generator(value, depth - 1)):
+            return f"{name}.{inner}"
+    return ""

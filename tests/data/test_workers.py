@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
@@ -62,6 +63,49 @@ def test_batches_do_not_depend_on_the_number_of_workers(collate):
     next(iter(walked))  # a loop that is left early
     resumed.load_state_dict(walked.state_dict())
     assert as_bytes(resumed, 1) == expected[1:4]
+
+
+class Elsewhere(Drawn):
+    """Items that draw from generators that are not nnx's."""
+
+    def __getitem__(self, i):
+        numbers = [random.random(), np.random.rand()]  # noqa: NPY002
+        if "torch" in sys.modules:
+            numbers.append(float(sys.modules["torch"].rand(())))
+        return np.array(numbers), i
+
+
+def noisy_elsewhere(items):
+    x, y = (np.stack([item[k] for item in items]) for k in (0, 1))
+    return x + np.random.rand(), y  # noqa: NPY002
+
+
+@pytest.mark.parametrize("collate", [None, noisy_elsewhere])
+def test_workers_draw_from_other_libraries_too_what_depends_on_the_item_alone(collate):
+    def values(workers, seed=4):
+        loader = DataLoader(Elsewhere(), 3, seed=seed, num_workers=workers, collate=collate)
+        return [x.numpy() for _ in range(2) for x, _ in loader]
+
+    one = values(1)
+    for many in (values(1), values(3)):
+        for a, b in zip(one, many, strict=True):
+            np.testing.assert_array_equal(a, b)
+    rows = np.concatenate(one)  # (2 epochs of 11 items, libraries)
+    assert len(np.unique(rows.round(6))) == rows.size  # no item, epoch or library repeats another
+    assert not np.array_equal(values(1, seed=5)[0], one[0])
+
+
+@pytest.mark.parametrize(
+    "generator", [np.random.default_rng(0), random.Random(0), nnx.random.Generator(0)]
+)
+def test_a_generator_that_a_data_set_holds_would_repeat_itself_and_is_told_of(generator):
+    data = Drawn()
+    data.flip = lambda x: x
+    data.transform = Drawn()
+    data.transform.rng = generator
+    DataLoader(data, 3)
+    with pytest.warns(UserWarning, match=r"Subset.dataset.transform.rng is a random generator"):
+        DataLoader(nnx.data.Subset(data, [0, 1]), 2, num_workers=1)
 
 
 def fail():
