@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 __all__ = [
     *["ARGUMENTS", "FUNCTIONS", "METHODS", "MODULE_NAMES", "PLACES"],
-    *["Absent", "Count", "arguments_of", "meant", "names_ours", "present", "put_absent"],
-    *["module_has_not", "refuse_arguments", "room_has_not", "say_ours"],
+    *["Absent", "Count", "answers", "arguments_of", "meant", "module_has_not", "names_ours"],
+    *["present", "put_absent", "refuse_arguments", "room_has_not", "say_ours"],
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -68,6 +68,7 @@ METHODS = {
     "stride": "x.data, the array, which has its layout",
     "strides": "x.data, the array, which has its layout",
     "t": "x.T",
+    "detach_": "x = x.detach()",
     "transpose": "x.mT for the last two axes, x.permute_dims(*axes) for all",
     "swapaxes": "x.mT for the last two axes, x.permute_dims(*axes) for all",
     "swapdims": "x.mT for the last two axes, x.permute_dims(*axes) for all",
@@ -143,36 +144,68 @@ FUNCTIONS = {
     "inverse": "linalg.inv",
     "ger": "linalg.outer",
     "argwhere": "nonzero",
-    "rand": "random.uniform",
     "randint": "random.integers",
-    "randn": "random.normal",
     "randperm": "random.permutation",
     "inference_mode": "no_grad",
 }  # fmt: skip
 # What lies elsewhere, in no room, or is not needed -> what is written instead.
 PLACES = {
     "nnx.Generator": "nnx.random.Generator",
+    "nnx.allclose": "numpy.allclose(x.numpy(), y.numpy())",
+    "nnx.autograd.Variable": "nnx.tensor",
     "nnx.autograd.grad": "nnx.grad",
     "nnx.autograd.gradcheck": "nnx.gradcheck",
+    "nnx.bfloat16": '"bfloat16", a dtype by name',
     "nnx.compile": "kernels compile themselves; nnx.capture records a step on a GPU",
     "nnx.cuda": 'nnx.set_backend("cupy")',
     "nnx.data.BatchSampler": "nnx.data.DataLoader(batch_size=)",
+    "nnx.data.ConcatDataset": "numpy.concatenate of the arrays, or a data set of one's own",
+    "nnx.data.IterableDataset": "any iterable of batches, which nnx.Trainer takes",
     "nnx.data.TensorDataset": "nnx.data.ArrayDataset",
+    "nnx.data.WeightedRandomSampler": "a nnx.data.Sampler of one's own",
+    "nnx.data.default_collate": "nnx.data.DataLoader stacks by itself",
     "nnx.device": 'nnx.set_backend("cupy"), x.to("cupy")',
     "nnx.double": "nnx.float64",
+    "nnx.flatten": "x.reshape(len(x), -1), or nnx.nn.Flatten",
     "nnx.float": "nnx.float32",
+    "nnx.float16": '"float16", a dtype by name',
     "nnx.func": "nnx.grad, nnx.hvp, nnx.jacobian",
     "nnx.half": '"float16", a dtype by name',
     "nnx.int": "nnx.int32",
     "nnx.jit": "kernels compile themselves; nnx.capture records a step on a GPU",
     "nnx.long": "nnx.int64",
     "nnx.nn.DataParallel": "nnx.parallel.DataParallel",
-    "nnx.nn.functional": "nnx.functional",
+    "nnx.nn.parameter": "nnx.nn.Parameter",
+    "nnx.nn.utils.parametrize": "nnx.nn.utils.parametrizations",
+    "nnx.optim.lr_scheduler._LRScheduler": "nnx.optim.lr_scheduler.LRScheduler",
+    "nnx.rand": "nnx.random.uniform(shape), the shape one tuple",
+    "nnx.rand_like": "nnx.random.uniform(x.shape)",
+    "nnx.randn": "nnx.random.normal(shape), the shape one tuple",
+    "nnx.randn_like": "nnx.random.normal(x.shape)",
+    "nnx.random.rand": "nnx.random.uniform(shape)",
+    "nnx.random.randint": "nnx.random.integers(low, high, shape)",
+    "nnx.random.randn": "nnx.random.normal(shape)",
+    "nnx.random.randperm": "nnx.random.permutation(n)",
+    "nnx.random.seed": "nnx.manual_seed",
+    "nnx.random.shuffle": "x[nnx.random.permutation(len(x))]",
     "nnx.set_default_dtype": 'model.to(dtype="float64")',
     "nnx.set_default_device": 'nnx.set_backend("cupy")',
     "nnx.set_grad_enabled": "nnx.no_grad, nnx.enable_grad",
+    "nnx.train.LRScheduler": "nnx.train.Schedule",
+    "nnx.train.LearningRateScheduler": "nnx.train.Schedule",
+    "nnx.train.ModelCheckpoint": "nnx.train.Checkpoint",
     "nnx.utils": "nnx.data for data sets and loaders, nnx.checkpoint for checkpointing",
     "nnx.vmap": "operations take leading axes",
+    **{
+        f"nnx.nn.utils.{name}":
+            'nnx.nn.utils.parametrizations.remove_parametrizations(layer, "weight")'
+        for name in ("remove_spectral_norm", "remove_weight_norm")
+    },
+    **{
+        f"nnx.nn.init.{name}": f"nnx.nn.init.{name}_"
+        for name in ("constant", "eye", "kaiming_normal", "kaiming_uniform", "normal", "orthogonal",
+                     "uniform", "xavier_normal", "xavier_uniform")
+    },
     **{
         f"nnx.nn.Lazy{kind}": f"nnx.nn.{kind}, with its sizes, which nnx.summary shows"
         for kind in ("Linear", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
@@ -215,7 +248,8 @@ class Absent:
         self.name, self.say = name, say
 
     def __get__(self, owner: Any, kind: type) -> Any:
-        raise AttributeError(self.say(kind.__name__, self.name), name=self.name, obj=owner)
+        # Without `obj`: with it Python adds the name of ours that is spelt most like theirs.
+        raise AttributeError(self.say(kind.__name__, self.name), name=self.name)
 
 
 def put_absent(kind: type, names: Iterable[str], say: Callable[[str, str], str]) -> None:
@@ -290,8 +324,24 @@ def room_has_not(room: str, name: str) -> AttributeError:
     if ours is None and room in ("nnx", "nnx.functional", "nnx.ops"):
         ours = FUNCTIONS.get(name)
         ours = {None: None, "getitem": "x[...]"}.get(ours, f"nnx.{ours}")
-    also = f"; here: {ours}" if ours else ""
-    return AttributeError(f"module {room!r} has no attribute {name!r}{also}", name=name)
+    text = f"module {room!r} has no attribute {name!r}"
+    if not ours:
+        return AttributeError(text)
+    # Without `obj`: with it Python adds the name of ours that is spelt most like theirs.
+    return AttributeError(f"{text}; here: {ours}", name=name)
+
+
+def answers(room: str) -> Callable[[str], Any]:
+    """The `__getattr__` of a room that has nothing beyond what is written in it.
+
+    Args:
+        room: its `__name__`.
+    """
+
+    def __getattr__(name: str) -> Any:
+        raise room_has_not(room, name)
+
+    return __getattr__
 
 
 class Count(int):

@@ -117,6 +117,29 @@ def test_a_function_of_pytorchs_names_ours():
             _ = place.nosuch
 
 
+def test_an_error_that_names_ours_adds_no_name_that_is_spelt_alike():
+    """Python looks through `obj` for one: `view` was answered by "Did you mean: 'name'?"."""
+    for call in (lambda: X.view(2), lambda: nnx.cat, lambda: nn.init.normal, lambda: X.shap):
+        with pytest.raises(AttributeError) as error:
+            call()
+        assert ("here: " in str(error.value)) == (error.value.obj is None)
+
+
+def test_functional_is_where_pytorch_has_it():
+    import nnx.nn.functional as F
+
+    assert nn.functional is F and F.conv2d is nnx.functional.conv2d and F.__all__ == ops.__all__
+    with pytest.raises(AttributeError, match=r"here: nnx\.concat"):
+        _ = F.cat
+
+
+def test_lengths_come_in_one_shape():
+    for make in (nnx.zeros, nnx.ones, nnx.empty):
+        with pytest.raises(TypeError, match=rf"{make.__name__}: .*{make.__name__}\(\(2, 3\)\)"):
+            make(2, 3)
+        assert make(2, bool).shape == (2,)
+
+
 def test_operations_are_found_where_they_are_defined():
     """Pickle and copy look there, and find the same."""
     for function in (ops.softmax, ops.sum, nnx.linalg.vecdot, ops.exp):

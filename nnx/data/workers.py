@@ -140,6 +140,10 @@ def held_generator(dataset: Any, depth: int = 3) -> str:
         kind = type(value)
         if kind.__name__ in ("Generator", "Random", "RandomState"):
             return str(name)
-        if depth > 1 and not isinstance(value, type) and (inner := held_generator(value, depth - 1)):
+        if (
+            depth > 1
+            and not isinstance(value, type)
+            and (inner := held_generator(value, depth - 1))
+        ):
             return f"{name}.{inner}"
     return ""

@@ -1,5 +1,6 @@
 """Layers and models."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..names import room_has_not
@@ -284,5 +285,7 @@ __all__ = [
 if not TYPE_CHECKING:  # a type checker would take every name for one that is here
 
     def __getattr__(name: str) -> Any:
-        """An error that says where a name of PyTorch's lies here."""
+        """`functional`, which has every operation, is imported at its first use."""
+        if name == "functional":
+            return import_module(".functional", __name__)
         raise room_has_not(__name__, name)

@@ -14,11 +14,12 @@ asks for fan_out instead.  Xavier's rule is the mean of the two, Kaiming's choos
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ..backends import active_backend, copy_beside, dtype_name
+from ..names import answers
 from ..random import Generator, default_generator
 from ..tensor import Tensor
 
@@ -51,8 +52,13 @@ def uniform_(tensor: T, a: float = 0.0, b: float = 1.0, generator: Generator | N
         tensor: of any shape; so is what is returned, the tensor itself.
         a, b: the bounds.
         generator: None: the shared one.
+
+    Raises:
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
     source = generator or default_generator()
+    require_leaf("uniform_", tensor)
     tensor.data = source.uniform(tensor.shape, a, b, dtype_name(tensor.dtype), like=tensor.data)
     return tensor
 
@@ -66,10 +72,14 @@ def normal_(
         tensor: of any shape; so is what is returned, the tensor itself.
         mean, std: of the distribution; Xu starts weights from 0 and 0.01.
         generator: None: the shared one.
+
+    Raises:
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
     source = generator or default_generator()
-    values = source.normal(tensor.shape, mean, std, dtype_name(tensor.dtype))
-    return _fill(tensor, values)
+    require_leaf("normal_", tensor)
+    return _fill(tensor, source.normal(tensor.shape, mean, std, dtype_name(tensor.dtype)))
 
 
 def trunc_normal_(
@@ -87,24 +97,45 @@ def trunc_normal_(
         mean, std: of the distribution before it was cut.
         a, b: the bounds, as values and not as multiples of std.
         generator: None: the shared one.
+
+    Raises:
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
     source = generator or default_generator()
+    require_leaf("trunc_normal_", tensor)
     values = source.truncated_normal(tensor.shape, mean, std, a, b, dtype_name(tensor.dtype))
     return _fill(tensor, values)
 
 
 def constant_(tensor: T, value: float) -> T:
-    """Set every element of a tensor, of any shape, to `value`."""
+    """Set every element of a tensor, of any shape, to `value`.
+
+    Raises:
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
+    """
+    require_leaf("constant_", tensor)
     return _fill(tensor, np.full(tensor.shape, value, np.float64))
 
 
 def zeros_(tensor: T) -> T:
-    """Set every element of a tensor, of any shape, to 0."""
+    """Set every element of a tensor, of any shape, to 0.
+
+    Raises:
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
+    """
     return constant_(tensor, 0.0)
 
 
 def ones_(tensor: T) -> T:
-    """Set every element of a tensor, of any shape, to 1."""
+    """Set every element of a tensor, of any shape, to 1.
+
+    Raises:
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
+    """
     return constant_(tensor, 1.0)
 
 
@@ -113,7 +144,10 @@ def eye_(tensor: T) -> T:
 
     Raises:
         ValueError: the tensor is no matrix.
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
+    require_leaf("eye_", tensor)
     if tensor.ndim != 2:
         raise ValueError(f"eye_: the tensor must be a matrix; shape {tensor.shape}")
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
@@ -131,6 +165,8 @@ def xavier_uniform_(tensor: T, gain: float = 1.0, generator: Generator | None = 
 
     Raises:
         ValueError: the tensor has less than two axes.
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
     bound = gain * math.sqrt(6.0 / max(1, sum(fans(tensor))))
     return uniform_(tensor, -bound, bound, generator)
@@ -150,6 +186,8 @@ def xavier_normal_(tensor: T, gain: float = 1.0, generator: Generator | None = N
 
     Raises:
         ValueError: the tensor has less than two axes.
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
     return normal_(tensor, 0.0, gain * math.sqrt(2.0 / max(1, sum(fans(tensor)))), generator)
 
@@ -172,6 +210,8 @@ def kaiming_uniform_(
 
     Raises:
         ValueError: the tensor has less than two axes, or an unknown mode or nonlinearity.
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
     return uniform_(tensor, -bound, bound, generator)
@@ -195,6 +235,8 @@ def kaiming_normal_(
 
     Raises:
         ValueError: the tensor has less than two axes, or an unknown mode or nonlinearity.
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
     return normal_(tensor, 0.0, std, generator)
@@ -214,7 +256,10 @@ def orthogonal_(tensor: T, gain: float = 1.0, generator: Generator | None = None
 
     Raises:
         ValueError: the tensor has less than two axes.
+        TypeError: it is no tensor, but an array.
+        RuntimeError: it was computed, and would not keep its values.
     """
+    require_leaf("orthogonal_", tensor)
     if tensor.ndim < 2:
         raise ValueError(f"orthogonal_: the tensor needs two axes or more; shape {tensor.shape}")
     rows = tensor.shape[0]
@@ -254,6 +299,32 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return GAINS[nonlinearity]
 
 
+def require_leaf(name: str, tensor: Any) -> None:
+    """Refuse what no parameter is, for the initialiser `name`.
+
+    Args:
+        name: for messages.
+        tensor: what is to get new values.
+
+    Raises:
+        TypeError: it is an array, such as a parameter's `data`.
+        RuntimeError: it was computed, such as a weight by `spectral_norm`: its new values would be
+            computed over, and nobody would know.
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(
+            f"{name}: needs a tensor, got {type(tensor).__name__}; give it the parameter, "
+            "layer.weight, not its array, layer.weight.data"
+        )
+    if tensor.creator is not None:
+        raise RuntimeError(
+            f"{name}: this tensor of shape {tensor.shape} was computed from others by "
+            f"{type(tensor.creator).__name__}, and new values would be lost; initialise what it is "
+            "computed from (layer.parametrizations.weight.original), or the layer before "
+            "spectral_norm or weight_norm"
+        )
+
+
 def fans(tensor: Tensor) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight (out, in, *window): in and out, times the window's size.
 
@@ -279,3 +350,7 @@ def _fan(tensor: Tensor, mode: str) -> int:
 def _fill(tensor: T, values: Any) -> T:
     tensor.data = copy_beside(tensor.data, values)
     return tensor
+
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+    __getattr__ = answers(__name__)

@@ -15,8 +15,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
+from ..names import answers
 from ..scoped import Block, Scoped
 from .generator import Generator, Shape
 
@@ -81,3 +82,6 @@ truncated_normal = _shared(Generator.truncated_normal)
 integers = _shared(Generator.integers)
 permutation = _shared(Generator.permutation)
 choice = _shared(Generator.choice)
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+    __getattr__ = answers(__name__)

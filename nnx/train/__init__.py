@@ -1,5 +1,8 @@
 """Training: the Trainer, its callbacks, its history."""
 
+from typing import TYPE_CHECKING
+
+from ..names import answers
 from .callbacks import (
     Callback,
     Checkpoint,
@@ -38,3 +41,6 @@ __all__ = [
     "WeightAverage",
     "find_lr",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+    __getattr__ = answers(__name__)

@@ -198,3 +198,25 @@ def test_a_generator_of_ones_own():
 def test_errors(rule, shape, kwargs, message):
     with pytest.raises(ValueError, match=message):
         filled(rule, shape, **kwargs)
+
+
+RULES = [
+    *[init.uniform_, init.normal_, init.trunc_normal_, init.zeros_, init.ones_, init.eye_],
+    *[init.xavier_uniform_, init.xavier_normal_, init.kaiming_uniform_, init.kaiming_normal_],
+    *[init.orthogonal_, lambda w: init.constant_(w, 2.0)],
+]
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_keeps_no_values_is_refused(rule):
+    """An array, and a weight that is computed anew at each reading."""
+    layer = nn.Linear(3, 2)
+    with pytest.raises(TypeError, match=r"^\w+_: .* not its array, layer\.weight\.data$"):
+        rule(layer.weight.data)
+    for norm in (nn.utils.spectral_norm, nn.utils.weight_norm):
+        normed = norm(nn.Linear(3, 2))
+        with pytest.raises(RuntimeError, match=r"^\w+_: .* would be lost"):
+            rule(normed.weight)
+    before = normed.weight.detach().numpy().copy()
+    rule(normed.parametrizations.weight.original0)
+    assert not np.array_equal(before, normed.weight.detach().numpy())

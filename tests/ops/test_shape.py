@@ -42,7 +42,7 @@ AS_NUMPY = {
         lambda x: np.pad(x, ((1, 0), (2, 1), (0, 3)), "reflect"),
     ),
     "pad replicate": (
-        lambda x: ops.pad(x, (2, 1), "replicate"),
+        lambda x: ops.pad(x, ((2, 1),) * 3, "replicate"),
         lambda x: np.pad(x, (2, 1), "edge"),
     ),
     "pad circular": (
@@ -213,6 +213,13 @@ def test_an_empty_axis_that_is_not_padded(backend, mode):
         (lambda x: ops.split(x, 2, axis=1), r"length 3 cannot be cut into 2 equal"),
         (lambda x: ops.split(x, [3, 1], axis=2), r"rise from 0 to 4; positions \[3, 1\]"),
         (lambda x: ops.pad(x, ((1, 1), (1, 1))), r"each of the 3 axes.*\(2, 3, 4\)"),
+        (lambda x: ops.pad(x, (1, 2)), r"means .* is \[\(0, 0\), \(0, 0\), \(1, 2\)\]$"),
+        (
+            lambda x: ops.pad(x, (1, 2, 3, 4)),
+            r"pad_width \(1, 2, 3, 4\).* is \[\(0, 0\), \(3, 4\), \(1, 2\)\]$",
+        ),
+        (lambda x: ops.pad(x, (1, 2, 3)), r"x has shape \(2, 3, 4\)$"),
+        (lambda x: ops.pad(x, [(1, 2)]), r"x has shape \(2, 3, 4\)$"),
         (lambda x: ops.pad(x, -1), "must not be negative"),
         (lambda x: ops.pad(x, 1, "mirror"), "mode 'mirror' is not one of constant, reflect"),
         (lambda x: ops.pad(x, 2, "reflect"), "can add at most 1 to an axis of 2"),

@@ -1,6 +1,9 @@
 """What PyTorch keeps in `nn.utils`: clipping gradients, parameters as one vector, weights that are
 computed, and in `nn.utils.rnn` sequences of different lengths."""
 
+from typing import TYPE_CHECKING
+
+from ...names import answers
 from . import parametrizations, rnn
 from .parameters import (
     clip_grad_norm_,
@@ -20,3 +23,6 @@ __all__ = [
     "vector_to_parameters",
     "weight_norm",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+    __getattr__ = answers(__name__)

@@ -14,7 +14,9 @@ from .cast import astype
 Shape = int | tuple[int, ...] | list[int]
 
 
-def _shape(name: str, shape: Shape) -> tuple[int, ...]:
+def _shape(name: str, shape: Shape, dtype: Any = None) -> tuple[int, ...]:
+    if isinstance(dtype, int):  # PyTorch takes the lengths one by one
+        raise TypeError(f"{name}: the shape is one argument, {name}(({shape}, {dtype}))")
     lengths = shape if isinstance(shape, tuple | list) else (shape,)
     try:
         known = tuple([operator.index(n) for n in lengths])
@@ -41,7 +43,7 @@ def zeros(
         ValueError: a negative length, or no such device.
         TypeError: a length that is no integer.
     """
-    return full(_shape("zeros", shape), 0, dtype, requires_grad, device)
+    return full(_shape("zeros", shape, dtype), 0, dtype, requires_grad, device)
 
 
 def ones(
@@ -60,13 +62,13 @@ def ones(
         ValueError: a negative length, or no such device.
         TypeError: a length that is no integer.
     """
-    return full(_shape("ones", shape), 1, dtype, requires_grad, device)
+    return full(_shape("ones", shape, dtype), 1, dtype, requires_grad, device)
 
 
 def full(
     shape: Shape,
     fill_value: Any,
-    dtype: Any = "float32",
+    dtype: Any = None,
     requires_grad: bool = False,
     device: Any = None,
 ) -> Tensor:
@@ -75,7 +77,8 @@ def full(
     Args:
         shape: a tuple, or one number for one axis; () for a scalar.
         fill_value: the value.
-        dtype: by name, or as any library's dtype.
+        dtype: by name, or as any library's dtype; None: float32 for a float, int64 for an integer,
+            bool for True and False.
         requires_grad: whether it is a leaf to learn.
         device: a backend ("numpy", "cupy"), or a device of the active one's library; None: the
             active backend's.
@@ -86,6 +89,9 @@ def full(
     """
     home, where = place("full", device)
     lengths = _shape("full", shape)
+    if dtype is None:
+        kinds = {bool: "bool", int: "int64"}
+        dtype = kinds.get(type(fill_value), "float32")
     array = home.xp.full(lengths, fill_value, dtype=home.dtype(dtype), device=where)
     return Tensor(array, requires_grad)
 
@@ -104,7 +110,9 @@ def empty(shape: Shape, dtype: Any = "float32", device: Any = None) -> Tensor:
         TypeError: a length that is no integer.
     """
     home, where = place("empty", device)
-    return Tensor(home.xp.empty(_shape("empty", shape), dtype=home.dtype(dtype), device=where))
+    return Tensor(
+        home.xp.empty(_shape("empty", shape, dtype), dtype=home.dtype(dtype), device=where)
+    )
 
 
 def arange(

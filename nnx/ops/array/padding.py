@@ -123,8 +123,9 @@ def pad(
 
     Args:
         x: of any shape; every axis grows by its two widths.
-        pad_width: (before, after) for each axis, as in NumPy; or one pair for all axes; or one
-            number for both sides of all axes.
+        pad_width: (before, after) for each axis, as in NumPy; or one number for both sides of all
+            axes.  A vector takes its pair alone, (before, after).  PyTorch's row of numbers, the
+            last axis first, is refused, with what it means.
         mode: "constant" (`value`), or a continuation: "reflect" (without the edge itself),
             "replicate" (the edge again), "circular" (the other end).
         value: what the border is of, in the mode "constant".
@@ -134,15 +135,14 @@ def pad(
             border that reaches further than the mode can continue x.
     """
     x = as_tensor("pad", x)
-    widths: list[Any] = [pad_width] if isinstance(pad_width, int) else list(pad_width)
-    if len(widths) == 1 and isinstance(widths[0], int):
-        widths = widths * 2
-    if len(widths) == 2 and all(isinstance(n, int) for n in widths):
+    widths: list[Any] = [pad_width] * 2 if isinstance(pad_width, int) else list(pad_width)
+    flat = all(isinstance(n, int) for n in widths)
+    if flat and len(widths) == 2 and (x.ndim == 1 or isinstance(pad_width, int)):
         widths = [widths] * x.ndim
-    if len(widths) != x.ndim or any(isinstance(w, int) or len(w) != 2 for w in widths):
+    elif flat or len(widths) != x.ndim or any(isinstance(w, int) or len(w) != 2 for w in widths):
         raise ValueError(
             f"pad: pad_width must be (before, after) for each of the {x.ndim} axes; "
-            f"pad_width {pad_width}, x has shape {x.shape}"
+            f"pad_width {pad_width}, x has shape {x.shape}{_as_pairs(widths, x.ndim)}"
         )
     pairs = tuple([(int(before), int(after)) for before, after in widths])
     if any(n < 0 for pair in pairs for n in pair):
@@ -152,3 +152,12 @@ def pad(
     if mode not in MODES:
         raise ValueError(f"pad: mode {mode!r} is not one of constant, {', '.join(MODES)}")
     return pad_border(x, pairs, mode)
+
+
+def _as_pairs(row: list[Any], ndim: int) -> str:
+    """What PyTorch means by a row of numbers, from the last axis on, as pairs."""
+    if len(row) % 2 or not 0 < len(row) <= 2 * ndim or not all(isinstance(n, int) for n in row):
+        return ""
+    given = [(row[k], row[k + 1]) for k in range(len(row) - 2, -1, -2)]
+    pairs = [(0, 0)] * (ndim - len(given)) + given
+    return f"; what PyTorch means by it, from the last axis on, is {pairs}"

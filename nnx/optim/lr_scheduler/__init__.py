@@ -1,5 +1,8 @@
 """Schedules of the learning rate, with PyTorch's definitions."""
 
+from typing import TYPE_CHECKING
+
+from ...names import answers
 from .cycle import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
 from .decay import (
     ConstantLR,
@@ -31,3 +34,6 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every name for one that is here
+    __getattr__ = answers(__name__)
