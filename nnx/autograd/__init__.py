@@ -1,9 +1,9 @@
 """The tape: a Tensor remembers the Function that made it, and `backward` walks back.
 
 Reverse-mode differentiation (Linnainmaa 1970; Liu, back-propagation on graphs).  One `Function`
-instance per call is the tape entry.  Functions are numbered in the order they are called; an
-output exists before it can be used, so walking them by falling number meets every consumer of a
-value before its maker: no separate sort is needed, and no recursion.
+instance per call is the tape entry.  Functions are numbered in the order they are called, and an
+output is made before it is used: from the highest number down to the lowest, every call that used
+a value comes before the call that made it.  No separate sort is needed, and no recursion.
 
 An entry points at the makers of its inputs, not at the inputs: an array lives only as long as
 somebody holds its tensor or some backward keeps it.
