@@ -103,6 +103,12 @@ def log_softmax(k: Any, size: int) -> Call:
     return lambda: k.log_softmax(x, -1)
 
 
+@row(cpu, "ROWS", "softmax and its backward, rows of 64")
+def softmax_in_rows(k: Any, size: int) -> Call:
+    x, g = draw(size // 64, 64), draw(size // 64, 64)
+    return lambda: k.softmax_backward(g, k.softmax(x, -1), -1)
+
+
 @row(jit, "LINEAR", "relu")
 def relu(k: Any, size: int) -> Call:
     x = draw(size)
@@ -309,6 +315,12 @@ def classes(k: Any, size: int) -> Call:
 @row(cpu, "RELU_ZEROS", "relu")
 def relu_zeros(k: Any, size: int) -> Call:
     x = draw(size)
+    return lambda: k.relu(x)
+
+
+@row(cpu, "RELU_CLIP", "relu of rows of 64")
+def relu_clip(k: Any, size: int) -> Call:
+    x = draw(size // 64, 64)
     return lambda: k.relu(x)
 
 

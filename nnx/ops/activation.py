@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..backends import Array
+from ..backends import Array, dtype_name
 from ..tensor import Tensor
 from ._broadcast import one_axis
 from ._function import Unary
@@ -64,16 +64,18 @@ class Softplus(Unary):
         y = self.backend.softplus(z)
         if self.beta != 1:
             y = y / self.beta
-        return y if self.threshold == math.inf else self.backend.xp.where(self._above(z), x, y)
+        return self.backend.xp.where(z > self.threshold, x, y) if self._cuts(z) else y
 
     def backward(self, g: Array) -> Array:
         gx = g * self.backend.sigmoid(self.z)
-        if self.threshold == math.inf:
+        if not self._cuts(self.z):
             return gx
-        return self.backend.xp.where(self._above(self.z), g, gx)
+        return self.backend.xp.where(self.z > self.threshold, g, gx)
 
-    def _above(self, z: Array) -> Array:
-        return z > self.threshold
+    def _cuts(self, z: Array) -> bool:
+        """Whether the threshold changes anything: above 18, float32 rounds y to x and dx to g."""
+        same = self.threshold >= 18 and self.beta == 1 and dtype_name(z.dtype) == "float32"
+        return self.threshold < math.inf and not same
 
 
 class LogSigmoid(Unary):

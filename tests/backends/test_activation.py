@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from nnx.backends import Backend
+from nnx.backends.cpu import activation
 
 TWIN = Backend(np, "numpy")
 SHAPES = [(3, 5), (41, 129), (4, 20, 64), (2, 5000), (5000, 1), (300, 17)]
@@ -40,6 +41,12 @@ OF_G_AND_Y = [
     ("softmax_backward", (0,)),
     ("log_softmax_backward", (0,)),
 ]
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """So that what is tested here takes several, and the last is no whole one."""
+    monkeypatch.setattr(activation, "BLOCK", 1500)
 
 
 def agree(backend, name, arrays, rest, place):
@@ -104,3 +111,17 @@ def test_the_largest_of_a_row_is_found_wherever_it_stands(backend, width):
     )
     for array in (losses, gradient):
         np.testing.assert_allclose(backend.to_numpy(array), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("rise", [0.0, 300.0, -300.0])
+@pytest.mark.parametrize("fall", [0.0, 3.0, 90.0, 1e5])
+def test_rows_far_from_one_another(backend, rise, fall):
+    """However far one row lies below another, each has the digits that it has alone."""
+    x = np.random.default_rng(0).standard_normal((700, 17)).astype("float32") + np.float32(rise)
+    x[::7] -= np.float32(fall)
+    exact = x - x.max(axis=1, keepdims=True).astype("float64")
+    exact -= np.log(np.exp(exact).sum(axis=1, keepdims=True))
+    y = backend.to_numpy(backend.backend.log_softmax(backend.asarray(x), -1))
+    np.testing.assert_allclose(y, exact, rtol=2e-7, atol=1e-6)
+    y = backend.to_numpy(backend.backend.softmax(backend.asarray(x), -1))
+    np.testing.assert_allclose(y, np.exp(exact), rtol=2e-6)

@@ -7,6 +7,7 @@ import numpy as np
 from ...typing import Array
 from ..portable.linear import LinearKernels
 from . import thresholds
+from .activation import in_blocks
 from .memory import empty, laid_like
 
 _SAME_WIDTH = {
@@ -54,6 +55,8 @@ class NumpyLinear(LinearKernels):
         # Beside an array, np.maximum works on many numbers at once; beside a number, on one.
         if x.size <= thresholds.RELU_ZEROS:
             return np.maximum(x, ZERO.get(x.dtype, 0))
+        if x.size > thresholds.RELU_CLIP and x.dtype in _SAME_WIDTH:
+            return np.clip(x, 0, np.inf, out=laid_like(x))
         return np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=laid_like(x))
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
@@ -65,8 +68,14 @@ class NumpyLinear(LinearKernels):
         if gy.size < thresholds.MEMORY:
             mask = np.greater(y, ZERO[gy.dtype]).astype(bits)
             return np.multiply(gy.view(bits), mask, out=mask).view(gy.dtype)
-        mask = np.greater(y, 0, out=empty(y.shape, bool))
-        return np.multiply(gy.view(bits), mask, out=laid_like(gy).view(bits)).view(gy.dtype)
+        return in_blocks(_relu_backward, gy, y)[0]
+
+
+def _relu_backward(gy: Array, y: Array, gx: Array) -> None:
+    bits = _SAME_WIDTH[gy.dtype]
+    gate = gx.view(bits)
+    np.copyto(gate, y > 0)
+    gate *= gy.view(bits)
 
 
 def product_into_kept(a: Array, b: Array) -> Array:

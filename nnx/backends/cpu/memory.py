@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterable, Iterator
+from itertools import chain, count
 from sys import getrefcount
 from typing import Any
 
@@ -29,7 +31,20 @@ from . import thresholds
 LIMIT = 2**28  # bytes that may lie idle
 ROOM = 1.25  # a block may be larger than the array by this factor
 
-_blocks: list[Array] = []  # the one used last stands last
+
+class _Block:
+    """Memory, where in it an array begins, and when one was last made of it."""
+
+    __slots__ = ("memory", "start", "used")
+
+    def __init__(self, size: int) -> None:
+        self.memory = np.empty(size, np.uint8)
+        self.start = -self.memory.ctypes.data % 64
+        self.used = 0
+
+
+_blocks: dict[int, list[_Block]] = {}  # by their size in bytes
+_clock = count(1)
 _lock = threading.Lock()
 
 
@@ -42,8 +57,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
         return np.empty(shape, dtype)
     with _lock:
         block = _take(size)
-    start = -block.ctypes.data % 64
-    return block[start : start + size].view(dtype).reshape(shape)
+        return np.ndarray(shape, dtype, block.memory, block.start)
 
 
 def empty_like(a: Array) -> Array:
@@ -74,26 +88,46 @@ def copied(a: Array) -> Array:
     return copy
 
 
-def _free() -> list[int]:
-    """Which blocks nothing else refers to."""
-    return [k for k in range(len(_blocks)) if getrefcount(_blocks[k]) <= _NOBODY_ELSE]
+def _free(blocks: Iterable[_Block]) -> Iterator[_Block]:
+    """Those to whose memory nothing else refers."""
+    for block in blocks:
+        if getrefcount(block.memory) <= _NOBODY_ELSE:
+            yield block
 
 
-def _take(size: int) -> Array:
-    """A free block of at least `size` + 63 bytes, now the last of the list; a new one if none."""
-    free = _free()
-    suitable = [k for k in free if size + 63 <= _blocks[k].size <= ROOM * size + 64]
-    if suitable:
-        block = _blocks.pop(min(suitable, key=lambda k: _blocks[k].size))
-    else:
-        idle = sum(_blocks[k].size for k in free)
-        while free and idle > LIMIT:
-            idle -= _blocks[free[0]].size
-            _blocks[free.pop(0)] = None
-        _blocks[:] = [b for b in _blocks if b is not None]
-        block = np.empty(size + 63, np.uint8)
-    _blocks.append(block)
-    return block
+def _every() -> Iterator[_Block]:
+    return chain.from_iterable(_blocks.values())
+
+
+def _take(size: int) -> _Block:
+    """A free block of at least `size` + 63 bytes, and not many more; a new one if there is none."""
+    size += 63
+    for block in _blocks.get(size, ()):
+        if getrefcount(block.memory) <= _NOBODY_ELSE:
+            block.used = next(_clock)
+            return block
+    near = sorted(n for n in _blocks if size < n <= ROOM * size)
+    found = next(_free(chain.from_iterable(_blocks[n] for n in near)), None)
+    if found is None:
+        _make_room()
+        found = _Block(size)
+        _blocks.setdefault(size, []).append(found)
+    found.used = next(_clock)
+    return found
+
+
+def _make_room() -> None:
+    """Give back what has been idle for longest, until LIMIT is kept."""
+    free = sorted(_free(_every()), key=lambda block: block.used)
+    idle = sum(block.memory.size for block in free)
+    for block in free:
+        if idle <= LIMIT:
+            break
+        size = block.memory.size
+        idle -= size
+        _blocks[size].remove(block)
+        if not _blocks[size]:
+            del _blocks[size]
 
 
 def is_only_view(a: Array) -> bool:
@@ -102,7 +136,7 @@ def is_only_view(a: Array) -> bool:
     if type(base) is not type(a):
         return False  # a library of its own lends this memory
     others = getrefcount(base) - _ONE_VIEW
-    if others == 1 and any([block is base for block in _blocks]):
+    if others == 1 and any([block.memory is base for block in _blocks.get(base.size, ())]):
         others = 0
     return others <= 0 and (type(a) is not np.ndarray or a.flags.writeable)
 
@@ -110,7 +144,7 @@ def is_only_view(a: Array) -> bool:
 def idle_bytes() -> int:
     """How much memory lies ready for use again."""
     with _lock:
-        return sum(_blocks[k].size for k in _free())
+        return sum(block.memory.size for block in _free(_every()))
 
 
 def forget() -> None:
@@ -130,9 +164,9 @@ renew_in_child(_in_child)
 
 
 def _measured() -> int:
-    """What `getrefcount(list[k])` is for a block that only the list refers to."""
-    own = [np.empty(0, np.uint8)]
-    return getrefcount(own[0])
+    """What `getrefcount(block.memory)` is where only the block refers to it."""
+    block = _Block(0)
+    return getrefcount(block.memory)
 
 
 def _measured_by_a_view() -> int:
