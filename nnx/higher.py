@@ -57,8 +57,13 @@ def grad(function: Callable[..., Any], *inputs: Any, parameters: Iterable[Tensor
 
     Raises:
         ValueError: the function's result is no scalar.
-        TypeError: there is no input.
+        TypeError: there is no input, or what should be a function is a tensor.
     """
+    if isinstance(function, Node):
+        raise TypeError(
+            "grad: needs a function and its inputs, not what it gives: "
+            "nnx.grad(lambda x: model(x).sum(), x)"
+        )
     if not inputs:
         raise TypeError("grad: give the inputs of the function, at least one")
     outer: list[Any] = [x if isinstance(x, Node) else Tensor(x) for x in inputs]
@@ -70,7 +75,9 @@ def grad(function: Callable[..., Any], *inputs: Any, parameters: Iterable[Tensor
         y: Any = function(*leaves)
         shape = tuple(y.shape) if hasattr(y, "shape") else type(y).__name__
         if not isinstance(y, Node) or shape != ():
-            raise ValueError(f"grad: the function must return a scalar tensor, got {shape}")
+            raise ValueError(
+                f"grad: the function must return a scalar tensor, got {shape}; .sum() adds up rows"
+            )
         if y.requires_grad:
             backward(y, None)
     found = [leaf.grad for leaf in [*leaves, *lifted.values()]]

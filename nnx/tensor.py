@@ -187,17 +187,26 @@ class Tensor(InPlace):
 
     # ---- gradients ----
 
-    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+    def backward(
+        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
         """Add the gradient of this tensor to the `.grad` of every leaf it was computed from.
 
         Args:
             gradient: dL/d(self), an array or tensor of this shape; may be left out for a scalar.
             retain_graph: keep the tape, so that it can be walked again.
+            create_graph: False; PyTorch's True is refused.
 
         Raises:
+            TypeError: create_graph is True: gradients of gradients come from `nnx.grad(f, x)`.
             RuntimeError: nothing behind this tensor requires a gradient, or the tape was freed.
             ValueError: the tensor is no scalar and no gradient was given, or its shape is wrong.
         """
+        if create_graph:
+            raise TypeError(
+                "backward: create_graph=True is PyTorch's; gradients that are differentiated again "
+                "come from a function here: nnx.grad(f, x), or nnx.grad(f, parameters=...)"
+            )
         backward(self, gradient.data if isinstance(gradient, Node) else gradient, retain_graph)
 
     def register_hook(self, hook: Callable[[Array], Any]) -> TensorHook:

@@ -220,3 +220,37 @@ def test_how_pytorch_runs_is_refused_with_the_reason(name):
     for kind in (optim.SGD, optim.Adam, optim.LBFGS, optim.RMSprop):
         with pytest.raises(TypeError, match=f"{kind.__name__}: {name} says how PyTorch runs"):
             kind(nn.Linear(2, 2).parameters(), lr=0.1, **{name: True})
+
+
+def test_a_loaders_arguments_of_pytorchs_are_answered():
+    for name, value in {
+        "pin_memory": True,
+        "collate_fn": None,
+        "persistent_workers": False,
+    }.items():
+        with pytest.raises(TypeError, match=rf"^DataLoader: {name}= is PyTorch's; here: "):
+            nnx.data.DataLoader(np.zeros((4, 2)), batch_size=2, **{name: value})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'nosuch'"):
+        nnx.data.DataLoader(np.zeros((4, 2)), nosuch=1)
+
+
+def test_what_stands_in_the_place_of_parameters_or_a_function():
+    layer = nn.Linear(3, 1)
+    with pytest.raises(TypeError, match=r"^SGD: .*model\.parameters\(\), not the model, Linear$"):
+        optim.SGD(layer)
+    with pytest.raises(TypeError, match=r"^grad: needs a function.*nnx\.grad\(lambda x:"):
+        nnx.grad(layer(X).sum(), X)
+    with pytest.raises(ValueError, match=r"scalar tensor, got \(2, 1\); \.sum\(\)"):
+        nnx.grad(layer, X)
+    with pytest.raises(TypeError, match=r"^backward: create_graph=True .*nnx\.grad\(f, x\)"):
+        layer(X).sum().backward(create_graph=True)
+    layer(X).sum().backward(create_graph=False)
+    assert layer.weight.grad.shape == (1, 3)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3), (2, 3, 4)])
+def test_classes_that_are_floats_are_told_from_probabilities(shape):
+    target = np.zeros((*shape[: len(shape) > 1], *shape[2:]), "float32")
+    with pytest.raises(ValueError, match=r'class indices are integers, target\.astype\("int64"\)'):
+        nnx.functional.cross_entropy(nnx.ones(shape), target)
+    nnx.functional.cross_entropy(nnx.ones(shape), target.astype("int64"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -42,6 +42,18 @@ class Shard(tuple[Any, ...]):
         self = super().__new__(cls, arrays)
         self.first, self.size = first, size
         return self
+
+
+# What PyTorch's takes -> what is done here.
+OTHERS_ARGUMENTS = {
+    "batch_sampler": "batch_size=, and a sampler= of single examples",
+    "collate_fn": "collate=, a function of a list of items that gives a tuple of arrays",
+    "multiprocessing_context": "leave it out: workers are forked where that can be done",
+    "persistent_workers": "leave it out: workers are made for each epoch",
+    "pin_memory": "leave it out: data that fit are sent to a GPU once, see resident_bytes=",
+    "prefetch_factor": "leave it out: each worker has two batches under way",
+    "worker_init_fn": "leave it out: random generators are seeded for each item",
+}
 
 
 class DataLoader:
@@ -87,6 +99,11 @@ class DataLoader:
             batch is left.
         TypeError: an array of the data holds texts, dates or objects.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        for name in kwargs.keys() & OTHERS_ARGUMENTS.keys():
+            raise TypeError(f"DataLoader: {name}= is PyTorch's; here: {OTHERS_ARGUMENTS[name]}")
+        return super().__new__(cls)
 
     def __init__(
         self,

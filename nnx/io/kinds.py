@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 import os
+import warnings
+from pathlib import Path
 
 from .reading import open_file
 
 _NUMPY = "np.load(path) gives its array, and module.load_state_dict takes a dict of such by name"
 _ARCHIVE = "nnx.load(path) gives its arrays, and module.load_state_dict takes them by name"
 _PICKLE = (
-    "which is read by running what it says, so nnx does not read it. Where PyTorch is installed: "
-    'torch.load(path, weights_only=True), then safetensors.torch.save_file(state, "x.safetensors")'
+    "which is read by running what it says, so nnx does not read it. Where PyTorch is installed, "
+    "nnx.interop.torch.load(path) has it read the tensors alone, with weights_only=True; "
+    'elsewhere, where it comes from: safetensors.torch.save_file(state, "x.safetensors")'
 )
+_OTHERS = {  # how other programs call their files -> what writes those
+    ".h5": "nnx.interop.keras.save_weights(model, path) writes such",
+    ".hdf5": "nnx.interop.keras.save_weights(model, path) writes such",
+    ".npy": "numpy.save(path, array) writes such",
+    ".onnx": "nnx.onnx.export(model, x, path) writes such",
+    ".pkl": "pickle.load cannot read it",
+    ".pt": "torch.load cannot read it; nnx.interop.torch.save(model, path) writes such",
+    ".pth": "torch.load cannot read it; nnx.interop.torch.save(model, path) writes such",
+}
+
+
+def warn_of_suffix(path: str | os.PathLike[str]) -> None:
+    """Say so where a safetensors file has the name of another program's.
+
+    It is written all the same: what it holds may have taken days.
+    """
+    others = _OTHERS.get(Path(path).suffix.lower())
+    if others is not None:
+        warnings.warn(
+            f"{os.fspath(path)!r} is a safetensors file, as nnx.load and nnx.io read it, under "
+            f"another format's name: {others}",
+            stacklevel=4,
+        )
 
 
 def is_npz(path: str | os.PathLike[str]) -> bool:

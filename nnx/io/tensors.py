@@ -14,6 +14,7 @@ from ..tensor import Tensor
 from . import bfloat16
 from .atomic import replacing
 from .container import KINDS, NAMES, Entry, read_header, write_container
+from .kinds import warn_of_suffix
 from .limits import CorruptFile
 from .nest import checksum, pack, unpack
 from .reading import hold_json, open_file, parse_json
@@ -96,6 +97,7 @@ def write(path: str | os.PathLike[str], held: Held, plain: Any) -> None:
     except (RecursionError, ValueError) as error:  # an integer of 5,000 digits; half a surrogate
         raise ValueError(f"save: the metadata for {path} cannot be written: {error}") from None
     hold_json(path, text)  # or `load` would refuse it
+    warn_of_suffix(path)
     with replacing(path) as beside:
         with beside.open("wb") as file:
             write_container(file, held, {KEY: text})

@@ -30,9 +30,16 @@ def get(metric: str | Metric) -> Metric:
 
     Raises:
         ValueError: there is none of this name; the message lists them.
+        TypeError: it is something else, as a function or a class.
     """
     if isinstance(metric, Metric):
         return metric
+    if not isinstance(metric, str):
+        what = f"the class {metric.__name__}" if isinstance(metric, type) else repr(metric)
+        raise TypeError(
+            f"a metric must be a name or a nnx.metrics.Metric, got {what:.200}; one of your own is "
+            "an instance of a subclass that adds up in `add` and answers in `compute`"
+        )
     if metric in METRICS:
         return METRICS[metric]()
     if metric.startswith("top") and metric[3:].isdecimal():

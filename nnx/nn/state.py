@@ -176,11 +176,32 @@ def fitting(
                 "  this is a training checkpoint: trainer.load(path) goes on from it, "
                 "nnx.load(path) gives the weights alone"
             )
+        more += _hints(mine, state) if strict else []
         raise ValueError(
             f"load_state_dict: the state does not fit this {kind}:\n"
             + "\n".join([*wrong[:20], *more])
         )
     return missing, unexpected, shared
+
+
+def _hints(mine: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
+    """What is probably wrong with a state none of whose names are right."""
+    nested = [key for key, value in state.items() if isinstance(value, Mapping)]
+    if nested:
+        return [f"  state[{nested[0]!r:.80}] is a dict itself: perhaps that is the model's state"]
+    if mine.keys() & state.keys() or not mine or not state:
+        return []
+    for long, short, change in (
+        (state, mine, "{{name.removeprefix({0!r}): value for name, value in state.items()}}"),
+        (mine, state, "{{{0!r} + name: value for name, value in state.items()}}"),
+    ):
+        first = next(iter(short))
+        prefixes = [key[: -len(first)] for key in long if str(key).endswith(f".{first}")]
+        for prefix in prefixes:
+            if all(prefix + key in long for key in short):
+                whose = "the state's" if long is state else "the model's"
+                return [f"  {whose} names begin with {prefix!r}: {change.format(prefix)}"]
+    return []
 
 
 def array_of(value: Any) -> Array:

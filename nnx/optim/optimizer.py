@@ -74,6 +74,11 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.param_groups: list[Group] = []
         self.state: dict[Tensor, State] = {}
+        if hasattr(params, "parameters"):
+            raise TypeError(
+                f"{type(self).__name__}: give it the model's parameters, model.parameters(), not "
+                f"the model, {type(params).__name__}"
+            )
         entries: list[Any] = [params] if isinstance(params, Tensor) else list(params)
         if not entries:
             raise ValueError(f"{type(self).__name__}: there are no parameters to learn")

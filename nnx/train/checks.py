@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..nn import Module
@@ -36,6 +36,20 @@ def in_order(callbacks: Sequence[Callback]) -> list[Callback]:
                 f"Trainer: a callback must be a train.Callback, got {callback!r:.80}{remedy}"
             )
     return sorted(callbacks, key=lambda callback: callback.last)
+
+
+def listed(metrics: Any) -> list[Any]:
+    """The metrics of a Trainer, as a list.
+
+    Raises:
+        TypeError: they are a dict; or one alone, whose letters would be taken for names.
+    """
+    if isinstance(metrics, str | Mapping):
+        raise TypeError(
+            f"Trainer: metrics must be a list of metrics and names, got {metrics!r:.80}; each "
+            "metric has its name"
+        )
+    return list(metrics)
 
 
 def options(trainer: Trainer, graph: bool) -> None:

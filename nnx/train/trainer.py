@@ -96,7 +96,7 @@ class Trainer:
         ValueError: a metric of an unknown name, or of another's; a penalty without a parameter;
             accumulate below 1; options that do not go together; a callback that
             watches a column that the history will not have.
-        TypeError: a callback is no Callback.
+        TypeError: a callback is no Callback, or metrics are no list of metrics and names.
     """
 
     check_every = 64
@@ -124,7 +124,7 @@ class Trainer:
         loss = Losses(loss) if isinstance(loss, Mapping) else loss
         self.precision = Precision(precision)
         self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.metrics = [_metric_for(metric, loss) for metric in metrics]
+        self.metrics = [_metric_for(metric, loss) for metric in checks.listed(metrics)]
         self.penalty = penalty
         if penalty is not None:
             penalty.on(model)  # an error now, not after the first step

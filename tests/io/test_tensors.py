@@ -255,7 +255,10 @@ def test_bfloat16_is_read_as_float32(tmp_path):
 @pytest.mark.parametrize(
     "kind, message",
     [
-        ("pt", r"a PyTorch file \(\.pt\).*weights_only=True.*save_file"),
+        (
+            "pt",
+            r"a PyTorch file \(\.pt\).*nnx\.interop\.torch\.load\(path\).*weights_only=True.*save_",
+        ),
         ("old.pt", r"a pickle \(old PyTorch files are\).*weights_only=True"),
         ("npz", r"a NumPy archive \(\.npz\): nnx\.load\(path\).*load_state_dict"),
         ("npy", r"a NumPy file \(\.npy\): np\.load"),
@@ -281,3 +284,11 @@ def test_weights_in_other_kinds_of_files(tmp_path, kind, message):
     for read in (load, nnx.io.load_state):
         with pytest.raises(nnx.io.CorruptFile, match=f"no safetensors file: it is {message}"):
             read(file)
+
+
+@pytest.mark.parametrize("name", ["w.pt", "w.PTH", "w.onnx", "w.weights.h5", "w.npy", "w.pkl"])
+def test_a_file_under_another_formats_name_is_written_and_told_of(tmp_path, name):
+    for write in (nnx.save, lambda model, path: nnx.io.save_state(path, {"a": 1})):
+        with pytest.warns(UserWarning, match="is a safetensors file.*under another format's name"):
+            write(nnx.nn.Linear(3, 2), tmp_path / name)
+    assert nnx.io.load_state(tmp_path / name)[0] == {"a": 1}

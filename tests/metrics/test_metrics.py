@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+import nnx
 from nnx import metrics
 from nnx.backends import backend_of
 
@@ -279,3 +280,17 @@ def test_targets_of_two_classes_are_looked_at(targets, shown):
 def test_one_hot_targets_are_refused_with_the_remedy():
     with pytest.raises(ValueError, match=r"one-hot\) become class indices.*BinaryAccuracy"):
         metrics.get("accuracy").update(np.zeros((3, 2), "f4"), np.eye(3, 2, dtype="f4"))
+
+
+def test_what_is_no_metric_is_refused():
+    class Share(nnx.metrics.Metric):
+        name = "share"
+
+    layer = nnx.nn.Linear(2, 1)
+    parts = (layer, nnx.nn.MSELoss(), nnx.optim.SGD(layer.parameters()))
+    for wrong, what in [([len], "built-in function len"), ([Share], "the class Share"), ([3], "3")]:
+        with pytest.raises(TypeError, match=rf"must be a name or a nnx\.metrics\.Metric.*{what}"):
+            nnx.Trainer(*parts, metrics=wrong)
+    for wrong in ("accuracy", {"share": Share()}):
+        with pytest.raises(TypeError, match="metrics must be a list of metrics and names, got"):
+            nnx.Trainer(*parts, metrics=wrong)

@@ -193,6 +193,22 @@ def test_load_state_dict_lists_everything_that_does_not_fit():
     for name, array in model.state_dict().items():
         np.testing.assert_array_equal(array, before[name], "something was changed")
 
+    for wrong, hint in [
+        ({f"module.{k}": v for k, v in state.items()},
+         r"the state's names begin with 'module\.': \{name\.removeprefix\('module\.'\): value for"),
+        ({"epoch": 3, "model": state}, r"state\['model'\] is a dict itself"),
+    ]:  # fmt: skip
+        with pytest.raises(ValueError, match=rf"{hint}"):
+            model.load_state_dict(wrong)
+    inside = nn.Sequential({"net": model})
+    with pytest.raises(
+        ValueError, match=r"the model's names begin with 'net\.': \{'net\.' \+ name"
+    ):
+        inside.load_state_dict(state)
+    with pytest.raises(ValueError) as error:
+        model.load_state_dict({"elsewhere": np.ones(2)})
+    assert "begin with" not in str(error.value) and "itself" not in str(error.value)
+
     good = {"0.bias": np.ones(3, "f4"), "old": np.zeros(1, "f4")}
     result = model.load_state_dict(good, strict=False)
     assert result.missing_keys == ["0.weight", "1.weight", "1.bias"]

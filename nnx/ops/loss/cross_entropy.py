@@ -10,7 +10,7 @@ import math
 import warnings
 from typing import Any
 
-from ...backends import Array, backend_of
+from ...backends import Array, backend_of, dtype_name
 from ...tensor import Tensor
 from .._function import Function, Unary
 from .._operands import as_array, as_tensor
@@ -329,6 +329,12 @@ def cross_entropy_of(
     target = as_tensor(name, target, input)
     given = target.data
     if home.is_float(given.dtype):
+        if given.ndim == input.data.ndim - 1:
+            raise ValueError(
+                f"{name}: a target of floats holds a probability for each class, in the shape of "
+                f'the input, {input.shape}; class indices are integers, target.astype("int64"); '
+                f"the target has shape {target.shape} and dtype {dtype_name(given.dtype)}"
+            )
         q = as_rows(matching(name, input, target)[1])
         y = SoftCrossEntropy(reduction, label_smoothing, weights, None, None)(as_rows(input), q)
         shape = (*input.shape[: 1 if input.ndim > 1 else 0], *input.shape[2:])
