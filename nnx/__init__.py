@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         train,
     )
     from .checkpoint import checkpoint
+    from .explanation import explain
     from .higher import grad, hvp
     from .io import load_model
     from .io import load_weights as load
@@ -92,6 +93,7 @@ __all__ = [
     "debug",
     "draw_graph",
     "enable_grad",
+    "explain",
     "from_dlpack",
     "functional",
     "get_backend",
@@ -141,6 +143,7 @@ _HOMES = {  # name -> where it lives, and what it is called there
     "capture": ("train.capture", "capture"),
     "checkpoint": ("checkpoint", "checkpoint"),
     "draw_graph": ("plots.graph", "draw_graph"),
+    "explain": ("explanation", "explain"),
     "grad": ("higher", "grad"),
     "hvp": ("higher", "hvp"),
     "load": ("io", "load_weights"),

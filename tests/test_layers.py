@@ -20,7 +20,7 @@ ROOMS = [
     ["ops"],
     ["functional", "linalg", "derivatives", "gradcheck", "checkpoint", "higher"],
     ["nn", "data", "datasets", "io", "text"],
-    ["optim", "metrics", "plots", "parallel", "interop"],
+    ["optim", "metrics", "plots", "parallel", "interop", "explanation"],
     ["linear_model", "amp", "onnx"],
     ["train", "tools", "debug", "bench", "sklearn"],
     ["recipes"],

@@ -1,0 +1,247 @@
+"""A layer's own forward and backward on one input, and its outputs for slightly different ones.
+
+Nothing of the layer is touched: a copy of it computes, without its hooks, and with a copy of the
+shared random generator.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Node, enable_grad, no_grad
+from ..autograd.function import as_tensor
+from ..backends import backend_of, copy_beside
+from ..nn.loss.base import Loss
+from ..nn.module import Module
+from ..random import Generator, default_generator, use_generator
+from ..tensor import Tensor
+
+# Numbers that are easy to calculate with, and of no pattern that a gradient may hide behind: a sum,
+# whose upstream gradient is all ones, is blind to some mistakes.
+UPSTREAM = (1.0, -0.5, 2.0, -1.0, 0.5, 1.5, -2.0)
+
+
+class Measured:
+    """What a layer did.
+
+    Args:
+        layer: a module, or an operation.
+        inputs: what it is called with: tensors, arrays, lists, numbers.
+        upstream: dL/dy, of y's shape; None: `UPSTREAM` over and over, and 1 for a single number.
+        state: of the random generator; None: the shared one's.
+
+    Attributes:
+        layer: the copy.
+        inputs: as given, tensors as float64 arrays.
+        parameters: name -> its values.
+        buffers, buffers_after: name -> values, before and after the forward.
+        y: the output's values; of several outputs the first's.
+        upstream: dL/dy.
+        gradients: what backward left: the number of an input, or a parameter's name -> values.
+        eps, tiny: of the dtype that was computed in.
+
+    Raises:
+        TypeError: the output is no tensor of floating-point numbers.
+        ValueError: upstream is not of the output's shape, or something is not finite or is empty.
+    """
+
+    def __init__(
+        self,
+        layer: Callable[..., Any],
+        inputs: tuple[Any, ...],
+        upstream: Any,
+        state: dict[str, int] | None = None,
+    ) -> None:
+        self.name = getattr(layer, "__name__", type(layer).__name__)
+        self.original = layer
+        self.state = default_generator().state() if state is None else state
+        self.layer = _copied(layer)
+        own = self.layer.parameters() if isinstance(self.layer, Module) else []
+        first = next(iter(own), None)
+        self.tensors = [_as_input(self.name, x, first) for x in inputs]
+        self.differentiated = [
+            k
+            for k, x in enumerate(self.tensors)
+            if isinstance(x, Tensor)
+            and backend_of(x.data).is_float(x.data.dtype)
+            and not (isinstance(layer, Loss) and k)
+        ]
+        self._look_at_inputs()
+        self._run(upstream)
+
+    def _look_at_inputs(self) -> None:
+        self.inputs: list[Any] = []
+        for k, x in enumerate(self.tensors):
+            if not isinstance(x, Tensor):
+                self.inputs.append(x)
+                continue
+            values = _host(x.data)
+            if not values.size:
+                raise ValueError(f"explain: there is nothing in input {k} of shape {x.shape}")
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"explain: input {k} of shape {x.shape} is not finite everywhere, and NaN and "
+                    "infinities cannot be calculated with by hand"
+                )
+            self.inputs.append(values)
+
+    def _run(self, upstream: Any) -> None:
+        called = list(self.tensors)
+        for k in self.differentiated:
+            called[k] = Tensor(self.tensors[k].data, requires_grad=True)
+        y = self._called(self.layer, called)
+        if not isinstance(y, Tensor) or not backend_of(y.data).is_float(y.data.dtype):
+            raise TypeError(
+                f"explain: {self.name} must return a tensor of floating-point numbers, or a tuple "
+                f"that begins with one; it returned {type(y).__name__}"
+            )
+        home = backend_of(y.data)
+        limits = home.xp.finfo(y.data.dtype)
+        self.eps, self.tiny = float(limits.eps), float(limits.smallest_normal)
+        self.y = _host(y.data)
+        self.given = upstream is not None
+        beside = copy_beside(y.data, self._upstream(upstream))
+        self.upstream = _host(beside)
+        if y.requires_grad:
+            y.backward(beside)
+        self.gradients: dict[int | str, np.ndarray] = {
+            k: _host(called[k].grad) for k in self.differentiated if called[k].grad is not None
+        }
+        self.parameters: dict[str, np.ndarray] = {}
+        self.buffers: dict[str, np.ndarray] = {}
+        self.buffers_after: dict[str, np.ndarray] = {}
+        if isinstance(self.layer, Module) and isinstance(self.original, Module):
+            self.buffers = {name: _host(b) for name, b in self.original.named_buffers()}
+            self.buffers_after = {name: _host(b) for name, b in self.layer.named_buffers()}
+            for name, p in self.layer.named_parameters():
+                self.parameters[name] = _host(p.data)
+                if p.grad is not None:
+                    self.gradients[name] = _host(p.grad)
+
+    def _upstream(self, given: Any) -> np.ndarray:
+        shape = self.y.shape
+        if given is None:
+            if self.y.size == 1:
+                return np.ones(shape)
+            return np.resize(np.asarray(UPSTREAM), shape)
+        g = given.data if isinstance(given, Node) else given
+        g = _host(g) if hasattr(g, "dtype") else np.asarray(g, np.float64)
+        if g.shape != shape:
+            raise ValueError(
+                f"explain: gradient must have the shape of the output, {shape}; it has {g.shape}"
+            )
+        if not np.isfinite(g).all():
+            raise ValueError("explain: gradient is not finite everywhere")
+        return g
+
+    def _called(self, layer: Callable[..., Any], inputs: list[Any]) -> Any:
+        """The first output, with the random numbers of the first time."""
+        generator = Generator(0)
+        generator.set_state(self.state)
+        with enable_grad(), use_generator(generator):
+            y = layer(*inputs)
+        while isinstance(y, tuple | list) and y:
+            y = y[0]
+        return y
+
+    def layers_alone(self) -> list[Measured]:
+        """Of a Sequential, each layer by itself: called with what the layers before it make, and
+        with the gradient that those after it hand it."""
+        children = list(self.original.children())  # type: ignore[attr-defined]
+        generator = Generator(0)
+        generator.set_state(self.state)
+        x, calls = self.tensors[0], []
+        for child, twin in zip(children, _copied(self.original).children(), strict=True):
+            calls.append((child, x, generator.state()))
+            with no_grad(), use_generator(generator):
+                x = twin(x)
+        parts: list[Measured] = []
+        g: Any = self.upstream
+        for child, x, state in reversed(calls):
+            parts.insert(0, Measured(child, (x,), g, state))
+            g = parts[0].gradients.get(0)
+        return parts
+
+    def called_again(self, inputs: list[Any]) -> np.ndarray:
+        """The output's values for other inputs, with the same random numbers."""
+        return _host(self._called(_copied(self.original), inputs).data)
+
+    def loss(self, key: int | str, values: np.ndarray) -> float:
+        """L = Σ g y in float64, where an input (by number) or a parameter (by name) has other
+        values.
+
+        Args:
+            key: which one.
+            values: of its shape.
+        """
+        layer, inputs = self._in_float64()
+        if isinstance(key, int):
+            inputs = [Tensor(values) if k == key else x for k, x in enumerate(inputs)]
+            y = self._called(layer, inputs)
+        else:
+            parameter = dict(layer.named_parameters())[key]
+            before = parameter.data
+            parameter.data = values
+            y = self._called(layer, inputs)
+            parameter.data = before
+        return float(np.sum(self.upstream * y.data))
+
+    def _in_float64(self) -> tuple[Any, list[Any]]:
+        if not hasattr(self, "_twin"):
+            twin = _copied(self.original)
+            if isinstance(twin, Module):
+                twin.to("numpy", dtype="float64").requires_grad_(False)
+            inputs = [
+                Tensor(self.inputs[k] if k in self.differentiated else _host_same(x.data))
+                if isinstance(x, Tensor)
+                else x
+                for k, x in enumerate(self.tensors)
+            ]
+            self._twin = twin, inputs
+        twin, inputs = self._twin
+        return copy.deepcopy(twin) if _learns_by_looking(twin) else twin, inputs
+
+
+def _learns_by_looking(layer: Any) -> bool:
+    """Whether a call may change a layer's buffers, as batch norm's in training does."""
+    return isinstance(layer, Module) and layer.training and any(True for _ in layer.buffers())
+
+
+def _copied(layer: Callable[..., Any]) -> Any:
+    """A copy without hooks, in the modes of the original; an operation is itself."""
+    if not isinstance(layer, Module):
+        return layer
+    twin = copy.deepcopy(layer)
+    for mine, theirs in zip(twin.modules(), layer.modules(), strict=True):
+        mine._before = mine._after = mine._backward = ()
+        mine.training = theirs.training
+    for parameter in twin.parameters():
+        parameter.grad = None
+        parameter.requires_grad = True
+    return twin
+
+
+def _as_input(name: str, x: Any, first: Tensor | None) -> Any:
+    """What stands for a tensor as one; numbers, None and options as they are."""
+    if isinstance(x, Tensor):
+        return Tensor(x.data)
+    if isinstance(x, list | tuple) and x and first is not None:
+        made = np.asarray(x)
+        if made.dtype.kind == "f":
+            return Tensor(copy_beside(first.data, made))
+    if isinstance(x, list | tuple) or (hasattr(x, "shape") and hasattr(x, "dtype")):
+        return as_tensor(name, x, first)
+    return x
+
+
+def _host(array: Any) -> np.ndarray:
+    """In host memory, in float64 (integers keep their values)."""
+    return np.asarray(backend_of(array).to_numpy(array)).astype(np.float64)
+
+
+def _host_same(array: Any) -> np.ndarray:
+    return np.asarray(backend_of(array).to_numpy(array))

@@ -1,0 +1,327 @@
+"""What the explanations of layers are written with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .expression import Expr, Named, Num, Quotient, element
+from .measured import Measured
+from .page import Explanation
+from .sentences import SENTENCES
+from .steps import Equality, Formula, Heading, Numbers, Sentence, Verdict, equality
+
+MANY = 64  # elements of an array that are all evaluated; of more, a sample
+SAMPLE = 16
+SLACK = 16  # roundings more than the formula has, in a layer that computes in another order
+STEP = 1e-6  # of finite differences
+FEW = 48  # numbers that are all changed one by one
+
+Index = tuple[int, ...]
+Element = Callable[[Index], Expr]
+
+
+class Writer:
+    """Adds to an explanation what a layer's explainer says.
+
+    Args:
+        measured: what the layer did.
+        page: what is written on.
+        at: which element of an array is spelled out, by the array's name.
+        digits: that numbers are rounded to.
+        level: of the headings.
+    """
+
+    def __init__(
+        self,
+        measured: Measured,
+        page: Explanation,
+        at: Mapping[str, Index],
+        digits: int,
+        level: int = 1,
+    ) -> None:
+        self.measured, self.page, self.digits, self.level = measured, page, digits, level
+        self.at = dict(at)
+        self.inside = False  # of a model: the gradient is handed on, and checked at the end
+        self.derived: list[str] = []  # names of arrays
+        self.spelled: dict[str, Index] = {}  # which element of each gradient was
+
+    # ---- words ----
+
+    def words(self, key: str, **parts: Any) -> str:
+        """A sentence of the page's language."""
+        return SENTENCES[self.page.language][key].format(**parts)
+
+    def heading(self, key: str, **parts: Any) -> None:
+        """A heading below this page's own."""
+        self.page.steps.append(Heading(self.words(key, **parts), self.level + 1))
+
+    def title(self, text: str) -> None:
+        """The heading of the layer."""
+        self.page.steps.append(Heading(text, self.level))
+
+    def say(self, key: str, **parts: Any) -> None:
+        """A sentence."""
+        self.page.steps.append(Sentence(self.words(key, **parts)))
+
+    def formula(self, text: str, shapes: str = "", source: str = "") -> None:
+        """A formula in general: `y = x @ x > 0 ; a x` is x where x > 0, else a x."""
+        *pieces, last = text.split(" ; ")
+        if pieces:
+            pieces = [
+                self.words("where", value=value, condition=condition)
+                for value, condition in (piece.split(" @ ") for piece in pieces)
+            ]
+            text = self.words("pieces", pieces=", ".join(pieces), last=last)
+        self.page.steps.append(Formula(text, shapes, source))
+
+    def show(self, *arrays: Named) -> None:
+        """The values of arrays."""
+        for a in arrays:
+            self.page.steps.append(Numbers(a.name, a.array))
+
+    # ---- parts that all layers have ----
+
+    def named_input(self, k: int, name: str) -> Named:
+        """An input of the layer."""
+        return Named(name, self.measured.inputs[k])
+
+    def parameter(self, key: str, name: str) -> Named | None:
+        """A parameter of the layer, or None where it has no such."""
+        values = self.measured.parameters.get(key)
+        return None if values is None else Named(name, values)
+
+    def forward(self, *given: Named | None) -> None:
+        """The heading of the forward half, and what is given."""
+        self.heading("forward")
+        self.show(*(a for a in given if a is not None))
+
+    def backward(self) -> Named:
+        """The heading of the backward half, and the upstream gradient."""
+        self.heading("backward")
+        g = Named("g", self.measured.upstream)
+        m = self.measured
+        default = "upstream_loss" if m.y.size == 1 else "upstream_default"
+        given = "upstream" if m.given else default
+        self.say("upstream_handed" if self.inside else given)
+        self.show(g)
+        return g
+
+    # ---- numbers ----
+
+    def value(self, name: str, e: Expr) -> Num:
+        """A number on the way that no layer shows: spelled out, and given a name."""
+        eps = self.measured.eps
+        self.page.steps.append(equality(name, e, None, eps, 0.0, self.digits))
+        number, error = e.value(eps)
+        return Num(number, error, name)
+
+    def spell(self, name: str, e: Expr, layer: float) -> Equality:
+        """A number that the layer computed, spelled out."""
+        line = equality(name, e, layer, self.measured.eps, self.tolerance(e), self.digits)
+        self.page.steps.append(line)
+        return line
+
+    def tolerance(self, e: Expr) -> float:
+        """How far the layer's number may be from the expression's."""
+        m = self.measured
+        number, error = e.value(m.eps)
+        if not math.isfinite(number):
+            return 0.0
+        return SLACK * (error + m.eps * abs(number)) + 4 * m.tiny
+
+    def derive(
+        self,
+        name: str,
+        array: np.ndarray,
+        element_of: Element,
+        formula: str,
+        shapes: str = "",
+        source: str = "",
+        key: int | str | None = None,
+    ) -> None:
+        """An array that the layer computed: the formula, one element spelled out, all evaluated.
+
+        Args:
+            name: what the array is called.
+            array: what the layer computed.
+            element_of: the expression of an element, by its index.
+            formula: of an element in general.
+            shapes: what becomes of which shapes.
+            source: where the formula stands.
+            key: of a gradient, what it is the gradient of: a number of an input or a parameter's
+                name.
+        """
+        self.derived.append(name)
+        self.formula(formula, shapes, source)
+        self.show(Named(name, array))
+        at = self.chosen(name, array)
+        if key is not None:
+            self.spelled[name] = at
+        line = self.spell(element(name, at), element_of(at), float(array[at]))
+        self.verdict(name, array, element_of, line.holds)
+
+    def chosen(self, name: str, array: np.ndarray) -> Index:
+        """Which element is spelled out: the one asked for, or the first that is not 0."""
+        if name in self.at:
+            return at_of(name, self.at[name], array.shape)
+        some = np.argwhere(array != 0)
+        return tuple(int(k) for k in some[0]) if len(some) else (0,) * array.ndim
+
+    def verdict(self, name: str, array: np.ndarray, element_of: Element, spelled: bool) -> None:
+        """All elements of an array, or a sample of many, evaluated as one of them was."""
+        if array.size == 1:
+            return
+        every = indices(array.shape, MANY, SAMPLE)
+        wrong = []
+        for index in every:
+            e = element_of(index)
+            gap = abs(e.value(self.measured.eps).number - float(array[index]))
+            if not gap <= self.tolerance(e):
+                wrong.append(index)
+        if wrong and spelled:
+            e = element_of(wrong[0])
+            self.spell(element(name, wrong[0]), e, float(array[wrong[0]]))
+        key = "some_hold" if len(every) < array.size else "all_hold"
+        if wrong:
+            key = "some_fail" if len(every) < array.size else "all_fail"
+        text = self.words(key, name=name, count=len(every), size=array.size, wrong=len(wrong))
+        self.page.steps.append(Verdict(text, not wrong))
+
+    # ---- the check at the end ----
+
+    def check(self, gradients: Sequence[tuple[str, int | str, str]]) -> None:
+        """Gradients beside differences of the loss.
+
+        Args:
+            gradients: for each its name ("dW"), what it is of (a number of an input, or a
+                parameter's name), and that one's name here ("W").
+        """
+        m = self.measured
+        known = [entry for entry in gradients if entry[1] in m.gradients]
+        if not known or self.inside:
+            return
+        self.heading("check")
+        self.say("check_what", h=f"{STEP:g}")
+        for name, key, of in known:
+            Differences(self, name, key, of).write()
+
+
+class Differences:
+    """One gradient beside central differences of L = Σ g y, which is computed in float64."""
+
+    def __init__(self, writer: Writer, name: str, key: int | str, of: str) -> None:
+        self.writer, self.name, self.key, self.of = writer, name, key, of
+        m = writer.measured
+        self.gradient = m.gradients[key]
+        self.values = m.inputs[key] if isinstance(key, int) else m.parameters[key]
+        self.middle = m.loss(key, self.values.copy())
+        self.scale = max(1.0, float(np.max(np.abs(self.gradient))))
+        size = float(np.sum(np.abs(m.upstream * m.y)))  # of what is added up in L
+        self.slack = self.scale * (1e-6 + 64 * m.eps) + 1e-15 * size / STEP
+
+    def write(self) -> None:
+        writer = self.writer
+        at = writer.spelled.get(self.name, writer.chosen(self.name, self.gradient))
+        h = STEP
+        above, below = self.shifted(at, h), self.shifted(at, -h)
+        where = element(self.of, at)
+        e = Quotient(
+            Num(above, name=f"L({where} + h)") - Num(below, name=f"L({where} - h)"),
+            2.0 * Num(h, name="h"),
+        )
+        slope = (above - below) / (2 * h)
+        got = float(self.gradient[at])
+        kink = self.is_kink(above, below)
+        if kink and not abs(slope - got) <= self.slack:
+            left, right = (self.middle - below) / h, (above - self.middle) / h
+            holds = min(left, right) - self.slack <= got <= max(left, right) + self.slack
+            text = writer.words(
+                "kink" if holds else "kink_fails",
+                name=element(self.name, at),
+                where=where,
+                left=f"{left:.4g}",
+                right=f"{right:.4g}",
+                got=f"{got:.4g}",
+            )
+            writer.page.steps.append(Verdict(text, holds))
+        else:
+            line = equality(element(self.name, at), e, got, 1e-16, self.slack, 10)
+            writer.page.steps.append(line)
+        self.all_of_them()
+
+    def shifted(self, at: Index, h: float) -> float:
+        values = self.values.copy()
+        values[at] += h
+        return self.writer.measured.loss(self.key, values)
+
+    def is_kink(self, above: float, below: float) -> bool:
+        """Whether the slopes on both sides differ by more than a smooth function's."""
+        gap = abs(above - 2 * self.middle + below) / STEP
+        return gap > 1e-3 * self.scale
+
+    def all_of_them(self) -> None:
+        """Every element, or, where they are many, two directions through all of them."""
+        if self.gradient.size == 1:
+            return
+        worst, kinks, holds = 0.0, 0, True
+        if self.gradient.size <= FEW:
+            for at in np.ndindex(self.gradient.shape):
+                above, below = self.shifted(at, STEP), self.shifted(at, -STEP)
+                gap, kink, fine = self.compared(above, below, float(self.gradient[at]))
+                worst, kinks, holds = max(worst, gap), kinks + kink, holds and fine
+            key = "differences_all"
+        else:
+            rng = np.random.default_rng(0)
+            for _ in range(2):
+                v = rng.standard_normal(self.gradient.shape)
+                v /= math.sqrt(float(np.sum(v * v)))
+                m = self.writer.measured
+                above = m.loss(self.key, self.values + STEP * v)
+                below = m.loss(self.key, self.values - STEP * v)
+                gap, kink, fine = self.compared(above, below, float(np.sum(v * self.gradient)))
+                worst, kinks, holds = max(worst, gap), kinks + kink, holds and fine
+            key = "differences_along"
+        words = self.writer.words
+        text = words(key, name=self.name, size=self.gradient.size, worst=f"{worst:.1e}")
+        if kinks:
+            text += words("and_kinks", kinks=kinks)
+        if not holds:
+            text += words("and_fails")
+        self.writer.page.steps.append(Verdict(text, holds))
+
+    def compared(self, above: float, below: float, got: float) -> tuple[float, int, bool]:
+        """The difference from a smooth slope, whether it was a kink, and whether all is right."""
+        slope = (above - below) / (2 * STEP)
+        gap = abs(slope - got)
+        if gap <= self.slack:
+            return gap, 0, True
+        if not self.is_kink(above, below):
+            return gap, 0, False
+        left, right = (self.middle - below) / STEP, (above - self.middle) / STEP
+        return 0.0, 1, min(left, right) - self.slack <= got <= max(left, right) + self.slack
+
+
+def indices(shape: tuple[int, ...], many: int, sample: int) -> list[Index]:
+    """All indices of an array of few elements, or some of one of many, spread over all of it."""
+    size = math.prod(shape)
+    if size <= many:
+        flat = np.arange(size)
+    else:
+        flat = np.unique(np.linspace(0, size - 1, sample).round().astype(int))
+    return [tuple(int(k) for k in np.unravel_index(int(f), shape)) for f in flat]
+
+
+def at_of(name: str, at: Any, shape: tuple[int, ...]) -> Index:
+    """An index that was asked for, checked; negative ones count from the end.
+
+    Raises:
+        IndexError: the array has no such element.
+    """
+    index = (at,) if isinstance(at, int) else tuple(at)
+    if len(index) != len(shape) or not all(-n <= k < n for k, n in zip(index, shape, strict=True)):
+        raise IndexError(f"explain: {name} of shape {shape} has no element {index}")
+    return tuple(int(k) % n for k, n in zip(index, shape, strict=True))
