@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ..parallel import Communicator, DataParallel, launched, world
 from ..plots import available as can_draw
 from ..random import manual_seed
 from ..train import Checkpoint, CSVLog, LearningCurve, Trainer
+from ..train.steps import in_outline
 from .recipe import Data, Options, Recipe
 from .registry import find
 from .run import LAUNCH, Run
@@ -105,6 +107,32 @@ def resume(run: Run, epochs: int | None = None, progress: bool = True) -> Run:
     if epochs is not None:
         run.options.epochs = epochs
     return _train(run, data, progress, ranks, again=True)
+
+
+def outline(recipe: str | Recipe, **options: Any) -> Callable[[], None]:
+    """A function that makes one step of an experiment's training and looks at one batch, without a
+    run folder and without a word: what it calls is what the experiment calls.
+
+    Args:
+        recipe, options: as in `train`.  Its data are read now.
+    """
+    recipe = find(recipe) if isinstance(recipe, str) else recipe
+    o = recipe.make_options(**options)
+    data = recipe.data(o)
+    o.assets = data.assets
+
+    def step() -> None:
+        manual_seed(o.seed)
+        model = recipe.new_model(o)
+        optimizer = recipe.new_optimizer(model, o)
+        trainer = recipe.trainer(model, recipe.loss(o), optimizer, [], [], False)
+        trainer.precision = Precision(o.precision)
+        batch = next(iter(recipe.loader(data.train, o)))
+        model.train()
+        in_outline(trainer, trainer.tensors(batch))
+        trainer.evaluate(batch)
+
+    return step
 
 
 def _data(recipe: Recipe, o: Options, ranks: Communicator) -> Data:

@@ -7,24 +7,32 @@ each kind of layer is enough for all networks in float32 that are made of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .. import nn, optim
 from ..backends import jit_enabled, use_backend
-from ..backends.compiles import listening
+from ..backends.compiles import at_the_first, listening
+from ..backends.jit.codegen.helped import MOST
+from ..backends.jit.codegen.threads import thread_count
 from ..functional import cross_entropy
 from ..random import Generator, use_generator
 from ..tensor import Tensor
 
 
-def compile_kernels(tell: Callable[[str], None] | None = None) -> tuple[int, float]:
-    """Have all kernels compiled for this processor, and kept on disk.
+def compile_kernels(
+    tell: Callable[[str], None] | None = None, steps: Sequence[Callable[[], None]] = ()
+) -> tuple[int, float]:
+    """Have kernels compiled for this processor, in a process for each thread, and kept on disk.
 
     Args:
         tell: called with the name of each kernel when its compilation begins.
+        steps: what calls the kernels that are wanted; without it all are.  They are run here, and
+            before in a forked process.
 
     Returns:
         How many were compiled, 0 where all lay on the disk, and the seconds it took.
@@ -36,24 +44,45 @@ def compile_kernels(tell: Callable[[str], None] | None = None) -> tuple[int, flo
         raise ImportError(
             "there is nothing to compile without numba: pip install numba, and unset NNX_JIT"
         )
-    names: list[str] = []
+    from ..backends.jit.codegen.ahead import Helpers, can_help
+    from ..backends.jit.loops import linear as linear  # one for which there may be a place
+
+    count = 0
 
     def heard(name: str) -> None:
-        names.append(name)
+        nonlocal count
+        count += 1
         if tell is not None:
             tell(name)
 
     start = time.perf_counter()
+    steps = list(steps) or _all_steps()
     with listening(heard), use_backend("numpy"), use_generator(Generator(0)):
-        for model, x, training in _steps():
-            _step(model, x, training)
-        for classes in (10, 128):
-            logits = Tensor(np.zeros((256, classes), np.float32), requires_grad=True)
-            cross_entropy(logits, np.zeros(256, np.int64)).backward()
-    return len(names), time.perf_counter() - start
+        if thread_count() > 1 and can_help():
+            with suppress(OSError):  # no more processes
+                helpers = Helpers(steps, min(thread_count(), MOST))
+                with at_the_first(lambda: None, lambda: (0, helpers.total)):
+                    while helpers.read():
+                        while helpers.begun:
+                            heard(helpers.begun.pop(0))
+                helpers.end()
+        for step in steps:  # loads them; and compiles what only their results could lead to
+            step()
+    return count, time.perf_counter() - start
 
 
-def _steps() -> Iterator[tuple[nn.Module, np.ndarray, bool]]:
+def _all_steps() -> list[Callable[[], None]]:
+    """A step of each kind of layer and loss, with all optimizers."""
+    steps = [partial(_step, *of) for of in _kinds()]
+    return [*steps, *[partial(_cross_entropy, classes) for classes in (10, 128)]]
+
+
+def _cross_entropy(classes: int) -> None:
+    logits = Tensor(np.zeros((256, classes), np.float32), requires_grad=True)
+    cross_entropy(logits, np.zeros(256, np.int64)).backward()
+
+
+def _kinds() -> Iterator[tuple[nn.Module, np.ndarray, bool]]:
     """(model, input, training) of every kind: large enough that compiled kernels answer."""
     r = np.random.default_rng(0)
     images = r.normal(size=(4, 8, 32, 32)).astype(np.float32)
@@ -105,7 +134,8 @@ def _step(model: nn.Module, x: np.ndarray, training: bool) -> None:
         return
     for optimizer in (
         optim.SGD(parameters, lr=0.0),
-        optim.SGD(parameters, lr=0.0, momentum=0.9),
+        momentum := optim.SGD(parameters, lr=0.0, momentum=0.9),
+        momentum,  # whose first step is another
         optim.Adam(parameters, lr=0.0),
         optim.RMSprop(parameters, lr=0.0),
         optim.Adagrad(parameters, lr=0.0),

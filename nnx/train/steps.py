@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..backends import Array
+from ..backends import Array, active_backend, jit_enabled
 from ..metrics import Mean
 from ..nn import Module
 from ..random import default_generator
@@ -45,6 +47,27 @@ def step(trainer: Trainer, batch: Batch, on_gradients: list[Callable[[Trainer], 
     for output, target in done.seen:
         for metric in trainer.metrics:
             metric.update(output, target)
+
+
+def in_outline(trainer: Trainer, batch: Batch) -> None:
+    """What a step computes, without looking at what came out: in a helping process nothing does."""
+    given, _, _ = trainer.computed(batch)
+    loss, _ = losses.total(given)
+    trainer.optimizer.zero_grad()
+    loss.backward()
+    if not trainer.optimizer.takes_closure:
+        trainer.optimizer.step()
+        trainer.optimizer.step()  # momentum's first step is another
+
+
+def helped(trainer: Trainer, batch: Batch) -> AbstractContextManager[None]:
+    """Where the first step is made: other processes help with what is compiled for it."""
+    alone = trainer.parallel is not None or trainer.accumulate > 1
+    if alone or active_backend().name != "numpy" or not jit_enabled():
+        return nullcontext()
+    from ..backends.jit.codegen.helped import helped
+
+    return helped(partial(in_outline, trainer, batch))
 
 
 def _take_terms(trainer: Trainer, done: Done) -> None:

@@ -311,9 +311,13 @@ class Trainer:
                 metric.reset()
         self.model.train()
         resumed, self._resumed = self._resumed, None
+        begun = False
         for batch in batches_left(self, self._train, resumed):
             self.draws = draws.state()
-            steps.step(self, self.tensors(batch, weighted=self._weighing), on_gradients)
+            tensors = self.tensors(batch, weighted=self._weighing)
+            with nullcontext() if begun else steps.helped(self, tensors):
+                steps.step(self, tensors, on_gradients)
+            begun = True
             self.batch += 1
             self.step += 1
             if self.parallel is None:

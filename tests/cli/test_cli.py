@@ -59,7 +59,7 @@ def one_line(err):
 
 def test_train_without_a_name_trains_a_small_network(nnx_):
     code, out, err = nnx_("train", "--epochs", "2", "--channels", "2", "--batch-size", "128")
-    lines = out.splitlines()
+    lines = [line for line in out.splitlines() if not line.startswith("compiling kernels")]
     assert code == 0 and err == ""
     assert lines[0].startswith("digits-cnn: 1,299 to train on, 143 to validate, 355 to test; ")
     assert lines[1] == f"run folder {Path('runs', 'digits-cnn-1')}"
@@ -93,6 +93,15 @@ def test_the_list_and_the_help(nnx_):
     assert nnx_("--version")[1].split() == ["nnx,", "version", nnx.__version__]
 
 
+def test_what_an_experiment_needs_is_compiled(nnx_):
+    pytest.importorskip("numba")
+    code, out, _ = nnx_("compile", "digits-cnn")
+    last = out.splitlines()[-1]
+    assert code == 0 and re.fullmatch(r"\d+ kernels compiled in \d+ s|all kernels .*ed", last)
+    assert not Path("runs").exists()
+    assert nnx_("compile", "digits-cnn")[1] == "all kernels are compiled\n"
+
+
 def test_another_backend(nnx_):
     pytest.importorskip("array_api_strict")
     options = ("train", "digits", "--epochs", "1", "--hidden", "4", "--batch-size", "256")
@@ -105,6 +114,7 @@ def test_another_backend(nnx_):
     [
         (["train", "mnist-mpl"], 2, "no experiment 'mnist-mpl'; did you mean 'mnist-mlp'?"),
         (["train", "--epoch", "3"], 2, "No such option"),
+        (["compile", "digits", "mnist"], 2, "'mnist' is not one of"),
         (["train", "--epochs", "0"], 2, "0 is not in the range x>=1"),
         (["train", "--epochs", "many"], 2, "'many' is not a valid integer"),
         (["train", "--lr", "-1"], 2, "-1.0 is not in the range x>0"),

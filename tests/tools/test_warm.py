@@ -85,3 +85,30 @@ def test_progress_says_why_it_takes_long(capsys):
         compiles.began("conv")
         compiles.began("pool")
     assert capsys.readouterr().out.count("compiling kernels") == 1
+
+
+def test_progress_says_how_far_it_is(capsys):
+    from nnx.train.callbacks.progress import Progress
+
+    shown = []
+
+    class Bar:
+        def update(self, description):
+            shown.append(description)
+
+        def print(self, line):
+            shown.append(line)
+
+    progress = Progress(live=False)
+    progress.bar = Bar()
+    with (
+        compiles.listening(progress.compiling),
+        compiles.at_the_first(lambda: None, lambda: (2, 7)),
+    ):
+        compiles.began("conv")
+        compiles.began("pool")
+    assert shown == [
+        "compiling 7 kernels for this processor, once: they are kept on disk",
+        "compiling 3 of 7: conv",
+        "compiling 4 of 7: pool",
+    ]

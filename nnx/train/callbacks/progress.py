@@ -7,7 +7,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from ...backends.compiles import listening
+from ...backends.compiles import by_others, listening
 from ...io import printable
 from ...parallel import launched
 from .bars import Notebook, Terminal, in_notebook
@@ -50,10 +50,14 @@ class Progress(Callback):
         processor.
         """
         self.compiled += 1
+        helped, total = by_others()
         if self.compiled == 1:
-            self.print("compiling kernels for this processor, once: they are kept on disk")
+            kernels = f"{total} kernels" if total > 1 else "kernels"
+            self.print(f"compiling {kernels} for this processor, once: they are kept on disk")
         if self.bar is not None:
-            self.bar.update(description=f"compiling {name} ({self.compiled})")
+            number = self.compiled + helped
+            among = f"{number} of {max(number, total)}" if total else f"{number}"
+            self.bar.update(description=f"compiling {among}: {name}")
 
     def on_step_end(self, trainer: Trainer) -> None:
         if self.bar is None or time.perf_counter() < self.due:

@@ -10,26 +10,40 @@ A function can only be kept if it stands at the top of its module.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import stat
+import sys
 import threading
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from llvmlite.binding import ffi as llvm
 from numba import njit
 from numba.core import event
 from numba.core.ccallback import CFunc
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
 
-from ...compiles import began
+from ...compiles import began, listening, missing
 from ...forks import wait_before
 
-OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+C_OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
+OPTIONS = {**C_OPTIONS, "no_cfunc_wrapper": True}  # for calls from C, which nobody makes
+
+PATIENCE = 60.0  # seconds for which another process may compile a function
+
+_folders: set[Path] = set()  # where compiled code is kept
+
+# Answers in the place of `callable_from_c`: see `ahead.py`.
+stand_in: Callable[[Callable[..., Any], Any], Any] | None = None
 
 
 def compiled(function: Callable[..., Any], **options: Any) -> Any:
@@ -59,10 +73,46 @@ def callable_from_c(function: Callable[..., Any], signature: Any) -> Any:
 
     What `numba.cfunc` does, in two steps.
     """
-    made = CFunc(function, (signature.args, signature.return_type), locals={}, options=OPTIONS)
-    _keep(made)
+    if stand_in is not None:
+        return stand_in(function, signature)
+    made = _for_c(function, signature)
     made.compile()
     return made
+
+
+def _for_c(function: Callable[..., Any], signature: Any) -> Any:
+    made = CFunc(function, (signature.args, signature.return_type), locals={}, options=C_OPTIONS)
+    _keep(made)
+    return made
+
+
+def compile_now(function: Any, types: Any, tell: Callable[[str], None]) -> None:
+    """Compile what `compiled` made, or a function for C, for these types, and keep it on disk.
+
+    Args:
+        function: the one or the other.
+        types: a tuple of the arguments' types, or the signature for C.
+        tell: as in `compiles.listening`.
+    """
+    with listening(tell):
+        if isinstance(types, tuple):
+            function.compile(types)
+        else:
+            callable_from_c(function, types)
+
+
+def is_kept(function: Any, types: Any) -> bool:
+    """Whether it lies on the disk, compiled for these types, as in `compile_now`."""
+    return _is_kept(function if isinstance(types, tuple) else _for_c(function, types), types)
+
+
+def _is_kept(made: Any, types: Any) -> bool:
+    """numba has no public way to ask, but to load it."""
+    try:
+        key = made._cache._index_key(types, cpu_target.target_context.codegen())
+        return key in made._cache._cache_file._load_index()
+    except (AttributeError, OSError):
+        return False
 
 
 def _keep(made: Any) -> None:
@@ -76,14 +126,88 @@ def _keep(made: Any) -> None:
         made.enable_caching()
     except RuntimeError:
         return
-    if why := why_not_trusted(Path(made._cache.cache_path)):
+    folder = Path(made._cache.cache_path)
+    if why := why_not_trusted(folder):
         made._cache = before
         _warn(why)
         return
     # numba has no public way to say it: without this only the function's own file counts.
-    file = getattr(made._cache, "_cache_file", None)
-    if hasattr(file, "_source_stamp"):
-        file._source_stamp = _stamp()  # type: ignore[union-attr]
+    file: Any = getattr(made._cache, "_cache_file", None)
+    if not hasattr(file, "_source_stamp"):
+        return
+    file._source_stamp = _stamp()
+    _folders.add(folder)
+    compile = made.compile
+
+    def compile_once(*given: Any) -> Any:
+        """Load what is on the disk; compile what nobody else compiles, else wait for that."""
+        types = given[0] if given else made._sig  # a function for C has types of its own
+        with global_compiler_lock:  # before the other lock: never wait for it holding that
+            if _is_kept(made, types):
+                return compile(*given)
+            missing()
+            with _alone(folder, file._index_name):
+                _remove_stale(folder)
+                if given or _is_kept(made, types):
+                    return compile(*given)
+                _enter(made.__name__)  # numba tells of those that Python calls
+                try:
+                    return compile()
+                finally:
+                    _leave()
+
+    made.compile = compile_once
+
+
+def keeps() -> bool:
+    """Whether what is compiled goes to the disk."""
+    return bool(_folders)
+
+
+@contextmanager
+def _alone(folder: Path, name: str) -> Iterator[None]:
+    """Wait while another process is inside such a block for this name; not for ever.
+
+    A byte of one file stands for each name.  Such locks end with their process.
+    """
+    place, held = crc32(name.encode()), False
+    end = time.monotonic() + PATIENCE
+    with suppress(OSError, ImportError):  # no locks on this system, or in this folder
+        import fcntl
+
+        descriptor = _lock_file(folder)
+        while not held and time.monotonic() < end:
+            try:
+                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
+                held = True
+            except BlockingIOError:
+                time.sleep(0.005)
+    try:
+        yield
+    finally:
+        if held:
+            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, place)
+
+
+@cache
+def _lock_file(folder: Path) -> int:
+    """Opened once: to close any descriptor of a file is to give up all locks on it."""
+    return os.open(folder / "nnx.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+@cache
+def _remove_stale(folder: Path) -> None:
+    """Remove what was compiled from other sources, once in a process that compiles.
+
+    numba writes over the code of a function that has changed, but leaves that of one which moved
+    to another line, or is gone.  An index holds the stamp that it was made with.
+    """
+    suffix = f".py{sys.version_info[0]}{sys.version_info[1]}{getattr(sys, 'abiflags', '')}.nbi"
+    for index in folder.glob(f"*{suffix}"):
+        with suppress(OSError):
+            if _stamp().encode() not in index.read_bytes():
+                for path in (index, *folder.glob(f"{glob.escape(index.stem)}.*.nbc")):
+                    path.unlink()
 
 
 @cache
@@ -152,22 +276,29 @@ def fingerprint(folder: Path) -> str:
 # ---- who listens ----
 
 
-class _Outermost(event.Listener):  # type: ignore[misc]
-    """Tells of what is compiled, but not of its parts."""
+_here = threading.local()  # how many functions are being compiled in this thread, one in another
 
-    def __init__(self) -> None:
-        self.here = threading.local()
 
+def _enter(name: str) -> None:
+    """Tell of what is compiled, but not of its parts."""
+    _here.depth = getattr(_here, "depth", 0) + 1
+    if _here.depth == 1:
+        began(name)
+
+
+def _leave() -> None:
+    _here.depth -= 1
+
+
+class _Compilations(event.Listener):  # type: ignore[misc]
     def on_start(self, event: Any) -> None:
-        self.here.depth = getattr(self.here, "depth", 0) + 1
-        if self.here.depth == 1:
-            began(getattr(event.data.get("dispatcher"), "__name__", "a kernel"))
+        _enter(getattr(event.data.get("dispatcher"), "__name__", "a kernel"))
 
     def on_end(self, event: Any) -> None:
-        self.here.depth -= 1
+        _leave()
 
 
-event.register("numba:compile", _Outermost())
+event.register("numba:compile", _Compilations())
 
 
 # ---- forks ----
