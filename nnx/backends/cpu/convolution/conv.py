@@ -260,7 +260,7 @@ class NumpyConv(ConvKernels):
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
         if depthwise.is_depthwise(x, weight, groups):
-            return depthwise.forward(x, weight, bias, window)
+            return depthwise.forward(self, x, weight, bias, window)
         if pointwise.is_pointwise(x, window, groups):
             return pointwise.forward(self, x, weight, bias, window)
         if columns.are_small(x, weight, window, groups):
@@ -278,7 +278,7 @@ class NumpyConv(ConvKernels):
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
-            return depthwise.backward(gy, residuals, needs)
+            return depthwise.backward(self, gy, residuals, needs)
         if isinstance(residuals, pointwise.Pointwise):
             return pointwise.backward(self, gy, residuals, needs)
         if isinstance(residuals, columns.Columns):
