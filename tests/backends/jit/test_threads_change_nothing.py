@@ -1,4 +1,4 @@
-"""Pooling, normalisation and products of pixels give the same bits on any number of threads."""
+"""Pooling, normalisation and convolutions give the same bits on any number of threads."""
 
 from __future__ import annotations
 
@@ -46,8 +46,15 @@ def conv(k, x, w):
     return y, *k.conv2d_backward(y * y, saved, (True,) * 3)
 
 
+def depthwise(k, x, w):
+    y, saved = k.conv2d(x, np.tile(w, 9).reshape(len(w), 1, 3, 3), w, WINDOW, len(w))
+    return y, *k.conv2d_backward(y * y, saved, (True,) * 3)
+
+
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("run", [batch_norm, group_norm, layer_norm, max_pool, avg_pool, conv])
+@pytest.mark.parametrize(
+    "run", [batch_norm, group_norm, layer_norm, max_pool, avg_pool, conv, depthwise]
+)
 def test_threads_do_not_change_a_bit(run, last):
     rng = np.random.default_rng(0)
     x = rng.standard_normal((29, 8, 32, 31)).astype("float32")

@@ -16,7 +16,6 @@ import numpy as np
 from ....typing import Array
 from ...cpu.convolution import columns, pointwise
 from ...cpu.convolution.conv import NumpyConv
-from ...cpu.convolution.depthwise import is_depthwise
 from ...cpu.layout import FLOATS, channels_second, contiguous_channels_last
 from ...cpu.memory import empty
 from ...cpu.memory import zeros as kept_zeros
@@ -37,13 +36,10 @@ class JitConv(NumpyConv):
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
-        if is_depthwise(x, weight, groups):
+        if depthwise.takes(x, weight, groups):
             return depthwise.forward(x, weight, bias, window)
-        if pointwise.is_pointwise(x, window, groups):
-            return pointwise.forward(self, x, weight, bias, window)
-        if columns.are_small(x, weight, window, groups, few=False):
-            return columns.forward(self, x, weight, bias, window)
-        if not fills_vectors(x, weight, groups):
+        small = columns.are_small(x, weight, window, groups, few=False)
+        if small or not is_compiled(x, weight, window, groups):
             return super().conv2d(x, weight, bias, window, groups)
         from . import conv_loops
 
@@ -59,11 +55,9 @@ class JitConv(NumpyConv):
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
-            return depthwise.backward(gy, residuals, needs)
-        if isinstance(residuals, pointwise.Pointwise):
-            return pointwise.backward(self, gy, residuals, needs)
-        if isinstance(residuals, columns.Columns):
-            return columns.backward(self, gy, residuals, needs)
+            return depthwise.backward(self, gy, residuals, needs)
+        if type(residuals) is not Residuals:
+            return super().conv2d_backward(gy, residuals, needs)
         images, weight, window, groups = residuals
         if not fills_vectors(gy, weight, groups):
             return super().conv2d_backward(gy, residuals, needs)
@@ -83,11 +77,9 @@ class JitConv(NumpyConv):
         window: Window,
         groups: int,
     ) -> Array:
-        if is_depthwise(x, weight, groups):
+        if depthwise.takes(x, weight, groups):
             return depthwise.transposed(x, weight, shape, window)
-        if pointwise.is_pointwise(x, window, groups):
-            return pointwise.transposed(self, x, weight, shape, window)
-        if not fills_vectors(x, weight, groups):
+        if not is_compiled(x, weight, window, groups):
             return super().conv_transpose2d(x, weight, shape, window, groups)
         n, c, h, w = shape
         d = contiguous_channels_last(x)
@@ -124,6 +116,11 @@ def fills_vectors(x: Array, weight: Array, groups: int) -> bool:
     that most of a vector would be empty."""
     outputs = weight.shape[0] // groups
     return x.dtype in FLOATS and x.size > 0 and (groups == 1 or outputs >= 4)
+
+
+def is_compiled(x: Array, weight: Array, window: Window, groups: int) -> bool:
+    """Whether the compiled loops are the quicker way too: a product for every pixel is BLAS's."""
+    return fills_vectors(x, weight, groups) and not pointwise.is_pointwise(x, window, groups)
 
 
 def flat(x: Array) -> Array:

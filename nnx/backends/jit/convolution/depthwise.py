@@ -1,4 +1,4 @@
-"""Depthwise convolution, as many groups as channels, compiled by numba."""
+"""Depthwise convolution of float32, as many groups as channels, compiled by numba."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
-from ...cpu.layout import as_laid, empty_in_order, numbers, parts_of
+from ...cpu.convolution.depthwise import is_depthwise
+from ...cpu.convolution.pointwise import sum_of_rows
+from ...cpu.layout import channels_second, contiguous_channels_last
 from ...cpu.memory import empty
 from ...portable.residuals import Residuals
 from ...portable.window import Window
@@ -21,78 +23,72 @@ class Depthwise(Residuals):
     __slots__ = ()
 
 
+def takes(x: Array, weight: Array, groups: int) -> bool:
+    """Whether every channel has a kernel of its own, and the loops are made for this dtype."""
+    return is_depthwise(x, weight, groups) and x.dtype == np.float32
+
+
 def forward(x: Array, weight: Array, bias: Array | None, window: Window) -> tuple[Array, Residuals]:
-    """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), saved."""
+    """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), kept."""
     from . import depthwise_loops as loops
 
-    x, last = numbers(x)
+    images = contiguous_channels_last(x)
     g = _geometry(x.shape, window)
-    y = empty_in_order(last, (*x.shape[:2], *g[4:6]), x.dtype)
-    shift = np.zeros(len(weight), x.dtype) if bias is None else np.ascontiguousarray(bias)
-    loop = loops.forward_last if last else loops.forward_planes
-    _split(
-        loop,
-        x,
-        last,
-        as_laid(x, last),
-        _kernels(weight, last),
-        shift,
-        as_laid(y, last),
-        g,
-    )
-    return y, Depthwise((x, last, weight, window))
+    kernel = _kernel(weight)
+    shift = np.zeros(kernel.shape[1], x.dtype)
+    if bias is not None:
+        shift[: len(bias)] = bias
+    y = empty((len(x), *g[4:6], len(weight)), x.dtype)
+    _split(loops.forward, images, _flat(images), _flat(kernel), shift, _flat(y), len(weight), g)
+    return channels_second(y), Depthwise((images, weight, window))
 
 
 def backward(
-    gy: Array, residuals: Residuals, needs: tuple[bool, ...]
+    kernels: Any, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """The gradients of x, weight and bias that are needed; None for the others."""
-    x, last, weight, window = residuals
-    gx, gw = _gradients(x, gy, x.shape, last, weight, window, *needs[:2])
-    return gx, gw, gy.sum(axis=(0, 2, 3)) if needs[2] else None
+    images, weight, window = residuals
+    d = contiguous_channels_last(gy)
+    gx, gw = _gradients(images, d, images.shape, weight, window, *needs[:2])
+    gb = sum_of_rows(kernels, d.reshape(-1, len(weight))) if needs[2] else None
+    return None if gx is None else channels_second(gx), gw, gb
 
 
 def transposed(gy: Array, weight: Array, shape: tuple[int, ...], window: Window) -> Array:
     """The input gradient alone: gy (N, C, oh, ow) -> `shape`."""
-    gy, last = numbers(gy)
-    return _gradients(gy, gy, shape, last, weight, window, True, False)[0]
+    n, c, h, w = shape
+    d = contiguous_channels_last(gy)
+    gx = _gradients(d, d, (n, h, w, c), weight, window, True, False)[0]
+    assert gx is not None
+    return channels_second(gx)
 
 
 def _gradients(
-    x: Array,
-    gy: Array,
+    images: Array,
+    d: Array,
     shape: tuple[int, ...],
-    last: bool,
     weight: Array,
     window: Window,
     needs_x: bool,
     needs_w: bool,
 ) -> tuple[Array | None, Array | None]:
+    """The gradients of images (N, H, W, C) and weight from d (N, oh, ow, C)."""
     from . import depthwise_loops as loops
 
     if not (needs_x or needs_w):
         return None, None
-    dtype, (n, c) = gy.dtype, shape[:2]
-    places = window.places
-    gy, _ = numbers(gy, last)
-    gx = empty_in_order(last, shape if needs_x else (0, 0, 0, 0), dtype)
-    own = (n, places, c) if last else (n * c, places)  # an image's or a plane's own gradients
-    gw = empty(own if needs_w else (0,) * len(own), dtype)
-    g = _geometry(shape, window)
-    loop = loops.backward_last if last else loops.backward_planes
-    arrays = (
-        as_laid(x, last),
-        as_laid(gy, last),
-        _kernels(weight, last),
-        as_laid(gx, last),
-        gw,
+    n, h, w, c = shape
+    kernel = _kernel(weight)
+    gx = empty(shape if needs_x else (0,), d.dtype)
+    own = empty((n, kernel.size) if needs_w else (0,), d.dtype)  # each image's, added up after
+    g = _geometry((n, c, h, w), window)
+    _split(
+        loops.backward, images, _flat(images), _flat(d), _flat(kernel), _flat(gx), _flat(own), c, g
     )
-    _split(loop, gy, last, *arrays, g)
     if not needs_w:
         return gx, None
-    total = np.add.reduce(gw.reshape(n, -1), axis=0)
-    total = total.reshape(places, c).T if last else total
-    return gx if needs_x else None, np.ascontiguousarray(total).reshape(weight.shape)
+    total = np.add.reduce(own, axis=0).reshape(kernel.shape)[:, :c]
+    return gx if needs_x else None, np.ascontiguousarray(total.T).reshape(weight.shape)
 
 
 def _geometry(shape: tuple[int, ...], window: Window) -> tuple[int, ...]:
@@ -111,14 +107,21 @@ def _geometry(shape: tuple[int, ...], window: Window) -> tuple[int, ...]:
     )
 
 
-def _kernels(weight: Array, last: bool) -> Array:
-    """(C, 1, kh, kw) -> (kh kw, C) with channels last, else (C, kh kw)."""
-    kernels = weight.reshape(len(weight), -1)
-    return np.ascontiguousarray(kernels.T if last else kernels)
+def _kernel(weight: Array) -> Array:
+    """(C, 1, kh, kw) -> (kh kw, units): channels last, zeros up to whole vectors."""
+    from ..codegen.vectors import LANES
+
+    c = len(weight)
+    kernel = np.zeros((weight.size // c, -(-c // LANES) * LANES), weight.dtype)
+    kernel[:, :c] = weight.reshape(c, -1).T
+    return kernel
 
 
-def _split(loop: Any, image: Array, last: bool, *arrays: Any) -> None:
-    """Run a loop over the image's parts, as many as are worth a thread in each."""
-    parts = parts_of(image, last)
-    least = max(1, thresholds.DEPTHWISE_THREAD * parts // image.size)
-    threads.split(loop, parts, *arrays, least=least)
+def _flat(x: Array) -> Array:
+    return x.reshape(-1)
+
+
+def _split(loop: Any, images: Array, *arrays: Any) -> None:
+    """Run a loop over the images, as many as are worth a thread in each."""
+    least = max(1, thresholds.DEPTHWISE_THREAD * len(images) // images.size)
+    threads.split(loop, len(images), *arrays, least=least)

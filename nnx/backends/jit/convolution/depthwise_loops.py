@@ -1,160 +1,166 @@
 """The compiled loops of `depthwise.py`: each channel is convolved with a kernel of its own.
 
-There is nothing to share between channels, so no product of matrices; the loops multiply and add
-along what is contiguous.  In planes (N, C, H, W) that is the whole plane: the image is padded, the
-result is computed in rows as wide as the padded image, at every pixel, and its windows are picked
-out afterwards.  With channels last it is a pixel's channels.  `g` is the geometry: h, w, hp, wp,
-oh, ow, kh, kw, sh, sw, top, left, dh, dw.  Arrays are flat.
+There is nothing to share between channels, so no product of matrices.  Channels lie last, filled up
+with zeros to `units`, a multiple of LANES; the loops take a vector of them through a row of
+windows, four windows at a time: for each place of the kernel one number of it is loaded for the
+four, and their sums stay in registers.
+
+`g` is the geometry: h, w, hp, wp, oh, ow, kh, kw, sh, sw, top, left, dh, dw.  Arrays are flat
+float32; weight is (kh kw, units).
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numba.extending import register_jitable
 
-from ..codegen.compiling import fused, summing
-from .conv_loops import clear, copy, row
-
-
-@fused
-def add(factor, source, start, target, to, count):
-    """target[to :] += factor source[start :], `count` numbers."""
-    a, b = row(source, start, count), row(target, to, count)
-    for k in range(count):
-        b[k] += factor * a[k]
+from ..codegen.compiling import compiled
+from ..codegen.vectors import LANES, SIZE, ZERO, load, spread, store
+from .conv_loops import clear, copy, scratch
 
 
-@summing
-def dot(a, start, b, to, count):
-    """Σ a[start :] b[to :], `count` numbers."""
-    x, y = row(a, start, count), row(b, to, count)
-    total = a.dtype.type(0)
-    for k in range(count):
-        total += x[k] * y[k]
-    return total
+@register_jitable
+def address(a):
+    return np.int64(a.ctypes.data)
 
 
-@fused
-def pad(source, start, image, last, g):
-    """Put one image, `last` numbers a pixel, into the middle of the padded one."""
-    h, w, _, wp, _, _, _, _, _, _, top, left, _, _ = g
-    for y in range(h):
-        copy(source, start + y * w * last, image, ((y + top) * wp + left) * last, w * last)
+@compiled
+def widen(source, start, target, to, count, c, units):
+    """`count` pixels of c channels to where they have room for `units`."""
+    if c == units:
+        copy(source, start, target, to, count * c)
+    else:
+        for k in range(count):
+            copy(source, start + k * c, target, to + k * units, c)
 
 
-@fused
-def crop(image, target, start, last, g):
-    """The reverse of `pad`."""
-    h, w, _, wp, _, _, _, _, _, _, top, left, _, _ = g
-    for y in range(h):
-        copy(image, ((y + top) * wp + left) * last, target, start + y * w * last, w * last)
+@compiled
+def narrow(source, start, target, to, count, c, units):
+    """The reverse of `widen`."""
+    if c == units:
+        copy(source, start, target, to, count * c)
+    else:
+        for k in range(count):
+            copy(source, start + k * units, target, to + k * c, c)
 
 
-@fused
-def zeros(g, last, like):
-    """A padded image of zeros."""
-    _, _, hp, wp, _, _, _, _, _, _, _, _, _, _ = g
-    image = np.empty(hp * wp * last, like.dtype)
+@compiled
+def row(image, weight, bias, out, g, units):
+    """A row of windows' results, (ow, units) at the address `out`, from the padded image whose
+    first row of those windows is at the address `image`."""
+    _, _, _, wp, _, ow, kh, kw, _, sw, _, _, dh, dw = g
+    pixel = units * SIZE
+    step = sw * pixel
+    for j in range(0, units, LANES):
+        v = 0
+        while v < ow:
+            four = v + 4 <= ow
+            a = b = c = d = load(bias, j)
+            for i in range(kh):
+                at = image + i * dh * wp * pixel + v * step
+                for m in range(kw):
+                    factor = load(weight, (i * kw + m) * units + j)
+                    a = a + factor * load(at, j)
+                    if four:
+                        b = b + factor * load(at + step, j)
+                        c = c + factor * load(at + 2 * step, j)
+                        d = d + factor * load(at + 3 * step, j)
+                    at += dw * pixel
+            store(out, v * units + j, a)
+            if four:
+                store(out, (v + 1) * units + j, b)
+                store(out, (v + 2) * units + j, c)
+                store(out, (v + 3) * units + j, d)
+            v += 4 if four else 1
+
+
+@compiled
+def spread_row(gradient, weight, d, g, units):
+    """gradient += what a row of windows, whose gradient is at the address `d`, says of its pixels:
+    the transpose of `row`."""
+    _, _, _, wp, _, ow, kh, kw, _, sw, _, _, dh, dw = g
+    pixel = units * SIZE
+    for j in range(0, units, LANES):
+        for i in range(kh):
+            for m in range(kw):
+                factor = load(weight, (i * kw + m) * units + j)
+                at = gradient + (i * dh * wp + m * dw) * pixel
+                for v in range(ow):
+                    t = at + v * sw * pixel
+                    store(t, j, load(t, j) + factor * load(d, v * units + j))
+
+
+@compiled
+def weigh_row(image, d, total, g, units):
+    """total (kh kw, units) += the weight's gradient from a row of windows."""
+    _, _, _, wp, _, ow, kh, kw, _, sw, _, _, dh, dw = g
+    pixel = units * SIZE
+    step = sw * pixel
+    whole = ow - ow % 4
+    for j in range(0, units, LANES):
+        for i in range(kh):
+            for m in range(kw):
+                at = image + (i * dh * wp + m * dw) * pixel
+                s = load(total, (i * kw + m) * units + j)
+                p = q = r = spread(ZERO)
+                for v in range(0, whole, 4):
+                    t, e = at + v * step, d + v * pixel
+                    s = s + load(t, j) * load(e, j)
+                    p = p + load(t + step, j) * load(e + pixel, j)
+                    q = q + load(t + 2 * step, j) * load(e + 2 * pixel, j)
+                    r = r + load(t + 3 * step, j) * load(e + 3 * pixel, j)
+                for v in range(whole, ow):
+                    s = s + load(at + v * step, j) * load(d + v * pixel, j)
+                store(total, (i * kw + m) * units + j, (s + p) + (q + r))
+
+
+@compiled
+def forward(lo, hi, x, weight, bias, y, c, g):
+    """y (N, oh, ow, C) from x (N, h, w, C), for images lo..hi; bias (units,)."""
+    h, w, hp, wp, oh, ow, _, _, sh, _, top, left, _, _ = g
+    units = bias.size
+    image = scratch(hp * wp * units, x)
     clear(image, 0, image.size)
-    return image
-
-
-@fused
-def reach(g):
-    """How many numbers of a padded plane lie between the first window's begin and the last's."""
-    _, _, _, wp, oh, ow, _, _, sh, sw, _, _, _, _ = g
-    return (oh - 1) * sh * wp + (ow - 1) * sw + 1
-
-
-@fused
-def forward_planes(lo, hi, x, weight, bias, y, g):
-    """y (planes, oh, ow) from x (planes, h, w), for planes lo..hi; weight (C, kh kw), bias (C,)."""
-    h, w, _, wp, oh, ow, kh, kw, sh, sw, _, _, dh, dw = g
-    image, full = zeros(g, 1, x), np.empty(reach(g), x.dtype)
+    result = scratch(ow * units, x)
+    k, b = address(weight), address(bias)
     for n in range(lo, hi):
-        c = n % bias.size
-        pad(x, n * h * w, image, 1, g)
-        for k in range(full.size):
-            full[k] = bias[c]
-        for i in range(kh):
-            for j in range(kw):
-                add(weight[c, i * kw + j], image, i * dh * wp + j * dw, full, 0, full.size)
+        for u in range(h):
+            widen(x, (n * h + u) * w * c, image, ((u + top) * wp + left) * units, w, c, units)
         for u in range(oh):
-            for v in range(ow):
-                y[(n * oh + u) * ow + v] = full[u * sh * wp + v * sw]
+            seen = address(image) + u * sh * wp * units * SIZE
+            start = (n * oh + u) * ow * c
+            if c == units:
+                row(seen, k, b, address(y) + start * SIZE, g, units)
+            else:
+                row(seen, k, b, address(result), g, units)
+                narrow(result, 0, y, start, ow, c, units)
 
 
-@fused
-def backward_planes(lo, hi, x, gy, weight, gx, gw, g):
-    """gx (planes, h, w) and gw (planes, kh kw); either is left alone where it is empty."""
-    h, w, _, wp, oh, ow, kh, kw, sh, sw, _, _, dh, dw = g
-    image, gradient = zeros(g, 1, gy), zeros(g, 1, gy)
-    d = np.empty(reach(g), gy.dtype)  # gy where its windows begin, zeros between
+@compiled
+def backward(lo, hi, x, gy, weight, gx, gw, c, g):
+    """gx (N, h, w, C) and gw (N, kh kw, units), for images lo..hi; either is left alone where it is
+    empty."""
+    h, w, hp, wp, oh, ow, kh, kw, sh, _, top, left, _, _ = g
+    units = weight.size // (kh * kw)
+    image = scratch(hp * wp * units if gw.size > 0 else 0, gy)
+    gradient = scratch(hp * wp * units if gx.size > 0 else 0, gy)
+    d = scratch(ow * units, gy)
+    clear(image, 0, image.size)
     clear(d, 0, d.size)
+    k = address(weight)
     for n in range(lo, hi):
-        c = n % weight.shape[0]
+        total = address(gw) + n * weight.size * SIZE
         if gw.size > 0:
-            pad(x, n * h * w, image, 1, g)
+            clear(gw, n * weight.size, weight.size)
+            for u in range(h):
+                widen(x, (n * h + u) * w * c, image, ((u + top) * wp + left) * units, w, c, units)
         clear(gradient, 0, gradient.size)
         for u in range(oh):
-            for v in range(ow):
-                d[u * sh * wp + v * sw] = gy[(n * oh + u) * ow + v]
-        for i in range(kh):
-            for j in range(kw):
-                start = i * dh * wp + j * dw
-                if gx.size > 0:
-                    add(weight[c, i * kw + j], d, 0, gradient, start, d.size)
-                if gw.size > 0:
-                    gw[n, i * kw + j] = dot(d, 0, image, start, d.size)
-        if gx.size > 0:
-            crop(gradient, gx, n * h * w, 1, g)
-
-
-@fused
-def forward_last(lo, hi, x, weight, bias, y, g):
-    """y (N, oh, ow, C) from x (N, h, w, C), for images lo..hi; weight (kh kw, C), bias (C,)."""
-    h, w, _, wp, oh, ow, kh, kw, sh, sw, _, _, dh, dw = g
-    channels = bias.size
-    image = zeros(g, channels, x)
-    for n in range(lo, hi):
-        pad(x, n * h * w * channels, image, channels, g)
-        for u in range(oh):
-            for v in range(ow):
-                out = row(y, ((n * oh + u) * ow + v) * channels, channels)
-                for c in range(channels):
-                    out[c] = bias[c]
-                for i in range(kh):
-                    for j in range(kw):
-                        pixel = (u * sh + i * dh) * wp + v * sw + j * dw
-                        a, k = row(image, pixel * channels, channels), weight[i * kw + j]
-                        for c in range(channels):
-                            out[c] += k[c] * a[c]
-
-
-@fused
-def backward_last(lo, hi, x, gy, weight, gx, gw, g):
-    """gx (N, h, w, C) and gw (N, kh kw, C); either is left alone where it is empty."""
-    h, w, _, wp, oh, ow, kh, kw, sh, sw, _, _, dh, dw = g
-    channels = weight.shape[1]
-    image, gradient = zeros(g, channels, gy), zeros(g, channels, gy)
-    for n in range(lo, hi):
-        if gw.size > 0:
-            pad(x, n * h * w * channels, image, channels, g)
-            for k in range(kh * kw):
-                clear(gw[n, k], 0, channels)
-        clear(gradient, 0, gradient.size)
-        for u in range(oh):
-            for v in range(ow):
-                d = row(gy, ((n * oh + u) * ow + v) * channels, channels)
-                for i in range(kh):
-                    for j in range(kw):
-                        pixel = (u * sh + i * dh) * wp + v * sw + j * dw
-                        if gx.size > 0:
-                            t, k = row(gradient, pixel * channels, channels), weight[i * kw + j]
-                            for c in range(channels):
-                                t[c] += k[c] * d[c]
-                        if gw.size > 0:
-                            a, s = row(image, pixel * channels, channels), gw[n, i * kw + j]
-                            for c in range(channels):
-                                s[c] += d[c] * a[c]
-        if gx.size > 0:
-            crop(gradient, gx, n * h * w * channels, channels, g)
+            widen(gy, (n * oh + u) * ow * c, d, 0, ow, c, units)
+            start = u * sh * wp * units * SIZE
+            if gx.size > 0:
+                spread_row(address(gradient) + start, k, address(d), g, units)
+            if gw.size > 0:
+                weigh_row(address(image) + start, address(d), total, g, units)
+        for u in range(h if gx.size > 0 else 0):
+            narrow(gradient, ((u + top) * wp + left) * units, gx, (n * h + u) * w * c, w, c, units)
