@@ -59,8 +59,9 @@ NEEDS = [(True, True, True), (True, False, False), (False, True, False), (False,
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_batch_norm(backend, shape, last, affine):
-    shape = SHAPES[shape]
-    x, gy = draw(backend, shape, last, 0, 3.0), draw(backend, shape, not last, 1)
+    # means far from zero, beside the deviation, and near
+    shape, offset = SHAPES[shape], 3.0 if affine else 0.5
+    x, gy = draw(backend, shape, last, 0, offset), draw(backend, shape, not last, 1)
     weight, bias = (draw(backend, shape[1:2], seed=k) if affine else None for k in (2, 3))
 
     def run(kernels):
@@ -77,8 +78,8 @@ def test_batch_norm(backend, shape, last, affine):
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_group_norm(backend, shape, last, affine):
-    shape = SHAPES[shape]
-    x, gy = draw(backend, shape, last, 0, 3.0), draw(backend, shape, not last, 1)
+    shape, offset = SHAPES[shape], 3.0 if affine else 0.5
+    x, gy = draw(backend, shape, last, 0, offset), draw(backend, shape, not last, 1)
     weight, bias = (draw(backend, shape[1:2], seed=k) if affine else None for k in (2, 3))
     for groups in {1, 2 if shape[1] % 2 == 0 else 1}:
 
@@ -118,3 +119,26 @@ def test_float32_stays_float32(backend):
     )
     exact = exact * weight.reshape(-1, 1, 1) + bias.reshape(-1, 1, 1)
     np.testing.assert_allclose(backend.to_numpy(y), exact, atol=3e-4)
+
+
+@pytest.mark.parametrize("distance", [0.0, 1.0, 1.9, 2.1, 10.0, 1e4])
+def test_means_at_any_distance_from_zero(backend, distance):
+    """In float32: to what x's own rounding lets be known, and to a few units of 1."""
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((6, 4, 16, 16)) + distance).astype("f4")
+    gy = rng.standard_normal(x.shape).astype("f4")
+    unknown = 2e-6 + 3e-7 * distance
+    exact = {"batch": x.astype("f8"), "group": x.reshape(6, 2, -1).astype("f8")}
+    for name, axes in (("batch", (0, 2, 3)), ("group", 2)):
+        run = getattr(backend.backend, f"{name}_norm")
+        groups = () if name == "batch" else (2,)
+        y, *_, saved = run(backend.asarray(x), None, None, *groups, 1e-5)
+        e = exact[name]
+        r = 1 / np.sqrt(e.var(axes, keepdims=True) + 1e-5)
+        normal = (e - e.mean(axes, keepdims=True)) * r
+        np.testing.assert_allclose(backend.to_numpy(y), normal.reshape(x.shape), atol=unknown)
+        g = gy.reshape(e.shape).astype("f8")
+        gx = r * (g - g.mean(axes, keepdims=True) - normal * (g * normal).mean(axes, keepdims=True))
+        backward = getattr(backend.backend, f"{name}_norm_backward")
+        got = backend.to_numpy(backward(backend.asarray(gy), saved, (True,) * 3)[0])
+        np.testing.assert_allclose(got, gx.reshape(x.shape), atol=5 * unknown)

@@ -12,7 +12,9 @@ from ...typing import Array
 from ..flush import flushing
 from ..portable.activation import ERF_END, ERF_P, ERF_Q, ActivationKernels
 from . import thresholds
+from .layout import with_short_buffers
 from .memory import empty, laid_like
+from .reduce import dots, row_sums
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _ELU_END = -80.0  # below, e^x - 1 rounds to -1
@@ -20,10 +22,6 @@ BLOCK = 65536  # numbers that are worked on at a time
 
 _SMALL = 8.0  # of numbers up to here e^x is computed as it is
 _NEAR = 2.0**-8  # where a row's sum of e^x is smaller, the row lies far below
-
-# Beside a column NumPy copies rows together into a buffer, unless they are as long as that: with
-# its own of 8192 numbers, rows of a thousand take half as much time again as with one of these.
-ROW = 512
 
 # Φ(x) = (1 + tanh(x P(x²))) / 2 for the normal distribution: 2 x P(x²) is the logarithm of
 # Φ(x) / Φ(-x), and P a polynomial fitted so that Φ is within 3e-8 at every x.  The last coefficient
@@ -191,6 +189,7 @@ def in_blocks(
     return y, d
 
 
+@with_short_buffers
 def in_rows(function: Callable[..., None], *inputs: Array, scratch: int = 0) -> Array:
     """What `function(*inputs, result, *scratch)` writes to its result, some rows at a time."""
     like = inputs[-1]
@@ -199,13 +198,9 @@ def in_rows(function: Callable[..., None], *inputs: Array, scratch: int = 0) -> 
     rows = [a.reshape(-1, length) for a in (*inputs, y)]
     step = max(1, BLOCK // length)
     room = list(empty((scratch, step, length), like.dtype))
-    before = np.setbufsize(ROW)
-    try:
-        for lo in range(0, len(rows[0]), step):
-            parts = [a[lo : lo + step] for a in rows]
-            function(*parts, *[a[: len(parts[0])] for a in room])
-    finally:
-        np.setbufsize(before)
+    for lo in range(0, len(rows[0]), step):
+        parts = [a[lo : lo + step] for a in rows]
+        function(*parts, *[a[: len(parts[0])] for a in room])
     return y
 
 
@@ -341,7 +336,7 @@ def _polynomial(coefficients: tuple[float, ...], t: Array, y: Array) -> Array:
     return y
 
 
-# ---- the same for rows (M, D); their sums are products with ones: a quarter of add.reduce's ----
+# ---- the same for rows (M, D) ----
 
 
 def _exponentials(x: Array, e: Array) -> tuple[Array, Array]:
@@ -358,11 +353,11 @@ def _exponentials(x: Array, e: Array) -> tuple[Array, Array]:
         np.exp(x, out=e)
     else:
         np.exp(np.subtract(x, c, out=e), out=e)
-    total = e.dot(ones)
+    total = row_sums(e, ones)
     if not total.min() >= _NEAR:  # nor where it is NaN
         c = np.maximum.reduce(x, axis=1, keepdims=True)
         np.exp(np.subtract(x, c, out=e), out=e)
-        total = e.dot(ones)
+        total = row_sums(e, ones)
     return total[:, None], c
 
 
@@ -372,7 +367,7 @@ def _softmax(x: Array, y: Array) -> None:
 
 
 def _softmax_backward(g: Array, y: Array, gx: Array) -> None:
-    np.subtract(g, np.vecdot(g, y)[:, None], out=gx)
+    np.subtract(g, dots(g, y)[:, None], out=gx)
     gx *= y
 
 
@@ -384,5 +379,5 @@ def _log_softmax(x: Array, y: Array, e: Array) -> None:
 
 def _log_softmax_backward(g: Array, y: Array, gx: Array) -> None:
     np.exp(y, out=gx)
-    gx *= -g.dot(np.ones(y.shape[1], y.dtype))[:, None]
+    gx *= -row_sums(g, np.ones(y.shape[1], y.dtype))[:, None]
     gx += g

@@ -33,3 +33,35 @@ class NumpyReduce(ReduceKernels):
         out = empty(shape, g.dtype)
         out[...] = g
         return out
+
+
+# ---- sums of rows and columns, as products ----
+#
+# A BLAS adds rows up in half of NumPy's time or less.  But a matrix times a vector it cuts up for
+# its threads, and the order of a sum then depends on how many it has; likewise a long vector times
+# another.  A small matrix times a matrix of two columns is one thread's.
+
+
+def row_sums(x: Array, factors: Array) -> Array:
+    """The sum of each row of x, each number times its column's factor: (M, D), (D,) -> (M,)."""
+    if 2 * x.size > thresholds.ONE_THREAD:
+        return np.einsum("ij,j->i", x, factors)
+    pair = np.empty((len(factors), 2), x.dtype)
+    pair[...] = factors[:, None]
+    return x.dot(pair)[:, 0]
+
+
+def column_sums(x: Array, factors: Array) -> Array:
+    """The sum of each column of x, each number times its row's factor: (M, D), (M,) -> (D,)."""
+    if 2 * x.size > thresholds.ONE_THREAD:
+        return np.einsum("i,ij->j", factors, x)
+    pair = np.empty((2, len(x)), x.dtype)
+    pair[...] = factors
+    return pair.dot(x)[0]
+
+
+def dots(a: Array, b: Array) -> Array:
+    """The sums of a b along the last axis: (..., D) twice -> (...)."""
+    if a.shape[-1] > thresholds.ONE_THREAD_VECTOR:
+        return np.einsum("...i,...i->...", a, b)
+    return np.vecdot(a, b)

@@ -17,7 +17,7 @@ COLUMN_NUMBERS = 20
 # at 3 numbers, 0.97 at 9, 0.41 at 18.
 CONV_ROW = 8
 POOL = 2**15  # numbers of images, for each place of a window; 2x2: 2.6 at 8,192, 1.06, 0.5
-NORM = 2**14  # numbers; batch_norm with its backward 1.16 at 4,096, 0.94, 0.84 at 65,536
+NORM = 2**13  # numbers; layer_norm with its backward 1.14 at 4,096, 0.96, 0.88 at 16,384
 STRETCH = 2**14  # numbers; written out and multiplied by an array: 2.3 at 4,096, 1.6, 1.3 at 65,536
 LOSS_CLASSES = 40  # classes last over classes first: 1.16 at 10, 0.96, 0.69 at 160
 RELU_ZEROS = 4096  # numbers; np.maximum beside zeros over beside 0: 1.52 at 1,024, 1.03, 0.69
@@ -25,6 +25,9 @@ RELU_CLIP = 2**14  # numbers; np.clip over np.maximum beside zeros: 1.14 at 8,19
 RELU_ROW = 64  # likewise beside a row of zeros: 1.12 at 16, 0.95, 0.84 at 256
 # Multiply-adds of a product: up to here nothing is asked; OpenBLAS takes one thread to 2**18.
 PRODUCT = 2**16
+# So many multiply-adds of two matrices, and numbers of two vectors, OpenBLAS leaves to one thread.
+ONE_THREAD = 2**18
+ONE_THREAD_VECTOR = 2**13
 # Bytes: smaller arrays are np.empty's, whose memory the C library keeps.  Eight arrays, filled and
 # dropped: 3.0 here, 2.3 at 256 KiB, and 0.08 at 512 KiB, where the system takes the memory back.
 MEMORY = 2**17
