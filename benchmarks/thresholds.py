@@ -269,6 +269,13 @@ def column_channels(k: Any, size: int) -> Call:
     return convolution(k, draw(64, channels, 28, 28), draw(16, channels, 2, 2))
 
 
+@row(cpu, "COLUMN_GROUP", "conv2d and its backward, 3x3, 64 channels in groups, 16 images 14x14")
+@row(cpu, "COLUMN_GROUP", "the same beside compiled convolution", compiled=True)
+def column_group(k: Any, size: int) -> Call:
+    channels = 2 ** round(np.log2(max(1, size / 9)))  # of a group
+    return convolution(k, draw(16, 64, 14, 14), draw(64, channels, 3, 3), groups=64 // channels)
+
+
 @row(cpu, "CONV_ROW", "a first layer's 3x3 and 5x5 windows, 32 images 24x24, channels last")
 def conv_row(k: Any, size: int) -> Call:
     channels, side = (max(1, size // 3), 3) if size < 4 or size > 5 else (1, 5)
@@ -352,12 +359,12 @@ def batch_norm(k: Any, size: int, channels: int) -> Call:
     return call
 
 
-def convolution(k: Any, x: Any, w: Any, needs_input: bool = True) -> Call:
+def convolution(k: Any, x: Any, w: Any, needs_input: bool = True, groups: int = 1) -> Call:
     window = Window(w.shape[2:])
     gy = draw(len(x), len(w), *window.counts(x.shape[2:]))
 
     def call() -> None:
-        _, residuals = k.conv2d(x, w, None, window, 1)
+        _, residuals = k.conv2d(x, w, None, window, groups)
         k.conv2d_backward(gy, residuals, (needs_input, True, True))
 
     return call

@@ -33,6 +33,11 @@ CASES = {
     "a pixel": ((3, 5, 9, 8), (7, 5, 1, 1), (1, 1), NONE, (1, 1)),
     "a pixel, strided": ((2, 3, 6, 8), (4, 3, 1, 1), (2, 3), NONE, (1, 1)),
     "a pixel and padding": ((2, 3, 6, 5), (4, 3, 1, 1), (2, 1), ((1, 0), (2, 0)), (1, 1)),
+    "small groups": ((3, 8, 6, 7), (12, 2, 3, 3), (1, 1), ((1, 1), (2, 0)), (1, 1)),
+    "small groups, strided": ((2, 6, 6, 7), (4, 3, 3, 2), (2, 1), ((1, 0), (0, 1)), (1, 2)),
+    "small groups of many kernels": ((2, 4, 6, 5), (20, 2, 2, 3), (1, 1), NONE, (1, 1)),
+    "small groups, far padding": ((2, 4, 3, 3), (4, 2, 2, 2), (1, 1), ((3, 1), (0, 2)), (1, 1)),
+    "large groups": ((2, 24, 6, 5), (6, 12, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "depthwise": ((3, 5, 9, 8), (5, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
     "depthwise, strided": ((2, 20, 9, 8), (20, 1, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1)),
     "depthwise, across": ((2, 3, 7, 9), (3, 1, 2, 4), (1, 3), ((0, 2), (1, 3)), (2, 1)),
@@ -103,8 +108,11 @@ def test_columns_serve_up_to_their_limits(backend, monkeypatch, limit):
 
 
 @pytest.mark.parametrize("groups", [1, 3])
-def test_columns_are_for_plain_convolutions(groups, monkeypatch):
+def test_columns_are_for_few_numbers_or_small_groups(groups, monkeypatch):
     x, weight = integers(0, 2, 3, 6, 5), integers(1, 6, 3 // groups, 2, 2)
-    assert columns.are_small(x, weight, Window((2, 2)), groups) == (groups == 1)
-    assert not columns.are_small(x.astype("float16"), weight, Window((2, 2)), groups)
-    assert not columns.are_small(x[:0], weight, Window((2, 2)), groups)
+    arguments = weight, Window((2, 2)), groups
+    assert columns.are_small(x, *arguments)
+    assert not columns.are_small(x.astype("float16"), *arguments)
+    assert not columns.are_small(x[:0], *arguments)
+    monkeypatch.setattr(thresholds, "COLUMN_GROUP", 3)  # 4 numbers see one group's window
+    assert columns.are_small(x, *arguments) == (groups == 1)

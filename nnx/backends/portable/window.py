@@ -53,6 +53,18 @@ class Window(NamedTuple):
         h, w = top + size[0] + bottom, left + size[1] + right  # `padded`
         return (h - dh * (kh - 1) - 1) // sh + 1, (w - dw * (kw - 1) - 1) // sw + 1
 
+    def turned(self) -> Window | None:
+        """The window of the convolution that carries a gradient back, with the kernel turned round:
+        over the gradient, padded so that every window that a pixel lies in is there.
+
+        None where there is a stride, or more padding than a window reaches.
+        """
+        (down, across), ((top, bottom), (left, right)) = self.extent, self.padding
+        around = ((down - 1 - top, down - 1 - bottom), (across - 1 - left, across - 1 - right))
+        if self.stride != (1, 1) or min(map(min, around)) < 0:
+            return None
+        return Window(self.kernel, (1, 1), around, self.dilation)
+
     def inside(self, size: Pair) -> tuple[slice, slice]:
         """Where the image (h, w) lies in the padded one: slices of rows and columns."""
         top, left = self.padding[0][0], self.padding[1][0]

@@ -51,9 +51,14 @@ def depthwise(k, x, w):
     return y, *k.conv2d_backward(y * y, saved, (True,) * 3)
 
 
+def groups(k, x, w):
+    y, saved = k.conv2d(x, np.tile(w, 18).reshape(len(w), 2, 3, 3), w, WINDOW, 4)
+    return y, *k.conv2d_backward(y * y, saved, (True,) * 3)
+
+
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize(
-    "run", [batch_norm, group_norm, layer_norm, max_pool, avg_pool, conv, depthwise]
+    "run", [batch_norm, group_norm, layer_norm, max_pool, avg_pool, conv, depthwise, groups]
 )
 def test_threads_do_not_change_a_bit(run, last):
     rng = np.random.default_rng(0)

@@ -218,20 +218,14 @@ def transposed(
 
     None where there is a stride, or more padding than that: then `add_input_gradient` does it.
     """
-    kernel, stride, ((top, bottom), (left, right)), dilation = lowered.window
-    (kh, kw), groups = kernel, lowered.groups
-    down, across = (n - 1 for n in lowered.window.extent)
-    around = ((down - top, down - bottom), (across - left, across - right))
-    if stride != (1, 1) or min(*around[0], *around[1]) < 0:
+    window = lowered.window.turned()
+    if window is None:
         return None
-    n, h, w, c = images
-    w6 = weight.reshape(groups, lowered.outputs, lowered.channels, kh, kw)
-    rotated = w6[..., ::-1, ::-1].transpose(0, 2, 1, 3, 4)  # (G, C/G, O/G, kh, kw)
-    rotated = rotated.reshape(c, lowered.outputs, kh, kw)
-    pixels = (n, *lowered.size, lowered.outputs * groups)
-    back = Lowered(pixels, c, Window(kernel, (1, 1), around, dilation), groups, lowered.dtype)
-    assert back.size == (h, w)
-    return back, back.pack(rotated)
+    n, _, _, c = images
+    pixels = (n, *lowered.size, lowered.outputs * lowered.groups)
+    back = Lowered(pixels, c, window, lowered.groups, lowered.dtype)
+    assert back.size == images[1:3]
+    return back, back.pack(columns.turned_kernel(weight, lowered.groups))
 
 
 class NumpyConv(ConvKernels):
@@ -264,7 +258,7 @@ class NumpyConv(ConvKernels):
         if pointwise.is_pointwise(x, window, groups):
             return pointwise.forward(self, x, weight, bias, window)
         if columns.are_small(x, weight, window, groups):
-            return columns.forward(self, x, weight, bias, window)
+            return columns.forward(self, x, weight, bias, window, groups)
         images = contiguous_channels_last(x)
         lowered = Lowered(images.shape, len(weight), window, groups, x.dtype)
         packed = lowered.pack(weight)
@@ -307,6 +301,8 @@ class NumpyConv(ConvKernels):
             return depthwise.transposed(x, weight, shape, window)
         if pointwise.is_pointwise(x, window, groups):
             return pointwise.transposed(self, x, weight, shape, window)
+        if groups > 1 and columns.are_small(x, weight, window, groups):
+            return columns.transposed(self, x, weight, shape, window, groups)
         n, c, h, w = shape
         images = (n, h, w, c)
         lowered = Lowered(images, len(weight), window, groups, x.dtype)

@@ -119,8 +119,13 @@ def fills_vectors(x: Array, weight: Array, groups: int) -> bool:
 
 
 def is_compiled(x: Array, weight: Array, window: Window, groups: int) -> bool:
-    """Whether the compiled loops are the quicker way too: a product for every pixel is BLAS's."""
-    return fills_vectors(x, weight, groups) and not pointwise.is_pointwise(x, window, groups)
+    """Whether the compiled loops are the quicker way too: a product for every pixel is BLAS's, and
+    so are small groups, whose columns are few."""
+    if pointwise.is_pointwise(x, window, groups) or (
+        groups > 1 and columns.are_small(x, weight, window, groups)
+    ):
+        return False
+    return fills_vectors(x, weight, groups)
 
 
 def flat(x: Array) -> Array:
