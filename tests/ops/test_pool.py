@@ -71,6 +71,24 @@ def test_the_definition_equals_pytorch_over_the_grid():
             np.testing.assert_array_equal(a.numpy(), e)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64"])
+def test_padding_is_never_chosen_among_integers(backend, dtype):
+    """In float64 the same; -inf as an integer is some number, in int8 often 0."""
+    x = np.random.default_rng(0).integers(-100, 0, (2, 3, 5, 5)).astype(dtype)
+    x[0, 0] = np.iinfo(dtype).min
+    y, places = ops.max_pool2d(backend.tensor(x), 3, 2, 1, return_indices=True)
+    wanted, where = ops.max_pool2d(
+        backend.tensor(x.astype("float64")), 3, 2, 1, return_indices=True
+    )
+    np.testing.assert_array_equal(backend.to_numpy(y).astype("float64"), backend.to_numpy(wanted))
+    np.testing.assert_array_equal(backend.to_numpy(places), backend.to_numpy(where))
+    line = ops.max_pool1d(backend.tensor(x[0]), 3, 2, 1)
+    assert dtype != "int8" or int(backend.to_numpy(line).max()) < 0
+    if backend.xp is np:
+        mask = ops.max_pool2d(np.zeros((1, 1, 4, 4), bool), 3, 2, 1)
+        assert mask.dtype == bool and not mask.numpy().any()
+
+
 def test_ties_go_to_the_first_maximum(backend):
     """ReLU's zeros: the gradient of a window of equal values goes to its first pixel alone."""
     x = backend.tensor(np.zeros((1, 1, 4, 4), "f4"), requires_grad=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ...typing import Array
@@ -12,6 +13,8 @@ class PoolKernels:
     """The derivations are in `nnx.ops.windows.pool`."""
 
     xp: Any
+    is_float: Callable[[Any], bool]
+    is_integer: Callable[[Any], bool]
 
     def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
         """The largest value of each window, and where in the window it stands.
@@ -23,20 +26,27 @@ class PoolKernels:
         xp = self.xp
         n, c, h, w = x.shape
         out = window.counts((h, w))
-        image = pad(xp, x, window, -float("inf"))
+        least = self._least(x.dtype)
+        image = pad(xp, x, window, least)
         index = xp.uint8 if window.places <= 256 else xp.int32
-        # A window that holds nothing larger than -inf chose its first place inside the image.
+        # A window that holds nothing larger than that chose its first place inside the image.
         down, across = first_inside(window, out)
         first = [[window.kernel[1] * i + j for j in across] for i in down]
         places = xp.asarray(first, dtype=index, device=x.device)
         argmax = xp.zeros((n, c, *out), dtype=index, device=x.device) + places
-        best = xp.full((n, c, *out), -float("inf"), dtype=x.dtype, device=x.device)
+        best = xp.full((n, c, *out), least, dtype=x.dtype, device=x.device)
         for k, tap in enumerate(window.taps(out)):
             value = image[tap]
             better = (value > best) | (xp.isnan(value) & ~xp.isnan(best))
             best = xp.where(better, value, best)
             argmax = xp.where(better, xp.asarray(k, dtype=index, device=x.device), argmax)
         return best, argmax
+
+    def _least(self, dtype: Any) -> Any:
+        """What no number of a dtype is below: -inf, the least integer, False."""
+        if self.is_float(dtype):
+            return -float("inf")
+        return int(self.xp.iinfo(dtype).min) if self.is_integer(dtype) else False
 
     def max_pool2d_backward(
         self, gy: Array, argmax: Array, shape: tuple[int, ...], window: Window
