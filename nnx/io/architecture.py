@@ -20,7 +20,10 @@ import numpy as np
 from .. import nn
 from ..backends import active_backend, backend_of, dtype_name
 from ..nn import Module, Parameter
+from ..nn.module import temporary_modes
 from ..nn.state import at_most
+from ..nn.utils import parametrizations
+from ..nn.utils.parametrizations import is_parametrized, norms_of, plain_class
 from .limits import limits
 
 _HOLDERS: tuple[Any, ...] = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
@@ -125,6 +128,7 @@ def arguments_of(module: Module, kind: Any = None) -> dict[str, Any] | None:
         else:
             value = getattr(module, place)
             is_place = isinstance(value, Parameter) or module._vacant.get(place) is Parameter
+            is_place = is_place or is_parametrized(module, place)
             arguments[name] = value is not None if is_place else value
     return arguments
 
@@ -139,7 +143,7 @@ def _dtype_of(module: Module) -> str | None:
 
 def configuration(module: Module) -> dict[str, Any] | None:
     """`arguments_of` a layer, where JSON can hold all of them."""
-    arguments = arguments_of(module)
+    arguments = arguments_of(module, plain_class(module))
     if arguments is None:
         return None
     try:
@@ -197,10 +201,15 @@ def _described(
         again.append(path + ".")
         return {"same": first[id(module)]}
     first[id(module)] = path
-    kind = type(module)
-    arguments = configuration(module)
+    kind = plain_class(module)
+    computed = {name: list(how) for name, how in norms_of(module).items()}
+    with temporary_modes(module):  # in training each reading of a computed weight iterates
+        if computed:
+            module.eval()
+        arguments = configuration(module)
     if arguments is not None:
-        return {"class": kind.__name__, "arguments": arguments}
+        made = {"class": kind.__name__, "arguments": arguments}
+        return {**made, "computed": computed} if computed else made
     dot = path + "." if path else ""
     inside = {n: _described(m, dot + n, first, again) for n, m in module.named_children()}
     if kind in _HOLDERS:
@@ -266,6 +275,10 @@ def _built(architecture: Any, path: str, made: dict[str, Module]) -> Module:
     else:
         given = architecture["arguments"].items()
         model = kind(**{name: _argument(value) for name, value in given})
+        for parameter, (function, options) in architecture.get("computed", {}).items():
+            if function not in ("weight_norm", "spectral_norm"):
+                raise ValueError(f"nnx has no {function!r:.80} by which a parameter is computed")
+            getattr(parametrizations, function)(model, parameter, **options)
     made[path] = model
     return model
 
@@ -277,7 +290,7 @@ def conventions(model: Module) -> dict[str, str]:
 
 def _kinds(model: Module) -> Iterator[str]:
     for module in model.modules():
-        name = type(module).__name__.removesuffix("Cell").rstrip("123d").removeprefix("Sync")
+        name = plain_class(module).__name__.removesuffix("Cell").rstrip("123d").removeprefix("Sync")
         if name in CONVENTIONS:
             yield name
             if name == "GRU":

@@ -110,7 +110,8 @@ class Stateful:
         Nothing is changed unless everything fits.
 
         Args:
-            state: arrays of any library, or tensors, by name.
+            state: arrays of any library, or tensors, by name; weight norm's and spectral norm's
+                also by PyTorch's older names, `weight_g`, `weight_v`, `weight_orig`, `weight_u`.
             strict: whether missing and unexpected names are errors; a wrong shape always is.
 
         Returns:
@@ -122,6 +123,7 @@ class Stateful:
         """
         places = list(self._state_places())
         mine = {key: array_of(getattr(module, name)) for key, module, name in places}
+        state = self._by_newer_names(state)
         missing, unexpected, shared = fitting(type(self).__name__, mine, state, strict)
         loaded = {key: copy_beside(mine[key], value) for key, value in shared.items()}
         for key, module, name in places:
@@ -144,7 +146,18 @@ class Stateful:
             ValueError: names or shapes do not fit.
         """
         mine = {key: array_of(getattr(module, name)) for key, module, name in self._state_places()}
-        fitting(type(self).__name__, mine, state, strict=True)
+        fitting(type(self).__name__, mine, self._by_newer_names(state), strict=True)
+
+    def _by_newer_names(self, state: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A state without `older_names` (`nn.utils.parametrizations`)."""
+        newer: dict[str, str] = {}
+        for path, module in self.named_modules(remove_duplicate=False):
+            layer, _, name = path.rpartition("parametrizations.")
+            for end, part in getattr(module, "older_names", {}).items():
+                newer[f"{layer}{name}{end}"] = f"{path}.{part}"
+        if not isinstance(state, Mapping) or not newer.keys() & state.keys():
+            return state
+        return {newer.get(key, key): value for key, value in state.items()}
 
 
 def fitting(

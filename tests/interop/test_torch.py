@@ -122,6 +122,13 @@ OPTIONS = {
     "softplus": (lambda: nn.Softplus(2.0), (3, 40)),
     "gelu": (lambda: nn.GELU("tanh"), (3, 4)),
     "prelu": (lambda: nn.PReLU(4, 0.1), (3, 4)),
+    "weight norm": (lambda: nn.utils.weight_norm(nn.Conv2d(4, 3, 3), dim=1), (1, 4, 5, 5)),
+    "weight norm, whole": (lambda: nn.utils.weight_norm(nn.Linear(4, 3), dim=None), (2, 4)),
+    "two of them": (
+        lambda: nn.utils.weight_norm(nn.utils.spectral_norm(nn.Linear(4, 3)), "bias"), (2, 4)),
+    "spectral norm": (
+        lambda: nn.utils.spectral_norm(nn.ConvTranspose2d(4, 3, 3, bias=False), "weight", 2, 1e-5),
+        (1, 4, 5, 5)),
 }  # fmt: skip
 
 
@@ -166,7 +173,8 @@ THEIRS = {
                           "nnx has no layer AdaptiveLogSoftmaxWithLoss"),
     "hooks": (lambda: hooked(torch.nn.Linear(2, 2)), "it has hooks"),
     "parametrizations": (
-        lambda: torch.nn.utils.parametrizations.weight_norm(torch.nn.Linear(2, 2)), "hooks|own"),
+        lambda: torch.nn.utils.parametrizations.orthogonal(torch.nn.Linear(2, 2)),
+        "weight is computed by _Orthogonal"),
 }  # fmt: skip
 
 
@@ -227,6 +235,52 @@ def test_a_model_keeps_names_modes_and_what_is_frozen():
     assert repr(again) == repr(ours) and not again.last[0].bias.requires_grad
     assert {name: m.training for name, m in again.named_modules()} == modes
     same_function(ours.eval(), theirs.eval(), [np.ones((2, 4), "float32")])
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_spectral_norm_goes_over_where_it_is(training):
+    """The iteration does not move on by being translated, and goes on alike in both libraries."""
+    ours = nn.Sequential(nn.utils.spectral_norm(nn.Linear(40, 30)), nn.Tanh()).train(training)
+    before = {name: np.array(values) for name, values in ours.state_dict().items()}
+    theirs = to_torch(ours)
+    again = from_torch(theirs)
+    for other in (ours, again):
+        for name, values in other.state_dict().items():
+            np.testing.assert_array_equal(values, before[name], err_msg=name)
+    same_state(ours, theirs)
+    modes = {name: m.training for name, m in ours.named_modules()}
+    assert modes == {name: m.training for name, m in theirs.named_modules()}
+    x = np.random.default_rng(0).standard_normal((2, 40)).astype("float32")
+    same_function(ours, theirs, [x])
+    moved = [n for n, v in ours.state_dict().items() if not np.array_equal(v, before[n])]
+    assert bool(moved) == training
+    for name in moved:
+        there = theirs.state_dict()[name].numpy()
+        np.testing.assert_allclose(ours.state_dict()[name], there, atol=1e-5)
+
+
+def test_a_class_of_ones_own_whose_own_weight_is_computed_is_refused():
+    class Own(nn.Module):
+        def __init__(self):
+            self.weight = nn.Parameter(np.ones((3, 3), "float32"))
+
+        def forward(self, x):
+            return x @ self.weight
+
+    with pytest.raises(CannotExpress, match="of its own is computed from others"):
+        to_torch(nn.utils.spectral_norm(Own()), example=np.ones((1, 3), "float32"))
+
+
+def test_a_forward_that_calls_a_library_is_told_of():
+    class Own(nn.Module):
+        def __init__(self):
+            self.inner = nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.inner(nnx.concat([x, x], axis=1))
+
+    with pytest.raises(CannotExpress, match=r"other library's tensors \(it calls nnx, of one"):
+        to_torch(Own(), example=np.ones((1, 2), "float32"))
 
 
 def test_the_copy_is_a_copy():

@@ -387,3 +387,25 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(vars(nnx.io.limits), "unpacked", 500_000)
     with pytest.raises(nnx.io.TooLarge, match=r"limits\.unpacked"):
         nnx.load(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_layers_whose_weights_are_computed_are_saved_and_made_again(tmp_path, training):
+    model = nn.Sequential(
+        nn.utils.spectral_norm(nn.Conv1d(1, 3, 2, bias=False), "weight", 2, 1e-6),
+        nn.Flatten(),
+        nn.utils.weight_norm(nn.utils.weight_norm(nn.Linear(9, 6), dim=1), "bias", dim=None),
+    ).train(training)
+    before = {name: values.copy() for name, values in model.state_dict().items()}
+    x = X[:, None]
+    nnx.save(model, tmp_path / "a", example=x)
+    again = nnx.load_model(tmp_path / "a")
+    assert repr(again) == repr(model) and again.state_dict().keys() == before.keys()
+    for name, values in again.state_dict().items():
+        np.testing.assert_array_equal(values, before[name], err_msg=name)
+        np.testing.assert_array_equal(model.state_dict()[name], before[name], err_msg=name)
+    np.testing.assert_array_equal(again(x).detach().numpy(), model.eval()(x).detach().numpy())
+    changed_file(tmp_path / "a", lambda _, about: about["architecture"]["modules"]["0"].update(
+        computed={"weight": ["remove_parametrizations", {}]}))  # fmt: skip
+    with pytest.raises(ValueError, match="nnx has no 'remove_parametrizations' by which"):
+        nnx.load_model(tmp_path / "a")

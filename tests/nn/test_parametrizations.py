@@ -149,3 +149,20 @@ def test_it_learns_and_several_names_go_together():
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(nn.utils.weight_norm(nn.Linear(4, 3)))
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated in favor of:FutureWarning")
+@pytest.mark.parametrize("function", ["weight_norm", "spectral_norm"])
+def test_a_state_by_pytorchs_older_names_is_loaded(function):
+    torch = pytest.importorskip("torch")
+    older = getattr(torch.nn.utils, function)(torch.nn.Conv2d(4, 3, 3)).eval()
+    theirs = torch.nn.Sequential(older, torch.nn.Flatten())
+    ours = nn.Sequential(getattr(nn.utils, function)(nn.Conv2d(4, 3, 3)), nn.Flatten()).eval()
+    state = {name: value.numpy().copy() for name, value in theirs.state_dict().items()}
+    ours.check_state_dict(state)
+    assert ours.load_state_dict(state) == ([], [])
+    there = theirs(torch.tensor(IMAGES)).detach().numpy()
+    np.testing.assert_allclose(ours(IMAGES).detach().numpy(), there, rtol=1e-5, atol=1e-5)
+    state.pop("0.weight_v")
+    with pytest.raises(ValueError, match=r"missing: 0\.parametrizations\.weight\.\S+$"):
+        ours.load_state_dict(state)

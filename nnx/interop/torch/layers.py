@@ -12,6 +12,7 @@ from ... import nn
 from ...backends import active_backend, backend_of
 from ...io.architecture import PASSED_OVER, READ, arguments_of
 from ...nn import Module
+from ...nn.utils.parametrizations import norms_of, spectral_norm, weight_norm
 from ...tensor import Tensor
 from ..refusal import CannotExpress
 
@@ -147,6 +148,7 @@ def from_torch_layer(module: Any, kind: type, translate: Translate) -> Module:
         return nn.Identity()
     known = inspect.signature(ours).parameters
     given: dict[str, Any] = {}
+    computed = getattr(module, "parametrizations", {})
     read, passed_over = READ.get(name, {}), PASSED_OVER.get(name, "").split()
     for key in known:
         if key in read:
@@ -163,7 +165,7 @@ def from_torch_layer(module: Any, kind: type, translate: Translate) -> Module:
             given[key] = None if inner is None else translate(inner)
         elif hasattr(module, key) and key not in (*passed_over, *_HOW):
             value = getattr(module, key)
-            is_parameter = key in module._parameters
+            is_parameter = key in module._parameters or key in computed
             given[key] = value is not None if is_parameter else _from_torch(key, value)
     for key, default in _signature(kind).items():
         if key not in known and key not in (*_HOW, *passed_over) and hasattr(module, key):
@@ -183,3 +185,41 @@ def _from_torch(key: str, value: Any) -> Any:
     if isinstance(value, tuple) and (len(value) == 1 or key == "padding") and len(set(value)) == 1:
         return value[0]
     return value
+
+
+def compute_there(module: Module, made: Any) -> None:
+    """Let the weights of a layer of PyTorch be computed as those of one of nnx are.
+
+    Args:
+        module: a layer, perhaps with weight norm or spectral norm.
+        made: its equal without.
+    """
+    import torch
+
+    there = torch.nn.utils.parametrizations
+    for name, (function, options) in norms_of(module).items():
+        getattr(there, function)(made, name, **options)
+
+
+def compute_here(module: Any, made: Module) -> None:
+    """Let the weights of a layer of nnx be computed as those of one of PyTorch are.
+
+    Args:
+        module: a layer, perhaps with weight norm or spectral norm.
+        made: its equal without.
+
+    Raises:
+        CannotExpress: they are computed in another way.
+    """
+    for name, held in getattr(module, "parametrizations", {}).items():
+        kinds = [type(part).__name__ for part in held]
+        if kinds == ["_WeightNorm"]:
+            weight_norm(made, name, held[0].dim)
+        elif kinds == ["_SpectralNorm"] and made.get_parameter(name).ndim > 1:
+            norm = held[0]
+            spectral_norm(made, name, norm.n_power_iterations, norm.eps, norm.dim)
+        else:
+            raise CannotExpress(
+                f"its {name} is computed by {', '.join(kinds)}, and nnx has weight norm, and "
+                "spectral norm of matrices"
+            )

@@ -8,6 +8,7 @@ tensors: they are tried with an example, and taken if outputs and gradients agre
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,10 +19,11 @@ from ...autograd import enable_grad
 from ...backends import active_backend, backend_of
 from ...nn import Module, Parameter
 from ...nn.module import temporary_modes
+from ...nn.utils.parametrizations import is_parametrized
 from ...tensor import Tensor
 from ..refusal import CannotExpress
 from .files import from_state_dict, to_state_dict
-from .layers import from_torch_layer, layer_of, to_torch_layer
+from .layers import compute_here, compute_there, from_torch_layer, layer_of, to_torch_layer
 
 _HOLDERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList")
 _AGREE = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
@@ -171,6 +173,10 @@ class _Translation:
     def own_class(self, module: Any, path: str) -> Any:
         raise NotImplementedError
 
+    def require_plain(self, computed: bool) -> None:
+        if computed:
+            raise CannotExpress("a parameter of its own is computed from others; a layer's may be")
+
     def copied_class(self, module: Any, base: type) -> Any:
         """A class of the other library's with the forward and helpers of a class of one's own.
 
@@ -206,7 +212,13 @@ class _ToTorch(_Translation):
         return bool(module._before or module._after)
 
     def layer(self, module: Module, kind: type) -> Any:
-        return to_torch_layer(module, kind, lambda inner: self.module(inner, ""))
+        if not is_parametrized(module):
+            return to_torch_layer(module, kind, lambda inner: self.module(inner, ""))
+        with temporary_modes(module):  # in training each reading of a weight iterates
+            module.eval()
+            made = to_torch_layer(module, kind, lambda inner: self.module(inner, ""))
+            compute_there(module, made)
+        return made
 
     def holder(self, module: Any, name: str, path: str) -> Any:
         import torch
@@ -221,6 +233,7 @@ class _ToTorch(_Translation):
     def own_class(self, module: Module, path: str) -> Any:
         import torch
 
+        self.require_plain(is_parametrized(module))
         kind = self.copied_class(module, torch.nn.Module)
         made = kind.__new__(kind)
         torch.nn.Module.__init__(made)
@@ -252,12 +265,18 @@ class _FromTorch(_Translation):
 
     def hooked(self, module: Any) -> bool:
         hooks = "_forward_hooks _forward_pre_hooks _backward_hooks _backward_pre_hooks".split()
-        return any(getattr(module, name, None) for name in hooks) or hasattr(
-            module, "parametrizations"
-        )
+        return any(getattr(module, name, None) for name in hooks)
 
     def layer(self, module: Any, kind: type) -> Module:
-        return from_torch_layer(module, kind, lambda inner: self.module(inner, ""))
+        modes = [(m, m.training) for m in module.modules()]
+        try:
+            module.eval()  # in training each reading of a spectral norm iterates
+            made = from_torch_layer(module, kind, lambda inner: self.module(inner, ""))
+            compute_here(module, made)
+        finally:
+            for inner, training in modes:
+                inner.training = training
+        return made
 
     def holder(self, module: Any, name: str, path: str) -> Module:
         if name == "ParameterList":
@@ -268,6 +287,7 @@ class _FromTorch(_Translation):
         return made
 
     def own_class(self, module: Any, path: str) -> Module:
+        self.require_plain(hasattr(module, "parametrizations"))
         kind = self.copied_class(module, Module)
         made: Module = kind.__new__(kind)
         for name, inner in self.children(module, path):
@@ -346,8 +366,9 @@ def _try(ours: Module, theirs: Any, example: Any, own: list[str]) -> None:
         ) from None
     except Exception as error:
         raise CannotExpress(
-            f"{names}: its forward does not run on the other library's tensors: "
-            f"{type(error).__name__}: {error}; give its equal in classes={{...}}"
+            f"{names}: its forward does not run on the other library's "
+            f"tensors{_called(ours, own)}: {type(error).__name__}: {error}; give its equal in "
+            "classes={...}"
         ) from error
     finally:
         for m in theirs.modules():
@@ -355,6 +376,21 @@ def _try(ours: Module, theirs: Any, example: Any, own: list[str]) -> None:
         for parameters in kept:
             for p, grad in parameters:
                 p.grad = grad
+
+
+def _called(model: Module, own: list[str]) -> str:
+    """What the forwards of classes of one's own name of the two libraries themselves."""
+    found = set()
+    for kind in {type(m) for m in model.modules() if type(m).__name__ in own}:
+        forward: Any = inspect.unwrap(kind.forward)
+        if not inspect.isfunction(forward):
+            continue
+        for name in forward.__code__.co_names:
+            value = forward.__globals__.get(name)
+            home = getattr(value, "__module__", None) or getattr(value, "__name__", None)
+            if str(home).partition(".")[0] in ("nnx", "torch"):
+                found.add(name)
+    return f" (it calls {', '.join(sorted(found))}, of one library)" if found else ""
 
 
 def _leaves(value: Any, kind: type) -> Iterator[Any]:

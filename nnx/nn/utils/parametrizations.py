@@ -3,12 +3,15 @@
 The layer's parameter makes way for what it is computed from, under PyTorch's names, and its own
 name reads the result, computed anew each time.  For that the layer becomes of a class of its own,
 `ParametrizedLinear` for a `Linear`, derived from the one it was of.
+
+`older_names` has what the parts were called before PyTorch 1.9 and 2.0 gave them those names:
+`weight_g` for `parametrizations.weight.original0`.  A state with such names is loaded.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from ... import ops
 from ...backends import Array, backend_of, copy_beside
@@ -18,7 +21,7 @@ from ..container import ModuleDict
 from ..module import Module
 from ..state import Parameter
 
-__all__ = ["is_parametrized", "remove_parametrizations", "spectral_norm", "weight_norm"]
+__all__ = ["is_parametrized", "norms_of", "remove_parametrizations", "spectral_norm", "weight_norm"]
 
 M = TypeVar("M", bound=Module)
 COMPUTED = "_has_computed_parameters"  # what marks the classes that are made here
@@ -32,6 +35,8 @@ class WeightNorm(Module):
 
     Parameters: original0, g, and original1, v.
     """
+
+    older_names: ClassVar = {"_g": "original0", "_v": "original1"}
 
     def __init__(self, weight: Parameter, dim: int | None) -> None:
         # -1 is the whole tensor, as in PyTorch.
@@ -99,6 +104,8 @@ class SpectralNorm(Module):
 
 class Parametrized(Module):
     """What one name of a layer is computed from: `original`, and in "0" the map."""
+
+    older_names: ClassVar = {"_orig": "original", "_u": "0._u", "_v": "0._v"}
 
     def __init__(self, original: Parameter, function: Module) -> None:
         self.original = Parameter(original.data, original.requires_grad)
@@ -182,6 +189,27 @@ def is_parametrized(module: Module, name: str | None = None) -> bool:
     return isinstance(held, ModuleDict) and (name is None or name in held)
 
 
+def norms_of(module: Module) -> dict[str, tuple[str, dict[str, Any]]]:
+    """How a layer's parameters are computed: by name, the function that made them so, and its
+    options: `{"weight": ("spectral_norm", {"n_power_iterations": 1, "eps": 1e-12, "dim": 0})}`.
+
+    Args:
+        module: a layer.
+    """
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    held: Any = vars(module)["parametrizations"] if is_parametrized(module) else {}
+    for name, source in held.items():
+        if isinstance(source, WeightNorm):
+            axes, ndim = source.axes, source.original1.ndim
+            dim = None if axes is None else next(k for k in range(ndim) if k not in axes)
+            found[name] = "weight_norm", {"dim": dim}
+        else:
+            norm = getattr(source, "0")
+            options = {"n_power_iterations": norm.steps, "eps": norm.eps, "dim": norm.dim}
+            found[name] = "spectral_norm", options
+    return found
+
+
 def remove_parametrizations(module: M, name: str, leave_parametrized: bool = True) -> M:
     """Make `name` a parameter again.
 
@@ -236,9 +264,18 @@ def _compute(module: M, name: str, source: Module) -> M:
     return _dress(module)
 
 
+def plain_class(module: Module) -> type:
+    """The class of a layer before any of its parameters was computed.
+
+    Args:
+        module: any module.
+    """
+    return next(kind for kind in type(module).__mro__ if COMPUTED not in vars(kind))
+
+
 def _dress(module: M) -> M:
     """Give the module the class whose properties are the names that are computed, if there are."""
-    own = next(kind for kind in type(module).__mro__ if COMPUTED not in vars(kind))
+    own = plain_class(module)
     held: Any = vars(module).get("parametrizations")
     if held:
         body = {name: Computed(name) for name in held}
