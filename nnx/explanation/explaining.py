@@ -153,4 +153,5 @@ def title_of(layer: Any) -> str:
     """What is explained: a layer with its arguments, or an operation's name."""
     if isinstance(layer, Module):
         return repr(layer).partition("\n")[0].rstrip("(")
-    return f"nnx.{getattr(layer, '__name__', type(layer).__name__)}"
+    name = getattr(layer, "__name__", type(layer).__name__)
+    return f"nnx.{name}" if getattr(ops, name, None) is layer else str(name)

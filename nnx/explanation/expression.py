@@ -54,8 +54,6 @@ class Expr:
             eps: the distance from 1 to the next number of the dtype that was computed in.
             leaf: what a number counts as, if not as itself.
         """
-        if isinstance(self, Num):
-            return Value(self.number, self.error) if leaf is None else leaf(self)
         return self.worked_out([c.value(eps, leaf) for c in self.children()], eps)
 
     def simpler(self, eps: float) -> Expr | None:
@@ -108,12 +106,29 @@ def _simpler(part: Expr, eps: float) -> Expr:
 
 
 class Num(Expr):
-    """A number, which may have a name; `error` is what rounding may have done to it before."""
+    """A number, which may have a name; `error` is what rounding may have done to it before.
 
-    __slots__ = ("error", "name", "number")
+    Args:
+        number, error: as above.
+        name: "", or that of an array, where `index` says which element this is.
+        index: of the element.
+    """
 
-    def __init__(self, number: float, error: float = 0.0, name: str = "") -> None:
-        self.number, self.error, self.name = float(number), float(error), name
+    __slots__ = ("_index", "_name", "error", "number")
+
+    def __init__(
+        self, number: float, error: float = 0.0, name: str = "", index: Sequence[int] = ()
+    ) -> None:
+        self.number, self.error = float(number), float(error)
+        self._name, self._index = name, index
+
+    def value(self, eps: float, leaf: Leaf | None = None) -> Value:
+        return Value(self.number, self.error) if leaf is None else leaf(self)
+
+    @property
+    def name(self) -> str:
+        """x[0, 1]; made when it is asked for, as most numbers are never printed."""
+        return element(self._name, self._index)
 
 
 class Sum(Expr):
@@ -412,7 +427,39 @@ class Named:
     def __getitem__(self, index: Any) -> Num:
         index = index if isinstance(index, tuple) else (index,)
         error = 0.0 if self.errors is None else float(self.errors[index])
-        return Num(float(self.array[index]), error, element(self.name, index))
+        return Num(float(self.array[index]), error, self.name, index)
+
+
+class Made(Named):
+    """Numbers that are made of others, each when it is first read.
+
+    Args:
+        name: the array's.
+        shape: its lengths.
+        e: the expression of an element.
+        eps: as in `Expr.value`.
+    """
+
+    def __init__(
+        self, name: str, shape: tuple[int, ...], e: Callable[[Any], Expr], eps: float
+    ) -> None:
+        self.name, self._shape, self._e, self._eps = name, shape, e, eps
+        self._known: dict[Any, Num] = {}
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    def __getitem__(self, index: Any) -> Num:
+        index = index if isinstance(index, tuple) else (index,)
+        if index not in self._known:
+            self._known[index] = Num(*self._e(index).value(self._eps), self.name, index)
+        return self._known[index]
+
+    def whole(self) -> Named:
+        """All of them."""
+        numbers = [self[at].number for at in np.ndindex(self._shape)]
+        return Named(self.name, np.reshape(numbers, self._shape))
 
 
 def element(name: str, index: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..autograd import Node, enable_grad, no_grad
 from ..autograd.function import as_tensor
-from ..backends import backend_of, copy_beside
+from ..backends import backend_of, copy_beside, dtype_name
 from ..nn.loss.base import Loss
 from ..nn.module import Module
 from ..random import Generator, default_generator, use_generator
@@ -74,20 +74,14 @@ class Measured:
         self._run(upstream)
 
     def _look_at_inputs(self) -> None:
-        self.inputs: list[Any] = []
         for k, x in enumerate(self.tensors):
             if not isinstance(x, Tensor):
-                self.inputs.append(x)
                 continue
             values = _host(x.data)
             if not values.size:
                 raise ValueError(f"explain: there is nothing in input {k} of shape {x.shape}")
-            if not np.isfinite(values).all():
-                raise ValueError(
-                    f"explain: input {k} of shape {x.shape} is not finite everywhere, and NaN and "
-                    "infinities cannot be calculated with by hand"
-                )
-            self.inputs.append(values)
+            require_finite(f"input {k}", values)
+        self.inputs: list[Any] = [_each(x, lambda t: _host(t.data)) for x in self.tensors]
 
     def _run(self, upstream: Any) -> None:
         called = list(self.tensors)
@@ -95,19 +89,22 @@ class Measured:
             called[k] = Tensor(self.tensors[k].data, requires_grad=True)
         y = self._called(self.layer, called)
         if not isinstance(y, Tensor) or not backend_of(y.data).is_float(y.data.dtype):
+            what = f"{dtype_name(y.dtype)}" if isinstance(y, Tensor) else type(y).__name__
             raise TypeError(
                 f"explain: {self.name} must return a tensor of floating-point numbers, or a tuple "
-                f"that begins with one; it returned {type(y).__name__}"
+                f"that begins with one; it returned {what}"
             )
         home = backend_of(y.data)
         limits = home.xp.finfo(y.data.dtype)
         self.eps, self.tiny = float(limits.eps), float(limits.smallest_normal)
         self.y = _host(y.data)
+        require_finite(f"what {self.name} computes", self.y)
         self.given = upstream is not None
         beside = copy_beside(y.data, self._upstream(upstream))
         self.upstream = _host(beside)
         if y.requires_grad:
-            y.backward(beside)
+            with np.errstate(all="ignore"):
+                y.backward(beside)
         self.gradients: dict[int | str, np.ndarray] = {
             k: _host(called[k].grad) for k in self.differentiated if called[k].grad is not None
         }
@@ -121,6 +118,9 @@ class Measured:
                 self.parameters[name] = _host(p.data)
                 if p.grad is not None:
                     self.gradients[name] = _host(p.grad)
+        for key, gradient in self.gradients.items():
+            what = f"input {key}" if isinstance(key, int) else key
+            require_finite(f"the gradient of {what} in {self.name}", gradient)
 
     def _upstream(self, given: Any) -> np.ndarray:
         shape = self.y.shape
@@ -134,15 +134,14 @@ class Measured:
             raise ValueError(
                 f"explain: gradient must have the shape of the output, {shape}; it has {g.shape}"
             )
-        if not np.isfinite(g).all():
-            raise ValueError("explain: gradient is not finite everywhere")
+        require_finite("gradient", g)
         return g
 
     def _called(self, layer: Callable[..., Any], inputs: list[Any]) -> Any:
         """The first output, with the random numbers of the first time."""
         generator = Generator(0)
         generator.set_state(self.state)
-        with enable_grad(), use_generator(generator):
+        with enable_grad(), use_generator(generator), np.errstate(all="ignore"):
             y = layer(*inputs)
         while isinstance(y, tuple | list) and y:
             y = y[0]
@@ -170,6 +169,12 @@ class Measured:
         """The output's values for other inputs, with the same random numbers."""
         return _host(self._called(_copied(self.original), inputs).data)
 
+    def with_option(self, name: str, value: Any) -> np.ndarray:
+        """The output's values where the layer had another option."""
+        twin = _copied(self.original)
+        setattr(twin, name, value)
+        return _host(self._called(twin, self.tensors).data)
+
     def loss(self, key: int | str, values: np.ndarray) -> float:
         """L = Σ g y in float64, where an input (by number) or a parameter (by name) has other
         values.
@@ -178,32 +183,61 @@ class Measured:
             key: which one.
             values: of its shape.
         """
-        layer, inputs = self._in_float64()
-        if isinstance(key, int):
-            inputs = [Tensor(values) if k == key else x for k, x in enumerate(inputs)]
-            y = self._called(layer, inputs)
-        else:
-            parameter = dict(layer.named_parameters())[key]
-            before = parameter.data
-            parameter.data = values
-            y = self._called(layer, inputs)
-            parameter.data = before
-        return float(np.sum(self.upstream * y.data))
+        y, _ = self._in_float64(key, values)
+        return float(np.sum(self.upstream * y))
 
-    def _in_float64(self) -> tuple[Any, list[Any]]:
+    def gradient_in_float64(self, key: int | str) -> np.ndarray:
+        """dL/d(that) by the layer's own backward in float64."""
+        values = self.inputs[key] if isinstance(key, int) else self.parameters[key]
+        _, gradient = self._in_float64(key, values, learn=True)
+        return np.zeros(values.shape) if gradient is None else gradient
+
+    def computes_the_same_in_float64(self) -> bool:
+        """Whether the float64 copy gives what the layer gave; one that draws random numbers by
+        dtype does not, and its differences say nothing."""
+        key = next(iter(self.gradients))
+        values = self.inputs[key] if isinstance(key, int) else self.parameters[key]
+        scale = max(1.0, float(np.abs(self.y).max()))
+        y, _ = self._in_float64(key, values)
+        return float(np.abs(y - self.y).max()) <= max(1e-3, 256 * self.eps) * scale
+
+    def _in_float64(
+        self, key: int | str, values: np.ndarray, learn: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """The output of a float64 copy, where an input or a parameter has these values, and, to
+        `learn`, L's gradient by it."""
         if not hasattr(self, "_twin"):
             twin = _copied(self.original)
             if isinstance(twin, Module):
                 twin.to("numpy", dtype="float64").requires_grad_(False)
-            inputs = [
-                Tensor(self.inputs[k] if k in self.differentiated else _host_same(x.data))
-                if isinstance(x, Tensor)
-                else x
-                for k, x in enumerate(self.tensors)
-            ]
-            self._twin = twin, inputs
+            self._twin = twin, [_each(x, _widened) for x in self.tensors]
         twin, inputs = self._twin
-        return copy.deepcopy(twin) if _learns_by_looking(twin) else twin, inputs
+        layer = copy.deepcopy(twin) if _learns_by_looking(twin) else twin
+        if isinstance(key, int):
+            leaf = Tensor(values)
+            inputs = [leaf if k == key else x for k, x in enumerate(inputs)]
+        else:  # wherever it is used
+            leaf = dict(layer.named_parameters())[key]
+        before, leaf.data, leaf.requires_grad = leaf.data, values, learn
+        y = self._called(layer, inputs)
+        if learn:
+            y.backward(self.upstream)
+        gradient = leaf.grad
+        leaf.data, leaf.requires_grad, leaf.grad = before, False, None
+        return np.asarray(y.data), gradient
+
+
+def require_finite(what: str, values: np.ndarray) -> None:
+    """Raise where there is a number that cannot be calculated with by hand.
+
+    Raises:
+        ValueError: NaN, or an infinite number.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError(
+            f"explain: {what} is not finite everywhere, and NaN and infinities cannot be "
+            f"calculated with by hand; shape {values.shape}"
+        )
 
 
 def _learns_by_looking(layer: Any) -> bool:
@@ -229,6 +263,8 @@ def _as_input(name: str, x: Any, first: Tensor | None) -> Any:
     """What stands for a tensor as one; numbers, None and options as they are."""
     if isinstance(x, Tensor):
         return Tensor(x.data)
+    if isinstance(x, list | tuple) and any(hasattr(part, "shape") for part in x):
+        return tuple([_as_input(name, part, first) for part in x])  # (h_0, c_0)
     if isinstance(x, list | tuple) and x and first is not None:
         made = np.asarray(x)
         if made.dtype.kind == "f":
@@ -238,10 +274,21 @@ def _as_input(name: str, x: Any, first: Tensor | None) -> Any:
     return x
 
 
+def _each(x: Any, change: Callable[[Tensor], Any]) -> Any:
+    """A tensor, or each of a tuple of them, changed; anything else as it is."""
+    if isinstance(x, tuple):
+        return tuple([_each(part, change) for part in x])
+    return change(x) if isinstance(x, Tensor) else x
+
+
 def _host(array: Any) -> np.ndarray:
     """In host memory, in float64 (integers keep their values)."""
     return np.asarray(backend_of(array).to_numpy(array)).astype(np.float64)
 
 
-def _host_same(array: Any) -> np.ndarray:
-    return np.asarray(backend_of(array).to_numpy(array))
+def _widened(x: Tensor) -> Tensor:
+    """In host memory; floating-point numbers in float64, integers as they are."""
+    home = backend_of(x.data)
+    return Tensor(
+        _host(x.data) if home.is_float(x.data.dtype) else np.asarray(home.to_numpy(x.data))
+    )

@@ -162,7 +162,7 @@ def _equality(step: Equality, words: dict[str, str]) -> list[str]:
 
 
 def _mark(step: Equality) -> str:
-    if step.layer is None and step.holds:
+    if step.holds and (step.between or step.layer is None):
         return ""
     return f"  {YES if step.holds else NO}"
 

@@ -67,7 +67,9 @@ class Equality:
         rests: what is left out of long sums.
         digits: that numbers are rounded to.
         terms: what the terms give.
-        layer: what the layer computed; None for a number between, which no layer shows.
+        layer: what the layer computed; of a number between, which no layer shows, what a second
+            way of computing it gave, or None where there is none.
+        between: whether it is such a number.
         tolerance: how far the two may be apart: what rounding in the layer's dtype can do.
     """
 
@@ -79,6 +81,7 @@ class Equality:
     terms: float
     layer: float | None
     tolerance: float
+    between: bool = False
 
     @property
     def holds(self) -> bool:
@@ -105,19 +108,27 @@ Step = Heading | Sentence | Formula | Numbers | Equality | Verdict
 
 
 def equality(
-    name: str, e: Expr, layer: float | None, eps: float, tolerance: float, digits: int
+    name: str,
+    e: Expr,
+    terms: float,
+    layer: float | None,
+    eps: float,
+    tolerance: float,
+    digits: int,
+    between: bool = False,
 ) -> Equality:
     """A number derived: the expression is evaluated, and all its rows, as they will be printed.
 
     Args:
         name: what the number is called.
         e: the expression.
+        terms: its value.
         layer: what it is to be, or None.
         eps: of the dtype that the layer computed in.
         tolerance: how far apart the two may be.
         digits: the fewest that a number is rounded to; more where the rows would not add up.
+        between: as in `Equality`.
     """
-    terms = e.value(eps).number
     rests: list[Rest] = []
     short = abridged(e, eps, rests)
     agrees = layer is not None and abs(terms - layer) <= tolerance
@@ -129,7 +140,7 @@ def equality(
         if all(_close(row, result, more) for row in rows):
             break
     since = tuple(dict.fromkeys(Writing(True, more).condition(c) for c in e.conditions()))
-    return Equality(name, tuple(rows), since, tuple(rests), more, terms, layer, tolerance)
+    return Equality(name, tuple(rows), since, tuple(rests), more, terms, layer, tolerance, between)
 
 
 def rows_of(e: Expr, result: float, eps: float, digits: int) -> list[Row]:

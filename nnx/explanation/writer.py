@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .expression import Expr, Named, Num, Quotient, element
+from .differences import STEP, Differences
+from .expression import Expr, Named, Num, Value, element
 from .measured import Measured
 from .page import Explanation
 from .sentences import SENTENCES
@@ -17,8 +18,6 @@ from .steps import Equality, Formula, Heading, Numbers, Sentence, Verdict, equal
 MANY = 64  # elements of an array that are all evaluated; of more, a sample
 SAMPLE = 16
 SLACK = 16  # roundings more than the formula has, in a layer that computes in another order
-STEP = 1e-6  # of finite differences
-FEW = 48  # numbers that are all changed one by one
 
 Index = tuple[int, ...]
 Element = Callable[[Index], Expr]
@@ -112,26 +111,35 @@ class Writer:
 
     # ---- numbers ----
 
-    def value(self, name: str, e: Expr) -> Num:
-        """A number on the way that no layer shows: spelled out, and given a name."""
-        eps = self.measured.eps
-        self.page.steps.append(equality(name, e, None, eps, 0.0, self.digits))
-        number, error = e.value(eps)
-        return Num(number, error, name)
+    def value(self, name: str, e: Expr, other: float | None = None, by_layer: bool = False) -> Num:
+        """A number on the way: spelled out, and given a name.
+
+        Args:
+            name: what it is called.
+            e: its expression.
+            other: what it is by another way of computing it.
+            by_layer: whether that is the layer's.
+        """
+        v = e.value(self.measured.eps)
+        self._add(name, e, v, other, not by_layer)
+        return Num(*v, name)
 
     def spell(self, name: str, e: Expr, layer: float) -> Equality:
         """A number that the layer computed, spelled out."""
-        line = equality(name, e, layer, self.measured.eps, self.tolerance(e), self.digits)
+        return self._add(name, e, e.value(self.measured.eps), layer, False)
+
+    def _add(self, name: str, e: Expr, v: Value, other: float | None, between: bool) -> Equality:
+        eps, tolerance = self.measured.eps, self.tolerance(v)
+        line = equality(name, e, v.number, other, eps, tolerance, self.digits, between)
         self.page.steps.append(line)
         return line
 
-    def tolerance(self, e: Expr) -> float:
-        """How far the layer's number may be from the expression's."""
-        m = self.measured
-        number, error = e.value(m.eps)
-        if not math.isfinite(number):
+    def tolerance(self, v: Value) -> float:
+        """How far the layer's number may be from an expression's value."""
+        if not math.isfinite(v.number):
             return 0.0
-        return SLACK * (error + m.eps * abs(number)) + 4 * m.tiny
+        m = self.measured
+        return SLACK * (v.error + m.eps * abs(v.number)) + 4 * m.tiny
 
     def derive(
         self,
@@ -178,9 +186,8 @@ class Writer:
         every = indices(array.shape, MANY, SAMPLE)
         wrong = []
         for index in every:
-            e = element_of(index)
-            gap = abs(e.value(self.measured.eps).number - float(array[index]))
-            if not gap <= self.tolerance(e):
+            v = element_of(index).value(self.measured.eps)
+            if not abs(v.number - float(array[index])) <= self.tolerance(v):
                 wrong.append(index)
         if wrong and spelled:
             e = element_of(wrong[0])
@@ -203,106 +210,15 @@ class Writer:
         m = self.measured
         known = [entry for entry in gradients if entry[1] in m.gradients]
         if not known or self.inside:
-            return
+            return None
         self.heading("check")
+        if not m.computes_the_same_in_float64():
+            return self.say("unchecked", name=m.name)
         self.say("check_what", h=f"{STEP:g}")
         for name, key, of in known:
-            Differences(self, name, key, of).write()
-
-
-class Differences:
-    """One gradient beside central differences of L = Σ g y, which is computed in float64."""
-
-    def __init__(self, writer: Writer, name: str, key: int | str, of: str) -> None:
-        self.writer, self.name, self.key, self.of = writer, name, key, of
-        m = writer.measured
-        self.gradient = m.gradients[key]
-        self.values = m.inputs[key] if isinstance(key, int) else m.parameters[key]
-        self.middle = m.loss(key, self.values.copy())
-        self.scale = max(1.0, float(np.max(np.abs(self.gradient))))
-        size = float(np.sum(np.abs(m.upstream * m.y)))  # of what is added up in L
-        self.slack = self.scale * (1e-6 + 64 * m.eps) + 1e-15 * size / STEP
-
-    def write(self) -> None:
-        writer = self.writer
-        at = writer.spelled.get(self.name, writer.chosen(self.name, self.gradient))
-        h = STEP
-        above, below = self.shifted(at, h), self.shifted(at, -h)
-        where = element(self.of, at)
-        e = Quotient(
-            Num(above, name=f"L({where} + h)") - Num(below, name=f"L({where} - h)"),
-            2.0 * Num(h, name="h"),
-        )
-        slope = (above - below) / (2 * h)
-        got = float(self.gradient[at])
-        kink = self.is_kink(above, below)
-        if kink and not abs(slope - got) <= self.slack:
-            left, right = (self.middle - below) / h, (above - self.middle) / h
-            holds = min(left, right) - self.slack <= got <= max(left, right) + self.slack
-            text = writer.words(
-                "kink" if holds else "kink_fails",
-                name=element(self.name, at),
-                where=where,
-                left=f"{left:.4g}",
-                right=f"{right:.4g}",
-                got=f"{got:.4g}",
-            )
-            writer.page.steps.append(Verdict(text, holds))
-        else:
-            line = equality(element(self.name, at), e, got, 1e-16, self.slack, 10)
-            writer.page.steps.append(line)
-        self.all_of_them()
-
-    def shifted(self, at: Index, h: float) -> float:
-        values = self.values.copy()
-        values[at] += h
-        return self.writer.measured.loss(self.key, values)
-
-    def is_kink(self, above: float, below: float) -> bool:
-        """Whether the slopes on both sides differ by more than a smooth function's."""
-        gap = abs(above - 2 * self.middle + below) / STEP
-        return gap > 1e-3 * self.scale
-
-    def all_of_them(self) -> None:
-        """Every element, or, where they are many, two directions through all of them."""
-        if self.gradient.size == 1:
-            return
-        worst, kinks, holds = 0.0, 0, True
-        if self.gradient.size <= FEW:
-            for at in np.ndindex(self.gradient.shape):
-                above, below = self.shifted(at, STEP), self.shifted(at, -STEP)
-                gap, kink, fine = self.compared(above, below, float(self.gradient[at]))
-                worst, kinks, holds = max(worst, gap), kinks + kink, holds and fine
-            key = "differences_all"
-        else:
-            rng = np.random.default_rng(0)
-            for _ in range(2):
-                v = rng.standard_normal(self.gradient.shape)
-                v /= math.sqrt(float(np.sum(v * v)))
-                m = self.writer.measured
-                above = m.loss(self.key, self.values + STEP * v)
-                below = m.loss(self.key, self.values - STEP * v)
-                gap, kink, fine = self.compared(above, below, float(np.sum(v * self.gradient)))
-                worst, kinks, holds = max(worst, gap), kinks + kink, holds and fine
-            key = "differences_along"
-        words = self.writer.words
-        text = words(key, name=self.name, size=self.gradient.size, worst=f"{worst:.1e}")
-        if kinks:
-            text += words("and_kinks", kinks=kinks)
-        if not holds:
-            text += words("and_fails")
-        self.writer.page.steps.append(Verdict(text, holds))
-
-    def compared(self, above: float, below: float, got: float) -> tuple[float, int, bool]:
-        """The difference from a smooth slope, whether it was a kink, and whether all is right."""
-        slope = (above - below) / (2 * STEP)
-        gap = abs(slope - got)
-        if gap <= self.slack:
-            return gap, 0, True
-        if not self.is_kink(above, below):
-            return gap, 0, False
-        left, right = (self.middle - below) / STEP, (above - self.middle) / STEP
-        return 0.0, 1, min(left, right) - self.slack <= got <= max(left, right) + self.slack
+            at = self.spelled.get(name) or self.chosen(name, m.gradients[key])
+            self.page.steps += Differences(m, name, key, of, at, self.words).steps()
+        return None
 
 
 def indices(shape: tuple[int, ...], many: int, sample: int) -> list[Index]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 import string
@@ -15,6 +16,7 @@ from explained import KINDS, calculated, called_with
 
 import nnx
 from nnx import nn
+from nnx.explanation.expression import FUNCTIONS as FUNCTIONS_OF_NUMBERS
 from nnx.explanation.layers.elementwise import LAYERS, POINTWISE
 from nnx.explanation.rendering import width
 from nnx.explanation.sentences import SENTENCES
@@ -268,7 +270,7 @@ def test_bad_input_gets_a_clear_error():
         nnx.explain(3, x)
     with pytest.raises(ValueError, match="digits must be at least 2, got 1"):
         nnx.explain(layer, x, digits=1)
-    with pytest.raises(ValueError, match=r"input 0 of shape \(2, 3\) is not finite"):
+    with pytest.raises(ValueError, match=r"input 0 is not finite everywhere.*shape \(2, 3\)"):
         nnx.explain(layer, x * np.inf)
     with pytest.raises(ValueError, match=r"nothing in input 0 of shape \(0, 3\)"):
         nnx.explain(layer, x[:0])
@@ -276,6 +278,46 @@ def test_bad_input_gets_a_clear_error():
         nnx.explain(layer, np.ones((2, 4), "float32"))
     with pytest.raises(TypeError, match="argmax must return a tensor of floating-point numbers"):
         nnx.explain(nnx.argmax, x)
+
+
+@pytest.mark.parametrize(
+    "layer, inputs, what",
+    [
+        (nnx.log, ([0.0, 1.0],), "what log computes"),
+        (nnx.sqrt, ([0.0, 1.0],), "the gradient of input 0 in sqrt"),
+        (nn.CrossEntropyLoss(), ([[1.0, 2.0]], [-100]), "what CrossEntropyLoss computes"),
+    ],
+)
+def test_what_cannot_be_calculated_by_hand_is_refused(layer, inputs, what):
+    with pytest.raises(ValueError, match=f"explain: {what} is not finite everywhere"):
+        nnx.explain(layer, *inputs)
+
+
+def test_rounding_is_not_taken_for_a_fault():
+    """Far from 0 the float32 numbers have few digits after the mean is taken off."""
+    x = (np.random.default_rng(0).standard_normal((4, 3)) + 1000).astype("float32")
+    page = nnx.explain(nn.BatchNorm1d(3), x)
+    assert page.holds and "the rounding of the dtype (ε = 1.2e-07)" in " ".join(str(page).split())
+
+
+def test_random_numbers_that_depend_on_the_dtype_are_not_compared():
+    page = nnx.explain(nn.RReLU(), np.array([-1.0, -2.0, 3.0], "float32"))
+    assert page.holds and "draws other random numbers" in str(page)
+
+
+def test_numbers_between_are_evaluated_twice_too():
+    """Those that no layer shows, but what is only another name for g."""
+    for name in ("rnn", "lstm", "gru", "gru, reset before", "batch_norm", "cross_entropy", "mse"):
+        page = explained(name)
+        once = [e for e in page.equalities if e.layer is None]
+        assert all(len(e.rows) == 2 and e.rows[0].text.startswith("g[") for e in once), name
+
+
+def test_a_wrong_number_between_does_not_hold(monkeypatch):
+    known = FUNCTIONS_OF_NUMBERS["tanh"]
+    wrong = dataclasses.replace(known, compute=lambda x: 1.001 * math.tanh(x))
+    monkeypatch.setitem(FUNCTIONS_OF_NUMBERS, "tanh", wrong)
+    assert "c̃[1, 0, 0]" in [getattr(fault, "name", "") for fault in explained("lstm").faults]
 
 
 def test_layers_that_are_not_what_the_derivation_is_of():

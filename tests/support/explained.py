@@ -34,7 +34,7 @@ def normal(layer):
         made = layer()
         with nnx.no_grad():
             for p, ends in ((made.weight, (0.5, 1.5)), (made.bias, (-1.0, 1.0))):
-                p.copy_(np.linspace(*ends, p.size).reshape(p.shape))
+                p.copy_(np.linspace(*ends, p.size).reshape(p.shape).astype("float32"))
         return made
 
     return make
@@ -72,6 +72,9 @@ KINDS = {
     "rnn of one step": made(lambda: nn.RNN(3, 2), STEPS[:1], numbers(1, 2, 2)),
     "lstm": made(lambda: nn.LSTM(3, 2), STEPS),
     "lstm of one sequence": made(lambda: nn.LSTM(3, 2), STEPS[:, 0]),
+    "lstm from a state": made(
+        lambda: nn.LSTM(3, 2), STEPS[:1], (numbers(1, 2, 2), numbers(1, 2, 2))
+    ),
     "gru": made(lambda: nn.GRU(3, 2), STEPS),
     "gru, reset before": made(lambda: nn.GRU(3, 2, reset_after=False), STEPS),
     "softmax": made(nn.Softmax, X23),
@@ -114,8 +117,14 @@ def called_with(name, dtype="float64", backend=None):
     nnx.manual_seed(0)
     model = layer().to(dtype=dtype)
     nnx.random.default_generator().set_state(state)
-    arrays = [a.astype(dtype) if a.dtype.kind == "f" else a for a in inputs]
-    return model, [a if backend is None else backend.asarray(a) for a in arrays]
+
+    def ready(a):
+        if isinstance(a, tuple):
+            return tuple(map(ready, a))
+        a = a.astype(dtype) if a.dtype.kind == "f" else a
+        return a if backend is None else backend.asarray(a)
+
+    return model, [ready(a) for a in inputs]
 
 
 # ---- the reader ----

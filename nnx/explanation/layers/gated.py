@@ -14,14 +14,13 @@ def lstm(w: Writer) -> None:
     """c[t] = f c[t-1] + i c̃, h[t] = o tanh(c[t])."""
     s = Steps(w)
     m, units = w.measured, s.units
-    c0 = np.zeros((s.rows, units))
     z = s.x @ s.w_ih.T + s.b_ih + s.before @ s.w_hh.T + s.b_hh
     parts = np.split(z, 4, axis=2)
     i, f, a, o = sigmoid(parts[0]), sigmoid(parts[1]), np.tanh(parts[2]), sigmoid(parts[3])
     c = np.zeros(i.shape)
     for t in range(s.steps):
-        c[t] = f[t] * (c[t - 1] if t else c0) + i[t] * a[t]
-    c_before = np.concatenate([c0[None], c[:-1]])
+        c[t] = f[t] * (c[t - 1] if t else s.c0) + i[t] * a[t]
+    c_before = np.concatenate([s.c0[None], c[:-1]])
     gates = {"i": i, "f": f, "c̃": a, "o": o}
     names = {name: s.named(name, value) for name, value in gates.items()}
     cell, cell_before = s.named("c", c), s.named("c", c_before)
@@ -36,15 +35,18 @@ def lstm(w: Writer) -> None:
         w.formula(f"{name}[t] = {sign}(W_ih x[t] + b_ih + W_hh h[t-1] + b_hh)", f"{k} H + j")
         row = k * units + j
         inner = total([*s.from_x(t, n, row), *s.from_h(t, n, row)])
-        w.value(element(name, (t, n, j)), call(kind, inner))
+        w.value(element(name, (t, n, j)), call(kind, inner), float(gates[name][t, n, j]))
 
     def c_at(t: int, n: int, j: int) -> Expr:
-        old = Num(*_pair(cell_before, (t, n, j)), element("c", (t - 1, n, j)) if t else "c0")
+        old = Num(
+            *_pair(cell_before, (t, n, j)),
+            element("c", (t - 1, n, j)) if t else element("c0", (n, j)),
+        )
         here = (t, n, j)
         return names["f"][here] * old + names["i"][here] * names["c̃"][here]
 
     w.formula("c[t] = f[t] c[t-1] + i[t] c̃[t]", source="Xu 8.6")
-    w.value(element("c", (t, n, j)), c_at(t, n, j))
+    w.value(element("c", (t, n, j)), c_at(t, n, j), float(c[t, n, j]))
     w.derive(
         "y",
         m.y,
@@ -91,16 +93,20 @@ def lstm(w: Writer) -> None:
         if t < s.steps - 1:
             later = (t + 1, n, j)
             e = of_c[later] * names["f"][later] + e
-        w.value(element("δc", at), e)
-        old = Num(*_pair(cell_before, at), element("c", (t - 1, n, j)) if t else "c0")
+        w.value(element("δc", at), e, float(dc[at]))
+        old = Num(
+            *_pair(cell_before, at), element("c", (t - 1, n, j)) if t else element("c0", (n, j))
+        )
         i_, f_, a_, o_ = (names[name][at] for name in names)
-        for name, e in (
-            ("δz_i", of_c[at] * a_ * i_ * (1.0 - i_)),
-            ("δz_f", of_c[at] * old * f_ * (1.0 - f_)),
-            ("δz_c̃", of_c[at] * i_ * (1.0 - call("square", a_))),
-            ("δz_o", of_h[at] * call("tanh", cell[at]) * o_ * (1.0 - o_)),
+        for k, (name, e) in enumerate(
+            (
+                ("δz_i", of_c[at] * a_ * i_ * (1.0 - i_)),
+                ("δz_f", of_c[at] * old * f_ * (1.0 - f_)),
+                ("δz_c̃", of_c[at] * i_ * (1.0 - call("square", a_))),
+                ("δz_o", of_h[at] * call("tanh", cell[at]) * o_ * (1.0 - o_)),
+            )
         ):
-            w.value(element(name, at), e)
+            w.value(element(name, at), e, float(dz[t, n, k * units + j]))
     s.finish(dz, dz, np.repeat(s.before[:, :, None], 4 * units, 2), "Xu 8.27, 8.29-8.32")
 
 
@@ -127,13 +133,13 @@ def gru(w: Writer) -> None:
         )
         row = k * units + j
         inner = total([*s.from_x(t, n, row), *s.from_h(t, n, row)])
-        w.value(element(name, (t, n, j)), call("sigmoid", inner))
+        w.value(element(name, (t, n, j)), call("sigmoid", inner), float((r, z)[k][t, n, j]))
     row, at = 2 * units + j, (t, n, j)
     if after:
         w.formula(
             "u[t] = W_hn h[t-1] + b_hn,  ñ[t] = tanh(W_in x[t] + b_in + r[t] u[t])", source="Xu 9.8"
         )
-        w.value(element("u", at), total(s.from_h(t, n, row)))
+        w.value(element("u", at), total(s.from_h(t, n, row)), float(u[2][at]))
         inner = total([*s.from_x(t, n, row), names["r"][at] * state[at]])
     else:
         w.formula(
@@ -147,9 +153,10 @@ def gru(w: Writer) -> None:
         w.value(
             element("u", at),
             total([*terms, Named("b_hh", s.b_hh)[row]] if s.layer.bias else terms),
+            float(u[2][at]),
         )
         inner = total([*s.from_x(t, n, row), state[at]])
-    w.value(element("ñ", at), call("tanh", inner))
+    w.value(element("ñ", at), call("tanh", inner), float(new[at]))
 
     def h(at: Index) -> Expr:
         t, n, j = k = s.index(at)
@@ -213,17 +220,23 @@ def gru(w: Writer) -> None:
                 gates = s.named("δz", du)
                 terms = [rows[k, j] * gates[t + 1, n, k] for k in range(2 * units)]
                 whole = [g[at], *extra, q * names["r"][later], *terms]
-                w.value(element("δh", at), total(whole))
+                w.value(element("δh", at), total(whole), float(dh[at]))
         z_, n_, old = names["z"][at], names["n"][at], s.leaf_h(t - 1, n, j)
-        w.value(element("δa", at), of_h[at] * (1.0 - z_) * (1.0 - call("square", n_)))
-        w.value(element("δz_z", at), of_h[at] * (old - n_) * z_ * (1.0 - z_))
+        w.value(
+            element("δa", at),
+            of_h[at] * (1.0 - z_) * (1.0 - call("square", n_)),
+            float(dz[t, n, 2 * units + j]),
+        )
+        w.value(
+            element("δz_z", at), of_h[at] * (old - n_) * z_ * (1.0 - z_), float(dz[t, n, units + j])
+        )
         r_ = names["r"][at]
         if after:
-            w.value(element("δz_r", at), of_a[at] * state[at] * r_ * (1.0 - r_))
+            w.value(element("δz_r", at), of_a[at] * state[at] * r_ * (1.0 - r_), float(dz[t, n, j]))
         else:
             value = dz[t, n, 2 * units :] @ s.w_hh[2 * units :, j]
             q = Num(value, s.error * (1 + abs(value)), element("q", at))
-            w.value(element("δz_r", at), q * old * r_ * (1.0 - r_))
+            w.value(element("δz_r", at), q * old * r_ * (1.0 - r_), float(dz[t, n, j]))
     seen = np.repeat(s.before[:, :, None], 3 * units, 2)
     if not after:
         seen[:, :, 2 * units :] = (r * s.before)[:, :, None]

@@ -148,7 +148,8 @@ def of_pairs(w: Writer) -> None:
     else:
         mean = layer.reduction == "mean"
         w.formula(pair.formula, source=pair.source)
-        terms = [w.value(f"l{list(at)}", one(at)) for at in every[:3]]
+        alone = m.with_option("reduction", "none")
+        terms = [w.value(f"l{list(at)}", one(at), float(alone[at]), True) for at in every[:3]]
         terms += [Num(*one(at).value(m.eps), f"l{list(at)}") for at in every[3:]]
         whole = total(terms)
         w.derive(
@@ -248,7 +249,8 @@ def _of_classes(w: Writer, logits: bool) -> None:
     else:
         w.formula(formula, source=source)
         shown = [n for n in counted][:3]
-        known = {n: w.value(f"l[{n}]", loss(n)) for n in shown}
+        each = np.atleast_1d(m.with_option("reduction", "none"))
+        known = {n: w.value(f"l[{n}]", loss(n), float(each[n]), True) for n in shown}
         terms = [known.get(n) or Num(*loss(n).value(m.eps), f"l[{n}]") for n in counted]
         whole = total(terms)
         size = total([of_row[n] for n in counted]) if layer.weight is not None else None
@@ -268,7 +270,9 @@ def _of_classes(w: Writer, logits: bool) -> None:
         at = w.chosen("dx", m.gradients[0])
         n, c = (0, at[0]) if alone else (at[0], at[1])
         if weights[n]:
-            probabilities[n, c] = w.value(f"p[{n}, {c}]", share(n, c))
+            row = np.exp(np.atleast_2d(x.array)[n] - top.array[n])
+            p_nc = float(row[c] / np.sum(row))
+            probabilities[n, c] = w.value(f"p[{n}, {c}]", share(n, c), p_nc)
 
     def dx(at: Index) -> Expr:
         n, c = (0, at[0]) if alone else (at[0], at[1])

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from ... import nn
-from ..expression import Expr, Named, Num, call, element, total
+from ..expression import Expr, Made, Named, Num, call, element, total
 from ..writer import Index, Writer
 from .linear import shape
+
+MOST = 2000  # numbers that are all computed for being shown
 
 
 class Sets:
@@ -68,28 +70,36 @@ def normalisation(w: Writer) -> None:
 
     at = w.chosen("y", m.y)
     one = sets.key(at)
+    mean: Named
+    variance: Named
     if running:
         mean = Named("μ", m.buffers["running_mean"])
         variance = Named("σ²", m.buffers["running_var"])
         w.show(mean, variance)
     else:
-        mean = _values(w, "μ", sets, lambda k: _mean([x[i] for i in sets.members[k]]))
+
+        def middle(k: Index) -> Expr:
+            return _mean([x[i] for i in sets.members[k]])
+
+        own = np.asarray([x.array[i] for i in sets.members[one]])
+        mean = Made("μ", sets.shape, middle, m.eps)
         w.formula("μ = (1/m) Σ x", f"m = {len(sets.members[one])}", xu("6.5"))
-        w.value(element("μ", one), _mean([x[i] for i in sets.members[one]]))
+        w.value(element("μ", one), middle(one), float(np.mean(own)))
 
         def spread(k: Index) -> Expr:
             return _mean([call("square", x[i] - mean[k]) for i in sets.members[k]])
 
-        variance = _values(w, "σ²", sets, spread)
+        variance = Made("σ²", sets.shape, spread, m.eps)
         w.formula("σ² = (1/m) Σ (x - μ)²", source=xu("6.6"))
-        w.value(element("σ²", one), spread(one))
+        w.value(element("σ²", one), spread(one), float(np.var(own)))
 
     def inverse(k: Index) -> Expr:
         return 1.0 / call("sqrt", variance[k] + layer.eps)
 
-    r = _values(w, "r", sets, inverse)
+    r = Made("r", sets.shape, inverse, m.eps)
     w.formula("r = 1 / √(σ² + ε)", f"ε = {layer.eps:g}")
-    w.value(element("r", one), inverse(one))
+    around = variance[one].number if running else np.var(own)
+    w.value(element("r", one), inverse(one), float((around + layer.eps) ** -0.5))
 
     def normal(i: Index) -> Expr:
         return (x[i] - mean[sets.key(i)]) * r[sets.key(i)]
@@ -110,9 +120,10 @@ def normalisation(w: Writer) -> None:
         _running(w, layer, sets, one, mean, variance)
 
     g = w.backward()
-    x_hat = Named("x̂", *_arrays(w, x.shape, normal))
-    w.say("norm_x_hat")
-    w.show(x_hat)
+    x_hat = Made("x̂", x.shape, normal, m.eps)
+    if x.array.size <= MOST:
+        w.say("norm_x_hat")
+        w.show(x_hat.whole())
 
     def scaled(i: Index) -> Expr:
         return g[i] if gamma is None else gamma[sets.channel(i)] * g[i]
@@ -131,13 +142,18 @@ def normalisation(w: Writer) -> None:
         def second(k: Index) -> Expr:
             return _mean([scaled(i) * x_hat[i] for i in sets.members[k]])
 
-        a, b = _values(w, "a", sets, first), _values(w, "b", sets, second)
+        a = Made("a", sets.shape, first, m.eps)
+        b = Made("b", sets.shape, second, m.eps)
         one = sets.key(w.chosen("dx", m.gradients[0])) if 0 in m.gradients else one
         g_hat = "g" if gamma is None else "γ g"
         w.formula(f"a = (1/m) Σ {g_hat}")
-        w.value(element("a", one), first(one))
+        members = sets.members[one]
+        slopes = np.asarray([scaled(i).value(0.0).number for i in members])
+        w.value(element("a", one), first(one), float(np.mean(slopes)))
         w.formula(f"b = (1/m) Σ {g_hat} x̂")
-        w.value(element("b", one), second(one))
+        own = np.asarray([x.array[i] for i in members])
+        along = (own - np.mean(own)) / np.sqrt(np.var(own) + layer.eps)
+        w.value(element("b", one), second(one), float(np.mean(slopes * along)))
 
         def dx(i: Index) -> Expr:
             k = sets.key(i)
@@ -205,20 +221,6 @@ def _running(w: Writer, layer: Any, sets: Sets, k: Index, mean: Named, variance:
 
 def _mean(terms: list[Expr]) -> Expr:
     return total(terms) / float(len(terms))
-
-
-def _values(w: Writer, name: str, sets: Sets, e: Callable[[Index], Expr]) -> Named:
-    """A number for each set, with what rounding may have done to it."""
-    return Named(name, *_arrays(w, sets.shape, e))
-
-
-def _arrays(
-    w: Writer, lengths: tuple[int, ...], e: Callable[[Index], Expr]
-) -> tuple[np.ndarray, np.ndarray]:
-    numbers, errors = np.zeros(lengths), np.zeros(lengths)
-    for at in np.ndindex(lengths):
-        numbers[at], errors[at] = e(at).value(w.measured.eps)
-    return numbers, errors
 
 
 BATCHES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

@@ -35,9 +35,12 @@ class Steps:
         none = np.zeros(len(self.w_ih))
         self.b_ih = m.parameters.get("bias_ih_l0", none)
         self.b_hh = m.parameters.get("bias_hh_l0", none)
-        self.h0 = np.zeros((self.rows, self.units))
-        if len(m.inputs) > 1 and m.inputs[1] is not None:
-            self.h0 = np.asarray(m.inputs[1]).reshape(self.rows, self.units)
+        state = m.inputs[1] if len(m.inputs) > 1 else None
+        given = state if isinstance(state, tuple) else (state, None)
+        self.h0, self.c0 = (
+            np.zeros((self.rows, self.units)) if a is None else a.reshape(self.rows, self.units)
+            for a in given
+        )
         self.before = np.concatenate([self.h0[None], self.y[:-1]])  # h[t-1]
         self.error = 4 * m.eps * (1 + np.abs(self.x).max()) * np.sqrt(self.features + self.units)
 
@@ -191,7 +194,7 @@ class Steps:
         terms += [weight[r, j] * u[t + 1, n, r] for r in range(du.shape[2])]
         if extra is not None:
             terms += extra
-        self.w.value(element("δh", (t, n, j)), total(terms))
+        self.w.value(element("δh", (t, n, j)), total(terms), float(dh[t, n, j]))
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
@@ -243,12 +246,12 @@ def rnn(w: Writer) -> None:
             s.back(n, j, dh, dz)
         here = s.leaf_h(t, n, j)
         factor: Expr = Num(slope[t, n, j]) if relu else 1.0 - call("square", here)
-        w.value(element("δz", (t, n, j)), of_h[t, n, j] * factor)
+        w.value(element("δz", (t, n, j)), of_h[t, n, j] * factor, float(dz[t, n, j]))
     s.finish(dz, dz, np.repeat(s.before[:, :, None], s.units, 2), "Xu 7.12-7.17")
 
 
 def one_layer(layer: Any, inputs: list[Any]) -> bool:
     """Whether it is one layer of one direction, over whole sequences, from a plain state."""
     plain = layer.num_layers == 1 and not layer.bidirectional and not layer.proj_size
-    states = len(inputs) == 1 or (len(inputs) == 2 and isinstance(inputs[1], np.ndarray))
+    states = len(inputs) == 1 or (len(inputs) == 2 and isinstance(inputs[1], np.ndarray | tuple))
     return bool(plain and states and isinstance(inputs[0], np.ndarray))
