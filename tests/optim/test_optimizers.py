@@ -237,7 +237,7 @@ def test_a_gradient_that_somebody_put_there_is_looked_at(name, options, size):
         (np.ones(2 * size, "f4"), ValueError, "has shape"),
         (np.float32(1), ValueError, r"has shape \(\)"),
         (np.ones(size), TypeError, "is of float64, the parameter of float32"),
-        (np.ones(size, int), TypeError, "is of int64"),
+        (np.ones(size, np.int64), TypeError, "is of int64"),
         ([1.0] * size, TypeError, "must be an array like it, not list"),
     ]:
         p = nn.Parameter(ones.copy())
