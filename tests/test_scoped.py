@@ -11,6 +11,8 @@ import pytest
 
 import nnx
 from nnx import backends, nn, ops
+from nnx.autograd import calls
+from nnx.backends.cpu import memory
 from nnx.backends.numpy import NumpyBackend
 from nnx.nn.module import temporary_modes
 from nnx.nn.scopes import watchers, watching
@@ -35,6 +37,10 @@ def seen_by_a_watcher():
     return bool(watchers.get())
 
 
+def computes(function, compute, arrays):
+    return compute(*arrays)
+
+
 # Everything that a block sets: how to open one, and how to see whether the caller is inside.
 SETTINGS = {
     "no_grad": (nnx.no_grad, lambda: not nnx.is_grad_enabled()),
@@ -55,6 +61,11 @@ SETTINGS = {
     ),
     "modes": (evaluating, lambda: not MODEL.training),
     "watching": (lambda: watching(lambda *seen: None), seen_by_a_watcher),
+    "watching_calls": (lambda: calls.watching_calls(computes), lambda: bool(calls.current())),
+    "keeping_nothing": (
+        memory.keeping_nothing,
+        lambda: type(memory.empty((2**20,), "u1").base) is not np.ndarray,
+    ),
     "no_transfers": (
         nnx.debug.no_transfers,
         lambda: not backends.backend_of(np.ones(1)).checks_values,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..names import room_has_not
 from .autocast import autocast
 from .backward import backward, leaf_uses
+from .calls import watching_calls
 from .function import Binary, Function, Node, Unary, as_tensor, calls_made
 from .mode import enable_grad, is_grad_enabled, no_grad
 from .writes import wrote
@@ -31,6 +32,7 @@ __all__ = [
     "is_grad_enabled",
     "leaf_uses",
     "no_grad",
+    "watching_calls",
     "wrote",
 ]
 

@@ -8,7 +8,7 @@ from sys import getrefcount
 from typing import Any
 
 from ..backends import Array, backend_of, dtype_name, mixed
-from . import hooks, writes
+from . import calls, hooks, writes
 from .function import Function, Node
 
 
@@ -75,6 +75,7 @@ def backward(
             f"{dtype_name(data.dtype)}"
         )
     watched = hooks.collected(take, accumulate)
+    watch = calls.current()
     maker = root.creator
     if maker is None:
         if watched is not None and watched.takes(root, grad):
@@ -104,7 +105,9 @@ def backward(
             _fill(got, function)
         if function.retained:
             _show(got, function)
-        gradients = function.backward(*got)
+        gradients = (
+            function.backward(*got) if watch is None else watch(function, function.backward, got)
+        )
         del got  # what was passed on as it came may now be nobody else's
         if type(gradients) is not tuple:
             gradients = (gradients,)

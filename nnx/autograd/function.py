@@ -22,6 +22,7 @@ from ..backends import (
     dtype_name,
     reconciled,
 )
+from .calls import computed, watches
 from .mode import blocks, is_grad_enabled
 
 _calls = itertools.count(1)
@@ -110,6 +111,27 @@ class Function:
         """
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
+    def multiply_adds(self, *arrays: Any) -> tuple[int, int]:
+        """How many products of two numbers a forward and a backward add to something.
+
+        None, unless an operation says otherwise: those that multiply matrices, convolve or
+        normalise do.  `nnx.summary` asks after the forward, when `needs_input_grad` is known.
+
+        Args:
+            arrays: the inputs, as `forward` was given them.
+        """
+        return 0, 0
+
+    def of_product(self, n: int, *operands: int) -> tuple[int, int]:
+        """`multiply_adds` of a product of two inputs: dL/da and dL/db are products like it.
+
+        Args:
+            n: the multiply-adds of the forward.
+            operands: which inputs are multiplied; the first two if none is named.
+        """
+        needs = self.needs_input_grad
+        return n, n * sum([needs[k] for k in operands or (0, 1)])
+
     def __call__(self, *inputs: Any) -> Any:
         kind: type | None = None
         backend: Backend | None = None
@@ -134,7 +156,7 @@ class Function:
             raise TypeError(f"{type(self).__name__} needs at least one Tensor, got {inputs!r}")
         self.backend = backend
         self.needs_input_grad = tuple(needs)
-        y = self.forward(*arrays)
+        y = computed(self, arrays) if watches else self.forward(*arrays)
 
         several = type(y) is tuple
         if several:
@@ -244,7 +266,7 @@ class Unary(Function):
                 f'{dtype_name(data.dtype)}; use {name}(x.astype("float32"))'
             )
         self.needs_input_grad = (on_tape,)
-        y = self.forward(data)
+        y = computed(self, (data,)) if watches else self.forward(data)
         if type(y) is not kind:
             y = backend.xp.asarray(y)
         if not on_tape:
@@ -302,7 +324,7 @@ class Binary(Function):
                     return self(*reconciled(home, other, (a, b)))
             x, y = self.align(x, y)
         try:
-            z = self.forward(x, y)
+            z = computed(self, (x, y)) if watches else self.forward(x, y)
         except (RuntimeError, TypeError, ValueError):
             self.explain(x, y)
             raise

@@ -42,6 +42,9 @@ class Module(Stateful):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not (self._before or self._after or self._backward or watchers.open):
             return self.forward(*args, **kwargs)
+        watch = watchers.get()
+        if watch is not None and watch.before is not None:
+            watch.before(self)
         for hook in self._before:
             changed = hook(self, args)
             if changed is not None:
@@ -53,9 +56,8 @@ class Module(Stateful):
         for hook in self._after:
             changed = hook(self, args, y)
             y = y if changed is None else changed
-        watch = watchers.get()
         if watch is not None:
-            watch(self, args, y)
+            watch.after(self, args, y)
         return y
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Hook:

@@ -64,6 +64,13 @@ class Attention(Function):
             self.saved = saved
         return y
 
+    def multiply_adds(self, q: Array, k: Array, v: Array, mask: Any = None) -> tuple[int, int]:
+        stack = broadcast_shape("attention", q.shape[:-2], k.shape[:-2], v.shape[:-2])
+        pairs = math.prod(stack) * q.shape[-2] * k.shape[-2]  # with those that a mask forbids
+        scores, sums = pairs * q.shape[-1], pairs * v.shape[-1]
+        for_q, for_k, for_v, *_ = self.needs_input_grad
+        return scores + sums, scores * (for_q + for_k) + sums * (for_v + (for_q or for_k))
+
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         needs: Any = self.needs_input_grad
         return self.backend.attention_backward(g, self.saved, needs)

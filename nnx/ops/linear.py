@@ -34,6 +34,9 @@ class Linear(Function):
         self.keep(x, weight)
         return self.backend.linear(x, weight, bias)
 
+    def multiply_adds(self, x: Array, weight: Array, bias: Array | None = None) -> tuple[int, int]:
+        return self.of_product(math.prod(x.shape) * weight.shape[0])
+
     def keep(self, x: Array, weight: Array) -> None:
         self.x = x if self.needs_input_grad[1] else None
         self.weight = weight if self.needs_input_grad[0] else None
@@ -98,6 +101,12 @@ class MatMul(Binary):
             gb = sum_to(xp, gb, b_shape if len(b_shape) > 1 else (*b_shape, 1))
             gb = xp.reshape(gb, b_shape)
         return ga, gb
+
+    def multiply_adds(self, a: Array, b: Array) -> tuple[int, int]:
+        stack = broadcast_shape("matmul", a.shape[:-2], b.shape[:-2])
+        rows = a.shape[-2] if len(a.shape) > 1 else 1
+        columns = b.shape[-1] if len(b.shape) > 1 else 1
+        return self.of_product(math.prod(stack) * rows * a.shape[-1] * columns)
 
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
         return same_dtype(self.backend, "matmul", a, b)

@@ -57,6 +57,11 @@ class Contract(Binary):
         gb = contract(xp, g, self.out, self.a, self.la, self.lb) if for_b else None
         return ga, gb
 
+    def multiply_adds(self, a: Array, b: Array) -> tuple[int, int]:
+        length = dict(zip(self.la, a.shape, strict=True)) | dict(zip(self.lb, b.shape, strict=True))
+        adds = length.keys() > set(self.out)
+        return self.of_product(math.prod(length.values()) if adds else 0)
+
     def align(self, a: Any, b: Any) -> tuple[Any, Any]:
         return same_dtype(self.backend, "contract", a, b)
 

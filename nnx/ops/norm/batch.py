@@ -47,6 +47,10 @@ class BatchNorm(Function):
             self.residuals = residuals
         return y
 
+    def multiply_adds(self, x: Array, *others: Array | None) -> tuple[int, int]:
+        n = math.prod(x.shape)
+        return 2 * n, 2 * n if True in self.needs_input_grad else 0
+
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         return self.backend.batch_norm_backward(g, self.residuals, self.needs_input_grad)
 
@@ -90,6 +94,10 @@ class BatchNormOfPart(Function):
         y = self.normal if self.weight is None else self.normal * self.weight
         return y if bias is None else y + xp.reshape(bias, self.channels)
 
+    def multiply_adds(self, x: Array, *others: Array | None) -> tuple[int, int]:
+        n = math.prod(x.shape)
+        return 2 * n, 2 * n if True in self.needs_input_grad else 0
+
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         xp, c = self.backend.xp, g.shape[1]
         gb = xp.sum(g, axis=self.axes)
@@ -124,6 +132,10 @@ class BatchNormInference(Function):
         if self.needs_input_grad[1]:
             self.x = x
         return y
+
+    def multiply_adds(self, x: Array, *others: Array | None) -> tuple[int, int]:
+        n = math.prod(x.shape)
+        return n, n if self.needs_input_grad[1] else 0
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         xp = self.backend.xp

@@ -32,6 +32,10 @@ class LayerNorm(Function):
             self.residuals = residuals
         return xp.reshape(y, x.shape)
 
+    def multiply_adds(self, x: Array, *others: Array | None) -> tuple[int, int]:
+        n = math.prod(x.shape)
+        return 2 * n, 2 * n if True in self.needs_input_grad else 0
+
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         xp, d = self.backend.xp, self.features
         g = xp.reshape(g, (math.prod(g.shape) // d, d))
@@ -57,6 +61,10 @@ class GroupNorm(Function):
         if True in self.needs_input_grad:
             self.residuals = residuals
         return y
+
+    def multiply_adds(self, x: Array, *others: Array | None) -> tuple[int, int]:
+        n = math.prod(x.shape)
+        return 2 * n, 2 * n if True in self.needs_input_grad else 0
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         return self.backend.group_norm_backward(g, self.residuals, self.needs_input_grad)
@@ -84,6 +92,10 @@ class RMSNorm(Function):
         if True in self.needs_input_grad:
             self.normal, self.inverse, self.weight = normal, inverse, weight
         return normal if weight is None else normal * weight
+
+    def multiply_adds(self, x: Array, *others: Array | None) -> tuple[int, int]:
+        n = math.prod(x.shape)
+        return n, 2 * n if True in self.needs_input_grad else 0
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         xp, normal = self.backend.xp, self.normal

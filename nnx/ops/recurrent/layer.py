@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ class RecurrentLayer(Several):
     """What the three layers share: how the gradients of outputs that nobody used arrive."""
 
     takes_none = True
+    directions: int
 
     def filled(self, *gradients: Array | None) -> list[Array | None]:
         """Zeros in the place of None for y, and for last states where the kernels want them."""
@@ -30,6 +32,21 @@ class RecurrentLayer(Several):
             else g
             for k, (g, (shape, dtype)) in enumerate(zip(gradients, self.outputs, strict=True))
         ]
+
+    def multiply_adds(self, x: Array, *others: Array | None) -> tuple[int, int]:
+        """Those of the weights at every step, beyond a sequence's end too; none of the gates'.
+
+        On the way back each product has its two gradients, but that of x may not be wanted.
+        """
+        matrices = [a for a in others if a is not None and len(a.shape) == 2]
+        each = len(matrices) // self.directions  # weight_ih, weight_hh, and an LSTM's projection
+        rows = x.shape[0] * x.shape[1]
+        whole = rows * sum([math.prod(w.shape) for w in matrices])
+        of_x = rows * sum([math.prod(w.shape) for w in matrices[::each]])
+        needs = self.needs_input_grad
+        if True not in needs:
+            return whole, 0
+        return whole, (whole if any(needs[1:]) else 0) + whole - (0 if needs[0] else of_x)
 
 
 def check_lengths(name: str, lengths: Any, steps: int, n: int) -> Any:

@@ -168,6 +168,9 @@ class InOneDimension:
         images = [self._flat(a) for a in arrays]
         return xp.squeeze(super().forward(*images), axis=-2)  # type: ignore[misc]
 
+    def multiply_adds(self, *arrays: Any) -> Any:
+        return super().multiply_adds(*[self._flat(a) for a in arrays])  # type: ignore[misc]
+
     def backward(self, g: Any) -> Any:
         xp = self.backend.xp
         gradients = super().backward(xp.expand_dims(g, axis=-2))  # type: ignore[misc]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...backends import Array
 from ...tensor import Tensor
 from .._function import Function
@@ -74,6 +76,10 @@ class Conv2d(Function):
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         return self.backend.conv2d_backward(g, self.residuals, self.needs_input_grad)
+
+    def multiply_adds(self, x: Array, weight: Array, bias: Array | None = None) -> tuple[int, int]:
+        windows = math.prod(self.window.counts(x.shape[2:]))
+        return self.of_product(x.shape[0] * windows * math.prod(weight.shape))
 
 
 class Conv1d(InOneDimension, Conv2d):

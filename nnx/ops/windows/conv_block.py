@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from ...backends import Array
 from ...tensor import Tensor
 from .._function import Function
@@ -44,6 +46,12 @@ class ConvBlock(Function):
         if True in self.needs_input_grad:
             self.residuals = residuals
         return y
+
+    def multiply_adds(self, x: Array, weight: Array, *others: Array | None) -> tuple[int, int]:
+        values = x.shape[0] * math.prod(self.window.counts(x.shape[2:]))  # of one channel
+        forward, backward = self.of_product(values * math.prod(weight.shape))
+        norm = 0 if self.eps is None else 2 * values * weight.shape[0]
+        return forward + norm, backward + (norm if True in self.needs_input_grad else 0)
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         return self.backend.conv_block2d_backward(g, self.residuals, self.needs_input_grad)

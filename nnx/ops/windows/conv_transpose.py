@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ...backends import Array
@@ -54,6 +55,9 @@ class ConvTranspose2d(Function):
         if self.needs_input_grad[1]:
             self.x = x
         return y if bias is None else y + xp.reshape(bias, (-1, 1, 1))
+
+    def multiply_adds(self, x: Array, weight: Array, bias: Array | None = None) -> tuple[int, int]:
+        return self.of_product(math.prod(x.shape) * math.prod(weight.shape[1:]))
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         gx = gw = gb = None

@@ -86,6 +86,10 @@ class Resample(Unary):
         shape[self.axis] = self.how.out
         return self.backend.xp.reshape(weights, tuple(shape))
 
+    def multiply_adds(self, x: Array) -> tuple[int, int]:
+        weighted = len([weights for _, weights in self.taps if weights is not None])
+        return self.of_product(math.prod(x.shape) // self.how.length * self.how.out * weighted, 0)
+
     def backward(self, g: Array) -> Array:
         xp, axis, how = self.backend.xp, self.axis, self.how
         g = xp.moveaxis(g, axis, 0)
