@@ -8,6 +8,7 @@ from typing import Any
 from .. import nn, ops
 from ..nn.module import Module
 from .layers import (
+    arithmetic,
     elementwise,
     gated,
     linear,
@@ -20,7 +21,7 @@ from .layers import (
     softmax,
     windows,
 )
-from .measured import Measured
+from .measured import Measured, WithLoss, stages
 from .page import Explanation
 from .sentences import SENTENCES
 from .steps import Equality, Sentence, Verdict
@@ -51,18 +52,22 @@ LAYERS: dict[type, Explainer] = {
     nn.NLLLoss: loss.negative_log_likelihood,
 }
 # What a layer and its inputs have to be for the derivation to be of them.
-SUITS: dict[type, Suits] = {
+SUITS: dict[Any, Suits] = {
     **dict.fromkeys(windows.CONVOLUTIONS, windows.pads_with_zeros),
     **dict.fromkeys(norm.LAYERS, norm.no_statistics),
     **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU), recurrent.one_layer),
     **dict.fromkeys(loss.PAIRS, loss.unweighted),
     **dict.fromkeys((nn.CrossEntropyLoss, nn.NLLLoss), loss.explains_classes),
     nn.Embedding: simple.without_limit,
+    **dict.fromkeys(arithmetic.PAIRS, arithmetic.are_numbers),
+    ops.matmul: arithmetic.are_matrices,
 }
 OPERATIONS: dict[Any, Explainer] = {
     **dict.fromkeys(elementwise.OPERATIONS, elementwise.of_operation),
     ops.softmax: softmax.softmax,
     ops.log_softmax: softmax.log_softmax,
+    **dict.fromkeys(arithmetic.PAIRS, arithmetic.arithmetic),
+    ops.matmul: arithmetic.matmul,
 }
 
 
@@ -71,6 +76,8 @@ def explain(
     *inputs: Any,
     gradient: Any = None,
     at: Any = None,
+    loss: Module | None = None,
+    target: Any = None,
     language: str = "en",
     digits: int = 4,
 ) -> Explanation:
@@ -78,6 +85,7 @@ def explain(
 
         print(nnx.explain(nn.Linear(3, 2), [[1.0, 2.0, -1.0]]))
         print(nnx.explain(nn.CrossEntropyLoss(), [[2.0, 0.0, 1.0]], [0], language="zh"))
+        print(nnx.explain(model, x, loss=nn.MSELoss(), target=t))
 
     For y and for the gradient of each input and parameter: the formula with its shapes and its
     source, one element of it with names, with numbers and worked out, and how many others were
@@ -86,8 +94,9 @@ def explain(
     Where the two differ by more than rounding, the line says so, and `explain(...).holds` is False.
 
     Derived are dense layers, convolutions, pooling, normalisations, activations, dropout,
-    embeddings, recurrent layers of one layer and direction, the common losses, `Sequential` and the
-    operations of one number; of anything else there are values, gradients and their check.
+    embeddings, recurrent layers of one layer and direction, the common losses, `Sequential`,
+    operations of one number, `+ - * /` and the product of two matrices; of anything else there are
+    values, gradients and their check.
 
     The layer is not touched: a copy of it computes, without its hooks, and draws random numbers as
     the layer would next.
@@ -99,6 +108,8 @@ def explain(
             that are easy to calculate with.
         at: which element of y is spelled out, (0, 1); or a dict, {"y": (0, 1), "dW": (1, 0)}.
             What is not asked for is the first element that is not 0.
+        loss: of a model, the loss of what it computes; L is then this, and y the loss's value.
+        target: what the loss compares with.
         language: "en" or "zh".
         digits: that numbers are rounded to; more are shown where the lines would not add up.
 
@@ -106,10 +117,12 @@ def explain(
         An `Explanation`: it prints as text, and shows in notebooks.
 
     Raises:
-        ValueError: another language; at names no array that is explained; digits below 2; an input
-            that is empty or not finite; a gradient of another shape; and what the layer raises.
+        ValueError: another language; at names no array that is explained; digits below 2; a target
+            without a loss; an input that is empty or not finite; a gradient of another shape; and
+            what the layer raises.
         IndexError: at is no element.
-        TypeError: the layer is not callable, or its output is no floating-point tensor.
+        TypeError: the layer is not callable, or with a loss is no module; its output is no
+            floating-point tensor.
     """
     if language not in SENTENCES:
         raise ValueError(f"explain: language must be one of {', '.join(SENTENCES)}; {language!r}")
@@ -117,6 +130,12 @@ def explain(
         raise TypeError(f"explain: a module or an operation, not {type(layer).__name__}")
     if digits < 2:
         raise ValueError(f"explain: digits must be at least 2, got {digits}")
+    if loss is not None:
+        if not isinstance(layer, Module) or not isinstance(loss, Module):
+            raise TypeError("explain: with a loss, the model and the loss must both be modules")
+        layer, inputs = WithLoss(layer, loss), (*inputs, target)
+    elif target is not None:
+        raise ValueError("explain: a target belongs to a loss; give loss=, or explain the loss")
     measured = Measured(layer, inputs, gradient)
     page = Explanation(title_of(layer), language)
     wanted = dict(at) if isinstance(at, Mapping) else {} if at is None else {"y": at}
@@ -140,10 +159,10 @@ def write(w: Writer) -> None:
     """Write what there is to say of the writer's layer."""
     layer: Any = w.measured.original
     inputs, kind = w.measured.inputs, type(layer)
-    if kind is nn.Sequential and len(inputs) == 1 and any(True for _ in layer.children()):
+    if stages(layer) and len(inputs) == 1 + (kind is WithLoss):
         return sequence.sequential(w, write, title_of)
     explainer = LAYERS.get(kind) if isinstance(layer, Module) else OPERATIONS.get(layer)
-    suits = SUITS.get(kind)
+    suits = SUITS.get(kind if isinstance(layer, Module) else layer)
     if explainer is None or (suits is not None and not suits(layer, inputs)):
         return other.other(w)
     return explainer(w)
@@ -151,6 +170,8 @@ def write(w: Writer) -> None:
 
 def title_of(layer: Any) -> str:
     """What is explained: a layer with its arguments, or an operation's name."""
+    if isinstance(layer, WithLoss):
+        return f"{title_of(layer.model)} + {title_of(layer.loss)}"
     if isinstance(layer, Module):
         return repr(layer).partition("\n")[0].rstrip("(")
     name = getattr(layer, "__name__", type(layer).__name__)

@@ -15,6 +15,7 @@ import numpy as np
 from ..autograd import Node, enable_grad, no_grad
 from ..autograd.function import as_tensor
 from ..backends import backend_of, copy_beside, dtype_name
+from ..nn.container import Sequential
 from ..nn.loss.base import Loss
 from ..nn.module import Module
 from ..random import Generator, default_generator, use_generator
@@ -23,6 +24,30 @@ from ..tensor import Tensor
 # Numbers that are easy to calculate with, and of no pattern that a gradient may hide behind: a sum,
 # whose upstream gradient is all ones, is blind to some mistakes.
 UPSTREAM = (1.0, -0.5, 2.0, -1.0, 0.5, 1.5, -2.0)
+
+
+class WithLoss(Module):
+    """A model and the loss of what it computes, as one layer.
+
+    Args:
+        model: it takes x.
+        loss: it takes what the model computes, and the target.
+    """
+
+    def __init__(self, model: Module, loss: Module) -> None:
+        self.model, self.loss = model, loss
+
+    def forward(self, x: Tensor, target: Any) -> Tensor:
+        y: Tensor = self.loss(self.model(x), target)
+        return y
+
+
+def stages(layer: Any) -> list[tuple[str, Module]]:
+    """The layers that are called one after another, by their names; none of a single layer."""
+    if type(layer) is WithLoss:
+        inner = [(f"model.{name}", part) for name, part in stages(layer.model)]
+        return [*(inner or [("model", layer.model)]), ("loss", layer.loss)]
+    return list(layer.named_children()) if type(layer) is Sequential else []
 
 
 class Measured:
@@ -68,7 +93,7 @@ class Measured:
             for k, x in enumerate(self.tensors)
             if isinstance(x, Tensor)
             and backend_of(x.data).is_float(x.data.dtype)
-            and not (isinstance(layer, Loss) and k)
+            and not (isinstance(layer, Loss | WithLoss) and k)
         ]
         self._look_at_inputs()
         self._run(upstream)
@@ -147,22 +172,24 @@ class Measured:
             y = y[0]
         return y
 
-    def layers_alone(self) -> list[Measured]:
-        """Of a Sequential, each layer by itself: called with what the layers before it make, and
-        with the gradient that those after it hand it."""
-        children = list(self.original.children())  # type: ignore[attr-defined]
+    def layers_alone(self) -> list[tuple[str, Measured]]:
+        """Each of the layer's `stages` by itself: called with what those before it make, and with
+        the gradient that those after it hand it."""
+        twin = _copied(self.original)
         generator = Generator(0)
         generator.set_state(self.state)
-        x, calls = self.tensors[0], []
-        for child, twin in zip(children, _copied(self.original).children(), strict=True):
-            calls.append((child, x, generator.state()))
+        x, *target = self.tensors
+        calls: list[tuple[str, Module, tuple[Any, ...], dict[str, int]]] = []
+        for name, part in stages(self.original):
+            inputs = (x, *target) if name == "loss" else (x,)
+            calls.append((name, part, inputs, generator.state()))
             with no_grad(), use_generator(generator):
-                x = twin(x)
-        parts: list[Measured] = []
+                x = twin.get_submodule(name)(*inputs)
+        parts: list[tuple[str, Measured]] = []
         g: Any = self.upstream
-        for child, x, state in reversed(calls):
-            parts.insert(0, Measured(child, (x,), g, state))
-            g = parts[0].gradients.get(0)
+        for name, part, inputs, state in reversed(calls):
+            parts.insert(0, (name, Measured(part, inputs, g, state)))
+            g = parts[0][1].gradients.get(0)
         return parts
 
     def called_again(self, inputs: list[Any]) -> np.ndarray:

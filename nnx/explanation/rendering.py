@@ -234,7 +234,7 @@ def _html_equality(step: Equality, words: dict[str, str]) -> str:
         left = mathml_name(step.name) if k == 0 else ""
         right = Writing(row.names, step.digits).mathml(row.expression)
         if k == len(step.rows) - 1:
-            right += f"<mtext>{_mark(step)}</mtext>"
+            right += f"<mtext>{_mark(step)}</mtext>".replace(" ", "\N{NO-BREAK SPACE}")
         cells = (left, f"<mo>{row.relation}</mo>", right)
         sides = ("right", "center", "left")
         rows.append(
@@ -249,7 +249,9 @@ def _html_equality(step: Equality, words: dict[str, str]) -> str:
     notes += [words["since"].format(condition=c) for c in step.since]
     notes += [_rest(step, rest, words) for rest in step.rests]
     below = "".join(f"<div><small>{escape(note)}</small></div>" for note in notes)
-    return f'<math display="block"><mtable>{"".join(rows)}</mtable></math>{below}'
+    return (
+        f'<math display="block"><mtable displaystyle="true">{"".join(rows)}</mtable></math>{below}'
+    )
 
 
 # ---- Markdown ----

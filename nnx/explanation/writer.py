@@ -44,7 +44,8 @@ class Writer:
     ) -> None:
         self.measured, self.page, self.digits, self.level = measured, page, digits, level
         self.at = dict(at)
-        self.inside = False  # of a model: the gradient is handed on, and checked at the end
+        self.inside = False  # of a model, whose gradients are checked at its end
+        self.handed = False  # the upstream gradient is that of the layer after this one
         self.derived: list[str] = []  # names of arrays
         self.spelled: dict[str, Index] = {}  # which element of each gradient was
 
@@ -105,7 +106,7 @@ class Writer:
         m = self.measured
         default = "upstream_loss" if m.y.size == 1 else "upstream_default"
         given = "upstream" if m.given else default
-        self.say("upstream_handed" if self.inside else given)
+        self.say("upstream_handed" if self.handed else given)
         self.show(g)
         return g
 

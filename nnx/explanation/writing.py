@@ -175,12 +175,13 @@ class Writing:
 
 
 def mathml_name(text: str) -> str:
-    """x[0, 1] as x with an index; a plain number as such."""
+    """x[0, 1] as x with an index; L(x[0, 1] + h) as it is; a plain number as such."""
     name, bracket, index = text.partition("[")
-    tag = "mn" if name[:1].isdigit() or name[:1] in "-(" else "mi"
-    if not bracket:
-        return f"<{tag}>{escape(name)}</{tag}>"
-    return f"<msub><mi>{escape(name)}</mi><mn>{escape(index[:-1])}</mn></msub>"
+    if bracket and text.endswith("]") and "(" not in name:
+        return f"<msub><mi>{escape(name)}</mi><mn>{escape(index[:-1])}</mn></msub>"
+    number = text[:1].isdigit() or text[:1] in "-("
+    tag = "mtext" if bracket else "mn" if number else "mi"
+    return f"<{tag}>{escape(text)}</{tag}>"
 
 
 def _bracketed(inner: str) -> str:

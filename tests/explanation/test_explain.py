@@ -214,6 +214,39 @@ def test_embedding_by_hand():
     assert line.rows[0].text == "g[0, 0] + g[2, 0]" and line.result == "101"
 
 
+def test_two_operands():
+    """Numbers, and stretched operands, whose gradients are sums."""
+    a, b = np.array([[1.0, -2.0, 3.0], [0.5, 4.0, -1.0]]), np.array([2.0, -4.0, 0.25])
+    for operation in (nnx.add, nnx.subtract, nnx.multiply, nnx.divide):
+        for operands in ((a, a + 5), (a, b), (b, a), (a[:, :1], b), (a, 2.0), (3.0, b)):
+            page = nnx.explain(operation, *operands)
+            assert page.holds, "\n".join(page.lines)
+            check_text(page)
+    page = nnx.explain(nnx.multiply, a, b, gradient=np.ones((2, 3)), at={"db": 1})
+    assert by_name(page)["db[1]"].rows[0].text == "g[0, 1]·a[0, 1] + g[1, 1]·a[1, 1]"
+    assert nnx.explain(nnx.matmul, a, a.T, at=(1, 0)).equalities[0].rows[2].text == "0.5 - 8 - 3"
+    assert "no derivation here" in str(nnx.explain(nnx.matmul, a, b))
+
+
+def test_a_model_and_its_loss():
+    """Two layers and half the squared error, by hand: h = 2 · 3, y = 0.5 · 6, L = (3 - 1)²."""
+    first = given(nn.Linear(1, 1, bias=False, dtype="float64"), weight=[[2.0]])
+    second = given(nn.Linear(1, 1, bias=False, dtype="float64"), weight=[[0.5]])
+    model = nn.Sequential(first, second)
+    page = nnx.explain(model, [[3.0]], loss=nn.MSELoss(), target=[[1.0]])
+    text = " ".join(str(page).split())
+    assert page.holds and "x → model.0 Linear → model.1 Linear → loss MSELoss → y" in text
+    lines = {e.name: e.result for e in page.equalities}
+    assert lines["d(model.1.weight)[0, 0]"] == "24" and lines["d(model.0.weight)[0, 0]"] == "6"
+    assert text.count("is the dx of the layer after this one") == 2
+    alone = nnx.explain(first, [[3.0]], loss=nn.MSELoss(), target=[[1.0]])
+    assert alone.holds and "x → model Linear → loss MSELoss → y" in str(alone)
+    with pytest.raises(TypeError, match="the model and the loss must both be modules"):
+        nnx.explain(nnx.tanh, [[3.0]], loss=nn.MSELoss(), target=[[1.0]])
+    with pytest.raises(ValueError, match="a target belongs to a loss"):
+        nnx.explain(first, [[3.0]], target=[[1.0]])
+
+
 # ---- long sums, digits, what is asked for ----
 
 

@@ -21,18 +21,17 @@ def sequential(w: Writer, inner: Callable[[Writer], None], title: Callable[[Any]
         title: a layer's heading.
     """
     m = w.measured
-    original: Any = m.original
-    names = [name for name, _ in original.named_children()]
-    parts = m.layers_alone()
+    names, parts = zip(*m.layers_alone(), strict=True)
     chain = "x → " + " → ".join(
-        f"{name} {type(part.layer).__name__}" for name, part in zip(names, parts, strict=True)
+        f"{name} {type(part.original).__name__}" for name, part in zip(names, parts, strict=True)
     )
     w.say("sequential")
     w.formula(f"{chain} → y")
     for k, (name, part) in enumerate(zip(names, parts, strict=True)):
         at = {"y": w.at["y"]} if "y" in w.at and part is parts[-1] else {}
         inside = Writer(part, w.page, at, w.digits, w.level + 1)
-        inside.inside = True
+        inside.inside, inside.handed = True, part is not parts[-1]
+        part.given = m.given
         kind = title(part.original)
         inside.title(w.words("layer", number=k + 1, of=len(parts), name=name, kind=kind))
         inner(inside)
