@@ -40,11 +40,18 @@ class Depth(NamedTuple):
         room = length + sum(self.padding) - self.dilation * (self.kernel - 1) - 1
         return room // self.stride + 1
 
-    def taps(self, windows: int) -> list[slice]:
-        """For each of the kernel's places, the slices of the padded volume that it falls on."""
-        end = self.stride * (windows - 1) + 1
-        starts = [i * self.dilation for i in range(self.kernel)]
-        return [slice(start, start + end, self.stride) for start in starts]
+    def seen(self, length: int) -> list[tuple[slice, slice]]:
+        """For each of the kernel's places: the windows in which it falls on a slice, not on the
+        padding, and those slices."""
+        found = []
+        for i in range(self.kernel):
+            before = self.padding[0] - i * self.dilation
+            first = max(0, -(-before // self.stride))
+            end = max(first, min(self.count(length), (length - 1 + before) // self.stride + 1))
+            start, last = first * self.stride - before, (end - 1) * self.stride - before
+            slices = slice(start, last + 1, self.stride) if end > first else slice(0, 0)
+            found.append((slice(first, end), slices))
+        return found
 
 
 def first_axis(geometry: Geometry) -> Depth:
@@ -101,28 +108,21 @@ class FromSlices(Unary):
 def lay_out(xp: Any, x: Array, depth: Depth) -> Array:
     """(N, C, D, H, W) -> (N od, C kd, H, W)."""
     n, c, d, h, w = x.shape
-    x = xp.permute_dims(x, (0, 2, 1, 3, 4))  # (N, D, C, H, W)
-    before, after = depth.padding
-    if before or after:
-        parts = [
-            xp.zeros((n, more, c, h, w), dtype=x.dtype, device=x.device) for more in (before, after)
-        ]
-        x = xp.concat([parts[0], x, parts[1]], axis=1)
     windows = depth.count(d)
-    slices = [x[:, tap, ...] for tap in depth.taps(windows)]
-    return xp.reshape(xp.stack(slices, axis=3), (n * windows, c * depth.kernel, h, w))
+    s = xp.zeros((n, windows, c, depth.kernel, h, w), dtype=x.dtype, device=x.device)
+    for i, (own, slices) in enumerate(depth.seen(d)):
+        s[:, own, :, i, :, :] = xp.permute_dims(x[:, :, slices, :, :], (0, 2, 1, 3, 4))
+    return xp.reshape(s, (n * windows, c * depth.kernel, h, w))
 
 
 def lay_back(xp: Any, s: Array, shape: tuple[int, ...], depth: Depth) -> Array:
     """(N od, C kd, H, W) -> `shape` (N, C, D, H, W)."""
     n, c, d, h, w = shape
-    windows = depth.count(d)
-    s = xp.reshape(s, (n, windows, c, depth.kernel, h, w))
-    before, after = depth.padding
-    x = xp.zeros((n, before + d + after, c, h, w), dtype=s.dtype, device=s.device)
-    for i, tap in enumerate(depth.taps(windows)):
-        x[:, tap, ...] += s[:, :, :, i, :, :]
-    return xp.permute_dims(x[:, before : before + d, ...], (0, 2, 1, 3, 4))
+    s = xp.reshape(s, (n, depth.count(d), c, depth.kernel, h, w))
+    x = xp.zeros(shape, dtype=s.dtype, device=s.device)
+    for i, (own, slices) in enumerate(depth.seen(d)):
+        x[:, :, slices, :, :] += xp.permute_dims(s[:, own, :, i, :, :], (0, 2, 1, 3, 4))
+    return x
 
 
 @in_low_precision
