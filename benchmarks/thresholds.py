@@ -24,6 +24,7 @@ import numpy as np
 from nnx.backends import get_backend
 from nnx.backends.cpu import memory
 from nnx.backends.cpu import thresholds as cpu
+from nnx.backends.cpu.layout import contiguous_channels_last
 from nnx.backends.jit import JitBackend
 from nnx.backends.jit import thresholds as jit
 from nnx.backends.jit.codegen import threads
@@ -281,6 +282,12 @@ def conv_row(k: Any, size: int) -> Call:
     channels, side = (max(1, size // 3), 3) if size < 4 or size > 5 else (1, 5)
     x = draw(32, 24, 24, channels).transpose(0, 3, 1, 2)
     return convolution(k, x, draw(16, channels, side, side), needs_input=False)
+
+
+@row(cpu, "TURN", "planes of 32x32 to channels last")
+def turn(k: Any, size: int) -> Call:
+    x = draw(1, max(1, size // 1024), 32, 32)
+    return lambda: contiguous_channels_last(x)
 
 
 @row(cpu, "POOL", "max-pooling 2x2")

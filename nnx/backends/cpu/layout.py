@@ -12,11 +12,19 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...typing import Array
+from . import thresholds
 from .memory import copied, empty
 
 # What tuned kernels take.  A dtype is found here by identity; beside a class, np.float32, each
 # comparison takes half a microsecond.
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+# Measured for planes to channels last, nanoseconds a number, NumPy's own copy and then ours: 4
+# channels of 56x56 0.98 and 0.32, 8 of them 0.54 and 0.42; 64 of 32x32 2.85 and 0.44, 256 of 16x16
+# 0.91 and 0.43, but 64 of 14x14 0.31 and 0.50.
+FEW = 8  # channels
+CLASH = 1024  # bytes between planes
+ROOM = 2**18  # bytes of planes that are moved apart at once
 
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -53,7 +61,40 @@ def channels_last(x: Array) -> Array:
 
 def contiguous_channels_last(x: Array) -> Array:
     """(N, C, ...) -> (N, ..., C), contiguous: a view where x lies so, else a copy."""
-    return contiguous(channels_last(x))
+    last = channels_last(x)
+    if x.size < thresholds.TURN or last.flags.c_contiguous or not x.flags.c_contiguous:
+        return contiguous(last)
+    return _turned(x)
+
+
+def _turned(x: Array) -> Array:
+    """A copy of planes (N, C, ...) as (N, ..., C).
+
+    NumPy writes a pixel's channels one after another, and reads each from a plane of its own.  Of
+    few channels, each is quicker copied by itself.  Planes whose distance is a multiple of CLASH
+    bytes, as 32x32 float32 are, all fall into the same few places of the cache, and push each other
+    out before a line of it is used up: they are first copied to where their distance is another.
+    """
+    n, c = x.shape[:2]
+    y = empty((n, *x.shape[2:], c), x.dtype)
+    planes, pixels = x.reshape(n, c, -1), y.reshape(n, -1, c)
+    if c <= FEW:
+        for k in range(c):
+            pixels[:, :, k] = planes[:, k]
+        return y
+    if planes.strides[1] % CLASH:
+        np.copyto(pixels, planes.swapaxes(1, 2))
+        return y
+    count = planes.shape[2]
+    step = min(count, max(CLASH, ROOM // c // CLASH * CLASH) // x.itemsize)
+    apart = empty((c, step + 64 // x.itemsize), x.dtype)
+    for k in range(n):
+        for start in range(0, count, step):
+            own = planes[k, :, start : start + step]
+            part = apart[:, : own.shape[1]]
+            part[...] = own
+            pixels[k, start : start + step] = part.T
+    return y
 
 
 def channels_second(x: Array) -> Array:

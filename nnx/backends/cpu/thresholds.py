@@ -21,6 +21,7 @@ COLUMN_GROUP = 40
 CONV_ROW = 8
 POOL = 2**15  # numbers of images, for each place of a window; 2x2: 2.6 at 8,192, 1.06, 0.5
 NORM = 2**13  # numbers; layer_norm with its backward 1.14 at 4,096, 0.96, 0.88 at 16,384
+TURN = 2**14  # numbers; planes of 32x32 to channels last: 1.36 at 8,192, 0.67, 0.28
 STRETCH = 2**14  # numbers; written out and multiplied by an array: 2.3 at 4,096, 1.6, 1.3 at 65,536
 LOSS_CLASSES = 40  # classes last over classes first: 1.16 at 10, 0.96, 0.69 at 160
 RELU_ZEROS = 4096  # numbers; np.maximum beside zeros over beside 0: 1.52 at 1,024, 1.03, 0.69
