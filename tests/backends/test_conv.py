@@ -8,7 +8,7 @@ from windows import integers
 
 from nnx.backends import Backend
 from nnx.backends.cpu import thresholds
-from nnx.backends.cpu.convolution import columns, depthwise, pointwise
+from nnx.backends.cpu.convolution import columns, depthwise, tiles
 from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
@@ -33,6 +33,10 @@ CASES = {
     "a pixel": ((3, 5, 9, 8), (7, 5, 1, 1), (1, 1), NONE, (1, 1)),
     "a pixel, strided": ((2, 3, 6, 8), (4, 3, 1, 1), (2, 3), NONE, (1, 1)),
     "a pixel and padding": ((2, 3, 6, 5), (4, 3, 1, 1), (2, 1), ((1, 0), (2, 0)), (1, 1)),
+    "tiles": ((2, 3, 6, 8), (4, 3, 2, 4), (2, 4), NONE, (1, 1)),
+    "tiles and what is left over": ((3, 3, 7, 8), (5, 3, 2, 2), (2, 3), NONE, (1, 1)),
+    "tiles with gaps": ((2, 3, 9, 7), (4, 3, 2, 3), (5, 3), NONE, (3, 1)),
+    "one window": ((3, 4, 3, 2), (5, 4, 3, 2), (3, 2), NONE, (1, 1)),
     "small groups": ((3, 8, 6, 7), (12, 2, 3, 3), (1, 1), ((1, 1), (2, 0)), (1, 1)),
     "small groups, strided": ((2, 6, 6, 7), (4, 3, 3, 2), (2, 1), ((1, 0), (0, 1)), (1, 2)),
     "small groups of many kernels": ((2, 4, 6, 5), (20, 2, 2, 3), (1, 1), NONE, (1, 1)),
@@ -51,7 +55,7 @@ def small_blocks(monkeypatch):
     """NumPy's kernels take these few planes, columns and pixels in several blocks."""
     monkeypatch.setattr(depthwise, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(columns, "BLOCK_BYTES", 2000)
-    monkeypatch.setattr(pointwise, "ROWS", 50)
+    monkeypatch.setattr(tiles, "ROWS", 50)
 
 
 def results(on, backend, x, weight, bias, geometry, last):

@@ -29,7 +29,7 @@ from ...portable.window import Pair, Window, pad
 from .. import thresholds
 from ..layout import channels_second, contiguous_channels_last
 from ..memory import copied, empty, empty_like, zeros
-from . import columns, depthwise, pointwise
+from . import columns, depthwise, tiles
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
 
@@ -255,8 +255,8 @@ class NumpyConv(ConvKernels):
     ) -> tuple[Array, Residuals]:
         if depthwise.is_depthwise(x, weight, groups):
             return depthwise.forward(self, x, weight, bias, window)
-        if pointwise.is_pointwise(x, window, groups):
-            return pointwise.forward(self, x, weight, bias, window)
+        if tiles.are_apart(x, window, groups):
+            return tiles.forward(self, x, weight, bias, window)
         if columns.are_small(x, weight, window, groups):
             return columns.forward(self, x, weight, bias, window, groups)
         images = contiguous_channels_last(x)
@@ -273,8 +273,8 @@ class NumpyConv(ConvKernels):
     ) -> tuple[Array | None, Array | None, Array | None]:
         if isinstance(residuals, depthwise.Depthwise):
             return depthwise.backward(self, gy, residuals, needs)
-        if isinstance(residuals, pointwise.Pointwise):
-            return pointwise.backward(self, gy, residuals, needs)
+        if isinstance(residuals, tiles.Tiles):
+            return tiles.backward(self, gy, residuals, needs)
         if isinstance(residuals, columns.Columns):
             return columns.backward(self, gy, residuals, needs)
         images, weight, window, groups = residuals
@@ -286,7 +286,7 @@ class NumpyConv(ConvKernels):
         if needs[1]:
             gw = weight_gradient(lowered, d, images)
         if needs[2]:
-            gb = pointwise.sum_of_rows(self, d.reshape(-1, d.shape[3]))
+            gb = tiles.sum_of_rows(self, d.reshape(-1, d.shape[3]))
         return gx, gw, gb
 
     def conv_transpose2d(
@@ -299,8 +299,8 @@ class NumpyConv(ConvKernels):
     ) -> Array:
         if depthwise.is_depthwise(x, weight, groups):
             return depthwise.transposed(x, weight, shape, window)
-        if pointwise.is_pointwise(x, window, groups):
-            return pointwise.transposed(self, x, weight, shape, window)
+        if tiles.are_apart(x, window, groups):
+            return tiles.transposed(self, x, weight, shape, window)
         if groups > 1 and columns.are_small(x, weight, window, groups):
             return columns.transposed(self, x, weight, shape, window, groups)
         n, c, h, w = shape

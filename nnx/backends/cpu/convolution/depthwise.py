@@ -35,7 +35,7 @@ from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..layout import FLOATS, channels_second, contiguous_channels_last
 from ..memory import empty, zeros
-from .pointwise import sum_of_rows
+from .tiles import sum_of_rows
 
 BLOCK_BYTES = 2**19  # of padded images that are worked on at once
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
-from ...cpu.convolution import columns, pointwise
+from ...cpu.convolution import columns, tiles
 from ...cpu.convolution.conv import NumpyConv
 from ...cpu.layout import FLOATS, channels_second, contiguous_channels_last
 from ...cpu.memory import empty
@@ -66,7 +66,7 @@ class JitConv(NumpyConv):
         if needs[0] or needs[1]:
             gx, gw = gradients(images, d, images.shape, weight, window, groups, needs[:2])
         if needs[2]:
-            gb = pointwise.sum_of_rows(self, d.reshape(-1, d.shape[3]))
+            gb = tiles.sum_of_rows(self, d.reshape(-1, d.shape[3]))
         return None if gx is None else channels_second(gx), gw, gb
 
     def conv_transpose2d(
@@ -119,9 +119,9 @@ def fills_vectors(x: Array, weight: Array, groups: int) -> bool:
 
 
 def is_compiled(x: Array, weight: Array, window: Window, groups: int) -> bool:
-    """Whether the compiled loops are the quicker way too: a product for every pixel is BLAS's, and
-    so are small groups, whose columns are few."""
-    if pointwise.is_pointwise(x, window, groups) or (
+    """Whether the compiled loops are the quicker way too: where windows do not overlap, and in
+    small groups, whose columns are few, the products are BLAS's."""
+    if tiles.are_apart(x, window, groups) or (
         groups > 1 and columns.are_small(x, weight, window, groups)
     ):
         return False

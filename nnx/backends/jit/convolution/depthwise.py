@@ -8,7 +8,7 @@ import numpy as np
 
 from ....typing import Array
 from ...cpu.convolution.depthwise import is_depthwise
-from ...cpu.convolution.pointwise import sum_of_rows
+from ...cpu.convolution.tiles import sum_of_rows
 from ...cpu.layout import channels_second, contiguous_channels_last
 from ...cpu.memory import empty
 from ...portable.residuals import Residuals
