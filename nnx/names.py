@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 __all__ = [
     *["ARGUMENTS", "FUNCTIONS", "METHODS", "MODULE_NAMES", "PLACES"],
     *["Absent", "Count", "answers", "arguments_of", "meant", "module_has_not", "names_ours"],
-    *["present", "put_absent", "refuse_arguments", "room_has_not", "say_ours"],
+    *["present", "put_absent", "refuse_arguments", "refuse_theirs", "room_has_not", "say_ours"],
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -376,6 +376,23 @@ def refuse_arguments(function: Any, given: Iterable[str], taken: Iterable[str]) 
             raise TypeError(
                 f"{function.__name__}: the argument is {ours}=, not {theirs}="
             ) from None
+
+
+def refuse_theirs(kind: Any, known: Any, given: Iterable[str], table: Mapping[str, str]) -> None:
+    """Look for arguments of another library's class of this name.
+
+    Args:
+        kind: the class that is called.
+        known: the class of ours; one derived from it may have arguments of its own.
+        given: the names of the arguments.
+        table: an argument of theirs -> what is done here.
+
+    Raises:
+        TypeError: one of them is in it.
+    """
+    for name in given if kind.__init__ is known.__init__ else ():
+        if name in table:
+            raise TypeError(f"{kind.__name__}: there is no argument {name}=; here: {table[name]}")
 
 
 def arguments_of(function: Any) -> tuple[str, ...]:

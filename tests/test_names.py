@@ -228,10 +228,31 @@ def test_a_loaders_arguments_of_pytorchs_are_answered():
         "collate_fn": None,
         "persistent_workers": False,
     }.items():
-        with pytest.raises(TypeError, match=rf"^DataLoader: {name}= is PyTorch's; here: "):
+        with pytest.raises(TypeError, match=rf"^DataLoader: .* argument {name}=; here: "):
             nnx.data.DataLoader(np.zeros((4, 2)), batch_size=2, **{name: value})
     with pytest.raises(TypeError, match="unexpected keyword argument 'nosuch'"):
         nnx.data.DataLoader(np.zeros((4, 2)), nosuch=1)
+
+
+def test_a_trainers_arguments_of_others_are_answered():
+    layer = nn.Linear(2, 1)
+    parts = (layer, nn.MSELoss(), optim.SGD(layer.parameters()))
+    for name in ("scheduler", "max_epochs", "gradient_clip_val"):
+        with pytest.raises(TypeError, match=rf"^Trainer: .* argument {name}=; here: "):
+            nnx.Trainer(*parts, **{name: 1})
+    for name in ("mode", "restore_best_weights"):
+        with pytest.raises(TypeError, match=rf"^EarlyStopping: .* argument {name}=; here: "):
+            nnx.train.EarlyStopping(3, **{name: "max"})
+
+    class Own(nnx.Trainer):
+        def __init__(self, *args, scheduler):
+            super().__init__(*args)
+            self.scheduler = scheduler
+
+    assert Own(*parts, scheduler=3).scheduler == 3
+    for make in (nnx.Trainer, nnx.train.EarlyStopping):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'nosuch'"):
+            make(*(parts if make is nnx.Trainer else ()), nosuch=1)
 
 
 def test_what_stands_in_the_place_of_parameters_or_a_function():

@@ -10,6 +10,7 @@ from typing import Any, Self
 import numpy as np
 
 from ..backends import active_backend, backend_of
+from ..names import refuse_theirs
 from ..random import Generator
 from ..tensor import Tensor
 from .dataset import (
@@ -45,7 +46,7 @@ class Shard(tuple[Any, ...]):
 
 
 # What PyTorch's takes -> what is done here.
-OTHERS_ARGUMENTS = {
+THEIRS = {
     "batch_sampler": "batch_size=, and a sampler= of single examples",
     "collate_fn": "collate=, a function of a list of items that gives a tuple of arrays",
     "multiprocessing_context": "leave it out: workers are forked where that can be done",
@@ -101,8 +102,7 @@ class DataLoader:
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        for name in kwargs.keys() & OTHERS_ARGUMENTS.keys():
-            raise TypeError(f"DataLoader: {name}= is PyTorch's; here: {OTHERS_ARGUMENTS[name]}")
+        refuse_theirs(cls, DataLoader, kwargs, THEIRS)
         return super().__new__(cls)
 
     def __init__(

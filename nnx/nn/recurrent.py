@@ -107,6 +107,9 @@ class _Recurrent(Module):
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
+    def flatten_parameters(self) -> None:
+        """Do nothing; PyTorch lays weights out for cuDNN by it, and its programs call it."""
+
     def layer(
         self, x: Tensor, states: States, weights: list[Any], lengths: np.ndarray | None
     ) -> tuple[Tensor, ...]:

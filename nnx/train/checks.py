@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 ALWAYS = ("epoch", "loss", "penalty", "lr", "seconds")  # the columns of every history
 
 
+# What other Trainers take -> what is done here.
+THEIRS = {
+    "accumulate_grad_batches": "accumulate=, into how many parts each batch is cut",
+    "device": "model.to(backend): batches follow the model",
+    "gradient_clip_val": "callbacks=[nnx.train.ClipGradNorm(max_norm)]",
+    "lr_scheduler": "callbacks=[nnx.train.Schedule(scheduler)]",
+    "max_epochs": "trainer.fit(..., epochs=)",
+    "scheduler": "callbacks=[nnx.train.Schedule(scheduler)]",
+}
+
+
 def in_order(callbacks: Sequence[Callback]) -> list[Callback]:
     """The callbacks as they run: those that are to see what the others changed at the end.
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..backends import Backend, active_backend, backend_of, use_backend
 from ..io import save_state
 from ..metrics import BinaryAccuracy, Mean, Metric
 from ..metrics import get as get_metric
+from ..names import refuse_theirs
 from ..nn import BCELoss, Module
 from ..optim import Optimizer
 from ..parallel import DataParallel
@@ -100,6 +101,10 @@ class Trainer:
     """
 
     check_every = 64
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        refuse_theirs(cls, Trainer, kwargs, checks.THEIRS)
+        return super().__new__(cls)
 
     def __init__(
         self,

@@ -171,6 +171,29 @@ def test_every_layer_is_here():
     assert classes - HOLDERS == set(LAYERS)
 
 
+WITH_PARAMETERS = [name for name, (make, _) in LAYERS.items() if list(make().parameters())]
+
+
+@pytest.mark.parametrize("name", WITH_PARAMETERS)
+def test_whatever_learns_begins_anew(name):
+    """`if hasattr(layer, "reset_parameters")`, as people write it, passes over none."""
+    layer = LAYERS[name][0]()
+    fresh = {key: np.array(values) for key, values in layer.state_dict().items()}
+    for module in layer.modules():
+        for parameter in module.parameters(recurse=False):
+            parameter.data = np.full_like(parameter.data, np.nan)
+        for key, values in module.named_buffers(recurse=False):
+            if key.startswith("running"):
+                setattr(module, key, np.full_like(values, np.nan))
+    for module in layer.modules():
+        if list(module.parameters(recurse=False)):
+            module.reset_parameters()
+    for key, values in layer.state_dict().items():
+        assert np.isfinite(values).all() and values.dtype == fresh[key].dtype, key
+        if "Norm" in name:
+            np.testing.assert_array_equal(values, fresh[key])
+
+
 def flat(results):
     if isinstance(results, tuple | list):
         return [r for part in results for r in flat(part)]

@@ -12,6 +12,7 @@ from ...ops._operands import as_tensor, require_one_dtype
 from ...ops.norm.batch import BatchSum, batch_norm_of_part
 from ...scoped import Block, Scoped
 from ...tensor import Tensor
+from .. import init
 from ..module import Module
 from ..state import Parameter, new_parameter
 
@@ -22,6 +23,14 @@ def summing(over_batch: BatchSum) -> Block[BatchSum]:
     """Inside a `with` block, in this thread, a `SyncBatchNorm` sees one part of a batch, and
     `over_batch` adds up a float64 vector over all of its parts."""
     return _batch_sum(over_batch)
+
+
+def begin_anew(weight: Parameter | None, bias: Parameter | None = None) -> None:
+    """Give a norm's γ and β, of any shape, the values they begin with, where it has them."""
+    if weight is not None:
+        init.ones_(weight)
+    if bias is not None:
+        init.zeros_(bias)
 
 
 class _BatchNorm(Module):
@@ -128,10 +137,15 @@ class _BatchNorm(Module):
     def reset_running_stats(self) -> None:
         """Forget the running statistics: mean 0, variance 1, no batches counted."""
         if self.running_mean is not None:
-            self.running_mean = self.running_mean * 0
-            self.running_var = self.running_var * 0 + 1
             xp = backend_of(self.running_mean).xp
-            self.num_batches_tracked = xp.asarray(self.num_batches_tracked * 0)
+            self.running_mean = xp.zeros_like(self.running_mean)  # also where it is NaN
+            self.running_var = xp.ones_like(self.running_var)
+            self.num_batches_tracked = xp.zeros_like(self.num_batches_tracked)
+
+    def reset_parameters(self) -> None:
+        """Begin anew: γ 1, β 0, the running statistics forgotten."""
+        self.reset_running_stats()
+        begin_anew(self.weight, self.bias)
 
     def extra_repr(self) -> str:
         return (

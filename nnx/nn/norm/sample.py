@@ -9,6 +9,7 @@ from ... import ops
 from ...tensor import Tensor
 from ..module import Module
 from ..state import Parameter, new_parameter
+from .batch import begin_anew
 
 
 class LayerNorm(Module):
@@ -51,6 +52,10 @@ class LayerNorm(Module):
         self.register_parameter("weight", weight)
         has_bias = elementwise_affine and bias
         self.register_parameter("bias", new_parameter(shape, **one) if has_bias else None)
+
+    def reset_parameters(self) -> None:
+        """Begin anew: γ 1, β 0."""
+        begin_anew(self.weight, self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -108,6 +113,10 @@ class GroupNorm(Module):
         has_bias = affine and bias
         self.register_parameter("bias", new_parameter(shape, **one) if has_bias else None)
 
+    def reset_parameters(self) -> None:
+        """Begin anew: γ 1, β 0."""
+        begin_anew(self.weight, self.bias)
+
     def forward(self, x: Tensor) -> Tensor:
         return ops.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
@@ -149,6 +158,10 @@ class RMSNorm(Module):
         shape, one = self.normalized_shape, {"dtype": dtype, "device": device}
         weight = new_parameter(shape, **one, value=1) if elementwise_affine else None
         self.register_parameter("weight", weight)
+
+    def reset_parameters(self) -> None:
+        """Begin anew: γ 1."""
+        begin_anew(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return ops.rms_norm(x, self.normalized_shape, self.weight, self.eps)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ...backends import copy_beside
+from ...names import refuse_theirs
 from .base import Callback
 
 if TYPE_CHECKING:
     from ..trainer import Trainer
+
+
+# What others' callbacks take -> what is done here.
+THEIRS = {
+    "mode": "a metric's higher_is_better says it, and a loss is to be small",
+    "restore_best_weights": "restore_best=",
+    "start_from_epoch": "patience=",
+    "verbose": "trainer.stopped says why it stopped",
+}
 
 
 class Monitor(Callback):
@@ -64,6 +74,10 @@ class EarlyStopping(Monitor):
     Raises:
         ValueError: patience is below 1.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        refuse_theirs(cls, EarlyStopping, kwargs, THEIRS)
+        return super().__new__(cls)
 
     def __init__(
         self,
