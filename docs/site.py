@@ -1,12 +1,15 @@
 """What the site has that is no file of `docs/`: hooks that mkdocs calls (`mkdocs.yml`).
 
 - README, CONTRIBUTING, SECURITY and CHANGELOG, with their links as they are from here;
+- a page for each notebook, with what its cells gave;
 - the reference: a page for each public room, an entry for each name in its `__all__`;
 - the index by the texts' numbers: (7.19) -> `nnx.nn.RNN`.
 """
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 from functools import cache
 from importlib import import_module
@@ -50,6 +53,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for source, page in BORROWED.items():
         text = (ROOT / source).read_text(encoding="utf-8")
         files.append(File.generated(config, page, content=from_docs(text)))
+    for path in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        for name, content in notebook(path).items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     for room, names in rooms().items():
         files.append(File.generated(config, f"reference/{room}.md", content=entries(room, names)))
     files.append(File.generated(config, "reference/numbers.md", content=numbers()))
@@ -70,6 +76,33 @@ def from_docs(text: str) -> str:
     for source, there in BORROWED.items():
         text = text.replace(f"]({source}", f"]({there}")
     return text.replace("](docs/", "](")
+
+
+def notebook(path: Path) -> dict[str, str | bytes]:
+    """The page of a notebook, and its pictures: the name of each file and what is in it."""
+    lines, pictures = [], {}
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            lines += [text, ""]
+            continue
+        lines += ["```python", text, "```", ""]
+        for output in cell["outputs"]:
+            data = {form: "".join(part) for form, part in output.get("data", {}).items()}
+            if "image/png" in data:
+                name = f"{path.stem}-{len(pictures) + 1}.png"
+                pictures[name] = base64.b64decode(data["image/png"])
+                width = output["metadata"].get("image/png", {}).get("width")
+                size = f"{{ width={width} }}" if width else ""
+                lines += [f"![what the cell above draws]({name}){size}", ""]
+            elif html := data.get("text/html") or data.get("image/svg+xml"):
+                lines += [f'<div class="given">{html.replace(chr(10), " ")}</div>', ""]
+            else:
+                text = "".join(output.get("text", data.get("text/plain", ""))).rstrip()
+                lines += ["```text", text, "```", ""]
+    there = f"[This page is a notebook]({path.name}): download it, and run it."
+    first, *rest = lines
+    return {f"{path.stem}.md": "\n".join([first, "", there, "", *rest]), **pictures}
 
 
 @cache

@@ -31,10 +31,17 @@ def table(columns: Sequence[Any], rows: Iterable[Sequence[Any]], caption: str = 
         caption: what stands above it.
     """
     rows = list(rows)
-    head = "".join(f'<th style="text-align:left">{_text(c)}</th>' for c in columns)
+    sides = [
+        "right" if any(_is_number(row[k]) for row in rows if k < len(row)) else "left"
+        for k in range(max([len(columns), *map(len, rows)]))
+    ]
+    head = "".join(
+        f'<th style="text-align:{side}">{_text(c)}</th>'
+        for c, side in zip(columns, sides, strict=False)
+    )
     title = f'<caption style="text-align:left">{_text(caption)}</caption>' if caption else ""
     body = "".join(
-        f"<tr>{''.join(map(_cell, ['⋮'] * len(columns) if k is None else rows[k]))}</tr>"
+        f"<tr>{''.join(map(_cell, ['⋮'] * len(sides) if k is None else rows[k], sides))}</tr>"
         for k in ends(len(rows), MOST_ROWS)
     )
     head = f"<thead><tr>{head}</tr></thead>" if any(str(c) for c in columns) else ""
@@ -51,7 +58,7 @@ def pairs(rows: Iterable[tuple[str, Any]], caption: str = "") -> str:
         rows: the names, and the things.
         caption: what stands above it.
     """
-    return table(("", ""), rows, caption)
+    return table(("", ""), [(name, number(v) if _is_number(v) else v) for name, v in rows], caption)
 
 
 def _text(value: Any) -> str:
@@ -60,10 +67,14 @@ def _text(value: Any) -> str:
     return escape(text if len(text) <= LONGEST else text[: LONGEST - 1] + "…")
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        return f'<td style="text-align:left">{_text(value)}</td>'
-    return f'<td style="text-align:right">{number(value)}</td>'
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _cell(value: Any, side: str) -> str:
+    """A cell; in a column with numbers all stand to the right."""
+    text = number(value) if _is_number(value) else _text(value)
+    return f'<td style="text-align:{side}">{text}</td>'
 
 
 def number(value: Any) -> str:
@@ -111,12 +122,15 @@ def matrix(shape: Sequence[int], values: Sequence[Any]) -> str:
     return table(["", *["…" if j is None else j for j in columns]], cells)
 
 
-def curves(series: Mapping[Any, Sequence[Any]], along: str = "epoch") -> str:
+def curves(
+    series: Mapping[Any, Sequence[Any]], along: str = "epoch", bounds: tuple[str, str] | None = None
+) -> str:
     """Curves over 1, 2, 3, ... as an SVG; what is not finite is a gap.
 
     Args:
         series: a name -> its values; None, and what is no number, is a gap too.
-        along: what is counted below it; "" where nothing is.
+        along: what is counted below it.
+        bounds: what stands below the first and the last of them; None: their numbers.
     """
     told = {name: [_finite(v) for v in values] for name, values in series.items()}
     finite = [v for values in told.values() for v in values if v is not None]
@@ -126,6 +140,7 @@ def curves(series: Mapping[Any, Sequence[Any]], along: str = "epoch") -> str:
     low, high = min(finite), max(finite)
     size = max(abs(low), abs(high)) or 1.0  # differences stay finite
     span = (high / size - low / size) or 1.0
+    first, last = bounds or ("1", f"{longest:,}")
     right, floor = WIDTH - RIGHT, HEIGHT - BELOW
 
     def place(i: int, v: float) -> str:
@@ -139,9 +154,9 @@ def curves(series: Mapping[Any, Sequence[Any]], along: str = "epoch") -> str:
     for x, y, anchor, text in (
         (LEFT - 4, ABOVE + 8, "end", f"{high:.4g}"),
         (LEFT - 4, floor, "end", f"{low:.4g}" if high > low else ""),
-        (LEFT, HEIGHT - 5, "start", "1" if along else ""),
+        (LEFT, HEIGHT - 5, "start", first),
         ((LEFT + right) / 2, HEIGHT - 5, "middle", along),
-        (right, HEIGHT - 5, "end", f"{longest:,}" if along else ""),
+        (right, HEIGHT - 5, "end", last),
     ):
         parts.append(
             f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="11" fill="currentColor">'

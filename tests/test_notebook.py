@@ -129,6 +129,12 @@ def test_each_metric_has_a_picture_up_to_four():
     assert "7" in head(read(wide)[0])
 
 
+def test_a_column_of_numbers_stands_to_the_right_with_its_name():
+    tree, _ = read(notebook.table(["a", "b"], [["x", 1], ["y", ""]]))
+    sides = [cell.get("style") for kind in ("th", "td") for cell in tree.iter(kind)]
+    assert sides == ["text-align:left", "text-align:right"] * 3
+
+
 def test_names_are_escaped_and_cut():
     tree, _ = read(notebook.table(["<b>", 3], [["<script>", 10**6, 0.5, True]], caption="a & b"))
     assert cells(tree) == ["<script>", "1,000,000", "0.5", "True"] and head(tree) == ["<b>", "3"]

@@ -52,13 +52,21 @@ class RateCurve:
         """The losses over the rates, which rise by one factor, and the suggestion."""
         from .. import notebook
 
-        rows = [
-            ("rates", f"{self.rates[0]:.3g} to {self.rates[-1]:.3g}" if self.rates else "none"),
-            ("suggestion", "none: the loss never falls"
-             if self.suggestion is None else f"{self.suggestion:.3g}"),
-        ]  # fmt: skip
-        shown = {"loss": self.losses, "smoothed": self.smoothed}
-        return notebook.curves(shown, "rate, rising") + notebook.pairs(rows)
+        found = (
+            "none: the loss never falls" if self.suggestion is None else f"{self.suggestion:.3g}"
+        )
+        _, top = self._span()
+        shown = {
+            "loss": [v if v < top else None for v in self.losses],
+            "smoothed": [v if v < top else None for v in self.smoothed],
+        }
+        bounds = (f"{self.rates[0]:.3g}", f"{self.rates[-1]:.3g}")
+        return notebook.curves(shown, "rate", bounds) + notebook.pairs([("suggestion", found)])
+
+    def _span(self) -> tuple[float, float]:
+        """The losses that are worth being seen: not those of the rates that are far too large."""
+        low, high = min(self.smoothed), max(self.smoothed[: len(self.smoothed) // 2 + 1])
+        return low - 0.1 * (high - low), high + 0.5 * (high - low)
 
     def plot(
         self, path: str | os.PathLike[str] | None = None, title: str = "", *, ax: Any = None
@@ -85,8 +93,9 @@ class RateCurve:
         axes.plot(self.rates, self.losses, color=COLOURS[0], alpha=0.3)
         axes.plot(self.rates, self.smoothed, color=COLOURS[0])
         logarithmic(axes, axes.xaxis)
-        low, high = min(self.smoothed), max(self.smoothed[: len(self.smoothed) // 2 + 1])
-        axes.set_ylim(low - 0.1 * (high - low), high + 0.5 * (high - low) or None)
+        low, high = self._span()
+        if low < high:
+            axes.set_ylim(low, high)
         if self.suggestion is not None:
             suggested = f"falls fastest at {self.suggestion:.3g}"
             axes.axvline(self.suggestion, color=COLOURS[1], linestyle="--", label=suggested)
