@@ -19,6 +19,7 @@ from .layers import (
     sequence,
     simple,
     softmax,
+    stacked,
     windows,
 )
 from .measured import Measured, WithLoss, stages
@@ -94,9 +95,9 @@ def explain(
     Where the two differ by more than rounding, the line says so, and `explain(...).holds` is False.
 
     Derived are dense layers, convolutions, pooling, normalisations, activations, dropout,
-    embeddings, recurrent layers of one layer and direction, the common losses, `Sequential`,
-    operations of one number, `+ - * /` and the product of two matrices; of anything else there are
-    values, gradients and their check.
+    embeddings, recurrent layers (also several, and in both directions), common losses,
+    `Sequential`, operations of one number, `+ - * /` and the product of two matrices; of anything
+    else there are values, gradients and their check.
 
     The layer is not touched: a copy of it computes, without its hooks, and draws random numbers as
     the layer would next.
@@ -161,6 +162,8 @@ def write(w: Writer) -> None:
     inputs, kind = w.measured.inputs, type(layer)
     if stages(layer) and len(inputs) == 1 + (kind is WithLoss):
         return sequence.sequential(w, write, title_of)
+    if kind in (nn.RNN, nn.LSTM, nn.GRU) and stacked.takes_apart(layer, inputs):
+        return stacked.stacked(w, write)
     explainer = LAYERS.get(kind) if isinstance(layer, Module) else OPERATIONS.get(layer)
     suits = SUITS.get(kind if isinstance(layer, Module) else layer)
     if explainer is None or (suits is not None and not suits(layer, inputs)):

@@ -364,7 +364,8 @@ def test_layers_that_are_not_what_the_derivation_is_of():
     for layer, inputs in (
         (Doubled(3, 2), (x,)),
         (nn.Conv2d(1, 1, 2, padding=1, padding_mode="reflect"), (np.ones((1, 3, 3), "float32"),)),
-        (nn.RNN(3, 2, bidirectional=True), (np.ones((2, 1, 3), "float32"),)),
+        (nn.RNN(3, 2), (np.ones((2, 1, 3), "float32"), None, [2])),
+        (nn.LSTM(3, 2, 2, dropout=0.5), (np.ones((2, 1, 3), "float32"),)),
         (nn.CrossEntropyLoss(label_smoothing=0.1), (x * [[1, -2, 1]], [0, 2])),
         (nn.BCEWithLogitsLoss(pos_weight=[2.0, 1.0, 1.0]), (x, np.zeros((2, 3)))),
         (nn.Embedding(3, 2, max_norm=1.0), ([0, 1],)),
@@ -491,7 +492,9 @@ def test_a_wrong_vjp_without_a_derivation_is_found(monkeypatch):
 # ---- nothing is touched ----
 
 
-@pytest.mark.parametrize("name", ["batch_norm", "dropout", "sequential", "lstm", "embedding"])
+@pytest.mark.parametrize(
+    "name", ["batch_norm", "dropout", "sequential", "lstm", "bigru", "embedding"]
+)
 def test_the_layer_is_as_it_was(name):
     layer, inputs = called_with(name)
     calls = []

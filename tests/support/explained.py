@@ -77,6 +77,12 @@ KINDS = {
     ),
     "gru": made(lambda: nn.GRU(3, 2), STEPS),
     "gru, reset before": made(lambda: nn.GRU(3, 2, reset_after=False), STEPS),
+    "birnn of two layers": made(lambda: nn.RNN(3, 2, 2, bidirectional=True), STEPS),
+    "bigru": made(
+        lambda: nn.GRU(3, 2, bias=False, reset_after=False, bidirectional=True, batch_first=True),
+        STEPS,
+    ),
+    "lstm of two layers": made(lambda: nn.LSTM(3, 2, 2, dropout=0.5).eval(), STEPS[:2, 0]),
     "softmax": made(nn.Softmax, X23),
     "softmax of columns": made(lambda: nn.Softmax(0), X23),
     "log_softmax": made(nn.LogSoftmax, X23),

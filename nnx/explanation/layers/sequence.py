@@ -40,10 +40,10 @@ def sequential(w: Writer, inner: Callable[[Writer], None], title: Callable[[Any]
     w.say("chain_rule")
     if len(parts) > 1:
         w.formula(" · ".join(f"(dy{k + 1}/dy{k})" if k else "(dy1/dx)" for k in range(len(parts))))
-    _agree(w, "y", m.y, parts[-1].y)
+    agree(w, "y", m.y, parts[-1].y)
     if 0 in m.gradients and 0 in parts[0].gradients:
         w.show(Named("dx", m.gradients[0]))
-        _agree(w, "dx", m.gradients[0], parts[0].gradients[0])
+        agree(w, "dx", m.gradients[0], parts[0].gradients[0])
     gradients: list[tuple[str, int | str, str]] = [("dx", 0, "x")]
     originals = [part.original for part in parts]
     for name, part in zip(names, parts, strict=True):
@@ -52,12 +52,12 @@ def sequential(w: Writer, inner: Callable[[Writer], None], title: Callable[[Any]
         for key in part.parameters:
             whole = f"{name}.{key}"
             if whole in m.gradients and key in part.gradients:
-                _agree(w, f"d({whole})", m.gradients[whole], part.gradients[key])
+                agree(w, f"d({whole})", m.gradients[whole], part.gradients[key])
                 gradients.append((f"d({whole})", whole, whole))
     w.check(gradients)
 
 
-def _agree(w: Writer, name: str, whole: np.ndarray, part: np.ndarray) -> None:
+def agree(w: Writer, name: str, whole: np.ndarray, part: np.ndarray) -> None:
     """The whole model's numbers beside those of the layers one by one."""
     scale = max(1.0, float(np.abs(whole).max()))
     gap = float(np.abs(whole - part).max())
