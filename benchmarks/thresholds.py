@@ -298,6 +298,18 @@ def pool(k: Any, size: int) -> Call:
     return lambda: k.max_pool2d(x, Window((2, 2), (2, 2)))
 
 
+@row(cpu, "POOL_WINDOWS", "mean of 2x2, one image of 3 channels")
+def means_of_windows(k: Any, size: int) -> Call:
+    x = draw(1, 3, 8, size // 6)
+    return lambda: k.avg_pool2d(x, Window((2, 2), (2, 2)), ((0, 0), (0, 0)))
+
+
+@row(cpu, "POOL_WINDOWS", "mean of 3x3, stride 2, one image of 3 channels")
+def means_of_windows_that_overlap(k: Any, size: int) -> Call:
+    x = draw(1, 3, 9, 2 * (size // 12) + 1)
+    return lambda: k.avg_pool2d(x, Window((3, 3), (2, 2)), ((0, 0), (0, 0)))
+
+
 @row(cpu, "NORM", "batch_norm and its backward, 16 channels")
 def norm_in_blocks(k: Any, size: int) -> Call:
     return batch_norm(k, size, 16)

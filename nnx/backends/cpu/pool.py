@@ -6,6 +6,7 @@ stays in the cache meanwhile, and what it is compared with lies in small arrays.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,10 @@ class NumpyPool(PoolKernels):
         out = window.counts((x.shape[2], x.shape[3]))
         if is_small(x, window, thresholds.POOL):
             (kh, kw), (sh, sw), _, _ = window
+            if x.shape[0] * x.shape[1] * out[0] * out[1] <= thresholds.POOL_WINDOWS:
+                ones, count = _ones(window.places, x.dtype)
+                sums = _windows(x, window, out).dot(ones)
+                return np.divide(sums, count, out=sums)
             if (kh, kw) == x.shape[2:]:
                 sums = np.add.reduce(x, axis=(2, 3), keepdims=True)
             else:
@@ -133,13 +138,25 @@ def _windows(x: Array, window: Window, out: Pair) -> Array:
     (kh, kw), (sh, sw), _, (dh, dw) = window
     n, c, h, w = x.shape
     oh, ow = out
+    if oh == ow == 1 and (kh, kw) == (h, w):
+        return x.reshape(n, c, 1, 1, h * w)
     if (kh, kw) == (sh, sw) and (h, w) == (oh * kh, ow * kw):  # and so no dilation
         rows = x.reshape(n, c, oh, kh, ow, kw).transpose(0, 1, 2, 4, 3, 5)
     else:
         item, channel, row, column = x.strides
         strides = (item, channel, row * sh, column * sw, row * dh, column * dw)
-        rows = as_strided(x, (n, c, oh, ow, kh, kw), strides, writeable=False)
+        shape = (n, c, oh, ow, kh, kw)
+        if x.flags.c_contiguous:  # a tenth of the time of as_strided
+            rows: Array = np.ndarray(shape, x.dtype, x, 0, strides)
+        else:
+            rows = as_strided(x, shape, strides, writeable=False)
     return rows.reshape(n, c, oh, ow, kh * kw)
+
+
+@lru_cache(maxsize=64)
+def _ones(places: int, dtype: Any) -> tuple[Array, Array]:
+    """What sums a window's numbers in a product, and how many they are, as arrays."""
+    return np.ones(places, dtype), np.array(places, dtype)
 
 
 def _largest(windows: Array) -> tuple[Array, Array]:

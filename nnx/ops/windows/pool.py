@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...backends import Array
+from ...backends import Array, backend_of
 from ...tensor import Tensor
 from .._function import Unary
 from .._operands import as_tensor, require_one_dtype
@@ -273,7 +273,8 @@ def _avg_pool(
 ) -> Tensor:
     axes = 1 if function is AvgPool1d else 2
     x = as_tensor(name, x)
-    require_one_dtype(name, x=x)
+    if not backend_of(x.data).is_float(x.data.dtype):
+        require_one_dtype(name, x=x)
     window, own = _pool_window(name, x.shape, axes, kernel_size, stride, padding, 1, ceil_mode)
     if divisor is not None and divisor == 0:
         raise ValueError(f"{name}: divisor_override must not be 0")
