@@ -181,22 +181,22 @@ class Softsign(BySlope):
         return y, r * r if self.needs_input_grad[0] else None
 
 
-class Hardtanh(BySlope):
-    """y = min(max(x, low), high):  dx = g strictly between the bounds, else 0."""
+class Hardtanh(Pointwise):
+    """y = min(max(x, low), high):  dx = g strictly between the bounds, else 0.
+
+    x lies strictly between them exactly where y does, so only y is kept.
+    """
+
+    from_output = True
 
     def __init__(self, name: str, low: float, high: float) -> None:
         self.name, self.low, self.high = name, low, high
 
-    def compute(self, x: Array) -> tuple[Array, Array | None]:
-        xp = self.backend.xp
-        y = xp.clip(x, self.low, self.high)
-        if not self.needs_input_grad[0]:
-            return y, None
-        inside = xp.asarray((x > self.low) & (x < self.high))  # NumPy's may be no array
-        return y, xp.astype(inside, x.dtype)
+    def compute(self, x: Array) -> Array:
+        return self.backend.hardtanh(x, self.low, self.high)
 
     def backward(self, g: Array) -> Array:
-        return self.backend.relu_backward(g, self.slope)  # an infinite g times 0 would be NaN
+        return self.backend.hardtanh_backward(g, self.y, self.low, self.high)
 
 
 class Erf(Pointwise):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from nnx.backends import Backend
-from nnx.backends.cpu import activation
+from nnx.backends.cpu import blocks
 
 TWIN = Backend(np, "numpy")
 SHAPES = [(3, 5), (41, 129), (4, 20, 64), (2, 5000), (5000, 1), (300, 17)]
@@ -21,6 +21,8 @@ OF_X = [
     ("leaky_relu", (0.01, True)),
     ("leaky_relu", (0.3, False)),
     ("leaky_relu", (1.5, True)),
+    ("hardtanh", (-1.0, 1.0)),
+    ("hardtanh", (0.0, 6.0)),
     ("elu", (1.0, 1.0, 1.0, True)),
     ("elu", (0.6, 1.3, 0.5, True)),
     ("elu", (0.6, 1.3, 0.5, False)),
@@ -36,6 +38,7 @@ OF_X = [
 OF_G_AND_Y = [
     ("tanh_backward", ()),
     ("sigmoid_backward", ()),
+    ("hardtanh_backward", (0.0, 0.5)),
     ("softmax_backward", (-1,)),
     ("log_softmax_backward", (-1,)),
     ("softmax_backward", (0,)),
@@ -46,7 +49,7 @@ OF_G_AND_Y = [
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
     """So that what is tested here takes several, and the last is no whole one."""
-    monkeypatch.setattr(activation, "BLOCK", 1500)
+    monkeypatch.setattr(blocks, "BLOCK", 1500)
 
 
 def agree(backend, name, arrays, rest, place):

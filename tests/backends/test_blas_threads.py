@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nnx.backends.cpu import activation, norm, reduce
+from nnx.backends.cpu import blocks, norm, reduce
 from nnx.backends.numpy import NumpyBackend
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
@@ -37,7 +37,7 @@ def group_norm(k, x, g):
 @pytest.mark.parametrize("run", [softmax, layer_norm, batch_norm, group_norm])
 def test_threads_of_a_blas_do_not_change_a_bit(run, shape, whole, monkeypatch):
     if whole:  # as one block, of which a BLAS would give each thread a part
-        monkeypatch.setattr(activation, "BLOCK", 2**30)
+        monkeypatch.setattr(blocks, "BLOCK", 2**30)
         monkeypatch.setattr(norm, "BLOCK_BYTES", 2**30)
     x, g = np.random.default_rng(0).standard_normal((2, *shape), dtype="float32")
     found = []

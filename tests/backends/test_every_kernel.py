@@ -308,6 +308,12 @@ def adaptive(kind):
     return run
 
 
+def hard_tanh(k, a, n, large):
+    x = a(n, 1100) if large else a(n, 3)
+    y = k.hardtanh(x, -0.5, 0.75)
+    return y, k.hardtanh_backward(a.like(y), y, -0.5, 0.75)
+
+
 def moments(k, a, n, large):
     """The running statistics are the caller's to give up: new arrays."""
     c = 1100 if large else 3
@@ -357,6 +363,7 @@ CALLS = {
     "silu": pointwise("silu", None, True),
     "leaky_relu": pointwise("leaky_relu", None, 0.1, True),
     "leaky_relu of a negative slope": pointwise("leaky_relu", None, -0.1, True),
+    "hardtanh": hard_tanh,
     "elu": pointwise("elu", None, 1.5, 2.0, 0.5, True),
     "gelu": pointwise("gelu", None, "none", True),
     "gelu by tanh": pointwise("gelu", None, "tanh", True),

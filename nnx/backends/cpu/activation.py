@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -12,13 +11,12 @@ from ...typing import Array
 from ..flush import flushing
 from ..portable.activation import ERF_END, ERF_P, ERF_Q, ActivationKernels
 from . import thresholds
-from .layout import with_short_buffers
-from .memory import empty, laid_like
+from .blocks import gated, in_blocks, in_rows
+from .layout import FLOATS
+from .memory import laid_like
 from .reduce import dots, row_sums
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _ELU_END = -80.0  # below, e^x - 1 rounds to -1
-BLOCK = 65536  # numbers that are worked on at a time
 
 _SMALL = 8.0  # of numbers up to here e^x is computed as it is
 _NEAR = 2.0**-8  # where a row's sum of e^x is smaller, the row lies far below
@@ -72,6 +70,16 @@ class NumpyActivation(ActivationKernels):
         if not _in_place(x) or not 0 < a <= 1:
             return super().leaky_relu(x, a, slope)
         return in_blocks(partial(_leaky_relu, a), x, slope=slope, scratch=1)
+
+    def hardtanh(self, x: Array, low: float, high: float) -> Array:
+        if not _in_place(x):
+            return super().hardtanh(x, low, high)
+        return np.clip(x, low, high, out=laid_like(x))
+
+    def hardtanh_backward(self, g: Array, y: Array, low: float, high: float) -> Array:
+        if not _in_place(y) or g.dtype != y.dtype:
+            return super().hardtanh_backward(g, y, low, high)
+        return in_blocks(partial(_hardtanh_backward, low, high), g, y)[0]
 
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
@@ -147,61 +155,17 @@ class NumpyActivation(ActivationKernels):
 
 def _in_place(x: Array) -> bool:
     """Whether x can be worked on in place: what NumPy makes of an array without axes cannot."""
-    return x.dtype in _FLOATS and x.ndim > 0
+    return x.dtype in FLOATS and x.ndim > 0
 
 
 def _in_rows(x: Array, axis: int) -> bool:
     """Whether what is done along an axis is done to rows that lie in memory one after another."""
     return (
         axis in (-1, x.ndim - 1)
-        and x.dtype in _FLOATS
+        and x.dtype in FLOATS
         and x.size > thresholds.ROWS
         and x.flags.c_contiguous
     )
-
-
-def in_blocks(
-    function: Callable[..., None], *inputs: Array, slope: bool | None = None, scratch: int = 0
-) -> tuple[Array, Array | None]:
-    """What `function(*inputs, y, slope, *scratch)` writes to y, and to `slope` if it is wanted.
-
-    It is called for blocks that stay in the cache with all that is computed from them; on whole
-    large arrays each of its passes would wait for memory.
-
-    Args:
-        function: takes and writes arrays of one shape, number by number.
-        inputs: of one shape and, the last, in memory as the results will be.
-        slope: whether it is wanted; where not, the function gets None.  None: it knows of none.
-        scratch: how many further arrays it needs to work on.
-    """
-    like = inputs[-1]
-    y, d = laid_like(like), laid_like(like) if slope else None
-    arrays = [*inputs, y] if slope is None else [*inputs, y, d]
-    if like.size <= BLOCK or not all([a.flags.c_contiguous for a in inputs]):
-        function(*arrays, *[laid_like(like) for _ in range(scratch)])
-        return y, d
-    arrays = [None if a is None else a.reshape(-1) for a in arrays]
-    room = list(empty((scratch, BLOCK), like.dtype))
-    for lo in range(0, like.size, BLOCK):
-        part = slice(lo, lo + BLOCK)
-        parts = [None if a is None else a[part] for a in arrays]
-        function(*parts, *[a[: like.size - lo] for a in room])
-    return y, d
-
-
-@with_short_buffers
-def in_rows(function: Callable[..., None], *inputs: Array, scratch: int = 0) -> Array:
-    """What `function(*inputs, result, *scratch)` writes to its result, some rows at a time."""
-    like = inputs[-1]
-    length = like.shape[-1]
-    y = empty(like.shape, like.dtype)
-    rows = [a.reshape(-1, length) for a in (*inputs, y)]
-    step = max(1, BLOCK // length)
-    room = list(empty((scratch, step, length), like.dtype))
-    for lo in range(0, len(rows[0]), step):
-        parts = [a[lo : lo + step] for a in rows]
-        function(*parts, *[a[: len(parts[0])] for a in room])
-    return y
 
 
 # ---- what is done to a block: from inputs to results, in as few passes as there can be ----
@@ -242,6 +206,12 @@ def _leaky_relu(a: float, x: Array, y: Array, slope: Array | None, least: Array)
         np.copyto(slope, x > 0)
         least.fill(a)
         np.maximum(slope, least, out=slope)  # beside a number it takes three times as long
+
+
+def _hardtanh_backward(low: float, high: float, g: Array, y: Array, gx: Array) -> None:
+    inside = y > low
+    inside &= y < high
+    gated(inside, g, gx)
 
 
 def _elu(

@@ -7,16 +7,12 @@ import numpy as np
 from ...typing import Array
 from ..portable.linear import LinearKernels
 from . import thresholds
-from .activation import in_blocks
+from .blocks import SAME_WIDTH, gated, in_blocks
 from .memory import empty, laid_like
 
-_SAME_WIDTH = {
-    np.dtype(np.float32): np.dtype(np.int32),
-    np.dtype(np.float64): np.dtype(np.int64),
-}
 # 0 as an array: NumPy makes one of every Python number that it meets, which for few numbers takes
 # as long as comparing them.
-ZERO = {dtype: np.zeros((), dtype) for dtype in _SAME_WIDTH}
+ZERO = {dtype: np.zeros((), dtype) for dtype in SAME_WIDTH}
 
 
 class NumpyLinear(LinearKernels):
@@ -55,14 +51,14 @@ class NumpyLinear(LinearKernels):
         # Beside an array, np.maximum works on many numbers at once; beside a number, on one.
         if x.size <= thresholds.RELU_ZEROS:
             return np.maximum(x, ZERO.get(x.dtype, 0))
-        if x.size > thresholds.RELU_CLIP and x.dtype in _SAME_WIDTH:
+        if x.size > thresholds.RELU_CLIP and x.dtype in SAME_WIDTH:
             return np.clip(x, 0, np.inf, out=laid_like(x))
         return np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=laid_like(x))
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
         # The gradient's bits, as integers, times 0 or 1: ten times faster than where(), and an
         # infinite gradient at a closed gate gives 0 as it should, not the NaN of inf * 0.
-        bits = _SAME_WIDTH.get(gy.dtype)
+        bits = SAME_WIDTH.get(gy.dtype)
         if bits is None or gy.ndim == 0:  # of what has no axes NumPy makes a number, not an array
             return super().relu_backward(gy, y)
         if gy.size < thresholds.MEMORY:
@@ -72,10 +68,7 @@ class NumpyLinear(LinearKernels):
 
 
 def _relu_backward(gy: Array, y: Array, gx: Array) -> None:
-    bits = _SAME_WIDTH[gy.dtype]
-    gate = gx.view(bits)
-    np.copyto(gate, y > 0)
-    gate *= gy.view(bits)
+    gated(y > 0, gy, gx)
 
 
 def product_into_kept(a: Array, b: Array) -> Array:

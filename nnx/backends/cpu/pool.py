@@ -138,6 +138,7 @@ def _windows(x: Array, window: Window, out: Pair) -> Array:
     (kh, kw), (sh, sw), _, (dh, dw) = window
     n, c, h, w = x.shape
     oh, ow = out
+    rows: Array
     if oh == ow == 1 and (kh, kw) == (h, w):
         return x.reshape(n, c, 1, 1, h * w)
     if (kh, kw) == (sh, sw) and (h, w) == (oh * kh, ow * kw):  # and so no dilation
@@ -147,7 +148,7 @@ def _windows(x: Array, window: Window, out: Pair) -> Array:
         strides = (item, channel, row * sh, column * sw, row * dh, column * dw)
         shape = (n, c, oh, ow, kh, kw)
         if x.flags.c_contiguous:  # a tenth of the time of as_strided
-            rows: Array = np.ndarray(shape, x.dtype, x, 0, strides)
+            rows = np.ndarray(shape, x.dtype, x, 0, strides)
         else:
             rows = as_strided(x, shape, strides, writeable=False)
     return rows.reshape(n, c, oh, ow, kh * kw)

@@ -53,6 +53,14 @@ class JitActivation(NumpyActivation):
             return super().leaky_relu(x, a, slope)
         return with_slope("leaky_relu", x, slope, a)
 
+    def hardtanh_backward(self, g: Array, y: Array, low: float, high: float) -> Array:
+        if not takes(g, y):
+            return super().hardtanh_backward(g, y, low, high)
+        gx = empty(y.shape, np.float32)
+        bounds = np.float32(low), np.float32(high)
+        loops().hardtanh_backward(g.reshape(-1), y.reshape(-1), *bounds, gx.reshape(-1))
+        return gx
+
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:

@@ -84,6 +84,14 @@ class ActivationKernels:
         y = xp.where(positive, x, x * a)
         return y, xp.where(positive, xp.ones_like(x), xp.full_like(x, a)) if slope else None
 
+    def hardtanh(self, x: Array, low: float, high: float) -> Array:
+        """x held between low and high, elementwise."""
+        return self.xp.clip(x, low, high)
+
+    def hardtanh_backward(self, g: Array, y: Array, low: float, high: float) -> Array:
+        """g where low < y < high, else 0, elementwise, for y = hardtanh(x, low, high)."""
+        return self.xp.where((y > low) & (y < high), g, self.xp.zeros_like(g))
+
     def elu(
         self, x: Array, alpha: float, scale: float, width: float, slope: bool
     ) -> tuple[Array, Array | None]:

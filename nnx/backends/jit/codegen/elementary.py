@@ -17,6 +17,8 @@ ZERO, HALF, ONE, TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32
 # Beyond these, e^x is 0 or infinite in float32.
 LOWEST, HIGHEST = np.float32(-104.0), np.float32(89.0)
 
+END_OF_SHARES = np.float32(-87.0)  # above it, e^x is a normal number
+
 LOG2_E = np.float32(1.4426950408889634)
 # log 2 in two parts: a small integer times the first is exact.
 LOG_2 = np.float32(0.693359375)
@@ -74,6 +76,15 @@ def exp_below(x):
     x = np.float32(-80) if x < np.float32(-80) else x
     n, less_one = reduced(x)
     return power_of_two(n) * (less_one + ONE)
+
+
+@inlined
+def exp_of_a_share(x):
+    """e^x for x up to 0, and a little above: 0 where it would be no normal number."""
+    z = END_OF_SHARES if x < END_OF_SHARES else x
+    n, less_one = reduced(z)
+    y = power_of_two(n) * (less_one + ONE)
+    return ZERO if x < END_OF_SHARES else y
 
 
 @inlined

@@ -81,6 +81,12 @@ def leaky_relu(x, a, y, slope):
 
 
 @fused
+def hardtanh_backward(g, y, low, high, gx):
+    for i in range(g.size):
+        gx[i] = g[i] if (y[i] > low) & (y[i] < high) else ZERO
+
+
+@fused
 def elu(x, alpha, scale, width, y, slope):
     alpha, scale, width = np.float32(scale * alpha), np.float32(scale), np.float32(1 / width)
     if slope.size == 0:
@@ -165,7 +171,7 @@ def log_softmax_backward(g, y, gx):
         g_n, y_n, out = g[n], y[n], gx[n]
         t = total(g_n)
         for c in range(out.size):
-            out[c] = g_n[c] - e.exp(y_n[c]) * t
+            out[c] = g_n[c] - e.exp_of_a_share(y_n[c]) * t
 
 
 @fused
@@ -198,7 +204,7 @@ def exp_below(row, out):
     for c in range(full, row.size):
         top = top if top > row[c] else row[c]
     for c in range(row.size):
-        out[c] = e.exp(row[c] - top)
+        out[c] = e.exp_of_a_share(row[c] - top)
     return top
 
 
