@@ -310,6 +310,12 @@ def means_of_windows_that_overlap(k: Any, size: int) -> Call:
     return lambda: k.avg_pool2d(x, Window((3, 3), (2, 2)), ((0, 0), (0, 0)))
 
 
+@row(cpu, "EMBEDDING_ROW", "2048 rows into 5000")
+def rows_written_at_once(k: Any, size: int) -> Call:
+    values, indices = draw(2048, size), random.integers(0, 5000, 2048)
+    return lambda: k.index_add(values, indices, 5000)
+
+
 @row(cpu, "NORM", "batch_norm and its backward, 16 channels")
 def norm_in_blocks(k: Any, size: int) -> Call:
     return batch_norm(k, size, 16)

@@ -153,7 +153,7 @@ TREES = ("cpu", "jit", "cuda")
 # Files of a tree that are no family: what its kernels share.
 SHARED = {
     "portable": {"indices", "optim_rules", "recurrent", "residuals", "window"},
-    "cpu": {"layout", "memory", "recurrent", "thresholds"},
+    "cpu": {"blocks", "layout", "memory", "recurrent", "thresholds"},
     "jit": {"thresholds"},
     "cuda": {"cublas", "kernel", "launcher", "namespace", "planes", "recurrent", "sources"},
 }

@@ -92,6 +92,18 @@ def test_index_add_is_exact_and_deterministic(backend):
         np.testing.assert_array_equal(again, first)
 
 
+@pytest.mark.parametrize("rows", [40, 900, 5000])
+@pytest.mark.parametrize("width", [3, 40])
+def test_index_add_where_few_or_many_come_again(backend, rows, width):
+    rng = np.random.default_rng(0)
+    indices = rng.integers(0, rows, 1000)
+    values = rng.integers(-8, 9, (1000, width)).astype("float32")
+    expected = np.zeros((rows, width), "float32")
+    np.add.at(expected, indices, values)
+    got = backend.backend.index_add(backend.asarray(values), backend.asarray(indices), rows)
+    np.testing.assert_array_equal(backend.to_numpy(got), expected)
+
+
 def test_errors():
     weight = nnx.Tensor(np.zeros((5, 2), "f4"))
     with pytest.raises(IndexError, match=r"from 0 to 4; they are from -1 to 7.*\(5, 2\).*\(2,\)"):
