@@ -120,8 +120,13 @@ def lay_back(xp: Any, s: Array, shape: tuple[int, ...], depth: Depth) -> Array:
     n, c, d, h, w = shape
     s = xp.reshape(s, (n, depth.count(d), c, depth.kernel, h, w))
     x = xp.zeros(shape, dtype=s.dtype, device=s.device)
+    apart = depth.dilation * (depth.kernel - 1) < depth.stride  # then no slice has two copies
     for i, (own, slices) in enumerate(depth.seen(d)):
-        x[:, :, slices, :, :] += xp.permute_dims(s[:, own, :, i, :, :], (0, 2, 1, 3, 4))
+        copies = xp.permute_dims(s[:, own, :, i, :, :], (0, 2, 1, 3, 4))
+        if apart:
+            x[:, :, slices, :, :] = copies
+        else:
+            x[:, :, slices, :, :] += copies
     return x
 
 
