@@ -39,6 +39,7 @@ os.environ.setdefault("NNX_NUM_THREADS", "2")
 import cupy_on_cpu
 import numpy as np
 import pytest
+from _pytest.runner import runtestprotocol
 from cuda_cpu import why_unavailable
 from cuda_cpu.available import skip_or_fail
 from cuda_cpu.under_test import cuda_backend
@@ -72,6 +73,20 @@ def pytest_collection() -> Generator[None, Any, Any]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Where several processes run the tests, one message tells of a test that passed, or that its
+    set-up took long; pytest-xdist's six took both sides a millisecond, of tens of thousands."""
+    if not hasattr(item.config, "workerinput"):
+        return None
+    reports = runtestprotocol(item, log=False, nextitem=nextitem)
+    failed = any(report.failed for report in reports)
+    for report in reports:
+        if failed or report.when == "call" or not report.passed or report.duration > 0.1:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
 
 
 def not_installed(library: str) -> str | None:
