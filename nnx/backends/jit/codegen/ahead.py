@@ -11,6 +11,7 @@ then missing it fails in the middle, and what comes later is compiled when it is
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
@@ -148,6 +149,7 @@ def _noted(steps: list[Step]) -> Work:
     """Which compiled functions the steps call, and for which types; none is executed.  This leaves
     the process good for nothing but compiling."""
     work: dict[tuple[Any, Any], None] = {}
+    nothing = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value
 
     def note(dispatcher: Any, *args: Any, **kwargs: Any) -> Callable[..., None]:
         work[dispatcher, tuple(dispatcher.typeof_pyval(a) for a in args)] = None
@@ -155,7 +157,7 @@ def _noted(steps: list[Step]) -> Work:
 
     def stand_in(function: Callable[..., Any], signature: Any) -> Any:
         work[function, signature] = None
-        return SimpleNamespace(address=0)
+        return SimpleNamespace(address=nothing)  # what is compiled already may still call it
 
     Dispatcher._compile_for_args = note  # type: ignore[attr-defined]
     compiling.stand_in = stand_in

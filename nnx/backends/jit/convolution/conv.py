@@ -23,7 +23,7 @@ from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..codegen import threads
 from . import depthwise
-from .plan import plan
+from .plan import plan, with_gradients
 
 Plan = Any  # a record of `record.FIELDS`
 
@@ -101,6 +101,7 @@ def gradients(
 
     needs_x, needs_w = needs
     p = plan(shape, len(weight), window, groups, d.dtype.itemsize)
+    p = with_gradients(p, needs_w, needs_x)
     bounds = parts(len(d), p)
     gx = empty(shape if needs_x else (0, 0, 0, 0), d.dtype)
     totals = new_totals(p, len(bounds) - 1 if needs_w else 0, d.dtype)

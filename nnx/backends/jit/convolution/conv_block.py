@@ -21,7 +21,7 @@ from ...portable.residuals import Residuals
 from ...portable.window import Window
 from ..codegen import threads
 from .conv import JitConv, fills_vectors, flat, new_totals, pack, pack_backward, parts, unpack
-from .plan import plan
+from .plan import plan, with_gradients
 
 
 class Compiled(Fused):
@@ -78,12 +78,14 @@ class JitConvBlock(JitConv, NumpyConvBlock):
 
         images, weight, biased, window, groups, pooled, places, kept = residuals
         p = plan(images.shape, len(weight), window, groups, gy.dtype.itemsize, pooled)
+        p = with_gradients(p, needs[1], needs[0])
         g = contiguous_channels_last(gy)
         dtype, n = g.dtype, len(g)
-        out = a = b = d = np.empty(0, dtype)
+        normed: tuple[Array, ...] = ()
         ggamma = gbeta = None
         if kept is not None:
-            out, (a, b, d), ggamma, gbeta = _norm_gradients(g, places, kept, p)
+            out, numbers, ggamma, gbeta = _norm_gradients(g, places, kept, p)
+            normed = (flat(out), *numbers)
         gx = empty(images.shape if needs[0] else (0, 0, 0, 0), dtype)
         bounds = parts(n, p)
         count = len(bounds) - 1
@@ -91,10 +93,12 @@ class JitConvBlock(JitConv, NumpyConvBlock):
         biases = np.zeros((count, len(weight)), dtype)
         if needs[0] or needs[1] or needs[2]:
             packed = pack_backward(weight, p) if needs[0] else np.empty(0, dtype)
-            threads.split(
-                block_loops.backward, count, bounds, flat(images), flat(g), flat(places), flat(out),
-                a, b, d, flat(packed), totals.reshape(len(totals), -1), biases, flat(gx), p,
-            )  # fmt: skip
+            given = (bounds, flat(images), flat(g), flat(places), *normed, flat(packed))
+            sums = totals.reshape(len(totals), -1)
+            if normed:
+                threads.split(block_loops.backward_normalised, count, *given, sums, flat(gx), p)
+            else:
+                threads.split(block_loops.backward, count, *given, sums, biases, flat(gx), p)
         gb = None
         if biased and needs[2]:  # batch norm takes its effect away: biases are still zeros then
             gb = np.add.reduce(biases, axis=0)

@@ -266,11 +266,26 @@ def spread_normalised(gy, n, places, out, a, b, d, panels, p):
 
 
 @compiled
-def backward(lo, hi, bounds, images, gy, places, out, a, b, d, weights, totals, biases, gx, p):
+def backward(lo, hi, bounds, images, gy, places, weights, totals, biases, gx, p):
     """The gradients from parts lo..hi of the batch, which begin at the images `bounds`: each into
-    its row of totals and biases, and into gx.
+    its row of totals and biases, and into gx.  Empty totals or gx are left alone."""
+    image = pad_or_not(images, p)
+    panels = scratch(p.g * p.nob * p.hd * p.wd * p.ob, gy)
+    clear(panels, 0, panels.size)
+    padded_gradient = scratch(p.hp * p.wp * p.cs, gy)
+    for part in range(lo, hi):
+        total = sum_of_part(totals, part)
+        for n in range(bounds[part], bounds[part + 1]):
+            source = source_of(images, n, image, total != 0, p)
+            spread_windows(gy, n, places, panels, biases[part], p)
+            gradients(n, source, panels, padded_gradient, weights.ctypes.data, total, gx, p)
 
-    An empty `out`: there was no batch norm.  Empty totals or gx are left alone.
+
+@compiled
+def backward_normalised(lo, hi, bounds, images, gy, places, out, a, b, d, weights, totals, gx, p):
+    """`backward` where there was batch norm, of the result `out`; it takes the bias's effect away.
+
+    Not one function for both: each would be compiled with what only the other needs.
     """
     image = pad_or_not(images, p)
     panels = scratch(p.g * p.nob * p.hd * p.wd * p.ob, gy)
@@ -279,12 +294,15 @@ def backward(lo, hi, bounds, images, gy, places, out, a, b, d, weights, totals, 
     for part in range(lo, hi):
         total = sum_of_part(totals, part)
         for n in range(bounds[part], bounds[part + 1]):
-            source = images.ctypes.data + n * p.h * p.w * p.c * p.size
-            if total != 0 and image.size > 0:
-                pad(images, n, image, p)
-                source = image.ctypes.data
-            if out.size > 0:
-                spread_normalised(gy, n, places, out, a, b, d, panels, p)
-            else:
-                spread_windows(gy, n, places, panels, biases[part], p)
+            source = source_of(images, n, image, total != 0, p)
+            spread_normalised(gy, n, places, out, a, b, d, panels, p)
             gradients(n, source, panels, padded_gradient, weights.ctypes.data, total, gx, p)
+
+
+@compiled
+def source_of(images, n, image, wanted, p):
+    """The address of image n, or of its padded copy where it has padding and is wanted."""
+    if wanted and image.size > 0:
+        pad(images, n, image, p)
+        return image.ctypes.data
+    return images.ctypes.data + n * p.h * p.w * p.c * p.size

@@ -29,7 +29,7 @@ def plan(
     size: bytes of a number; pool: the window of the max-pooling that follows.
     """
     from ..codegen.microkernel import VECTORS, kernel_address, lanes
-    from .products import addresses
+    from .products import address
 
     count, h, w, c = images
     (kh, kw), (sh, sw), ((top, bottom), (left, right)), (dh, dw) = window
@@ -49,7 +49,8 @@ def plan(
     parts = min(count, 2 ** (parts.bit_length() - 1))  # most numbers of threads share it evenly
     side_by_side = dw == 1 and groups == 1
     numbers = dict(
-        **addresses(), here=0, kernel=kernel_address(size), size=size, lanes=n,
+        here=0, convolve=address("convolve"), kernel=kernel_address(size), size=size, lanes=n,
+        weight_gradient=0, input_by_rotation=0, input_by_scattering=0,  # `with_gradients`
         least=least, parts=parts,
         h=h, w=w, c=c, hp=top + h + bottom, wp=left + w + right, top=top, left=left,
         kh=kh, kw=kw, sh=sh, sw=sw, dh=dh, dw=dw, oh=oh, ow=ow,
@@ -64,6 +65,22 @@ def plan(
     table = np.rec.array([tuple(numbers[name] for name in FIELDS)], dtype=PLAN)
     table.here[0] = table.ctypes.data
     return table[0]  # a view of the table, which it keeps alive
+
+
+def with_gradients(p: Any, weight: bool, images: bool) -> Any:
+    """A plan with the addresses of what computes these gradients: who only computes results need
+    not compile them."""
+    from .products import address
+
+    rotate = bool(p.rotate)
+    for name, needed in (
+        ("weight_gradient", weight),
+        ("input_by_rotation", images and rotate),
+        ("input_by_scattering", images and not rotate),
+    ):
+        if needed and not p[name]:
+            p[name] = address(name)
+    return p
 
 
 def rounded(n: int, to: int) -> int:

@@ -13,7 +13,7 @@ says where A, B and C begin and how far apart their numbers are.  Names of layou
 
 All arguments are addresses, `plan` that of a `record.FIELDS`; offsets below count numbers,
 and `p.size` makes bytes of them.  So these functions do not know whether they multiply float32 or
-float64, and are compiled once; `addresses` gives theirs to those who `call` them.
+float64, and are compiled once; `address` gives theirs to those who `call` them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from functools import cache
 from typing import Any
 
 import numba
+import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
@@ -45,10 +46,28 @@ def plan_at(typing, address):
     return RECORD(types.int64), emit
 
 
+def _chosen(comparison: str) -> Any:
+    """Of two integers the one that compares so: numba compiles `min` and `max` each time anew."""
+
+    def choose(typing, a, b):
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.select(builder.icmp_signed(comparison, *arguments), *arguments)
+
+        return types.int64(types.int64, types.int64), emit
+
+    return intrinsic(choose)
+
+
+smaller, larger = _chosen("<"), _chosen(">")
+
+# As it stands in a call, a number would be part of the types, and `band` be compiled for each.
+NONE, ONE = np.int64(0), np.int64(1)
+
+
 @compiled
 def vectors_of(channels, block, width, lanes):
     """How many vectors hold the channels of a block."""
-    return (min(width, channels - block * width) + lanes - 1) // lanes
+    return (smaller(width, channels - block * width) + lanes - 1) // lanes
 
 
 @compiled
@@ -65,8 +84,8 @@ def band(y, windows, stride, dilation, kernel, before, size):
     first, count, end = 0, 0, y
     while end < windows:
         top = before - end * stride
-        low = max(0, (top + dilation - 1) // dilation)
-        high = min(kernel, (top + size - 1) // dilation + 1)
+        low = larger(0, (top + dilation - 1) // dilation)
+        high = smaller(kernel, (top + size - 1) // dilation + 1)
         if high <= low:
             low, high = 0, 0
         if end > y and (low != first or high - low != count):
@@ -79,7 +98,7 @@ def band(y, windows, stride, dilation, kernel, before, size):
 @compiled
 def ahead(offset, stride):
     """The first window at or behind an offset: offset / stride, rounded up, not below 0."""
-    return max(0, (offset + stride - 1) // stride)
+    return larger(0, (offset + stride - 1) // stride)
 
 
 def convolve(plan, image, weights, result, onto):
@@ -89,7 +108,7 @@ def convolve(plan, image, weights, result, onto):
     width = p.ob * p.size
     row = p.runs * p.run * width
     pieces = (p.ow + ROWS - 1) // ROWS
-    y = 0
+    y = NONE
     while y < p.oh:
         first, rows, end = band(y, p.oh, p.sh, p.dh, p.kh, p.top, p.h)
         whole = rows * p.runs * p.run <= LONG
@@ -113,7 +132,7 @@ def convolve(plan, image, weights, result, onto):
                                     panel + i * row + (j * p.run + k) * width,
                                     row, p.run * width, width,
                                     rows if whole else 1, p.runs if whole else 1,
-                                    p.run if whole else min(LONG, p.run - k),
+                                    p.run if whole else smaller(LONG, p.run - k),
                                     to + x * p.os * p.size, p.os * p.size,
                                     1 if i + j + k > 0 else onto,
                                     end - y, p.sh * line, p.ow * p.os * p.size,
@@ -135,7 +154,7 @@ def weight_gradient(plan, image, panels, total):
     runs, run = (p.kw, p.cg) if apart else (p.runs, p.run)
     pieces = (run + ROWS - 1) // ROWS
     rows, longer = run // pieces, run % pieces
-    lines = max(1, PIXELS // p.ow)
+    lines = larger(1, PIXELS // p.ow)
     width = p.ob * p.size
     for g in range(p.g):
         for b in range(p.nob):
@@ -143,13 +162,13 @@ def weight_gradient(plan, image, panels, total):
             panel = panels + (((g * p.nob + b) * p.hd + p.down) * p.wd + p.right) * width
             for i in range(p.kh):
                 top = p.top - i * p.dh
-                bottom = min(p.oh, ahead(top + p.h, p.sh))
+                bottom = smaller(p.oh, ahead(top + p.h, p.sh))
                 for j in range(runs):
                     row = (((g * p.nob + b) * p.kh + i) * runs + j) * run
                     left, right = 0, p.ow
                     if apart:
                         left = ahead(p.left - j * p.dw, p.sw)
-                        right = min(p.ow, ahead(p.left - j * p.dw + p.w, p.sw))
+                        right = smaller(p.ow, ahead(p.left - j * p.dw + p.w, p.sw))
                     if left >= right:
                         continue
                     for y in range(ahead(top, p.sh), bottom, lines):
@@ -166,7 +185,7 @@ def weight_gradient(plan, image, panels, total):
                                     p.size, p.sh * p.wp * p.c * p.size, 0, p.sw * p.c * p.size,
                                     panel + (y * p.wd + left) * width,
                                     p.wd * width, 0, width,
-                                    min(lines, bottom - y), 1, right - left,
+                                    smaller(lines, bottom - y), 1, right - left,
                                     total + (row + skip) * width,
                                     width, 1,
                                     count, height * p.size, height * width,
@@ -183,9 +202,9 @@ def input_by_rotation(plan, panels, rotated, out):
     pixel, line = p.ob * p.size, p.wd * p.ob * p.size
     per_row = p.kw * p.ob * p.cb * p.size
     pieces = (p.w + ROWS - 1) // ROWS
-    y = 0
+    y = NONE
     while y < p.h:
-        first, rows, end = band(y, p.h, 1, p.dh, p.kh, p.down, p.oh)
+        first, rows, end = band(y, p.h, ONE, p.dh, p.kh, p.down, p.oh)
         whole = rows * p.kw * p.ob <= LONG
         for g in range(p.g):
             for b in range(p.ncb):
@@ -243,10 +262,8 @@ def input_by_scattering(plan, panels, scattered, out):
 
 
 @cache
-def addresses() -> dict[str, int]:
-    """Where the four functions are, compiled or loaded from disk at the first call."""
-    functions = (convolve, weight_gradient, input_by_rotation, input_by_scattering)
-    return {
-        f.__name__: callable_from_c(f, types.void(*[types.int64] * f.__code__.co_argcount)).address
-        for f in functions
-    }
+def address(name: str) -> int:
+    """Where one of the four functions is, compiled or loaded from disk at the first call."""
+    function = globals()[name]
+    words = [types.int64] * function.__code__.co_argcount
+    return int(callable_from_c(function, types.void(*words)).address)

@@ -1,4 +1,4 @@
-"""The compiled convolution gives the same bits on any number of threads."""
+"""The compiled convolution: the same bits on any number of threads, and no more than is wanted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnx.backends.cpu.convolution import depthwise as cpu_depthwise
 from nnx.backends.jit import JitBackend
 from nnx.backends.jit.codegen import threads
 from nnx.backends.jit.convolution import conv, depthwise
-from nnx.backends.jit.convolution.plan import PARTS, plan
+from nnx.backends.jit.convolution.plan import PARTS, plan, with_gradients
 from nnx.backends.numpy import NumpyBackend
 from nnx.backends.portable.window import Window
 
@@ -79,3 +79,16 @@ def test_parts_of_a_batch(n, size):
     bounds = conv.parts(n, p)
     assert bounds[0] == 0 and bounds[-1] == n and (n == 0 or np.diff(bounds).min() >= 1)
     assert len(bounds) - 1 <= PARTS
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_what_computes_gradients_is_asked_for_when_there_are_some(stride):
+    """A plan serves results alone until then: nothing is compiled for gradients nobody wants."""
+    pair = (stride, stride)
+    p = plan((1, 7, 6, 4), 5, Window((3, 3), pair, ((0, 0), (0, 0)), (1, 1)), 1, 4)
+    names = "weight_gradient", "input_by_rotation", "input_by_scattering"
+    assert p.convolve and not any(p[name] for name in names)
+    with_gradients(p, True, False)
+    assert [bool(p[name]) for name in names] == [True, False, False]
+    with_gradients(p, False, True)
+    assert [bool(p[name]) for name in names] == [True, stride == 1, stride == 2]
