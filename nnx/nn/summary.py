@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 WIDTH = 80  # of a terminal
+NAME = 20  # of a layer's name, where it can be parted
 
 
 @dataclass(frozen=True)
@@ -84,10 +85,10 @@ class Summary:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        table = Table(title=self.model, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(title=self.model, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in ("layer", "kind", "output"):
             table.add_column(column, overflow="fold", no_wrap=column == "kind")
-        for column in ("parameters", "mult-adds"):
+        for column in ("params", "mult-adds"):
             table.add_column(column, justify="right", no_wrap=True)
         for name, row, work in _together(self.rows):
             count = f"{row.parameters:,}" if row.parameters else ""
@@ -95,6 +96,7 @@ class Summary:
                 count += (
                     " (frozen)" if row.frozen == row.parameters else f" ({row.frozen:,} frozen)"
                 )
+            name = _at_dots(name, NAME)
             table.add_row(name, row.layer, row.output, count, _count(work) if work else "")
         return table
 
@@ -127,7 +129,8 @@ class Summary:
             head = ("memory", "training", "inference")
             for label, *cells in (head, *compared(self.training, self.inference)):
                 lines.append(f"{label:20} {cells[0]:>10} {cells[1]:>10}".rstrip())
-        return "\n".join([text.getvalue().rstrip(), *lines, *self._remarks()])
+        table = [line.rstrip() for line in text.getvalue().rstrip().splitlines()]
+        return "\n".join([*table, *lines, *self._remarks()])
 
     def _parameters(self) -> str:
         frozen = self.parameters - self.trainable
@@ -399,6 +402,16 @@ def _zeros(shape: Any, dtype: Any, model: Module) -> Tensor:
 
 def _shape(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))})"
+
+
+def _at_dots(name: str, width: int) -> str:
+    """A long dotted name on several lines."""
+    lines = [""]
+    for part in name.split("."):
+        if lines[-1] and len(lines[-1]) + len(part) + 1 > width:
+            lines.append(" ")
+        lines[-1] += part + "."
+    return "\n".join(lines)[:-1]
 
 
 def _count(n: float) -> str:

@@ -1,7 +1,11 @@
 """Multiply-adds: each operation's by its definition, PyTorch's own counter, and known networks."""
 
+import importlib
+import inspect
 import itertools
 import math
+import pkgutil
+import re
 
 import numpy as np
 import pytest
@@ -137,6 +141,24 @@ def test_batch_norm_by_its_mode(fused):
     result = nnx.summary(nn.Sequential(*layers), (2, 1, 8, 8))
     assert result.multiply_adds == product + values
     assert result.training_multiply_adds == 2 * product + 4 * values
+
+
+def test_whatever_multiplies_matrices_counts():
+    """Every Function whose source has a product, but decompositions and what only copies."""
+    for module in pkgutil.walk_packages(nnx.ops.__path__, "nnx.ops."):
+        importlib.import_module(module.name)
+    left, silent = [Function], set()
+    product = re.compile(
+        r" @ |contract\(|backend\.\w*(linear|conv|attention|lstm|gru|rnn|norm)\w*\("
+    )
+    while left:
+        for kind in left.pop().__subclasses__():
+            left.append(kind)
+            counts = kind.multiply_adds is not Function.multiply_adds
+            if kind.__module__.startswith("nnx.ops.") and not counts:
+                silent |= {kind} if product.search(inspect.getsource(kind)) else set()
+    cells = {"GRUCell", "GRUReset", "GRUUpdate", "LSTMCell"}  # number by number
+    assert {k.__name__ for k in silent if not k.__module__.startswith("nnx.ops.linalg.")} <= cells
 
 
 # ---- where they are counted ----

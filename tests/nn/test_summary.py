@@ -54,6 +54,8 @@ def test_the_table_fits_a_terminal_and_the_page():
     lines = str(result).splitlines()
     assert max(map(len, lines)) <= 80
     assert any("layers.1.norm2" in line and "LayerNorm" in line for line in lines)
+    at = next(k for k, line in enumerate(lines) if "layers.1.self_attn. " in line)
+    assert "Linear" in lines[at] and lines[at + 1].split() == ["out_proj"]  # parted at a dot
     for label in ("gradients", "optimizer's state", "workspace of a call", "peak"):
         assert any(line.startswith(label) for line in lines)
     html = result._repr_html_()
