@@ -10,6 +10,7 @@ from ..nn.module import Module
 from .layers import (
     arithmetic,
     elementwise,
+    entropy,
     gated,
     linear,
     loss,
@@ -49,8 +50,8 @@ LAYERS: dict[type, Explainer] = {
     nn.LSTM: gated.lstm,
     nn.GRU: gated.gru,
     **dict.fromkeys(loss.PAIRS, loss.of_pairs),
-    nn.CrossEntropyLoss: loss.cross_entropy,
-    nn.NLLLoss: loss.negative_log_likelihood,
+    nn.CrossEntropyLoss: entropy.cross_entropy,
+    nn.NLLLoss: entropy.negative_log_likelihood,
 }
 # What a layer and its inputs have to be for the derivation to be of them.
 SUITS: dict[Any, Suits] = {
@@ -58,7 +59,8 @@ SUITS: dict[Any, Suits] = {
     **dict.fromkeys(norm.LAYERS, norm.no_statistics),
     **dict.fromkeys((nn.RNN, nn.LSTM, nn.GRU), recurrent.one_layer),
     **dict.fromkeys(loss.PAIRS, loss.unweighted),
-    **dict.fromkeys((nn.CrossEntropyLoss, nn.NLLLoss), loss.explains_classes),
+    nn.CrossEntropyLoss: entropy.explains_entropy,
+    nn.NLLLoss: entropy.explains_classes,
     nn.Embedding: simple.without_limit,
     **dict.fromkeys(arithmetic.PAIRS, arithmetic.are_numbers),
     ops.matmul: arithmetic.are_matrices,

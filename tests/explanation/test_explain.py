@@ -17,7 +17,8 @@ from explained import KINDS, calculated, called_with
 import nnx
 from nnx import nn
 from nnx.explanation.expression import FUNCTIONS as FUNCTIONS_OF_NUMBERS
-from nnx.explanation.layers.elementwise import LAYERS, POINTWISE
+from nnx.explanation.layers.curves import POINTWISE
+from nnx.explanation.layers.elementwise import LAYERS
 from nnx.explanation.rendering import width
 from nnx.explanation.sentences import SENTENCES
 from nnx.explanation.writing import shown
@@ -366,7 +367,7 @@ def test_layers_that_are_not_what_the_derivation_is_of():
         (nn.Conv2d(1, 1, 2, padding=1, padding_mode="reflect"), (np.ones((1, 3, 3), "float32"),)),
         (nn.RNN(3, 2), (np.ones((2, 1, 3), "float32"), None, [2])),
         (nn.LSTM(3, 2, 2, dropout=0.5), (np.ones((2, 1, 3), "float32"),)),
-        (nn.CrossEntropyLoss(label_smoothing=0.1), (x * [[1, -2, 1]], [0, 2])),
+        (nn.CrossEntropyLoss([1.0, 2.0, 1.0], label_smoothing=0.1), (x * [[1, -2, 1]], [0, 2])),
         (nn.BCEWithLogitsLoss(pos_weight=[2.0, 1.0, 1.0]), (x, np.zeros((2, 3)))),
         (nn.Embedding(3, 2, max_norm=1.0), ([0, 1],)),
     ):

@@ -94,6 +94,10 @@ KINDS = {
     "cross_entropy, weights": made(
         lambda: nn.CrossEntropyLoss([1.0, 2.0, 0.5]), numbers(3, 3), np.array([2, -100, 1])
     ),
+    "cross_entropy, one-hot": made(nn.CrossEntropyLoss, X23, np.eye(3)[[2, 0]]),
+    "cross_entropy, smoothed": made(
+        lambda: nn.CrossEntropyLoss(label_smoothing=0.1, reduction="sum"), X23, np.array([2, 0])
+    ),
     "nll": made(nn.NLLLoss, -UNIT, np.array([2, 0])),
     "mse": made(nn.MSELoss, X23, T23),
     "mse, none": made(lambda: nn.MSELoss(reduction="none"), X23, T23),

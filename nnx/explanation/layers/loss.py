@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ... import nn
-from ..expression import Condition, Expr, Named, Num, When, call, largest, total
+from ..expression import Condition, Expr, Num, When, call, largest, total
 from ..writer import Index, Writer
-from .elementwise import log_one_plus_exp
+from .curves import log_one_plus_exp
 from .linear import shape
 
 
@@ -180,138 +180,6 @@ def of_pairs(w: Writer) -> None:
             key=0,
         )
     w.check([("dx", 0, "x")])
-
-
-def cross_entropy(w: Writer) -> None:
-    """l = -log softmax(x)[t]."""
-    _of_classes(w, logits=True)
-
-
-def negative_log_likelihood(w: Writer) -> None:
-    """l = -x[t]."""
-    _of_classes(w, logits=False)
-
-
-def _of_classes(w: Writer, logits: bool) -> None:
-    """Losses of class indices, of rows (N, C) or one row (C,)."""
-    m = w.measured
-    layer: Any = m.layer
-    x, t = w.named_input(0, "x"), w.named_input(1, "t")
-    alone = x.array.ndim == 1
-    classes = x.shape[-1]
-    targets = np.atleast_1d(t.array.astype(int))
-    rows = range(len(targets))
-    weights = _weights(layer, targets)
-    counted = [n for n in rows if weights[n] != 0]
-    of_row = Named("w", weights)
-    w.forward(x, t)
-    if layer.weight is not None:
-        w.say("class_weights")
-        w.show(of_row)
-    top = Named("m", np.atleast_2d(x.array).max(axis=-1))
-    p_name = "p"
-
-    def z(n: int, c: int) -> Num:
-        return x[c] if alone else x[n, c]
-
-    def below(n: int) -> Expr:
-        return total([call("exp", z(n, c) - top[n]) for c in range(classes)])
-
-    def share(n: int, c: int) -> Expr:
-        return call("exp", z(n, c) - top[n]) / below(n)
-
-    probabilities: dict[tuple[int, int], Num] = {}
-
-    def p(n: int, c: int) -> Num:
-        if (n, c) not in probabilities:
-            name = f"{p_name}[{n}, {c}]"
-            probabilities[n, c] = Num(*share(n, c).value(m.eps), name)
-        return probabilities[n, c]
-
-    def loss(n: int) -> Expr:
-        if not weights[n]:
-            return Num(0.0)
-        hit = z(n, targets[n])
-        e = call("log", below(n)) - (hit - top[n]) if logits else -hit
-        return e if layer.weight is None else of_row[n] * e
-
-    source = "Xu 2.13; nnx.ops.loss.cross_entropy.CrossEntropy"
-    if not logits:
-        source = "nnx.ops.loss.cross_entropy.NegativeLogLikelihood"
-    if logits:
-        w.say("cross_entropy")
-        w.show(top)
-        formula = "l[n] = -log p[n, t] = log Σ_c exp(x[n, c] - m[n]) - (x[n, t] - m[n])"
-    else:
-        formula = "l[n] = -x[n, t]"
-    if layer.reduction == "none":
-        w.derive("y", m.y, lambda at: loss(at[0] if at else 0), formula, source=source)
-    else:
-        w.formula(formula, source=source)
-        shown = [n for n in counted][:3]
-        each = np.atleast_1d(m.with_option("reduction", "none"))
-        known = {n: w.value(f"l[{n}]", loss(n), float(each[n]), True) for n in shown}
-        terms = [known.get(n) or Num(*loss(n).value(m.eps), f"l[{n}]") for n in counted]
-        whole = total(terms)
-        size = total([of_row[n] for n in counted]) if layer.weight is not None else None
-        count: Expr = Num(float(len(counted))) if size is None else size
-        mean = layer.reduction == "mean"
-        over = "Σ w" if size is not None else str(len(counted))
-        w.derive(
-            "y",
-            m.y,
-            lambda at: whole / count if mean else whole,
-            f"y = Σ l / {over}" if mean else "y = Σ l",
-            f"{shape(x)}, {shape(t)} -> {shape(m.y)}",
-        )
-    g = w.backward()
-    if logits:
-        w.say("cross_entropy_backward")
-        at = w.chosen("dx", m.gradients[0])
-        n, c = (0, at[0]) if alone else (at[0], at[1])
-        if weights[n]:
-            row = np.exp(np.atleast_2d(x.array)[n] - top.array[n])
-            p_nc = float(row[c] / np.sum(row))
-            probabilities[n, c] = w.value(f"p[{n}, {c}]", share(n, c), p_nc)
-
-    def dx(at: Index) -> Expr:
-        n, c = (0, at[0]) if alone else (at[0], at[1])
-        if not weights[n]:
-            return Num(0.0)
-        hit = Num(1.0 if c == targets[n] else 0.0)
-        slope: Expr = p(n, c) - hit if logits else -hit
-        if layer.weight is not None:
-            slope = of_row[n] * slope
-        if layer.reduction == "none":
-            return (g[()] if alone else g[n]) * slope
-        return g[()] * slope / count if layer.reduction == "mean" else g[()] * slope
-
-    end = f" / {over}" if layer.reduction == "mean" else ""
-    weight = " w[n]" if layer.weight is not None else ""
-    w.derive(
-        "dx",
-        m.gradients[0],
-        dx,
-        f"dx[n, c] = g{weight} (p[n, c] - [c = t]){end}" if logits
-        else f"dx[n, c] = -g{weight} [c = t]{end}",
-        f"{shape(g)} -> {shape(x)}",
-        "Xu 2.14-2.21" if logits else source,
-        key=0,
-    )  # fmt: skip
-    w.check([("dx", 0, "x")])
-
-
-def _weights(layer: Any, targets: np.ndarray) -> np.ndarray:
-    """For each row the weight of its class, 0 where it is ignored."""
-    return np.asarray(layer.weights_of(targets))
-
-
-def explains_classes(layer: Any, inputs: list[Any]) -> bool:
-    """Whether targets are class indices of rows, not probabilities, and nothing is smoothed."""
-    smoothed = getattr(layer, "label_smoothing", 0.0)
-    x, t = inputs[0], inputs[1]
-    indices = np.ndim(t) == np.ndim(x) - 1 and np.ndim(x) <= 2
-    return bool(indices and not smoothed)
 
 
 def unweighted(layer: Any, inputs: list[Any]) -> bool:
