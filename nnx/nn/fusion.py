@@ -100,7 +100,8 @@ def _compute(
         x, weight, bias, *arguments,
         gamma, beta, eps, relu is not None, window,
     )  # fmt: skip
-    if norm is not None and norm.running_mean is not None:  # in training: else it is folded
+    # In training: else it is folded.
+    if norm is not None and norm.track_running_stats and norm.running_mean is not None:
         norm.track(mean, variance, values)
     return y, count
 

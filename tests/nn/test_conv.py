@@ -156,6 +156,28 @@ def test_the_running_statistics_keep_their_dtypes():
     assert layer.num_batches_tracked == 0
 
 
+@pytest.mark.parametrize("name", ["BatchNorm2d", "InstanceNorm2d"])
+def test_statistics_that_are_not_tracked_any_more(name):
+    """`norm.track_running_stats = False` for some batches, as people write it, is PyTorch's."""
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).standard_normal((2, 3, 4, 5)).astype("f4") + 2
+    layers = [getattr(library, name)(3, track_running_stats=True) for library in (nn, torch.nn)]
+    rows = []
+    for layer, tensor in zip(layers, (nnx.tensor, torch.tensor), strict=True):
+        layer(tensor(x))
+        layer.track_running_stats = False
+        y = [layer(tensor(3 * x))]
+        if name == "BatchNorm2d":
+            assert int(layer.num_batches_tracked) == 1
+            rows.append([layer.running_mean.tolist(), layer.running_var.tolist()])
+        else:
+            rows.append([])
+        y.append(layer.eval()(tensor(x)))
+        rows[-1] += [part.detach().numpy() for part in y]
+    for ours, theirs in zip(*rows, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_the_running_variance_is_unbiased_over_all_values_of_a_channel():
     """A known defect of the textbook's code: it corrects with N/(N-1) after a convolution too,
     where N H W / (N H W - 1) is right."""

@@ -12,6 +12,12 @@ from nnx.backends import Backend, override
 from nnx.backends.numpy import NumpyBackend
 from nnx.nn import fusion
 
+
+def paused(norm):
+    norm.track_running_stats = False
+    return norm
+
+
 STACKS = {
     "conv relu": lambda: [nn.Conv2d(2, 8, 3, padding=1), nn.ReLU()],
     "conv relu pool": lambda: [nn.Conv2d(2, 8, 3), nn.ReLU(), nn.MaxPool2d(2)],
@@ -26,6 +32,7 @@ STACKS = {
         nn.Conv2d(8, 3, 3, padding=1), nn.BatchNorm2d(3, affine=False), nn.ReLU(),
     ],
     "other pools": lambda: [nn.Conv2d(2, 8, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1), nn.ReLU()],
+    "untracked later": lambda: [nn.Conv2d(2, 8, 3), paused(nn.BatchNorm2d(8)), nn.ReLU()],
     "untracked": lambda: [
         nn.Conv2d(2, 8, 3), nn.BatchNorm2d(8, track_running_stats=False), nn.ReLU(),
     ],

@@ -86,7 +86,7 @@ class _BatchNorm(Module):
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
             )
         y, mean, variance, values = self.normalize(x)
-        if self.training and self.running_mean is not None:
+        if self.training and self.track_running_stats and self.running_mean is not None:
             if values:
                 self.track(mean, variance, values)
             else:  # counted, though there was nothing to learn from it

@@ -43,7 +43,8 @@ class _InstanceNorm(_BatchNorm):
             )
         require_one_dtype(name, x=x, weight=self.weight, running_mean=self.running_mean)
         x, alone = batch_of(x, axes)
-        if self.running_mean is not None and not self.training:
+        # PyTorch has it so: of `track_running_stats` turned off later, evaluation takes notice.
+        if self.track_running_stats and self.running_mean is not None and not self.training:
             y = ops.batch_norm_inference(
                 x, self.running_mean, self.running_var, self.weight, self.bias, self.eps
             )
