@@ -27,7 +27,7 @@ from ...portable.convolution.conv import ConvKernels
 from ...portable.residuals import Residuals
 from ...portable.window import Pair, Window, pad
 from .. import thresholds
-from ..layout import channels_second, contiguous_channels_last
+from ..layout import channels_second, contiguous, contiguous_channels_last, overlapping
 from ..memory import copied, empty, empty_like, zeros
 from . import columns, depthwise, tiles
 
@@ -236,15 +236,11 @@ class NumpyConv(ConvKernels):
     def im2col(self, x: Array, window: Window) -> Array:
         n, c, h, w = x.shape
         oh, ow = window.counts((h, w))
-        image = pad(np, x, window)
+        image = contiguous(pad(np, x, window))
         item, channel, row, column = image.strides
         (kh, kw), (sh, sw), _, (dh, dw) = window
-        windows = as_strided(
-            image,
-            (n, c, kh, kw, oh, ow),
-            (item, channel, row * dh, column * dw, row * sh, column * sw),
-            writeable=False,
-        )
+        strides = (item, channel, row * dh, column * dw, row * sh, column * sw)
+        windows = overlapping(image, (n, c, kh, kw, oh, ow), strides)
         cols = empty((n, c * kh * kw, oh * ow), x.dtype)
         cols.reshape(windows.shape)[...] = windows  # copied also where a window is one pixel
         return cols

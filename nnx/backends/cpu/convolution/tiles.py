@@ -22,12 +22,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ....typing import Array
 from ...portable.residuals import Residuals
 from ...portable.window import Window
-from ..layout import FLOATS, channels_second, contiguous, contiguous_channels_last
+from ..layout import (
+    FLOATS,
+    channels_second,
+    contiguous,
+    contiguous_channels_last,
+    overlapping,
+)
 from ..memory import empty, zeros
 
 ROWS = 768  # windows in a product
@@ -111,7 +116,7 @@ def _seen(images: Array, window: Window) -> Array:
     (kh, kw), (sh, sw), _, (dh, dw) = window
     n, h, w, c = images.shape
     item, row, column, channel = images.strides
-    return as_strided(
+    return overlapping(
         images,
         (n, *window.counts((h, w)), kh, kw, c),
         (item, row * sh, column * sw, row * dh, column * dw, channel),
