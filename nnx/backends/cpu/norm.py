@@ -25,6 +25,7 @@ from .reduce import column_sums, dots, row_sums
 
 BLOCK_BYTES = 2**19
 LINE = 512  # numbers: shorter lines are joined
+LONG = 512  # numbers: sums of longer rows are products of vectors, quicker than of matrices
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -288,8 +289,10 @@ def _sum(x: Array, axis: int) -> Array:
     """The sums along the first of two axes, or along the last, which stays with length 1."""
     if axis == 0:
         return column_sums(x, np.ones(len(x), x.dtype))
-    rows = x.reshape(-1, x.shape[-1])
-    return row_sums(rows, np.ones(rows.shape[1], x.dtype)).reshape(*x.shape[:-1], 1)
+    ones = np.ones(x.shape[-1], x.dtype)
+    if len(ones) > LONG:
+        return dots(x, ones)[..., None]
+    return row_sums(x.reshape(-1, len(ones)), ones).reshape(*x.shape[:-1], 1)
 
 
 def _products(a: Array, b: Array, axis: int, room: Array | None = None) -> Array:

@@ -156,7 +156,10 @@ def split(kernel: Callable[..., None], n: int, *args: Any, least: int = 1) -> No
     """
     global _compiled_kernels_run
     _compiled_kernels_run = True
-    _run(kernel, parts(n, least), args)
+    if n < 2 * least or thread_count() == 1:
+        kernel(0, n, *args)
+    else:
+        _run(kernel, parts(n, least), args)
 
 
 def _run(

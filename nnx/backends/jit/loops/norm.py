@@ -8,6 +8,8 @@ shape alone.
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..codegen.compiling import summing
 from ..convolution.conv_loops import clear
 
@@ -85,7 +87,7 @@ def column_statistics(lo, hi, x, means, squares):
             for c in range(a.size):
                 mean[c] += a[c]
         for c in range(mean.size):
-            mean[c] /= end - begin
+            mean[c] /= mean.dtype.type(end - begin)
         for m in range(begin, end):
             a = x[m]
             for c in range(a.size):
@@ -134,7 +136,7 @@ def layer_norm(lo, hi, x, weight, bias, eps, means, inverses, y):
     for n in range(lo, hi):
         a, b = x[n], y[n]
         mean, squares = moments(a)
-        inverse = 1 / (squares / a.dtype.type(a.size) + eps) ** a.dtype.type(0.5)
+        inverse = a.dtype.type(1) / np.sqrt(squares / a.dtype.type(a.size) + eps)
         means[n], inverses[n] = mean, inverse
         for k in range(a.size):
             b[k] = (a[k] - mean) * inverse * weight[k] + bias[k]
