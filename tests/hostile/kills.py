@@ -175,7 +175,7 @@ def kill(count, seed, lines=LINES, say=print):
         import matplotlib.backends.backend_agg  # noqa: F401  # once for all children
     with tempfile.TemporaryDirectory() as place:
         wholes = []
-        for k, line in enumerate(lines):
+        for k, line in enumerate(lines[:count]):
             out = Path(place) / f"whole-{k}"
             seconds = finish(["train", *line, "--out", str(out)])
             wholes.append((out / f"{line[0]}-1", seconds))

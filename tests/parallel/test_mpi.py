@@ -75,7 +75,8 @@ def test_processes_give_the_hash_of_threads(monkeypatch):
     ],
 )
 def test_when_one_rank_fails_all_end(how, told):
-    process = start(3, how, 1, 4)
+    silent = how in ("sleep", "loop", "stop")  # which is noticed after the limit, 5 s by itself
+    process = start(3, how, 1, 4, **{"NNX_PARALLEL_TIMEOUT": "2.5"} if silent else {})
     for line in process.stdout:
         if line.startswith("failing"):
             break

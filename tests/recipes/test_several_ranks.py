@@ -1,4 +1,7 @@
-"""Every experiment's first 20 steps: one hash on 1, 2, 4 and 8 ranks."""
+"""Every experiment's first 20 steps: one hash on one rank and on four, of two parts each.
+
+Every layer's on 1, 2, 4 and 8: `tests/parallel/test_data_parallel.py`.
+"""
 
 from __future__ import annotations
 
@@ -59,4 +62,4 @@ def test_the_first_steps_give_one_hash(name):
     except DataError as error:
         pytest.skip(str(error))
     o.assets = data.assets
-    assert len({on_ranks(n, first_steps, recipe, o, data) for n in (1, 2, 4, 8)}) == 1
+    assert len({on_ranks(n, first_steps, recipe, o, data) for n in (1, 4)}) == 1
