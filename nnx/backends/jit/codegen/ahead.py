@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from numba.core.dispatcher import Dispatcher
+from numba.core.registry import cpu_target
 
 from ... import compiles
 from . import compiling, threads
@@ -57,6 +58,7 @@ class Helpers:
         self.total = 0  # functions that were to be compiled; 0 until that is known
         self.begun: list[str] = []  # the names of those that a helper began
         self._rest = b""
+        cpu_target.target_context.refresh()  # what numba knows, read once for all of them
         self._out, into = os.pipe()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of forks with threads
