@@ -100,19 +100,15 @@ class JitNorm(NumpyNorm):
         from .loops import norm as loops
 
         n, c = x.shape[:2]
-        x = np.ascontiguousarray(x)
-        y = empty_like(x)
-        runs = x.reshape(n * groups, -1)
-        means, squares = np.empty(n * groups, x.dtype), np.empty(n * groups, x.dtype)
-        _split(loops.run_statistics, n * groups, runs, means, squares)
-        inverse = 1 / np.sqrt(squares.astype(np.float64) / runs.shape[1] + eps)
-        mean = np.repeat(means.reshape(n, groups), c // groups, axis=1)  # (N, C)
-        inverse = np.repeat(inverse.reshape(n, groups), c // groups, axis=1)
-        scale = inverse if weight is None else inverse * weight
-        shift = np.zeros((n, c)) if bias is None else np.tile(bias, (n, 1))
-        own = [a.astype(x.dtype).reshape(-1) for a in (mean, scale, shift)]
-        _split(loops.run_scale, n * c, _matrix(x, False), *own, _matrix(y, False))
-        return y, Compiled((x, weight, groups, mean, inverse))
+        runs = np.ascontiguousarray(x).reshape(n, groups, c // groups, -1)
+        y = empty_like(runs)
+        means, inverses = np.empty((n, groups), x.dtype), np.empty((n, groups), x.dtype)
+        scale, shift = np.ones(c, x.dtype), np.zeros(c, x.dtype)
+        scale = scale if weight is None else np.ascontiguousarray(weight)
+        shift = shift if bias is None else np.ascontiguousarray(bias)
+        own = (scale, shift, x.dtype.type(eps), means, inverses, y)
+        _split(loops.group_norm, n, runs, *own)
+        return y.reshape(x.shape), Compiled((runs, scale, means, inverses))
 
     def group_norm_backward(
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
@@ -121,29 +117,19 @@ class JitNorm(NumpyNorm):
             return super().group_norm_backward(gy, residuals, needs)
         from .loops import norm as loops
 
-        x, weight, groups, mean, inverse = residuals
-        n, c = x.shape[:2]
-        dtype = x.dtype
-        g, v = _matrix(np.ascontiguousarray(gy), False), _matrix(x, False)
-        centre = mean.reshape(-1)
-        sums, products = np.empty((n, c), dtype), np.empty((n, c), dtype)
-        _split(loops.run_sums, n * c, g, v, centre, sums.reshape(-1), products.reshape(-1))
-        sums, products = sums.astype(np.float64), products.astype(np.float64)
-        gx = None
-        if needs[0]:
-            # The sums of γ G over each group, for each of its channels.
-            gamma = np.ones(c) if weight is None else weight.astype(np.float64)
-            s, q = (
-                np.repeat((gamma * a).reshape(n, groups, -1).sum(axis=2), c // groups, axis=1)
-                for a in (sums, products)
-            )
-            m = x.size // (n * groups)
-            own = (gamma * inverse, -(inverse**3) * q / m, -inverse * s / m)
-            gx = empty_like(x)
-            own = tuple(a.astype(dtype).reshape(-1) for a in own)
-            _split(loops.run_combine, n * c, g, v, centre, *own, _matrix(gx, False))
-        gw = (inverse * products).sum(axis=0).astype(dtype) if needs[1] else None
-        return gx, gw, sums.sum(axis=0).astype(dtype) if needs[2] else None
+        runs, scale, means, inverses = residuals
+        n, dtype = len(runs), runs.dtype
+        g = np.ascontiguousarray(gy).reshape(runs.shape)
+        gx = empty_like(runs)
+        sums, products = np.empty(runs.shape[:3], dtype), np.empty(runs.shape[:3], dtype)
+        _split(loops.group_norm_backward, n, g, runs, scale, means, inverses, sums, products, gx)
+        products *= inverses[..., None]
+        gb, gw = (np.add.reduce(a, axis=0, dtype=np.float64) for a in (sums, products))
+        return (
+            gx.reshape(gy.shape) if needs[0] else None,
+            gw.astype(dtype).reshape(-1) if needs[1] else None,
+            gb.astype(dtype).reshape(-1) if needs[2] else None,
+        )
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float

@@ -166,3 +166,53 @@ def layer_norm_backward(lo, hi, gy, x, weight, means, inverses, gx, products, su
             for k in range(length):
                 normal = (a[k] - mean) * inverse
                 out[k] = (g[k] * weight[k] - s - normal * q) * inverse
+
+
+# ---- group norm: samples (N, groups, channels of a group, pixels), each read while it is near ----
+
+
+@summing
+def group_norm(lo, hi, x, weight, bias, eps, means, inverses, y):
+    """y = weight (x - mean) inverse + bias, with a weight and a bias for every channel."""
+    for n in range(lo, hi):
+        for k in range(x.shape[1]):
+            runs, outs = x[n, k], y[n, k]
+            own, shift = weight[k * len(runs) :], bias[k * len(runs) :]
+            mean, squares = moments(runs.reshape(-1))
+            length = runs.dtype.type(runs.size)
+            inverse = runs.dtype.type(1) / np.sqrt(squares / length + eps)
+            means[n, k], inverses[n, k] = mean, inverse
+            for c in range(len(runs)):
+                a, b = runs[c], outs[c]
+                s, t = inverse * own[c], shift[c]
+                for p in range(a.size):
+                    b[p] = (a[p] - mean) * s + t
+
+
+@summing
+def group_norm_backward(lo, hi, gy, x, weight, means, inverses, sums, products, gx):
+    """gx, and Σ G and Σ G (x - mean) of every sample's channels (N, groups, channels)."""
+    for n in range(lo, hi):
+        for k in range(x.shape[1]):
+            runs, gradients, outs = x[n, k], gy[n, k], gx[n, k]
+            own = weight[k * len(runs) :]
+            mean, inverse = means[n, k], inverses[n, k]
+            zero = runs.dtype.type(0)
+            s, q = zero, zero
+            for c in range(len(runs)):
+                g, v = gradients[c], runs[c]
+                total, product = zero, zero
+                for p in range(v.size):
+                    total += g[p]
+                    product += g[p] * (v[p] - mean)
+                sums[n, k, c], products[n, k, c] = total, product
+                s += own[c] * total
+                q += own[c] * product
+            length = runs.dtype.type(runs.size)
+            b = -inverse * inverse * inverse * q / length
+            d = -inverse * s / length
+            for c in range(len(runs)):
+                g, v, out = gradients[c], runs[c], outs[c]
+                a = inverse * own[c]
+                for p in range(v.size):
+                    out[p] = a * g[p] + (b * (v[p] - mean) + d)
