@@ -457,6 +457,19 @@ def test_a_wrong_gradient_of_a_parameter_does_not_hold(which, gradient, monkeypa
 
 
 @pytest.mark.parametrize(
+    "name, function",
+    [
+        ("rnn of one step", RNN),
+        ("gru from a state", GRU),
+        ("gru, reset before, from a state", GRU),
+    ],
+)
+def test_a_wrong_gradient_of_the_first_state_does_not_hold(name, function, monkeypatch):
+    monkeypatch.setattr(function, "backward", spoiled(function.backward, 1, scaled))
+    assert {f.name[:3] for f in explained(name).faults if hasattr(f, "name")} == {"dh0"}
+
+
+@pytest.mark.parametrize(
     "function, name",
     [
         (Linear, "linear"),

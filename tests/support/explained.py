@@ -76,6 +76,10 @@ KINDS = {
         lambda: nn.LSTM(3, 2), STEPS[:1], (numbers(1, 2, 2), numbers(1, 2, 2))
     ),
     "gru": made(lambda: nn.GRU(3, 2), STEPS),
+    "gru from a state": made(lambda: nn.GRU(3, 2), STEPS, numbers(1, 2, 2)),
+    "gru, reset before, from a state": made(
+        lambda: nn.GRU(3, 2, reset_after=False), STEPS[:, 0], numbers(1, 2)
+    ),
     "gru, reset before": made(lambda: nn.GRU(3, 2, reset_after=False), STEPS),
     "birnn of two layers": made(lambda: nn.RNN(3, 2, 2, bidirectional=True), STEPS),
     "bigru": made(

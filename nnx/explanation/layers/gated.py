@@ -240,7 +240,18 @@ def gru(w: Writer) -> None:
     seen = np.repeat(s.before[:, :, None], 3 * units, 2)
     if not after:
         seen[:, :, 2 * units :] = (r * s.before)[:, :, None]
-    s.finish(dz, du, seen, "Xu 9.19-9.25")
+
+    def to_h0(n: int, k: int) -> Expr:
+        weight, of_u, at = Named("W_hh", s.w_hh), s.named("δu", du), (0, n, k)
+        rows = range(3 * units if after else 2 * units)
+        terms: list[Expr] = [of_h[at] * names["z"][at]]
+        terms += [weight[row, k] * of_u[0, n, row] for row in rows]
+        if not after:
+            value = dz[0, n, 2 * units :] @ s.w_hh[2 * units :, k]
+            terms.append(Num(value, s.error * (1 + abs(value)), "q", at) * names["r"][at])
+        return total(terms)
+
+    s.finish(dz, du, seen, "Xu 9.19-9.25", to_h0)
 
 
 def _pair(a: Named, at: Index) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -109,7 +110,14 @@ class Steps:
             *([Named("b_ih", self.b_ih), Named("b_hh", self.b_hh)] if self.layer.bias else []),
         )
 
-    def finish(self, dz: np.ndarray, du: np.ndarray, h: np.ndarray, source: str) -> None:
+    def finish(
+        self,
+        dz: np.ndarray,
+        du: np.ndarray,
+        h: np.ndarray,
+        source: str,
+        to_h0: Callable[[int, int], Expr] | None = None,
+    ) -> None:
         """The gradients of x and of the weights, once those of all sums are known.
 
         Args:
@@ -117,6 +125,7 @@ class Steps:
             du: of W_hh h + b_hh.
             h: (T, N, rows, units): what W_hh was multiplied by.
             source: where the formulas stand.
+            to_h0: what the first step hands back to unit k of sequence n.
         """
         w, m = self.w, self.w.measured
         z, u, x = self.named("δz", dz), self.named("δu", du), Named("x", self.x)
@@ -182,6 +191,17 @@ class Steps:
                     key=f"bias{name[1:]}_l0",
                 )
             checked += [("db_ih", "bias_ih_l0", "b_ih")]
+        if 1 in m.gradients and to_h0 is not None:
+            w.derive(
+                "dh0",
+                m.gradients[1],
+                lambda at: to_h0(at[1] if len(at) == 3 else 0, at[-1]),
+                w.words("to_h0"),
+                f"-> {shape(m.gradients[1])}",
+                source,
+                key=1,
+            )
+            checked += [("dh0", 1, "h0")]
         w.check(checked)  # type: ignore[arg-type]
 
     def back(self, n: int, j: int, dh: np.ndarray, du: np.ndarray, extra: Any = None) -> None:
@@ -247,7 +267,12 @@ def rnn(w: Writer) -> None:
         here = s.leaf_h(t, n, j)
         factor: Expr = Num(slope[t, n, j]) if relu else 1.0 - call("square", here)
         w.value(element("δz", (t, n, j)), of_h[t, n, j] * factor, float(dz[t, n, j]))
-    s.finish(dz, dz, np.repeat(s.before[:, :, None], s.units, 2), "Xu 7.12-7.17")
+
+    def to_h0(n: int, k: int) -> Expr:
+        weight, of_z = Named("W_hh", s.w_hh), s.named("δz", dz)
+        return total([weight[r, k] * of_z[0, n, r] for r in range(s.units)])
+
+    s.finish(dz, dz, np.repeat(s.before[:, :, None], s.units, 2), "Xu 7.12-7.17", to_h0)
 
 
 def one_layer(layer: Any, inputs: list[Any]) -> bool:
