@@ -464,8 +464,11 @@ def test_equals_its_twin_and_writes_into_nothing(backend, name, size):
         pytest.skip("no threshold of size lies here, or another backend shows it")
     twin, large = Backend(np, "portable"), size == "large"
     cases = [(layout, n, "f4") for layout in LAYOUTS[: 2 if large else 3] for n in BATCHES[size]]
+    wanted = {}  # by the twin, of contiguous arrays
     for layout, n, dtype in [*cases, ("contiguous", 1, "f8"), ("contiguous", 1, "f2")]:
-        expected = CALLS[name](twin, Arrays(backend, layout, dtype), n, large)
+        if (n, dtype) not in wanted:
+            wanted[n, dtype] = CALLS[name](twin, Arrays(backend, "contiguous", dtype), n, large)
+        expected = wanted[n, dtype]
         found = CALLS[name](backend.backend, Arrays(backend, layout, dtype), n, large)
         pairs = zip(arrays(found), arrays(expected), strict=True)
         for (path, y), (where, e) in pairs:
