@@ -61,13 +61,14 @@ def run(page: Page) -> Result:
 
     # More units are more bends.  Hidden bends fixed evenly, the last layer by least squares: the
     # best piecewise linear function that a network with these bends is.
-    curves = {"x²": (inputs[:, 0], inputs[:, 0] ** 2), "2 units: |x|": (inputs[:, 0], absolute)}
+    at = inputs[:, 0]
+    curves = {"x²": (at, at**2), "2 units: |x|": (at, absolute[:, 0])}
     errors = {}
     for width in (2, 4, 8) if page.quick else (2, 4, 8, 16, 32):
         model, error = fitted(inputs, inputs**2, width)
         errors[width] = error
         if width in (4, 8):
-            curves[f"{width} units"] = (inputs[:, 0], model)
+            curves[f"{width} units"] = (at, model[:, 0])
     page.draw(
         "square",
         plots.lines,
