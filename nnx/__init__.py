@@ -64,7 +64,7 @@ if TYPE_CHECKING:
         tools,
         train,
     )
-    from .checkpoint import checkpoint
+    from .checkpointing import checkpoint
     from .explanation import explain
     from .higher import grad, hvp
     from .io import load_model
@@ -141,7 +141,7 @@ _ROOMS = frozenset(
 _HOMES = {  # name -> where it lives, and what it is called there
     "Trainer": ("train", "Trainer"),
     "capture": ("train.capture", "capture"),
-    "checkpoint": ("checkpoint", "checkpoint"),
+    "checkpoint": ("checkpointing", "checkpoint"),
     "draw_graph": ("plots.graph", "draw_graph"),
     "explain": ("explanation", "explain"),
     "grad": ("higher", "grad"),

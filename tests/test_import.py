@@ -142,6 +142,12 @@ def test_no_file_takes_the_place_of_an_operation():
             assert path.stem not in LATER and f"nnx.ops.{path.stem}" in loaded, path.stem
 
 
+def test_no_file_takes_the_place_of_a_function():
+    """`from nnx.FILE import f` would put the file where `nnx.f` is, had it that name."""
+    files = {path.stem for path in Path(nnx.__file__).parent.iterdir()}
+    assert not files & set(nnx._HOMES)
+
+
 def test_a_room_costs_nothing_heavy_until_it_is_used():
     code = "import nnx\n" + "\n".join(f"nnx.{room}" for room in sorted(nnx._ROOMS))
     assert not modules_after(code) & set(HEAVY)

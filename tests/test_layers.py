@@ -18,7 +18,7 @@ ROOMS = [
     ["standard"],
     ["tensor", "in_place"],
     ["ops"],
-    ["functional", "linalg", "derivatives", "gradcheck", "checkpoint", "higher"],
+    ["functional", "linalg", "derivatives", "gradcheck", "checkpointing", "higher"],
     ["nn", "data", "datasets", "io", "text"],
     ["optim", "metrics", "plots", "parallel", "interop", "explanation"],
     ["linear_model", "amp", "onnx"],

@@ -14,7 +14,7 @@ from nnx import linear_model, metrics, nn, ops, optim
 from nnx.backends import kernels, override
 from nnx.backends.numpy import NumpyBackend
 from nnx.data import ArrayDataset, DataLoader, class_weights, random_split
-from nnx.plots.images import confusion
+from nnx.plots.mistakes import confusion
 
 FINDS = ("argsort", "argmax", "argmin", "searchsorted", "nonzero", "flatnonzero")
 TAKES = {"take": 1, "take_along_axis": 1, "repeat": 1, "put_along_axis": 1, "bincount": 0}

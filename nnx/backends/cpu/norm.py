@@ -21,7 +21,7 @@ from ..portable.residuals import Residuals
 from . import thresholds
 from .layout import as_laid, empty_in_order, numbers, with_short_buffers
 from .memory import copied, empty, empty_like
-from .reduce import column_sums, dots, row_sums
+from .reduce import ONE_THREAD_VECTOR, column_sums, dots, row_sums
 
 BLOCK_BYTES = 2**19
 LINE = 512  # numbers: shorter lines are joined
@@ -309,7 +309,7 @@ def _combine(factors: Array, arrays: Array, out: Array) -> None:
     A product of matrices for each row takes two thirds of the time of five passes.
     """
     rows = arrays.transpose(1, 0, 2)
-    step = thresholds.ONE_THREAD_VECTOR // 4
+    step = ONE_THREAD_VECTOR // 4
     for lo in range(0, out.shape[1], step):
         columns = slice(lo, lo + step)
         np.matmul(factors, rows[:, :, columns], out=out[:, None, columns])

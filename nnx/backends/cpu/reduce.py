@@ -14,6 +14,10 @@ from ..portable.reduce import ReduceKernels
 from . import thresholds
 from .memory import empty
 
+# So many multiply-adds of two matrices, and numbers of two vectors, OpenBLAS leaves to one thread.
+ONE_THREAD = 2**18
+ONE_THREAD_VECTOR = 2**13
+
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -44,7 +48,7 @@ class NumpyReduce(ReduceKernels):
 
 def row_sums(x: Array, factors: Array) -> Array:
     """The sum of each row of x, each number times its column's factor: (M, D), (D,) -> (M,)."""
-    if 2 * x.size > thresholds.ONE_THREAD:
+    if 2 * x.size > ONE_THREAD:
         return np.einsum("ij,j->i", x, factors)
     pair = np.empty((len(factors), 2), x.dtype)
     pair[...] = factors[:, None]
@@ -53,7 +57,7 @@ def row_sums(x: Array, factors: Array) -> Array:
 
 def column_sums(x: Array, factors: Array) -> Array:
     """The sum of each column of x, each number times its row's factor: (M, D), (M,) -> (D,)."""
-    if 2 * x.size > thresholds.ONE_THREAD:
+    if 2 * x.size > ONE_THREAD:
         return np.einsum("i,ij->j", factors, x)
     pair = np.empty((2, len(x)), x.dtype)
     pair[...] = factors
@@ -62,6 +66,6 @@ def column_sums(x: Array, factors: Array) -> Array:
 
 def dots(a: Array, b: Array) -> Array:
     """The sums of a b along the last axis: (..., D) twice -> (...)."""
-    if a.shape[-1] > thresholds.ONE_THREAD_VECTOR:
+    if a.shape[-1] > ONE_THREAD_VECTOR:
         return np.einsum("...i,...i->...", a, b)
     return np.vecdot(a, b)

@@ -35,9 +35,6 @@ RELU_CLIP = 2**14  # numbers; np.clip over np.maximum beside zeros: 1.14 at 8,19
 RELU_ROW = 64  # likewise beside a row of zeros: 1.12 at 16, 0.95, 0.84 at 256
 # Multiply-adds of a product: up to here nothing is asked; OpenBLAS takes one thread to 2**18.
 PRODUCT = 2**16
-# So many multiply-adds of two matrices, and numbers of two vectors, OpenBLAS leaves to one thread.
-ONE_THREAD = 2**18
-ONE_THREAD_VECTOR = 2**13
 # Bytes: smaller arrays are np.empty's, whose memory the C library keeps.  Eight arrays, filled and
 # dropped: 3.0 here, 2.3 at 256 KiB, and 0.08 at 512 KiB, where the system takes the memory back.
 MEMORY = 2**17
