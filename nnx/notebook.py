@@ -14,8 +14,8 @@ from typing import Any
 
 __all__ = ["curves", "ends", "matrix", "number", "pairs", "table"]
 
-WIDTH, HEIGHT = 360, 150
-LEFT, RIGHT, ABOVE, BELOW = 54, 10, 8, 20  # between the curves and the picture's edges
+WIDTH, HEIGHT, EDGE = 300, 124, 4  # of curves, and what is left free around them
+LEFT = 56  # of the numbers left of them
 STROKES = ("", "6 3", "2 2", "8 3 2 3")  # curves differ by their dashes
 LONGEST = 200  # characters of a cell
 MOST_ROWS = 100  # of a table
@@ -141,29 +141,18 @@ def curves(
     size = max(abs(low), abs(high)) or 1.0  # differences stay finite
     span = (high / size - low / size) or 1.0
     first, last = bounds or ("1", f"{longest:,}")
-    right, floor = WIDTH - RIGHT, HEIGHT - BELOW
 
     def place(i: int, v: float) -> str:
-        x = LEFT + (right - LEFT) * i / (longest - 1)
-        return f"{x:.1f},{floor - (floor - ABOVE) * (v / size - low / size) / span:.1f}"
+        x = EDGE + (WIDTH - 2 * EDGE) * i / (longest - 1)
+        y = HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * (v / size - low / size) / span
+        return f"{x:.1f},{y:.1f}"
 
     parts = [
-        f'<path d="M{LEFT} {ABOVE}V{floor}H{right}" fill="none" stroke="currentColor" '
+        f'<path d="M1 0V{HEIGHT - 1}H{WIDTH}" fill="none" stroke="currentColor" '
         'stroke-opacity="0.4"></path>'
     ]
-    for x, y, anchor, text in (
-        (LEFT - 4, ABOVE + 8, "end", f"{high:.4g}"),
-        (LEFT - 4, floor, "end", f"{low:.4g}" if high > low else ""),
-        (LEFT, HEIGHT - 5, "start", first),
-        ((LEFT + right) / 2, HEIGHT - 5, "middle", along),
-        (right, HEIGHT - 5, "end", last),
-    ):
-        parts.append(
-            f'<text x="{x}" y="{y}" text-anchor="{anchor}" font-size="11" fill="currentColor">'
-            f"{escape(text)}</text>"
-        )
     step = -(-longest // POINTS)
-    for k, (name, values) in enumerate(told.items()):
+    for k, values in enumerate(told.values()):
         dash = STROKES[k % len(STROKES)]
         line = f'fill="none" stroke="currentColor" stroke-width="1.5" stroke-dasharray="{dash}"'
         shown = [place(i, v) if v is not None else "" for i, v in enumerate(values)]
@@ -171,8 +160,7 @@ def curves(
         for points in _runs(shown):
             points = [*points, points[0]] if len(points) == 1 else points
             parts.append(
-                f'<polyline points="{" ".join(points)}" stroke-linecap="round" {line}>'
-                f"<title>{_text(name)}</title></polyline>"
+                f'<polyline points="{" ".join(points)}" stroke-linecap="round" {line}></polyline>'
             )
     legend = " &#160; ".join(
         f'<svg width="30" height="8"><path d="M0 4H30" fill="none" stroke="currentColor" '
@@ -181,10 +169,18 @@ def curves(
         for k, name in enumerate(told)
     )
     names = escape(", ".join(map(str, told)), quote=True)
+    apart = "display:flex;justify-content:space-between"
+    # No text in the SVG: where a notebook is not trusted it is taken out, and text would be left.
     return (
-        f'<div style="display:inline-block;margin-right:1em"><svg viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'width="{WIDTH}" height="{HEIGHT}" style="max-width:100%" role="img" '
-        f'aria-label="{names}">{"".join(parts)}</svg><div>{legend}</div></div>'
+        f'<div style="display:inline-block;margin-right:1em;max-width:100%">'
+        f'<div style="display:flex"><div style="width:{LEFT}px;padding-right:4px;text-align:right;'
+        f'font-size:11px;line-height:1;flex-direction:column;{apart}"><div>{high:.4g}</div>'
+        f"<div>{f'{low:.4g}' if high > low else ''}</div></div>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
+        f'style="flex-shrink:1;min-width:0" role="img" aria-label="{names}">{"".join(parts)}</svg>'
+        f'</div><div style="margin-left:{LEFT + 4}px;max-width:{WIDTH}px;font-size:11px;{apart}">'
+        f"<div>{_text(first)}</div><div>{_text(along)}</div><div>{_text(last)}</div></div>"
+        f'<div style="margin-left:{LEFT + 4}px">{legend}</div></div>'
     )
 
 
