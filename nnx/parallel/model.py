@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -222,6 +223,7 @@ class DataParallel(Module):
         busy = [(first + k, low, high) for k, (low, high) in enumerate(rows) if high > low]
         if self._sender is None and self.communicator.size > 1:
             self._sender = Sender(self.communicator)
+            weakref.finalize(self, self._sender.stop)  # or its thread would wait for ever
         self._buckets = pack(self.module.parameters(), self.bucket_bytes, self.communicator.takes)
         gradients = Gradients(
             self._buckets,

@@ -57,5 +57,6 @@ def size_of(batch: Batch) -> tuple[int, int]:
     return lengths[0], 0
 
 
-def rows_between(x: Tensor, low: int, high: int) -> Tensor:
-    return Tensor(x.data[low:high, ...])
+def rows_between(x: Tensor | Array, low: int, high: int) -> Tensor:
+    array = x.data if isinstance(x, Tensor) else x
+    return Tensor(array[low:high, ...])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -456,3 +459,25 @@ def test_nan_ends_every_rank_with_one_message():
         told = rf"in step 2 .*in part 7 of 8, on rank {rank}: the batch itself is not finite"
         with pytest.raises(nnx.train.NonFinite, match=told):
             LocalWorld(n).run(train)
+
+
+def test_a_model_that_is_dropped_leaves_no_thread():
+    """And its batches may be arrays."""
+
+    def step():
+        model = DataParallel(nn.Linear(3, 2), parallel.world(), parts=4)
+
+        def compute(batch):
+            y = model(batch[0])
+            return nn.CrossEntropyLoss()(y, batch[1]), y, batch[1]
+
+        model.backward(compute, (np.ones((8, 3), "float32"), np.zeros(8, np.int64)))
+
+    before = set(threading.enumerate())
+    for _ in range(3):
+        LocalWorld(4).run(step)
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while left := [t for t in {*threading.enumerate()} - before if t.name == "nnx-sender"]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
