@@ -248,7 +248,7 @@ CASES = {
         (lambda x: ops.pad(x, ((0, 2), (1, 0)), value=3.0), [A]),
         (lambda x: ops.pad(x, ((2, 1), (3, 0)), mode="reflect"), [A]),
         (lambda x: ops.pad(x, ((2, 1), (0, 0)), mode="replicate"), [A]),
-        (lambda x: ops.pad(x, ((1, 2), (1, 2)), mode="circular"), [C[:, 1:]]),
+        (lambda x: ops.pad(x, [(1, 2)] * 3, mode="circular"), [C[:, 1:]]),
     ],
     "pad_border": [(lambda x: ops.pad_border(x, ((1, 1), (2, 0)), "reflect"), [C])],
     "permute_dims": [(lambda x: ops.permute_dims(x, (2, 0, 1)), [C])],

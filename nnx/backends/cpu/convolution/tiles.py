@@ -102,8 +102,8 @@ def transposed(
     covered = (oh * kh, ow * kw) == (h, w)
     gx = (empty if covered else zeros)((n, h, w, c), d.dtype)
     seen = _seen(gx, window)
-    direct = seen.flags.c_contiguous
-    cols = gx if direct else empty(seen.shape, d.dtype)
+    direct = seen.flags.c_contiguous  # one image's may be, and yet end before it
+    cols = seen if direct else empty(seen.shape, d.dtype)
     rows, out = d.reshape(-1, d.shape[3]), cols.reshape(n * oh * ow, -1)
     kernels.in_parts(products, _count(rows), rows, _matrix(weight), None, out)
     if not direct:
