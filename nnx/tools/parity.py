@@ -169,7 +169,7 @@ def parity(
     model: Module,
     batch: Any,
     loss: Callable[..., Tensor] | None = None,
-    backends: Sequence[str | Backend] = ("numpy", "cupy"),
+    backends: Sequence[str | Backend] | None = None,
     bounds: dict[str, float] | None = None,
 ) -> ParityReport:
     """Compare all that a model computes between two backends, layer by layer, both ways.
@@ -180,7 +180,8 @@ def parity(
             (input, ..., target), or an input alone if the loss takes no target.
         loss: `loss(output, target)` (or `loss(output)`) gives the scalar to differentiate;
             without it the gradient of each output is random.
-        backends: two names, as for `nnx.set_backend`.
+        backends: two names, as for `nnx.set_backend`; None: NumPy and CuPy, or where CuPy cannot be
+            used, NumPy with its kernels and in portable code.
         bounds: the largest relative error allowed, by dtype name; `BOUNDS` by default.
 
     Returns:
@@ -191,6 +192,8 @@ def parity(
         ValueError: a backend cannot be used here.
         RuntimeError: a module calls others in another order when it runs again.
     """
+    if backends is None:
+        backends = _two_that_are_here()
     if len(backends) != 2:
         raise ValueError(f"parity compares two backends, got {len(backends)}: {tuple(backends)}")
     first, second = (get_backend(b) if isinstance(b, str) else b for b in backends)
@@ -227,6 +230,13 @@ def parity(
                 )
             )
     return report
+
+
+def _two_that_are_here() -> tuple[Backend, Backend]:
+    try:
+        return get_backend("numpy"), get_backend("cupy")
+    except ValueError:  # CuPy is missing, or finds no device
+        return get_backend("numpy"), Backend(np, "portable")
 
 
 def _record(

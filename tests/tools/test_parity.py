@@ -37,6 +37,21 @@ def test_without_a_loss_the_gradient_is_random(batch):
     assert report.ok and any("gradient of weight" in row.tensor for row in report.rows)
 
 
+def test_two_backends_that_are_here_are_taken(batch, monkeypatch):
+    import nnx.tools.parity as tool
+
+    assert parity(network(), batch[0]).backends in (("numpy", "cupy"), ("numpy", "portable"))
+
+    def without_cupy(name):
+        if name == "cupy":
+            raise ValueError("CuPy is not installed")
+        return NumpyBackend()
+
+    monkeypatch.setattr(tool, "get_backend", without_cupy)
+    report = parity(network(), batch, nn.CrossEntropyLoss())
+    assert report.ok and report.backends == ("numpy", "portable")
+
+
 def test_the_model_is_left_as_it_was(batch):
     model = network()
     before = {k: np.array(v) for k, v in model.state_dict().items()}
