@@ -89,7 +89,8 @@ def _told(output: Any) -> str:
 
 def _words(text: str | list[str]) -> str:
     text = re.sub(r"<(/?\w+)[^>]*>", r"<\1>", "".join(text))
-    return " ".join(re.sub(r"-?\d[\d.,]*(?:e[+-]?\d+)?|\b(?:nan|inf)\b", "#", text).split())
+    text = re.sub(r"-?\d[\d.,]*(?:e[+-]?\d+)?|\b(?:nan|inf)\b", "#", text)
+    return " ".join(re.sub(r"# [kMG]?B\b|# [mµ]?s\b", "#", text).split())
 
 
 def main() -> int:

