@@ -106,11 +106,27 @@ class Hardswish(BySlope):
 
 
 class Tanhshrink(BySlope):
-    """y = x - tanh x:  dy/dx = tanh² x."""
+    """y = x - tanh x:  dy/dx = tanh² x.
+
+    The two are nearly equal near 0, and their difference keeps few digits there.  By Lambert's
+    continued fraction (1768)
+
+        tanh x = x / (1 + c),    c = x² / (3 + x² / (5 + x² / (7 + ...)))
+
+    so that y = x c / (1 + c), where nothing cancels.  For |x| < 1 the terms up to 19 give all
+    digits of float64.
+    """
 
     def compute(self, x: Array) -> tuple[Array, Array | None]:
-        t = self.backend.tanh(x)
-        return x - t, t * t if self.needs_input_grad[0] else None
+        xp, t = self.backend.xp, self.backend.tanh(x)
+        near = xp.abs(x) < 1
+        v = xp.where(near, x, xp.zeros_like(x))
+        s = v * v
+        c = s / 19
+        for n in (17, 15, 13, 11, 9, 7, 5, 3):
+            c = s / (c + n)
+        y = xp.where(near, v * (c / (c + 1)), x - t)
+        return y, t * t if self.needs_input_grad[0] else None
 
 
 class RReLU(BySlope):

@@ -220,6 +220,21 @@ def test_hardswish_of_infinities(backend):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tanhshrink_keeps_its_digits_near_0(backend, dtype):
+    """x - tanh x = x³/3 - 2 x⁵/15 + ..., of which a difference of the two leaves little."""
+    if dtype == "float64":
+        backend.skip_without_float64()
+    x = np.geomspace(1e-4, 3, 50)
+    x = np.concatenate([x, -x, [0.0]]).astype(dtype)
+    y = backend.to_numpy(ops.tanhshrink(backend.tensor(x)))
+    wide = x.astype(np.float64)
+    e2 = np.expm1(2 * wide)  # tanh = e2 / (e2 + 2)
+    series = wide**3 * (1 / 3 - 2 / 15 * wide**2 + 17 / 315 * wide**4)
+    exact = np.where(np.abs(wide) < 3e-3, series, wide - e2 / (e2 + 2))
+    np.testing.assert_allclose(y, exact, rtol=5e-7 if dtype == "float32" else 1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rrelu_draws_a_slope_for_each_number(backend, dtype):
     if dtype == "float64":
         backend.skip_without_float64()

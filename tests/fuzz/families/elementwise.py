@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,12 @@ from ..case import Case, Input
 from ..draw import INTEGERS, Draw
 from ..pytorch import functional, torch
 
+# of tanh x = x + Σ c x^k, the last of them, k = 23, first
+TANH_SERIES = (
+    *(-113927491862 / 2900518163668125, 18888466084 / 194896477400625),
+    *(-443861162 / 1856156927625, 6404582 / 10854718875, -929569 / 638512875),
+    *(21844 / 6081075, -1382 / 155925, 62 / 2835, -17 / 315, 2 / 15, -1 / 3),
+)
 # name -> the kind of values it is defined for
 UNARY = {
     **dict.fromkeys(["exp", "expm1", "sin", "cos", "tanh", "square", "abs", "sign"], "wide"),
@@ -113,6 +120,14 @@ def _activation(draw: Draw) -> Case:
             return torch().logaddexp(x * beta, torch().zeros_like(x)) / beta
         if name == "softsign":  # PyTorch's is ∞/∞ at the ends
             return functional().softsign(x.clamp(-1e30, 1e30))
+        if name == "tanhshrink":  # PyTorch's loses its digits near 0, where it is x³/3 - ...
+            s = x.clamp(-0.3, 0.3) ** 2
+            series = functools.reduce(lambda y, c: y * s + c, TANH_SERIES)
+            return torch().where(x.abs() < 0.3, -x * s * series, x - x.tanh())
+        if name == "hardswish":  # PyTorch's is -∞ times 0 at the end
+            return functional().hardswish(x.clamp(-1e30))
+        if name == "hardsigmoid":  # the sixth in its gradient is of float32
+            return functional().relu6(x + 3) / 6
         if name == "celu":  # its constants are of float32
             alpha = options.get("alpha", 1.0)
             below = torch().where(x > 0, torch().zeros_like(x), x)
