@@ -8,7 +8,7 @@ and a reader (and a type checker) still finds every method in the class.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import TYPE_CHECKING, Any, Self
 
@@ -672,6 +672,17 @@ def _corners(data: Array) -> Any:
     *above, across = cuts
     lines = [home.xp.concat([data[(*row, c)] for c in across], axis=-1) for row in product(*above)]
     return home.to_numpy(home.xp.concat(lines, axis=0)).tolist()
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The tensors in nested tuples, lists and dictionaries, in their order."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, tuple | list):
+        return [t for part in value for t in tensors_in(part)]
+    return []
 
 
 def tensor(

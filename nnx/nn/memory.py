@@ -27,7 +27,7 @@ from ..autograd import enable_grad, no_grad, watching_calls
 from ..backends import dtype_name
 from ..backends.meter import Meter, can_measure, forget, keeping_nothing
 from ..random import Generator, use_generator
-from ..tensor import Tensor
+from ..tensor import Tensor, tensors_in
 from .module import Module
 
 Loss = Callable[[Any], Tensor]
@@ -247,17 +247,6 @@ def _sum(output: Any) -> Tensor:
 
 
 # ---- what is in inputs, outputs and states ----
-
-
-def tensors_in(value: Any) -> list[Tensor]:
-    """The tensors in nested tuples, lists and dictionaries."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    if isinstance(value, tuple | list):
-        return [t for part in value for t in tensors_in(part)]
-    return []
 
 
 def arrays_in(value: Any) -> list[Any]:

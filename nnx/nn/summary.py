@@ -13,8 +13,8 @@ import numpy as np
 from ..autograd import no_grad, watching_calls
 from ..backends import backend_of
 from ..random import Generator, use_generator
-from ..tensor import Tensor, tensor
-from .memory import Loss, Memory, Trace, compared, shown_bytes, size, tensors_in, traced
+from ..tensor import Tensor, tensor, tensors_in
+from .memory import Loss, Memory, Trace, compared, shown_bytes, size, traced
 from .module import Module, temporary_modes
 from .scopes import watching
 

@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 
 from .. import random
-from ..backends import Backend, backend_of, get_backend, override
+from ..backends import Backend, backend_of, get_backend, override, unavailable
 from ..nn import Module
-from ..tensor import Tensor
+from ..tensor import Tensor, tensors_in
 
 __all__ = ["BOUNDS", "ParityReport", "Row", "parity"]
 
@@ -141,9 +141,9 @@ class _Call:
         handed = [
             (f"input of {inner.label(self)}", t)
             for inner in self.called
-            for t in _tensors((inner.args, inner.kwargs))
+            for t in tensors_in((inner.args, inner.kwargs))
         ]
-        own = _tensors(self.given)
+        own = tensors_in(self.given)
         returned = [(f"output {k}" if len(own) > 1 else "output", t) for k, t in enumerate(own)]
         return _distinct(handed + returned)
 
@@ -233,10 +233,9 @@ def parity(
 
 
 def _two_that_are_here() -> tuple[Backend, Backend]:
-    try:
-        return get_backend("numpy"), get_backend("cupy")
-    except ValueError:  # CuPy is missing, or finds no device
-        return get_backend("numpy"), Backend(np, "portable")
+    """The CPU and the GPU where there is one, else the CPU's kernels and the portable code."""
+    gpu = unavailable("cupy") is None
+    return get_backend("numpy"), get_backend("cupy") if gpu else Backend(np, "portable")
 
 
 def _record(
@@ -261,7 +260,7 @@ def _record(
             y = plain(*args, **kwargs)
             running.pop()
             call.given, call.after = y, generator.state()
-            for t in _tensors((args, kwargs, y)):
+            for t in tensors_in((args, kwargs, y)):
                 if t.creator is not None:
                     t.retain_grad()
             if running:
@@ -284,7 +283,7 @@ def _record(
             value.backward()
     else:
         rng = np.random.default_rng(0)
-        outs = [t for t in _tensors(y) if t.requires_grad]
+        outs = [t for t in tensors_in(y) if t.requires_grad]
         for k, out in enumerate(outs):
             g = rng.standard_normal(out.shape).astype(home.to_numpy(out.data).dtype)
             out.backward(home.from_numpy(g), retain_graph=k + 1 < len(outs))
@@ -312,7 +311,7 @@ def _run_alone(
     before = generator.state()
     generator.set_state(call.state)
     args, kwargs = _leaves(call.args, home), _leaves(call.kwargs, home)
-    own = _tensors((args, kwargs))
+    own = tensors_in((args, kwargs))
     sources = [(f"input {k}" if len(own) > 1 else "input", t) for k, t in enumerate(own)]
     handed: list[tuple[str, Tensor]] = []
     expected = iter(call.called)
@@ -323,9 +322,9 @@ def _run_alone(
             if inner is None or inner.name != name:
                 raise _another_way(call)
             label = inner.label(call)
-            handed.extend((f"input of {label}", t) for t in _tensors((args, kwargs)))
+            handed.extend((f"input of {label}", t) for t in tensors_in((args, kwargs)))
             y = _leaves(inner.given, home)
-            sources.extend((f"output of {label}", t) for t in _tensors(y))
+            sources.extend((f"output of {label}", t) for t in tensors_in(y))
             generator.set_state(inner.after)
             return y
 
@@ -340,7 +339,7 @@ def _run_alone(
     if next(expected, None) is not None:
         raise _another_way(call)
 
-    returned = _tensors(y)
+    returned = tensors_in(y)
     outputs = _distinct(
         handed
         + [(f"output {k}" if len(returned) > 1 else "output", t) for k, t in enumerate(returned)]
@@ -431,16 +430,6 @@ def _computing_on(backend: Backend) -> AbstractContextManager[Backend]:
 # ---- tensors in nested arguments and results, from one backend to another ----
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = tuple(value.values())
-    if isinstance(value, tuple | list):
-        return [t for v in value for t in _tensors(v)]
-    return []
-
-
 def _distinct(named: list[tuple[str, Tensor]]) -> list[tuple[str, Tensor]]:
     """Each tensor once, by its last name: what a layer returns is called its output."""
     return list({id(t): (name, t) for name, t in named}.values())
@@ -463,7 +452,7 @@ def _on(value: Any, target: Backend) -> Any:
 def _leaves(value: Any, home: Backend) -> Any:
     """The same nested value on `home`; where its tensors are floats, their gradients are wanted."""
     value = _on(value, home)
-    for t in _tensors(value):
+    for t in tensors_in(value):
         t.requires_grad = home.is_float(t.data.dtype)
     return value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from ..backends import Array, backend_of, dtype_name
 from ..nn import Module
 from ..nn.scopes import watching
 from ..random import default_generator
-from ..tensor import Tensor
+from ..tensor import Tensor, tensors_in
 from .losses import by_name
 
 if TYPE_CHECKING:
@@ -113,12 +113,12 @@ def _watched(
         name = names.get(id(module))
         if name is None:
             return
-        for x in _tensors(output):
+        for x in tensors_in(output):
             what = describe(x.data)
             if what:
                 kind = type(module).__name__
                 where = f"layer {name!r} ({kind})" if name else f"the model ({kind})"
-                largest = max([_largest(t) for t in _tensors(inputs)], default=0.0)
+                largest = max([_largest(t) for t in tensors_in(inputs)], default=0.0)
                 found.append(
                     (
                         f"first in the output of {where}: {what}; its input, at most "
@@ -133,14 +133,6 @@ def _watched(
             return None, compute(batch)[0]
     except _Found:
         return found[0], None
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, tuple | list):
-        for part in value:
-            yield from _tensors(part)
 
 
 def _largest(x: Tensor) -> float:
