@@ -10,16 +10,13 @@ TypeError, and so are arrays of two libraries in one call.  The docstrings do no
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import ops
-from .names import room_has_not
+from .names import answers
 from .ops import *  # noqa: F403
 
 __all__ = list(ops.__all__)
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that is here
-
-    def __getattr__(name: str) -> Any:
-        """An error that says what a function of PyTorch's is called here."""
-        raise room_has_not(__name__, name)
+    __getattr__ = answers(__name__)

@@ -9,9 +9,9 @@ An entry points at the makers of its inputs, not at the inputs: an array lives o
 somebody holds its tensor or some backward keeps it.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..names import room_has_not
+from ..names import answers
 from .autocast import autocast
 from .backward import backward, leaf_uses
 from .calls import watching_calls
@@ -37,7 +37,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that is here
-
-    def __getattr__(name: str) -> Any:
-        """An error that says where a name of PyTorch's lies here."""
-        raise room_has_not(__name__, name)
+    __getattr__ = answers(__name__)

@@ -6,9 +6,9 @@ for images, labels in loader:
     ...
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..names import room_has_not
+from ..names import answers
 from .dataset import ArrayDataset, Dataset, Subset, random_split, train_test_split
 from .encode import class_weights, one_hot, pad_sequences
 from .loader import DataLoader, Shard
@@ -35,7 +35,4 @@ __all__ = [
 ]
 
 if not TYPE_CHECKING:  # a type checker would take every name for one that is here
-
-    def __getattr__(name: str) -> Any:
-        """An error that says where a name of PyTorch's lies here."""
-        raise room_has_not(__name__, name)
+    __getattr__ = answers(__name__)

@@ -11,7 +11,8 @@ import numpy as np
 from ..autograd import no_grad
 from ..nn import Module
 from ..nn.module import temporary_modes
-from ..tensor import Tensor
+from ..nn.scopes import watching
+from ..tensor import tensors_in
 from .canvas import COLOURS, Sheet
 from .charts import bars
 from .given import real
@@ -63,24 +64,18 @@ def activation_histograms(
         if (name in layers if layers else not any(True for _ in module.children()))
     }
     _known("activation_histograms", layers, every)
+    names = {id(module): name for name, module in chosen.items()}
     found: dict[str, list[np.ndarray]] = {}
-    hooks = []
-    for name, module in chosen.items():
 
-        def keep(_: Module, given: Any, output: Any, name: str = name) -> None:
-            first = _first(output)
-            if first is not None:
-                values = real("activation_histograms", name, first)
-                found.setdefault(name, []).append(values.ravel())
+    def keep(module: Module, _: Any, output: Any) -> None:
+        name, first = names.get(id(module)), next(iter(tensors_in(output)), None)
+        if name is not None and first is not None:
+            values = real("activation_histograms", name, first)
+            found.setdefault(name, []).append(values.ravel())
 
-        hooks.append(module.register_forward_hook(keep))
-    try:
-        with no_grad(), temporary_modes(model):
-            model.eval()
-            model(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with no_grad(), temporary_modes(model), watching(keep):
+        model.eval()
+        model(*inputs)
     for name in layers:
         if name not in found:
             raise ValueError(f"activation_histograms: the layer {name} was not called")
@@ -144,16 +139,6 @@ def _known(plot: str, layers: Sequence[str], names: Iterable[str]) -> None:
             f"{plot}: layers must be a list of names among {', '.join(filter(None, names))}; got "
             f"{layers!r}"
         )
-
-
-def _first(output: Any) -> Tensor | None:
-    """The first tensor of what a layer gives."""
-    if isinstance(output, Tensor):
-        return output
-    parts = output.values() if isinstance(output, Mapping) else output
-    if isinstance(parts, Iterable):
-        return next((t for t in map(_first, parts) if t is not None), None)
-    return None
 
 
 def _draw(
