@@ -11,6 +11,7 @@ from nnx import ops
 from ..case import Case, Input
 from ..draw import Draw
 from ..pytorch import functional, torch
+from .functions import named
 
 
 def more_losses(draw: Draw) -> Case:
@@ -20,16 +21,6 @@ def more_losses(draw: Draw) -> Case:
 
 def _reduction(draw: Draw) -> dict[str, Any]:
     return {"reduction": draw.choice(["mean", "sum", "none"])}
-
-
-def _case(name: str, options: dict[str, Any], inputs: list[Input], **more: Any) -> Case:
-    return Case(
-        f"{name}({options})",
-        inputs,
-        lambda *xs: getattr(ops, name)(*xs, **options),
-        lambda *xs: getattr(functional(), name)(*xs, **options),
-        **more,
-    )
 
 
 def _signs(draw: Draw, shape: Any, dtype: str) -> Input:
@@ -44,7 +35,7 @@ def _ranking(draw: Draw) -> Case:
         options["margin"] = draw.choice([0.5, -0.25, 2.0])
     pair = [Input(draw.values(shape, dtype, "lattice"), layout=draw.layout()) for _ in range(2)]
     exact = options["reduction"] == "none"
-    return _case("margin_ranking_loss", options, [*pair, _signs(draw, shape, dtype)], exact=exact)
+    return named("margin_ranking_loss", options, [*pair, _signs(draw, shape, dtype)], exact=exact)
 
 
 def _cosine(draw: Draw) -> Case:
@@ -54,7 +45,7 @@ def _cosine(draw: Draw) -> Case:
     if draw.chance(0.5):
         options["margin"] = draw.choice([0.25, -0.5])
     pair = [Input(draw.values((*lead, width), dtype), layout=draw.layout()) for _ in range(2)]
-    return _case(
+    return named(
         "cosine_embedding_loss", options, [*pair, _signs(draw, lead, dtype)], slack=16, cancels=True
     )
 
@@ -71,7 +62,7 @@ def _triplet(draw: Draw) -> Case:
         options["margin"] = draw.choice([0.3, 4.0])
     three = [Input(draw.values((*lead, width), dtype), layout=draw.layout()) for _ in range(3)]
     # with p < 1 the slope has a pole where two numbers meet
-    return _case("triplet_margin_loss", options, three, slack=16, cancels=True)
+    return named("triplet_margin_loss", options, three, slack=16, cancels=True)
 
 
 def _distance(draw: Draw) -> Case:
@@ -96,11 +87,11 @@ def _likelihood(draw: Draw) -> Case:
         t = Input(draw.values(shape, dtype), draw.chance(0.5), draw.layout())
         size = draw.choice([shape, (*shape[:-1], 1)])
         var = Input(draw.values(size, dtype, "positive"), draw.chance(0.8), draw.layout())
-        return _case("gaussian_nll_loss", options, [x, t, var], slack=4)
+        return named("gaussian_nll_loss", options, [x, t, var], slack=4)
     options["log_input"] = draw.chance(0.6)
     values = draw.values(shape, dtype, "normal" if options["log_input"] else "positive")
     t = Input(draw.whole(shape, 0, 9).astype(dtype), False, draw.layout())
-    return _case("poisson_nll_loss", options, [Input(values, layout=draw.layout()), t], slack=4)
+    return named("poisson_nll_loss", options, [Input(values, layout=draw.layout()), t], slack=4)
 
 
 def _labels(draw: Draw) -> Case:
@@ -112,7 +103,7 @@ def _labels(draw: Draw) -> Case:
     inputs = [Input(x.astype(dtype), layout=draw.layout()), Input(t, False, draw.layout())]
     if draw.chance(0.4):
         inputs.append(Input(draw.values((classes,), dtype, "positive"), False))
-    return _case("multilabel_soft_margin_loss", options, inputs)
+    return named("multilabel_soft_margin_loss", options, inputs)
 
 
 def _label_lists(draw: Draw) -> Case:
@@ -125,7 +116,7 @@ def _label_lists(draw: Draw) -> Case:
         if count + 1 < classes:  # what stands behind the first -1 does not count
             row[count + 1 :] = draw.stream.integers(0, classes, classes - count - 1)
     inputs = [Input(draw.values(shape, dtype, "lattice"), layout=draw.layout()), Input(t, False)]
-    return _case("multilabel_margin_loss", _reduction(draw), inputs)
+    return named("multilabel_margin_loss", _reduction(draw), inputs)
 
 
 def _ctc(draw: Draw) -> Case:

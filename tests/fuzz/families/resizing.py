@@ -10,6 +10,7 @@ from ..case import Case, Input
 from ..draw import Draw
 from ..pytorch import functional
 from .conv import channels, kernel_and_stride
+from .functions import named
 
 MODES = {1: ["nearest", "linear"], 2: ["nearest", "bilinear", "bicubic"], 3: ["nearest"]}
 
@@ -17,16 +18,6 @@ MODES = {1: ["nearest", "linear"], 2: ["nearest", "bilinear", "bicubic"], 3: ["n
 def resizing(draw: Draw) -> Case:
     kinds = [_interpolate, _interpolate, _shuffle, _columns, _conv, _conv, _pool, _unpool]
     return draw.choice(kinds)(draw)
-
-
-def _case(name: str, options: dict[str, Any], inputs: list[Input], **more: Any) -> Case:
-    return Case(
-        f"{name}({options})",
-        inputs,
-        lambda *xs: getattr(ops, name)(*xs, **options),
-        lambda *xs: getattr(functional(), name)(*xs, **options),
-        **more,
-    )
 
 
 def _image(draw: Draw, axes: int, large: int = 9, least: int = 1) -> tuple[int, ...]:
@@ -55,16 +46,16 @@ def _interpolate(draw: Draw) -> Case:
     if mode in ("bilinear", "bicubic") and "size" in options and draw.chance(0.5):
         options["antialias"] = True
         options["size"] = (options["size"][0], options["size"][1] + 1)  # PyTorch errs at width 1
-    return _case("interpolate", options, [x], slack=8, ours_may_refuse=mode == "area")  # length 0
+    return named("interpolate", options, [x], slack=8, ours_may_refuse=mode == "area")  # length 0
 
 
 def _shuffle(draw: Draw) -> Case:
     r = draw.between(1, 3)
     n, c, h, w = _image(draw, 2, 5)
     if draw.chance(0.5):
-        return _case("pixel_shuffle", {"upscale_factor": r}, [_input(draw, (n, c * r * r, h, w))])
+        return named("pixel_shuffle", {"upscale_factor": r}, [_input(draw, (n, c * r * r, h, w))])
     x = _input(draw, (n, c, h * r, w * r))
-    return _case("pixel_unshuffle", {"downscale_factor": r}, [x], exact=True)
+    return named("pixel_unshuffle", {"downscale_factor": r}, [x], exact=True)
 
 
 def _columns(draw: Draw) -> Case:
@@ -75,12 +66,12 @@ def _columns(draw: Draw) -> Case:
     sides = [d * (k - 1) + 1 + draw.between(0, 6) for k, d in zip(kernel, dilation, strict=True)]
     n, c = draw.between(1, 3), draw.between(1, 4)
     if draw.chance(0.5):
-        return _case("unfold", options, [_input(draw, (n, c, *sides))], exact=True)
+        return named("unfold", options, [_input(draw, (n, c, *sides))], exact=True)
     windows = 1
     for side, k, d, s, p in zip(sides, kernel, dilation, stride, padding, strict=True):
         windows *= (side + 2 * p - d * (k - 1) - 1) // s + 1
     x = _input(draw, (n, c * kernel[0] * kernel[1], windows), "lattice")
-    return _case("fold", options | {"output_size": tuple(sides)}, [x])
+    return named("fold", options | {"output_size": tuple(sides)}, [x])
 
 
 def _conv(draw: Draw) -> Case:
@@ -105,7 +96,7 @@ def _conv(draw: Draw) -> Case:
     dtype, kind = draw.dtype(), draw.choice(["normal", "lattice"])
     inputs = [Input(draw.values(s, dtype, kind), draw.chance(0.9), draw.layout()) for s in shapes]
     name = f"conv_transpose{axes}d" if transposed else f"conv{axes}d"
-    return _case(name, options, inputs, ours_may_refuse=transposed)
+    return named(name, options, inputs, ours_may_refuse=transposed)
 
 
 def _pool(draw: Draw) -> Case:
@@ -114,7 +105,7 @@ def _pool(draw: Draw) -> Case:
         axes = draw.choice([1, 3])
         kind = draw.choice(["adaptive_avg_pool", "adaptive_max_pool"]) + f"{axes}d"
         options = {"output_size": tuple(draw.between(1, 5) for _ in range(axes))}
-        return _case(kind, options, [_input(draw, _image(draw, axes))])
+        return named(kind, options, [_input(draw, _image(draw, axes))])
     axes = int(kind[-2])
     kernel = tuple(draw.between(1, 3) for _ in range(axes))
     options: dict[str, Any] = {"ceil_mode": draw.chance(0.3)}
@@ -125,12 +116,12 @@ def _pool(draw: Draw) -> Case:
         if axes == 1:  # where PyTorch takes numbers only
             options = {k: v[0] if isinstance(v, tuple) else v for k, v in options.items()}
         x = _input(draw, _image(draw, axes, least=3), "positive")
-        return _case(kind, options, [x], slack=8)
+        return named(kind, options, [x], slack=8)
     options |= {"kernel_size": kernel, "padding": tuple(k // 2 for k in kernel)}
     if kind == "max_pool3d":
         options["return_indices"] = draw.chance(0.3)
     x = _input(draw, _image(draw, axes), "lattice")
-    return _case(kind, options, [x], ours_may_accept=True)
+    return named(kind, options, [x], ours_may_accept=True)
 
 
 def _unpool(draw: Draw) -> Case:
