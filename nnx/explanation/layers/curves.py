@@ -149,6 +149,18 @@ def sign(x: Num) -> Expr:
 SELU = (1.6732632423543772, 1.0507009873554805, 1.0)
 ACT, PIECES, BASIC = "nnx.ops.activation", "nnx.ops.piecewise", "nnx.ops.elementwise"
 
+
+def _logarithm(base: int, name: str) -> Pointwise:
+    """log(x) to a base."""
+    return Pointwise(
+        f"y = log(x) / log({base})",
+        f"dx = g / (x log({base}))",
+        lambda x: call("log", x) / call("log", float(base)),
+        lambda x, y: 1.0 / (x * call("log", float(base))),
+        f"{BASIC}.{name}",
+    )
+
+
 POINTWISE = {
     "identity": Pointwise("y = x", "dx = g", lambda x: x, lambda x, y: Num(1.0), "nnx.nn.Identity"),
     "relu": Pointwise(
@@ -318,20 +330,8 @@ POINTWISE = {
         lambda x, y: 1.0 / (1.0 + x),
         f"{BASIC}.Log1p",
     ),
-    "log2": Pointwise(
-        "y = log(x) / log(2)",
-        "dx = g / (x log(2))",
-        lambda x: call("log", x) / call("log", 2.0),
-        lambda x, y: 1.0 / (x * call("log", 2.0)),
-        f"{BASIC}.Log2",
-    ),
-    "log10": Pointwise(
-        "y = log(x) / log(10)",
-        "dx = g / (x log(10))",
-        lambda x: call("log", x) / call("log", 10.0),
-        lambda x, y: 1.0 / (x * call("log", 10.0)),
-        f"{BASIC}.Log10",
-    ),
+    "log2": _logarithm(2, "Log2"),
+    "log10": _logarithm(10, "Log10"),
     "sqrt": Pointwise(
         "y = √x",
         "dx = g / (2 y)",

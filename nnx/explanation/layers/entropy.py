@@ -9,6 +9,7 @@ import numpy as np
 from ..expression import Expr, Named, Num, call, total
 from ..writer import Index, Writer
 from .linear import shape
+from .loss import reduced
 
 
 def cross_entropy(w: Writer) -> None:
@@ -76,26 +77,12 @@ def _of_classes(w: Writer, logits: bool) -> None:
         formula = "l[n] = -log p[n, t] = log Σ_c exp(x[n, c] - m[n]) - (x[n, t] - m[n])"
     else:
         formula = "l[n] = -x[n, t]"
-    if layer.reduction == "none":
-        w.derive("y", m.y, lambda at: loss(at[0] if at else 0), formula, source=source)
-    else:
-        w.formula(formula, source=source)
-        shown = [n for n in counted][:3]
-        each = np.atleast_1d(m.with_option("reduction", "none"))
-        known = {n: w.value(f"l[{n}]", loss(n), float(each[n]), True) for n in shown}
-        terms = [known.get(n) or Num(*loss(n).value(m.eps), f"l[{n}]") for n in counted]
-        whole = total(terms)
-        size = total([of_row[n] for n in counted]) if layer.weight is not None else None
-        count: Expr = Num(float(len(counted))) if size is None else size
-        mean = layer.reduction == "mean"
-        over = "Σ w" if size is not None else str(len(counted))
-        w.derive(
-            "y",
-            m.y,
-            lambda at: whole / count if mean else whole,
-            f"y = Σ l / {over}" if mean else "y = Σ l",
-            f"{shape(x)}, {shape(t)} -> {shape(m.y)}",
-        )
+    size = total([of_row[n] for n in counted]) if layer.weight is not None else None
+    count: Expr = Num(float(len(counted))) if size is None else size
+    over = "Σ w" if size is not None else str(len(counted))
+    shapes = f"{shape(x)}, {shape(t)} -> {shape(m.y)}"
+    every = [(n,) for n in counted]
+    reduced(w, lambda at: loss(at[0] if at else 0), every, formula, source, shapes, count, over)
     g = w.backward()
     if logits:
         w.say("cross_entropy_backward")
@@ -165,36 +152,24 @@ def _of_shares(w: Writer) -> None:
     first = np.log(np.sum(np.exp(x.array[0] - top.array[0])))
     w.value("s[0]", call("log", below(0)), float(first))
     formula = "l[n] = -Σ_c a[n, c] log p[n, c],  log p[n, c] = x[n, c] - m[n] - s[n]"
-    scale = {"mean": f" / {rows}", "sum": "", "none": ""}[layer.reduction]
-    if layer.reduction == "none":
-        w.derive("y", m.y, lambda at: loss(at[0]), formula, source=source)
-    else:
-        w.formula(formula, source=source)
-        each = m.with_option("reduction", "none")
-        terms = [w.value(f"l[{n}]", loss(n), float(each[n]), True) for n in range(min(rows, 3))]
-        terms += [Num(*loss(n).value(m.eps), "l", (n,)) for n in range(3, rows)]
-        whole = total(terms)
-        w.derive(
-            "y",
-            m.y,
-            lambda at: whole / float(rows) if scale else whole,
-            f"y = Σ l{scale}",
-            f"{shape(x)}, {shape(t)} -> {shape(m.y)}",
-        )
+    shapes = f"{shape(x)}, {shape(t)} -> {shape(m.y)}"
+    every = [(n,) for n in range(rows)]
+    reduced(w, lambda at: loss(at[0]), every, formula, source, shapes, float(rows), str(rows))
     g = w.backward()
 
     def dx(at: Index) -> Expr:
         n, c = at
         p = call("exp", log_p(n, c))
-        every = total([a[n, k] for k in range(classes)])
-        e = (g[n] if layer.reduction == "none" else g[()]) * (p * every - a[n, c])
-        return e / float(rows) if scale else e
+        whole = total([a[n, k] for k in range(classes)])
+        e = (g[n] if layer.reduction == "none" else g[()]) * (p * whole - a[n, c])
+        return e / float(rows) if layer.reduction == "mean" else e
 
+    end = f" / {rows}" if layer.reduction == "mean" else ""
     w.derive(
         "dx",
         m.gradients[0],
         dx,
-        f"dx[n, c] = g (p[n, c] Σ_k a[n, k] - a[n, c]){scale}",
+        f"dx[n, c] = g (p[n, c] Σ_k a[n, k] - a[n, c]){end}",
         f"{shape(g)} -> {shape(x)}",
         source,
         key=0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -143,22 +143,7 @@ def of_pairs(w: Writer) -> None:
     def one(at: Index) -> Expr:
         return pair.loss(x[at], t[at], *options)
 
-    if layer.reduction == "none":
-        w.derive("y", m.y, one, pair.formula, source=pair.source)
-    else:
-        mean = layer.reduction == "mean"
-        w.formula(pair.formula, source=pair.source)
-        alone = m.with_option("reduction", "none")
-        terms = [w.value(f"l{list(at)}", one(at), float(alone[at]), True) for at in every[:3]]
-        terms += [Num(*one(at).value(m.eps), f"l{list(at)}") for at in every[3:]]
-        whole = total(terms)
-        w.derive(
-            "y",
-            m.y,
-            lambda at: whole / size if mean else whole,
-            f"y = Σ l / {len(every)}" if mean else "y = Σ l",
-            f"{shape(x)} -> ()",
-        )
+    reduced(w, one, every, pair.formula, pair.source, f"{shape(x)} -> ()", size, str(len(every)))
     g = w.backward()
 
     def dx(at: Index) -> Expr:
@@ -180,6 +165,47 @@ def of_pairs(w: Writer) -> None:
             key=0,
         )
     w.check([("dx", 0, "x")])
+
+
+def reduced(
+    w: Writer,
+    one: Callable[[Index], Expr],
+    every: Sequence[Index],
+    formula: str,
+    source: str,
+    shapes: str,
+    count: Expr | float,
+    over: str,
+) -> None:
+    """Derive what a loss makes of the losses of its numbers or rows: each, their sum, their mean.
+
+    Args:
+        w: what writes.
+        one: the loss of one of them, by its index.
+        every: the indices of those that count.
+        formula: of one loss.
+        source: where it is from.
+        shapes: what goes in and comes out, of a sum.
+        count: what the mean divides by.
+        over: how that is written.
+    """
+    m = w.measured
+    layer: Any = m.layer
+    if layer.reduction == "none":
+        w.derive("y", m.y, one, formula, source=source)
+        return
+    w.formula(formula, source=source)
+    mean, each = layer.reduction == "mean", np.atleast_1d(m.with_option("reduction", "none"))
+    terms = [w.value(f"l{list(at)}", one(at), float(each[at]), True) for at in every[:3]]
+    terms += [Num(*one(at).value(m.eps), f"l{list(at)}") for at in every[3:]]
+    whole = total(terms)
+    w.derive(
+        "y",
+        m.y,
+        lambda at: whole / count if mean else whole,
+        f"y = Σ l / {over}" if mean else "y = Σ l",
+        shapes,
+    )
 
 
 def unweighted(layer: Any, inputs: list[Any]) -> bool:
