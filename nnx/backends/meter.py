@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
+from ..scoped import Block, Scoped
 from .cpu import memory
 from .cpu.memory import keeping_nothing
 
 __all__ = ["Meter", "can_measure", "keeping_nothing"]
+
+_measuring: Scoped[bool] = Scoped("nnx memory measured")
+_together = 0  # bytes, as `in_turn` found them since the peak was last asked for
 
 
 class Meter:
@@ -35,14 +40,48 @@ class Meter:
         """How many bytes are in use, without those that lie ready for use again; and the most that
         were taken since the last reading, with them.
         """
-        live, peak = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
-        return live + self._ready - memory.idle_bytes(), peak + self._ready
+        live = tracemalloc.get_traced_memory()[0]
+        return live + self._ready - memory.idle_bytes(), _peak() + self._ready
 
     def forget(self) -> None:
         """Give back what lies ready for use again."""
         memory.forget()
         self._ready = 0
+
+
+def measuring() -> Block[bool]:
+    """A `with` block in which what threads would compute is computed `in_turn`."""
+    return _measuring(True)
+
+
+def is_measuring() -> bool:
+    return bool(_measuring.open) and _measuring.get() is True
+
+
+def in_turn(kernel: Callable[..., None], parts: Iterable[tuple[int, ...]], *args: Any) -> None:
+    """Run `kernel(*part, *args)` for one part after another, and count their memory as if each were
+    computed by a thread of its own and all were at their most together.
+
+    Whether they are depends on the moment at which the system lets a thread run: so a model would
+    take another amount of memory each time it is measured.
+    """
+    global _together
+    most, together = _peak(), tracemalloc.get_traced_memory()[0]
+    with keeping_nothing():
+        for part in parts:
+            before = tracemalloc.get_traced_memory()[0]
+            kernel(*part, *args)
+            together += max(0, _peak() - before)
+    _together = max(most, together)
+
+
+def _peak() -> int:
+    """The most that was taken since this was asked before."""
+    global _together
+    peak = max(tracemalloc.get_traced_memory()[1], _together)
+    tracemalloc.reset_peak()
+    _together = 0
+    return peak
 
 
 def forget() -> None:

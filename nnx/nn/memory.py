@@ -25,7 +25,7 @@ import numpy as np
 
 from ..autograd import enable_grad, no_grad, watching_calls
 from ..backends import dtype_name
-from ..backends.meter import Meter, can_measure, forget, keeping_nothing
+from ..backends.meter import Meter, can_measure, forget, keeping_nothing, measuring
 from ..random import Generator, use_generator
 from ..tensor import Tensor, tensors_in
 from .module import Module
@@ -219,7 +219,7 @@ def _step(
     for leaf in (*model.parameters(), *tensors_in(inputs)):
         leaf.grad = None
     recording = enable_grad() if training else no_grad()
-    with use_generator(Generator(0)), recording, watching_calls(trace):
+    with use_generator(Generator(0)), recording, watching_calls(trace), measuring():
         trace.begin()
         y = model(**inputs) if isinstance(inputs, dict) else model(*inputs)
         if not training:

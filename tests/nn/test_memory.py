@@ -10,6 +10,7 @@ import nnx
 from nnx import nn
 from nnx.backends import is_installed, override
 from nnx.backends.cpu import memory
+from nnx.backends.meter import Meter, measuring
 from nnx.backends.numpy import NumpyBackend
 
 
@@ -107,15 +108,21 @@ KINDS = ["numpy", *(["jit"] if is_installed("numba") else [])]
 
 @pytest.fixture(params=KINDS)
 def kind(request):
-    """Tuned NumPy and numba, with their thresholds as users have them."""
+    """Tuned NumPy and numba, with their thresholds as users have them, and one thread: how much two
+    take at once depends on the moment (`test_threads_are_at_their_most_together`)."""
     if request.param == "numpy":
-        chosen = NumpyBackend()
-    else:
-        from nnx.backends.jit import JitBackend
+        with override(np.ndarray, NumpyBackend()):
+            yield request.param
+        return
+    from nnx.backends.jit import JitBackend
+    from nnx.backends.jit.codegen import threads
 
-        chosen = JitBackend()
-    with override(np.ndarray, chosen):
-        yield request.param
+    before = threads.set_thread_count(1)
+    try:
+        with override(np.ndarray, JitBackend()):
+            yield request.param
+    finally:
+        threads.set_thread_count(before)
 
 
 def nbytes(arrays):
@@ -220,3 +227,52 @@ def test_checkpoint_keeps_less_and_computes_more():
     forward = 4 * 512 * 64 * 64
     assert plain.training_multiply_adds == 3 * forward - 512 * 64 * 64
     assert saving.training_multiply_adds >= plain.training_multiply_adds + forward
+
+
+@pytest.mark.skipif("jit" not in KINDS, reason="one thread without numba")
+@pytest.mark.parametrize("count", [2, 3])
+def test_threads_are_at_their_most_together(count):
+    """What parts take is added up, however the system lets their threads run; what they leave and
+    what was taken before and after them is counted once."""
+    from nnx.backends.jit.codegen import threads
+
+    left = []
+
+    def part(lo, hi):
+        memory.empty((500_000 * (hi - lo),), np.uint8)
+        left.append(np.empty(100_000 * (hi - lo), np.uint8))
+
+    before = threads.set_thread_count(count)
+    meter = Meter()
+    try:
+        with measuring():
+            meter.read()
+            start = meter.read()[0]
+            np.empty(1_000_000, np.uint8)
+            threads.split(part, count)
+            live, peak = meter.read()
+            assert live - start == pytest.approx(100_000 * count, rel=0.05)
+            assert peak - start == pytest.approx(max(1_000_000, 500_000 * count), rel=0.05)
+            assert meter.read()[1] == pytest.approx(live, rel=0.01)  # begins anew
+    finally:
+        threads.set_thread_count(before)
+
+
+@pytest.mark.skipif("jit" not in KINDS, reason="one thread without numba")
+def test_two_measurements_are_equal_whatever_else_runs():
+    """A convolution whose columns two threads lay out: the workspace of both."""
+    from nnx.backends.jit import JitBackend
+    from nnx.backends.jit.codegen import threads
+
+    found = {}
+    for count in (1, 2):
+        before = threads.set_thread_count(count)
+        try:
+            with override(np.ndarray, JitBackend()):
+                told = [nnx.summary(nn.Conv2d(16, 2, 3), (2, 16, 48, 48)) for _ in range(3)]
+        finally:
+            threads.set_thread_count(before)
+        works = [t.inference.workspace for t in told]
+        assert works == pytest.approx([works[0]] * 3, rel=0.02)
+        found[count] = works[0]
+    assert found[2] > 1.2 * found[1]

@@ -31,6 +31,7 @@ from threadpoolctl import ThreadpoolController
 from ....typing import Array
 from ...cpu.memory import empty
 from ...forks import renew_in_child
+from ...meter import in_turn, is_measuring
 from .. import thresholds
 
 MOST = 1024  # threads that may be asked for
@@ -167,6 +168,9 @@ def _run(
 ) -> None:
     if len(pieces) == 1:
         kernel(*pieces[0], *args)
+        return
+    if is_measuring():
+        in_turn(kernel, pieces, *args)
         return
     pool = _the_pool()
     if pool.size == 1:  # no thread could be started
