@@ -19,6 +19,8 @@ from ..backends import backend_of
 from ..plots import available, compare_curves
 from ..recipes import Run, find
 from ..recipes.images import ImageRecipe
+from ..recipes.series import SeriesRecipe
+from ..train.batches import to_tensors
 from .terminal import say
 
 MOST_SHOWN = 64  # pictures on a sheet
@@ -141,6 +143,91 @@ def data(experiment: str, out: str | None) -> None:
     names = [recipe.classes[int(k)] for k in truth[:MOST_SHOWN]]
     path = Path(out) if out else Path(f"{experiment}.png")
     plots.sheet(pictures, names, path, experiment)
+    say(f"picture {path}")
+
+
+@command.command()
+@click.argument("run", type=click.Path())
+@_out("RUN/confusion.png")
+def confusion(run: str, out: str | None) -> None:
+    """What RUN takes for what: how often, on the test part."""
+    trained = Run(run)
+    recipe = trained.recipe
+    if not recipe.classes:
+        raise click.ClickException(f"{run} ({recipe.name}) does not tell classes apart")
+    *inputs, truth = recipe.data(trained.options).test
+    said = trained.predict(tuple(inputs) if len(inputs) > 1 else inputs[0]).numpy().argmax(axis=1)
+    counts = plots.mistakes.confusion(np.asarray(truth), said, len(recipe.classes))
+    path = Path(out) if out else trained.folder / "confusion.png"
+    plots.confusion_matrix(counts, recipe.classes, path, trained.folder.name)
+    say(f"picture {path}")
+
+
+@command.command()
+@click.argument("run", type=click.Path())
+@_out("RUN/predictions.png")
+def predictions(run: str, out: str | None) -> None:
+    """What RUN predicts of the test part beside what was true: of a series, the first value, the
+    middle one and the last of those that are predicted at once."""
+    trained = Run(run)
+    recipe = trained.recipe
+    if not isinstance(recipe, SeriesRecipe):
+        raise click.ClickException(f"{run} ({recipe.name}) does not predict numbers")
+    inputs, truth = recipe.data(trained.options).test
+    count = truth.shape[1]
+    chosen = sorted({0, count // 2, count - 1})
+    true, said = (
+        recipe.in_units(a[:, chosen], trained.options)
+        for a in (truth, trained.predict(inputs).numpy())
+    )
+    path = Path(out) if out else trained.folder / "predictions.png"
+    names = [f"{k + 1} ahead" for k in chosen]
+    plots.predictions(true, said, path, trained.folder.name, names=names)
+    say(f"picture {path}")
+
+
+def _batch(trained: Run) -> Any:
+    """The first examples that a run was trained on, as many as a batch had: tensors."""
+    arrays = trained.recipe.data(trained.options).train
+    return to_tensors(tuple(a[: trained.options.batch_size] for a in arrays), None)
+
+
+@command.command()
+@click.argument("run", type=click.Path())
+@_out("RUN/activations.png")
+def activations(run: str, out: str | None) -> None:
+    """Histograms of what each layer of RUN gives for a batch that it was trained on."""
+    trained = Run(run)
+    inputs = _batch(trained)[:-1]
+    path = Path(out) if out else trained.folder / "activations.png"
+    plots.activation_histograms(trained.model(), *inputs, path=path, title=trained.folder.name)
+    say(f"picture {path}")
+
+
+@command.command()
+@click.argument("run", type=click.Path())
+@_out("RUN/gradients.png")
+def gradients(run: str, out: str | None) -> None:
+    """Histograms of the gradients of RUN's parameters for a batch that it was trained on."""
+    trained = Run(run)
+    *inputs, target = _batch(trained)
+    model = trained.model().train()
+    trained.recipe.loss(trained.options)(model(*inputs), target).backward()
+    path = Path(out) if out else trained.folder / "gradients.png"
+    plots.gradient_histograms(model, path=path, title=trained.folder.name)
+    say(f"picture {path}")
+
+
+@command.command()
+@click.argument("run", type=click.Path())
+@click.argument("text", required=False)
+@_out("RUN/attention.png")
+def attention(run: str, text: str | None, out: str | None) -> None:
+    """Where RUN looks as it answers TEXT, or else the first test example."""
+    trained = Run(run)
+    weights, rows, columns = trained.recipe.looks(trained, text)
+    path = Path(out) if out else trained.folder / "attention.png"
+    plots.attention(weights, rows, columns, path)
     say(f"picture {path}")
 
 

@@ -114,6 +114,10 @@ class Csi300LSTM(SeriesRecipe):
         save_figure(drawn, path)
         return [path]
 
+    def in_units(self, values: Any, o: Options) -> Any:
+        """Index points."""
+        return points_of(o)(values)
+
     def predict_files(self, run: Trained, paths: Sequence[Path]) -> Prediction:
         """The 20 days after a file's last one, from its last 64; without a file, after all days.
 

@@ -25,13 +25,12 @@ class ImageRecipe(Recipe):
         size: of the pictures that the model takes.
         box: how much of that the figure fills; see `pictures.lay_out`.
         middle: where the centre of mass of such pictures is, in pixels from 0; None: the middle.
-        classes: their names, in the order of the model's outputs.
     """
 
     size: ClassVar[tuple[int, int]]
     box: ClassVar[tuple[int, int]]
     middle: ClassVar[tuple[float, float] | None] = None
-    classes: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    classes = tuple("0123456789")
 
     def to_input(self, x: Any) -> Any:
         """Pictures (N, H, W) from 0 to 1 as the model takes them."""

@@ -94,6 +94,7 @@ class ImdbRecipe(Recipe):
     """
 
     source = "Xu, chapter 9"
+    classes = CLASSES
     epochs, batch_size, lr = 8, 64, 2e-3
     options = (
         Option("hidden", 32, "units of each layer and direction"),

@@ -191,6 +191,8 @@ class Recipe:
         measure: the metric whose test value is the run's last line.
         keep: which weights are evaluated, and used to predict: of the "last" epoch or the "best".
         looks_ahead: whether `nnx predict RUN` says something without a file: what comes next.
+        classes: what a classification tells apart, in the order of the model's outputs; empty where
+            it predicts something else.
     """
 
     name: ClassVar[str]
@@ -204,6 +206,7 @@ class Recipe:
     measure: ClassVar[str] = "accuracy"
     keep: ClassVar[str] = "last"
     looks_ahead: ClassVar[bool] = False
+    classes: ClassVar[tuple[str, ...]] = ()
 
     # ---- what an experiment defines ----
 
@@ -317,6 +320,28 @@ class Recipe:
             Their paths.
         """
         return []
+
+    def in_units(self, values: Any, o: Options) -> Any:
+        """Outputs or targets of a regression in the units that people know them in.
+
+        Args:
+            values: an array, of the shape that the model gives or of some of its columns.
+            o: the experiment's options.
+        """
+        return values
+
+    def looks(self, run: Trained, text: str | None) -> tuple[Any, list[str], list[str]]:
+        """Where the run's model looks: weights (T, S), what looks (T,), what is looked at (S,).
+
+        Args:
+            run: the trained model.
+            text: what it reads; None: the first test example.
+
+        Raises:
+            ValueError: this experiment has no attention that could be shown; or the text has no
+                character that is known.
+        """
+        raise ValueError(f"{self.name} has no attention that could be shown")
 
     # ---- prediction, from the run folder alone ----
 

@@ -293,26 +293,33 @@ class Seq2Seq(Recipe):
         model: Any = trainer.model
         if o.no_attention or not isinstance(model, Translator):
             return []
-        source, lengths, given, _ = (Tensor(_on(model, a[:1])) for a in data.test)
-        with no_grad(), temporary_modes(model):
-            model.eval()
-            memory, state = model.encode(source[:, : int(lengths[0])], lengths)
-            _, _, states = model.decode(given, state, memory, source[:, : int(lengths[0])])
-            weights = backend_of(memory.data).to_numpy(model.looks(states, memory).data)
-        read = _said([int(k) for k in data.test[0][0] if k >= FIRST], o.assets["source"])
-        said = _said([int(k) for k in data.test[3][0] if k >= FIRST], o.assets["target"])
+        source, said = ([k for k in a[0].tolist() if k >= FIRST] for a in data.test[::3])
         path = folder / "attention.png"
-        attention(weights[: len(said) + 1], [*said, "end"], list(read), path)
+        rows, columns = (
+            [*_said(said, o.assets["target"]), "end"],
+            [*_said(source, o.assets["source"])],
+        )
+        attention(looked(model, source, said), rows, columns, path)
         return [path]
+
+    def looks(self, run: Trained, text: str | None) -> tuple[Any, list[str], list[str]]:
+        """Where the decoder looks as it says the best that the search finds."""
+        o, model = run.options, run.model()
+        if o.no_attention:
+            raise ValueError("this run was trained without attention")
+        if text is None:
+            source = [k for k in self.data(o).test[0][0].tolist() if k >= FIRST]
+        else:
+            source = _known(text, o.assets.get("source", ""))[0].tolist()
+        best = search(model, np.asarray(source), len(source), o.beam)[0]
+        said = [k for k in best.ids if k >= FIRST]
+        rows = [*_said(said, o.assets["target"]), "end"]
+        return looked(model, source, said), rows, [*_said(source, o.assets["source"])]
 
     def predict_text(self, run: Trained, text: str) -> Prediction:
         """What the search finds for a text, the most probable first."""
         o = run.options
-        known = o.assets.get("source", "")
-        unknown = sorted({c for c in text if c not in known})
-        numbers = np.asarray([FIRST + known.index(c) for c in text if c in known], np.int64)
-        if not len(numbers):
-            raise ValueError(f"not a character of {text!r:.60} is known; known are {known!r}")
+        numbers, unknown = _known(text, o.assets.get("source", ""))
         found = search(run.model(), numbers, len(numbers), o.beam)
         rows = [
             (text, _said(one.ids, o.assets["target"]) + ("" if one.ended else " ..."),
@@ -345,6 +352,37 @@ def search(model: Any, source: np.ndarray, length: int, width: int) -> list[Foun
             return ops.log_softmax(scores[:, 0]), (last,)
 
         return beam_search(step, (state,), BEGIN, END, width, LONGEST)
+
+
+def looked(model: Any, source: Sequence[int], said: Sequence[int]) -> Any:
+    """The weights (T + 1, S) with which a model looks at a source as it says something and ends.
+
+    Args:
+        model: a `Translator`.
+        source, said: S and T numbers of characters.
+    """
+    with no_grad(), temporary_modes(model):
+        model.eval()
+        read, given = (
+            Tensor(_on(model, np.asarray([numbers], np.int64)))
+            for numbers in (source, [BEGIN, *said])
+        )
+        memory, state = model.encode(read, np.asarray([len(source)]))
+        states = model.decode(given, state, memory, read)[2]
+        return backend_of(memory.data).to_numpy(model.looks(states, memory).data)
+
+
+def _known(text: str, known: str) -> tuple[np.ndarray, list[str]]:
+    """The numbers of a text's characters, and which it has that have none.
+
+    Raises:
+        ValueError: none has one.
+    """
+    unknown = sorted({c for c in text if c not in known})
+    numbers = np.asarray([FIRST + known.index(c) for c in text if c in known], np.int64)
+    if not len(numbers):
+        raise ValueError(f"not a character of {text!r:.60} is known; known are {known!r}")
+    return numbers, unknown
 
 
 def _on(model: Any, host: np.ndarray) -> Any:

@@ -335,6 +335,60 @@ def test_plot_weights_and_data(nnx_, trained, tmp_path):
     assert code == 1 and "has no pictures to show" in one_line(err)
 
 
+@pytest.mark.parametrize(
+    "kind, experiment",
+    [
+        ("confusion", "digits"),
+        ("activations", "digits"),
+        ("gradients", "digits"),
+        ("predictions", "curve-rnn"),
+    ],
+)
+def test_plot_what_a_run_does(nnx_, tmp_path, kind, experiment):
+    """A picture that another run changes; and a line where the experiment has none of the kind."""
+    pytest.importorskip("matplotlib")
+    pictures = []
+    for seed in ("0", "1"):
+        nnx_("train", experiment, "--epochs", "1", "--hidden", "4", "--seed", seed, "--out", seed)
+        run = f"{seed}/{experiment}-1"
+        code, out, err = nnx_("plot", kind, run)
+        assert code == 0 and out.strip() == f"picture {Path(run) / kind}.png", err
+        pictures.append((tmp_path / run / f"{kind}.png").read_bytes())
+    assert pictures[0].startswith(b"\x89PNG") and pictures[0] != pictures[1]
+    before = {path.name for path in tmp_path.iterdir()}
+    words = {
+        "confusion": "does not tell classes apart",
+        "predictions": "does not predict numbers",
+    }
+    if kind in words:
+        other = "digits" if experiment != "digits" else "curve-rnn"
+        nnx_("train", other, "--epochs", "1", "--hidden", "4", "--out", "other")
+        code, _, err = nnx_("plot", kind, f"other/{other}-1", "--out", "x.png")
+        assert code == 1 and words[kind] in one_line(err)
+        assert {path.name for path in tmp_path.iterdir()} == before | {"other"}
+
+
+def test_plot_attention(nnx_, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr("nnx.recipes.seq2seq.SEARCHED", 1)
+    small = ["--hidden", "4", "--examples", "64", "--epochs", "1", "--task", "sums"]
+    run, without = "a/seq2seq-1", "b/seq2seq-1"
+    nnx_("train", "seq2seq", *small, "--out", "a")
+    code, out, _ = nnx_("plot", "attention", run)
+    assert code == 0 and out.strip() == f"picture {Path(run) / 'attention.png'}"
+    assert nnx_("plot", "attention", run, "12+7", "--out", "x.svg")[0] == 0
+    texts = set(re.findall(r">([^<>]+)<", (tmp_path / "x.svg").read_text()))
+    assert {"1", "2", "+", "7", "end"} <= {text.strip() for text in texts}
+    code, _, err = nnx_("plot", "attention", run, "xyz")
+    assert code == 1 and "not a character of 'xyz' is known" in one_line(err)
+    nnx_("train", "seq2seq", *small, "--no-attention", "--out", "b")
+    code, _, err = nnx_("plot", "attention", without)
+    assert code == 1 and "without attention" in one_line(err)
+    nnx_("train", "digits", "--epochs", "1", "--hidden", "4", "--out", "c")
+    code, _, err = nnx_("plot", "attention", "c/digits-1")
+    assert code == 1 and "has no attention" in one_line(err)
+
+
 def test_plot_without_matplotlib(nnx_, trained, monkeypatch):
     monkeypatch.setattr("nnx.cli.plot.available", lambda: False)
     code, _, err = nnx_("plot", "curves", str(trained))
