@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from .autograd import Function, Node, is_grad_enabled
-from .backends import Backend, backend_of, dtype_name
+from .backends import Backend, backend_of, copy_beside, dtype_name, mixed
 
 if TYPE_CHECKING:
     from . import ops as ops
@@ -44,7 +46,9 @@ class InPlace(Node):
         key = tuple([_position(home, part) for part in key])
         if not any(part is Ellipsis or hasattr(part, "dtype") for part in key):
             key = (*key, ...)  # the standard wants every axis named
-        data[key if len(key) > 1 else key[0]] = _plain(value)
+        if isinstance(value, list | tuple):
+            value = copy_beside(self.data, np.asarray(value))
+        data[key if len(key) > 1 else key[0]] = self._values("assignment", value)
         self.data = data
 
     def __iadd__(self, other: Any) -> Self:
@@ -92,16 +96,37 @@ class InPlace(Node):
         Raises:
             RuntimeError: this is a leaf that requires a gradient, outside of `no_grad`.
             ValueError: the values cannot be broadcast to this shape.
-            TypeError: they are no numbers of this kind (floats, for a tensor of integers).
+            TypeError: they are no numbers of this kind (floats, for a tensor of integers), or on
+                the tape in another library.
         """
-        if not isinstance(values, Node):
-            home = backend_of(self.data)
+        if not (isinstance(values, Node) and values.requires_grad and is_grad_enabled()):
+            values = self._values("copy_", values)
             if not hasattr(values, "dtype"):
-                values = home.asarray(values)
-            elif backend_of(values) is not home:
-                values = home.from_numpy(backend_of(values).to_numpy(values))
-            values = Function.tensor_type(home.xp.asarray(values, device=self.data.device))
+                home = backend_of(self.data)
+                values = home.xp.asarray(home.asarray(values), device=self.data.device)
+            values = Function.tensor_type(values)
+        elif backend_of(values.data) is not backend_of(self.data):
+            raise mixed(backend_of(self.data), backend_of(values.data))
         return self._change("copy_", lambda x, y: ops.broadcast_to(y, x.shape), values)
+
+    def _values(self, name: str, values: Any) -> Any:
+        """An array or a tensor in this tensor's library and on its device; lists and numbers as
+        they are.  What has to be moved is cast first: a device may not know its dtype."""
+        values = _plain(values)
+        if not hasattr(values, "dtype"):
+            return values
+        home = backend_of(self.data)
+        if backend_of(values) is home and getattr(values, "device", None) == self.data.device:
+            return values
+        self._require_kind(name, values.dtype)
+        return copy_beside(self.data, values)
+
+    def _require_kind(self, name: str, dtype: Any) -> None:
+        if _kind(dtype) > _kind(self.data.dtype):
+            raise TypeError(
+                f"{name}: the result is of {dtype_name(dtype)}, which the tensor that is "
+                f"changed in place, of {dtype_name(self.data.dtype)}, cannot hold"
+            )
 
     def _change(self, name: str, operation: Callable[[Any, Any], Any], other: Any) -> Self:
         """Become the result of an operation on this tensor and another."""
@@ -119,16 +144,12 @@ class InPlace(Node):
                 f"has {shape}"
             )
         if y.dtype != dtype:
-            if _kind(y.dtype) > _kind(dtype):
-                raise TypeError(
-                    f"{name}: the result is of {dtype_name(y.dtype)}, which the tensor that is "
-                    f"changed in place, of {dtype_name(dtype)}, cannot hold"
-                )
+            self._require_kind(name, y.dtype)
             y = ops.astype(y, dtype)
         data = backend_of(y.data).xp.asarray(y.data, copy=True) if name == "copy_" else y.data
         if y.creator is not None:
             before = self.creator
-            self.requires_grad, self.creator, self.slot = True, y.creator, y.slot
+            self.needs_grad, self.creator, self.slot = True, y.creator, y.slot
             if before is not None and any([ref() is self for ref in before.retained]):
                 before.retained = tuple([ref for ref in before.retained if ref() is not self])
                 self.retain_grad()

@@ -65,13 +65,13 @@ class Tensor(InPlace):
             data = np.asarray(data)
         else:
             backend_of(data)  # a list is refused here, not where it is first computed with
-        if requires_grad:
-            _require_float(data)
         self.data = data
         self.grad = None
-        self.requires_grad = requires_grad
+        self.needs_grad = False
         self.creator = None
         self.slot = 0
+        if requires_grad:
+            self.requires_grad = True
 
     # ---- what it is ----
 
@@ -231,13 +231,9 @@ class Tensor(InPlace):
         """Turn gradients of this leaf on (requires_grad=True) or off; returns it.
 
         Raises:
-            RuntimeError: it is no leaf: it was computed from others.
+            RuntimeError: they are turned off, and it is no leaf: it was computed from others.
             TypeError: it holds integers or booleans.
         """
-        if self.creator is not None:
-            raise RuntimeError("requires_grad_: only a leaf can be changed; use detach()")
-        if requires_grad:
-            _require_float(self.data)
         self.requires_grad = requires_grad
         return self
 
@@ -651,13 +647,6 @@ class Tensor(InPlace):
 
 
 Function.tensor_type = Tensor
-
-
-def _require_float(data: Array) -> None:
-    if not dtype_name(data.dtype).startswith(("float", "bfloat")):
-        raise TypeError(
-            f"only floating-point tensors can require a gradient; dtype {dtype_name(data.dtype)}"
-        )
 
 
 def _corners(data: Array) -> Any:

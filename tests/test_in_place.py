@@ -150,3 +150,26 @@ def test_copy_takes_values_of_any_kind(backend):
     y.copy_(source)
     (y * y).sum().backward()
     np.testing.assert_array_equal(backend.to_numpy(source.grad), [12, 12, 12, 12])
+
+
+def test_values_from_elsewhere_are_cast_and_moved(backend):
+    """A device need not know their dtype, and the tensor stays where it is."""
+    host = np.asarray([[1.5, 2.0, -3.0]] * 2)
+    for values in (host, nnx.Tensor(host), host.tolist(), host.astype("int64"), np.float64(2.5), 3):
+        expected = np.broadcast_to(np.asarray(getattr(values, "data", values)), (2, 3))
+        for change in (
+            lambda x, values: x.copy_(values),
+            lambda x, values: operator.setitem(x, slice(None), values),
+        ):
+            x = backend.tensor(np.zeros((2, 3), "f4"))
+            before = type(x.data), x.dtype, x.device
+            change(x, values)
+            assert (type(x.data), x.dtype, x.device) == before
+            np.testing.assert_array_equal(backend.to_numpy(x), expected)
+    if type(backend.asarray(X)) is np.ndarray:
+        return
+    with pytest.raises(TypeError, match=r"^copy_: .* float64, which .* of int32, cannot hold"):
+        backend.tensor(np.ones(3, "i4")).copy_(host[0])
+    x = backend.tensor(X[0, 0])
+    with pytest.raises(TypeError, match="two libraries in one call"):  # its gradient would be lost
+        x.copy_(nnx.Tensor(np.ones(4, "f4"), requires_grad=True) * 2)

@@ -85,6 +85,13 @@ def test_requires_grad_and_detach():
     y = x * 2
     with pytest.raises(RuntimeError, match="only a leaf"):
         y.requires_grad_(False)
+    with pytest.raises(RuntimeError, match=r"only a leaf .* shape \(2,\) was made by Multiply"):
+        y.requires_grad = False
+    y.requires_grad = True  # as it is
+    with pytest.raises(TypeError, match="only floating-point tensors"):
+        nnx.tensor([1, 2]).requires_grad = True
+    nnx.sum(y * y).backward()
+    np.testing.assert_array_equal(x.grad, [8, 16])
     d = y.detach()
     assert d.data is y.data and not d.requires_grad and d.creator is None
     x.requires_grad_(False)

@@ -28,6 +28,7 @@ from .mode import blocks, is_grad_enabled
 _calls = itertools.count(1)
 next_call = _calls.__next__
 _new = object.__new__
+UNRECORDED = -1  # `slot` of what was computed in `no_grad` from what requires a gradient
 
 
 def calls_made() -> int:
@@ -43,22 +44,49 @@ class Node:
         requires_grad: whether `backward` shall compute its gradient.
     """
 
-    __slots__ = ("__weakref__", "creator", "data", "grad", "requires_grad", "slot")
+    __slots__ = ("__weakref__", "creator", "data", "grad", "needs_grad", "slot")
 
     data: Array
     grad: Array | None
-    requires_grad: bool
+    needs_grad: bool  # `requires_grad`, as the operations read and write it
     creator: Function | None
-    slot: int  # which of the creator's outputs this is; of a leaf, see `writes`
+    slot: int  # which of the creator's outputs this is, or UNRECORDED; of a leaf, see `writes`
 
     order = 0  # a leaf comes before every function (see Function.order)
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         self.data = data
         self.grad = None
-        self.requires_grad = requires_grad
+        self.needs_grad = False
         self.creator = None
         self.slot = 0
+        if requires_grad:
+            self.requires_grad = True
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether `backward` computes its gradient; what is computed from others takes it from
+        them, and does not forget it.
+
+        Raises:
+            RuntimeError: when it is set to False for what was computed: the tape would be cut.
+            TypeError: when it is set to True for integers or booleans.
+        """
+        return self.needs_grad
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        if self.creator is not None and not requires_grad:
+            raise RuntimeError(
+                "requires_grad: only a leaf can be changed, and this tensor of shape "
+                f"{tuple(self.data.shape)} was made by {type(self.creator).__name__}; use detach()"
+            )
+        if requires_grad and not dtype_name(self.data.dtype).startswith(("float", "bfloat")):
+            raise TypeError(
+                "only floating-point tensors can require a gradient; dtype "
+                f"{dtype_name(self.data.dtype)}"
+            )
+        self.needs_grad = bool(requires_grad)
 
     def retain_grad(self) -> None:
         """Keep the `.grad` of this tensor though it is computed from others."""
@@ -148,7 +176,7 @@ class Function:
                     elif home is not backend:
                         return self(*reconciled(backend, home, inputs))
                 arrays.append(data)
-                needs.append(recording and x.requires_grad)
+                needs.append(recording and x.needs_grad)
             else:
                 arrays.append(x)
                 needs.append(False)
@@ -164,7 +192,13 @@ class Function:
         elif type(y) is not kind:
             y = backend.xp.asarray(y)  # NumPy's sum() is no array
         if True not in needs:
-            return tuple([self.tensor_type(part) for part in y]) if several else self.tensor_type(y)
+            made: Any = (
+                tuple([self.tensor_type(part) for part in y]) if several else self.tensor_type(y)
+            )
+            if not recording and any([isinstance(x, Node) and x.needs_grad for x in inputs]):
+                for out in made if several else (made,):
+                    out.slot = UNRECORDED
+            return made
         if self.order != -1:
             raise self._called_twice()
         self.order = next(_calls)
@@ -184,7 +218,7 @@ class Function:
         out = _new(self.tensor_type)
         out.data = y
         out.grad = None
-        out.requires_grad = True
+        out.needs_grad = True
         out.creator = self
         out.slot = slot
         return out
@@ -258,7 +292,7 @@ class Unary(Function):
         data = x.data
         kind = type(data)
         self.backend = backend = _by_type.get(kind) or backend_of(data)
-        on_tape = x.requires_grad and (not blocks or is_grad_enabled())
+        on_tape = x.needs_grad and (not blocks or is_grad_enabled())
         if self.floats_only and not on_tape and not backend.is_float(data.dtype):
             name = self.name or type(self).__name__.lower()
             raise TypeError(
@@ -270,7 +304,10 @@ class Unary(Function):
         if type(y) is not kind:
             y = backend.xp.asarray(y)
         if not on_tape:
-            return self.tensor_type(y)
+            out = self.tensor_type(y)
+            if x.needs_grad:
+                out.slot = UNRECORDED
+            return out
         if self.order != -1:
             raise self._called_twice()
         self.order = next(_calls)
@@ -280,7 +317,7 @@ class Unary(Function):
         out = _new(self.tensor_type)
         out.data = y
         out.grad = None
-        out.requires_grad = True
+        out.needs_grad = True
         out.creator = self
         out.slot = 0
         return out
@@ -294,13 +331,13 @@ class Binary(Function):
     """
 
     def __call__(self, a: Any, b: Any) -> Any:
-        need_a = need_b = False
+        need_a = need_b = unrecorded = False
         if isinstance(a, Node):
             x = first = a.data
-            need_a = a.requires_grad
+            need_a = a.needs_grad
             if isinstance(b, Node):
                 y = b.data
-                need_b = b.requires_grad
+                need_b = b.needs_grad
                 alike = type(x) is type(y) and x.dtype is y.dtype
             else:
                 y = b
@@ -308,7 +345,7 @@ class Binary(Function):
         elif isinstance(b, Node):
             x = a
             y = first = b.data
-            need_b = b.requires_grad
+            need_b = b.needs_grad
             alike = type(x) is int or (type(x) is float and need_b)
         else:
             return self._of_arrays(a, b)
@@ -316,6 +353,7 @@ class Binary(Function):
         self.backend = backend = _by_type.get(kind) or backend_of(first)
         if blocks and (need_a or need_b) and not is_grad_enabled():
             need_a = need_b = False
+            unrecorded = True
         self.needs_input_grad = (need_a, need_b)
         if not alike:
             if hasattr(x, "dtype") and hasattr(y, "dtype") and type(x) is not type(y):
@@ -331,7 +369,10 @@ class Binary(Function):
         if type(z) is not kind:
             z = backend.xp.asarray(z)
         if not (need_a or need_b):
-            return self.tensor_type(z)
+            out = self.tensor_type(z)
+            if unrecorded:
+                out.slot = UNRECORDED
+            return out
         if self.order != -1:
             raise self._called_twice()
         self.order = next(_calls)
@@ -348,7 +389,7 @@ class Binary(Function):
         out = _new(self.tensor_type)
         out.data = z
         out.grad = None
-        out.requires_grad = True
+        out.needs_grad = True
         out.creator = self
         out.slot = 0
         return out

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
+from ..autograd.function import UNRECORDED
 from ..backends import active_backend, copy_beside, dtype_name
 from ..names import answers
 from ..random import Generator, default_generator
 from ..tensor import Tensor
+from .state import ComputedParameter
 
 __all__ = [
     "calculate_gain",
@@ -308,20 +310,21 @@ def require_leaf(name: str, tensor: Any) -> None:
 
     Raises:
         TypeError: it is an array, such as a parameter's `data`.
-        RuntimeError: it was computed, such as a weight by `spectral_norm`: its new values would be
-            computed over, and nobody would know.
+        RuntimeError: it was computed, inside `no_grad` too, such as a weight by `spectral_norm`, or
+            a slice: its new values would be lost, and nobody would know.
     """
     if not isinstance(tensor, Tensor):
         raise TypeError(
             f"{name}: needs a tensor, got {type(tensor).__name__}; give it the parameter, "
             "layer.weight, not its array, layer.weight.data"
         )
-    if tensor.creator is not None:
+    if isinstance(tensor, ComputedParameter):
+        raise tensor.lost(name)
+    if tensor.creator is not None or tensor.slot == UNRECORDED:
         raise RuntimeError(
-            f"{name}: this tensor of shape {tensor.shape} was computed from others by "
-            f"{type(tensor.creator).__name__}, and new values would be lost; initialise what it is "
-            "computed from (layer.parametrizations.weight.original), or the layer before "
-            "spectral_norm or weight_norm"
+            f"{name}: this tensor of shape {tensor.shape} was computed from others, which would "
+            "not see its new values: they would be lost; initialise what it is computed from, or "
+            f"assign: with nnx.no_grad(): weight[part] = init.{name}(nnx.empty(shape))"
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -29,6 +29,39 @@ class Parameter(Tensor):
     def __init__(self, data: Array, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad)
         self.name: str | None = None
+
+
+class ComputedParameter(Tensor):
+    """What stands where a layer's parameter was that is computed now, as by `weight_norm`.
+
+    It is made anew at each reading, so that a change would be lost; it is refused.  (Operators
+    such as `layer.weight *= 2` set the attribute too, which refuses it itself.)
+    """
+
+    __slots__ = ()
+
+    def lost(self, operation: str) -> RuntimeError:
+        """The error for an operation that would change it."""
+        return RuntimeError(
+            f"{operation}: this tensor of shape {self.shape} is computed anew at each reading, and "
+            "what is changed would be lost; change what it is computed from "
+            "(layer.parametrizations.weight.original), or the layer before spectral_norm or "
+            "weight_norm; a copy of it is its detach()"
+        )
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        raise self.lost("assignment")
+
+    def copy_(self, values: Any) -> Self:
+        raise self.lost("copy_")
+
+    @property
+    def requires_grad(self) -> bool:
+        return self.needs_grad
+
+    @requires_grad.setter
+    def requires_grad(self, requires_grad: bool) -> None:
+        raise self.lost("requires_grad")
 
 
 _left: Scoped[list[int]] = Scoped("numbers that parameters may still have")

@@ -209,14 +209,26 @@ RULES = [
 
 @pytest.mark.parametrize("rule", RULES)
 def test_what_keeps_no_values_is_refused(rule):
-    """An array, and a weight that is computed anew at each reading."""
+    """An array, what was computed, and a weight that is computed anew at each reading."""
     layer = nn.Linear(3, 2)
     with pytest.raises(TypeError, match=r"^\w+_: .* not its array, layer\.weight\.data$"):
         rule(layer.weight.data)
-    for norm in (nn.utils.spectral_norm, nn.utils.weight_norm):
-        normed = norm(nn.Linear(3, 2))
-        with pytest.raises(RuntimeError, match=r"^\w+_: .* would be lost"):
-            rule(normed.weight)
+    for recording in (nnx.enable_grad, nnx.no_grad):
+        with recording():
+            parts = [
+                layer.weight.T,
+                layer.weight[:1],
+                layer.weight * 2,
+                *nnx.split(layer.weight, 2),
+            ]
+            for part in parts:
+                with pytest.raises(RuntimeError, match=r"^\w+_: .* they would be lost"):
+                    rule(part)
+        for norm in (nn.utils.spectral_norm, nn.utils.weight_norm):
+            for frozen in (False, True):
+                normed = norm(nn.Linear(3, 2)).requires_grad_(not frozen)
+                with recording(), pytest.raises(RuntimeError, match=r"^\w+_: .* would be lost"):
+                    rule(normed.weight)
     before = normed.weight.detach().numpy().copy()
     rule(normed.parametrizations.weight.original0)
     assert not np.array_equal(before, normed.weight.detach().numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 
 import numpy as np
 import pytest
@@ -166,3 +167,23 @@ def test_a_state_by_pytorchs_older_names_is_loaded(function):
     state.pop("0.weight_v")
     with pytest.raises(ValueError, match=r"missing: 0\.parametrizations\.weight\.\S+$"):
         ours.load_state_dict(state)
+
+
+@pytest.mark.parametrize("recording", [nnx.enable_grad, nnx.no_grad])
+@pytest.mark.parametrize("function", ["weight_norm", "spectral_norm"])
+def test_a_computed_weight_takes_no_change(function, recording):
+    """It is made anew at each reading: what was changed would be lost, and nobody be told."""
+    layer = getattr(nn.utils, function)(nn.Linear(4, 3)).eval()
+    before = layer.weight.detach().numpy().copy()
+    with recording():
+        for change in (
+            lambda: layer.weight.copy_(0.0),
+            lambda: operator.setitem(layer.weight, 0, 0.0),
+            lambda: layer.weight.requires_grad_(False),
+            lambda: setattr(layer.weight, "requires_grad", False),
+        ):
+            with pytest.raises(RuntimeError, match="is computed anew at each reading"):
+                change()
+        mine = layer.weight.detach()
+        mine[0] = 0.0  # a copy
+    np.testing.assert_array_equal(layer.weight.detach().numpy(), before)

@@ -19,7 +19,7 @@ from ...random import default_generator
 from ...tensor import Tensor
 from ..container import ModuleDict
 from ..module import Module
-from ..state import Parameter
+from ..state import ComputedParameter, Parameter
 
 __all__ = ["is_parametrized", "norms_of", "remove_parametrizations", "spectral_norm", "weight_norm"]
 
@@ -293,6 +293,8 @@ class Computed:
 
     def __get__(self, module: Any, kind: type) -> Tensor:
         value: Tensor = vars(module)["parametrizations"][self.name]()
+        if type(value) is Tensor:
+            value.__class__ = ComputedParameter
         return value
 
     def __set__(self, module: Any, value: Any) -> None:
