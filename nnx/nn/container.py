@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, Self, overload
 
 from .fusion import FIRST, fused
@@ -147,8 +147,43 @@ class ModuleList(_Numbered):
         return self._layers()[key]
 
 
-class ModuleDict(Module):
+class _Named(Module, MutableMapping[str, Any]):
+    """What ModuleDict and ParameterDict share: a dictionary whose names are attributes."""
+
+    def _held(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __getitem__(self, name: str) -> Any:
+        return self._held()[name]
+
+    def __delitem__(self, name: str) -> None:
+        self[name]  # a KeyError where there is none
+        delattr(self, name)
+
+    def __len__(self) -> int:
+        return len(self._held())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held())
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take out what was added last: its name, and what it was.
+
+        Raises:
+            KeyError: there is nothing.
+        """
+        name, value = self._held().popitem()
+        del self[name]
+        return name, value
+
+    __eq__ = object.__eq__  # a module, not a mapping: two that hold the same are two
+    __hash__ = object.__hash__
+
+
+class ModuleDict(_Named):
     """A dictionary of modules whose parameters are found; it computes nothing itself.
+
+    It has a dictionary's methods; what is in it comes in the order it was added.
 
     Args:
         modules: the first ones by name; more with `update` or `modules[name] = module`.
@@ -162,41 +197,38 @@ class ModuleDict(Module):
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
         self.update(modules or {})
 
-    def __getitem__(self, name: str) -> Module:
-        return dict(self.named_children())[name]
+    def _held(self) -> dict[str, Module]:
+        return dict(self.named_children())
 
     def __setitem__(self, name: str, module: Module) -> None:
         self.add_module(name, _checked(self, module))
 
-    def __delitem__(self, name: str) -> None:
-        self[name]  # a KeyError where there is none
-        delattr(self, name)
 
-    def __contains__(self, name: object) -> bool:
-        return any(name == n for n, _ in self.named_children())
+class ParameterDict(_Named):
+    """A dictionary of parameters that a module learns, by name; it computes nothing itself.
 
-    def __len__(self) -> int:
-        return sum(1 for _ in self.children())
+    It has a dictionary's methods; what is in it comes in the order it was added.
 
-    def __iter__(self) -> Iterator[str]:
-        return (name for name, _ in self.named_children())
+    Args:
+        parameters: the first ones by name; more with `update` or `parameters[name] = parameter`.
 
-    def keys(self) -> Iterator[str]:
-        """The names, in the order they were added."""
-        return iter(self)
+    Raises:
+        TypeError: one of them is no Parameter.
+        KeyError: a name cannot be an attribute: it is empty, holds a dot, or means something
+            already.
+    """
 
-    def values(self) -> Iterator[Module]:
-        """The modules, in the order they were added."""
-        return self.children()
+    def __init__(self, parameters: Mapping[str, Parameter] | None = None) -> None:
+        self.update(parameters or {})
 
-    def items(self) -> Iterator[tuple[str, Module]]:
-        """(name, module) of each, in the order they were added."""
-        return self.named_children()
+    def _held(self) -> dict[str, Parameter]:
+        return dict(self.named_parameters(recurse=False, remove_duplicate=False))
 
-    def update(self, modules: Mapping[str, Module]) -> None:
-        """Add modules, or replace those of the same name, in the order of the mapping."""
-        for name, module in modules.items():
-            self[name] = module
+    def __setitem__(self, name: str, parameter: Parameter) -> None:
+        self.register_parameter(name, _parameter(self, parameter))
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}: {p.shape}" for name, p in self.items())
 
 
 class ParameterList(Module):

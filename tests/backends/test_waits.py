@@ -21,7 +21,14 @@ RNG = np.random.default_rng(0)
 ROWS, IMAGES, STEPS, VOLUMES = (6, 8), (4, 2, 9, 9), (7, 4, 5), (2, 2, 5, 6, 5)
 WORDS = (7, 4, 8)
 INDICES = RNG.integers(0, 5, (3, 4))
-WITHOUT_ARRAYS = {"Module", "ModuleDict", "ModuleList", "Parameter", "ParameterList"}
+WITHOUT_ARRAYS = {
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "Parameter",
+    "ParameterDict",
+    "ParameterList",
+}
 
 
 class OfOne(nn.Module):

@@ -306,8 +306,10 @@ def test_what_stands_in_several_places_stays_one():
 def test_holders_that_compute_nothing():
     ours = nn.ModuleDict({"a": nn.ModuleList([nn.Linear(2, 2), nn.ReLU()]), "b": nn.Tanh()})
     ours["p"] = nn.ParameterList([nn.Parameter(np.ones(3, "float32"))])
+    ours["d"] = nn.ParameterDict({"w": nn.Parameter(np.ones(2, "float32"))})
     theirs = to_torch(ours)
     assert isinstance(theirs["a"], torch.nn.ModuleList)
+    assert isinstance(theirs["d"], torch.nn.ParameterDict)
     same_state(ours, theirs)
     same_state(from_torch(theirs), theirs)
 

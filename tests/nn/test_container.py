@@ -1,4 +1,4 @@
-"""Sequential, ModuleList, ModuleDict, ParameterList."""
+"""Sequential, ModuleList, ModuleDict, ParameterList, ParameterDict."""
 
 from collections import OrderedDict
 
@@ -97,6 +97,45 @@ def test_parameter_list():
     assert list(model.state_dict()) == ["ps.0", "ps.1", "ps.2"]
     assert len(ps) == 3 and ps[2].shape == (3,) and [p.shape for p in ps] == [(1,), (2,), (3,)]
     assert "(1,), (2,), (3,)" in repr(ps)
+
+
+def test_parameter_dict_is_a_dictionary_and_pytorchs():
+    torch = pytest.importorskip("torch")
+
+    def steps(nn, parameter):
+        kept = parameter(2)
+        d = nn.ParameterDict({"left": kept, "right": parameter(3)})
+        model = nn.Module()
+        model.d = d
+        d["middle"] = parameter(1)
+        d.update({"left": parameter(4), "last": kept})
+        yield list(d), [tuple(p.shape) for p in d.values()], "left" in d, "weight" in d, len(d)
+        yield [(name, tuple(p.shape)) for name, p in model.named_parameters()]
+        yield tuple(d.pop("right").shape), list(d.keys()), d.get("right") is None
+        yield d.setdefault("last", parameter(9)) is kept, d.popitem()[0]
+        del d["middle"]
+        yield [(name, tuple(p.shape)) for name, p in d.items()]
+        d["same"] = d["left"]
+        yield list(model.state_dict()), len(list(model.parameters())), len(d)
+        d.clear()
+        yield len(d), list(model.state_dict())
+
+    ours = list(steps(nn, lambda n: nn.Parameter(np.zeros(n, "f4"))))
+    theirs = list(steps(torch.nn, lambda n: torch.nn.Parameter(torch.zeros(n))))
+    assert ours == theirs
+
+
+def test_parameter_dict_refuses_what_is_none():
+    d = nn.ParameterDict({"w": nn.Parameter(np.ones(2, "f4"))})
+    assert "w: (2,)" in repr(d) and d == d and d != nn.ParameterDict(d) and hash(d)
+    with pytest.raises(TypeError, match="ParameterDict: expected a Parameter, got Tensor"):
+        d["v"] = nnx.zeros(3)
+    with pytest.raises(KeyError, match="'items' is taken"):
+        d["items"] = d["w"]
+    with pytest.raises(KeyError, match="no_such"):
+        d["no_such"]
+    layers = nn.ModuleDict({"a": nn.Linear(2, 2)})
+    assert layers.pop("a") is not None and len(layers) == 0 and layers.get("a") is None
 
 
 def test_an_empty_sequential_passes_on():

@@ -156,6 +156,7 @@ HOLDERS = {
     "Module",
     "ModuleDict",
     "ModuleList",
+    "ParameterDict",
     "ParameterList",
     "Identity",
 }  # they compute nothing

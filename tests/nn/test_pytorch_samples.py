@@ -20,7 +20,7 @@ torch = pytest.importorskip("torch")
 WITHOUT = set(  # what PyTorch has no samples of
     """AlphaDropout ChannelShuffle CosineSimilarity Dropout Dropout1d Dropout2d Dropout3d
     EmbeddingBag FeatureAlphaDropout Flatten Fold Hardsigmoid Identity MaxUnpool1d MaxUnpool2d
-    MaxUnpool3d Module ModuleDict ModuleList PairwiseDistance Parameter ParameterList
+    MaxUnpool3d Module ModuleDict ModuleList PairwiseDistance Parameter ParameterDict ParameterList
     PixelShuffle PixelUnshuffle RReLU Sequential SyncBatchNorm TransformerDecoder
     TripletMarginLoss TripletMarginWithDistanceLoss Unflatten Unfold Upsample
     UpsamplingBilinear2d UpsamplingNearest2d init utils""".split()

@@ -12,6 +12,8 @@ from nnx.optim import lr_scheduler
 CASES = [
     ("LambdaLR", {"lr_lambda": lambda t: 1 / (1 + t)}),
     ("LambdaLR", {"lr_lambda": [lambda t: 0.9**t, lambda t: 1 - t / 100]}),
+    ("MultiplicativeLR", {"lr_lambda": lambda t: 1 - t / 60}),
+    ("MultiplicativeLR", {"lr_lambda": [lambda t: 0.95, lambda t: 1 + 0.1 * (-1) ** t]}),
     ("StepLR", {"step_size": 4}),
     ("StepLR", {"step_size": 1, "gamma": 0.5}),
     ("MultiStepLR", {"milestones": [2, 9, 9, 20], "gamma": 0.3}),
@@ -98,6 +100,16 @@ def linear_then_one_cycle(opt):
     return [lr_scheduler.SequentialLR(opt, parts, milestones=[9])]
 
 
+def together(module, opt):
+    parts = [
+        module.LinearLR(opt, start_factor=0.1, total_iters=20),
+        module.ExponentialLR(opt, gamma=0.9),
+        module.MultiplicativeLR(opt, lambda t: 1 + 1 / t),
+        module.MultiStepLR(opt, [3, 9]),
+    ]
+    return module.ChainedScheduler(parts)
+
+
 BUILD = {
     identity: lambda opt, name=name, options=options: [make(lr_scheduler, opt, name, options)]
     for identity, (name, options) in zip(IDS, CASES, strict=True)
@@ -109,6 +121,12 @@ BUILD = {
         lr_scheduler.StepLR(opt, 4),
     ],
     "one after another": linear_then_one_cycle,
+    "chained": lambda opt: [together(lr_scheduler, opt)],
+    "chained sequences": lambda opt: [
+        lr_scheduler.ChainedScheduler(
+            [*linear_then_one_cycle(opt), lr_scheduler.ExponentialLR(opt, 0.9)]
+        )
+    ],
 }
 
 
@@ -244,6 +262,56 @@ def test_a_rate_the_user_changed_is_kept_as_a_factor():
     assert scheduler.get_last_lr() == pytest.approx([0.1 * 0.25 * 10, 0.02 * 0.25])
 
 
+def test_chained_is_pytorchs():
+    torch = pytest.importorskip("torch")
+    ours, theirs = optimizer(), pytorchs_optimizer(torch)
+    a = sequence(ours, [together(lr_scheduler, ours)])
+    b = sequence(theirs, [together(torch.optim.lr_scheduler, theirs)])
+    np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert len(np.unique(a[:, 0])) == len(a)
+
+
+def test_a_chain_is_resumed_under_other_plans():
+    """Each schedule's change of plan is made, not the last one's alone."""
+
+    def build(opt, total, gamma):
+        parts = [
+            lr_scheduler.LinearLR(opt, total_iters=total),
+            lr_scheduler.ExponentialLR(opt, gamma),
+        ]
+        return lr_scheduler.ChainedScheduler(parts)
+
+    first, second, whole = optimizer(), optimizer(), optimizer()
+    chain, expected = build(first, 10, 0.9), build(whole, 20, 0.8)
+    sequence(first, [chain], 5)
+    sequence(whole, [expected], 5)
+    resumed = build(second, 20, 0.8)
+    resumed.load_state_dict(chain.state_dict())
+    assert resumed.last_epoch == 5
+    np.testing.assert_allclose(resumed.get_last_lr(), expected.get_last_lr(), rtol=1e-12)
+
+
+def test_a_chain_says_what_it_cannot_take():
+    opt = optimizer()
+    one, two = lr_scheduler.StepLR(opt, 3), lr_scheduler.StepLR(optimizer(), 3)
+    plateau = lr_scheduler.ReduceLROnPlateau(opt)
+    chain = lr_scheduler.ChainedScheduler([one])
+    for make, error, message in (
+        (lambda: lr_scheduler.ChainedScheduler([]), ValueError, "one scheduler at least"),
+        (lambda: lr_scheduler.ChainedScheduler([one, two]), ValueError, "of the same optimizer"),
+        (lambda: lr_scheduler.ChainedScheduler([one], two.optimizer), ValueError, "same optimizer"),
+        (lambda: lr_scheduler.ChainedScheduler([one, plateau]), TypeError, "got ReduceLROnPlateau"),
+        (lambda: lr_scheduler.SequentialLR(opt, [plateau], []), TypeError, "ReduceLROnPlateau"),
+        (lambda: lr_scheduler.SequentialLR(opt, [chain], []), TypeError, "chain sequences"),
+        (lambda: chain.load_state_dict({"last_epoch": 0, "schedulers": []}), ValueError,
+         "has 0 schedules, this one 1"),
+        (lambda: chain.load_state_dict({"last_epoch": 0, "schedulers": [{"base_lrs": [0.1]}]}),
+         ValueError, "has 1 groups, the optimizer 2"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            make()
+
+
 PLATEAU = [
     {"patience": 2},
     {"patience": 0, "factor": 0.5, "cooldown": 3},
@@ -280,7 +348,8 @@ def test_plateau_is_pytorchs(options):
     [
         ("StepLR", {"step_size": 0}, "step_size must be positive, got 0"),
         ("LinearLR", {"start_factor": 0.0}, "start_factor must be positive"),
-        ("LambdaLR", {"lr_lambda": [math.sqrt]}, "1 functions for 2 groups"),
+        ("LambdaLR", {"lr_lambda": [math.sqrt]}, "LambdaLR: 1 functions for 2 groups"),
+        ("MultiplicativeLR", {"lr_lambda": []}, "MultiplicativeLR: 0 functions for 2 groups"),
         ("OneCycleLR", {"max_lr": 1.0}, "give total_steps, or epochs and steps_per_epoch"),
         ("OneCycleLR", {"max_lr": [1.0], "total_steps": 4}, "max_lr: 1 values for 2 groups"),
         ("CyclicLR", {"base_lr": 0.1, "max_lr": 1.0, "mode": "round"}, "got 'round'"),

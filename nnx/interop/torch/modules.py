@@ -25,7 +25,7 @@ from ..refusal import CannotExpress
 from .files import from_state_dict, to_state_dict
 from .layers import compute_here, compute_there, from_torch_layer, layer_of, to_torch_layer
 
-_HOLDERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList")
+_HOLDERS = ("Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
 _AGREE = {"float16": 2e-2, "float32": 1e-4, "float64": 1e-9}
 Made = Mapping[type, Callable[[Any], Any]]
 
@@ -225,6 +225,8 @@ class _ToTorch(_Translation):
 
         if name == "ParameterList":
             return torch.nn.ParameterList([_torch_parameter(p) for p in module])
+        if name == "ParameterDict":
+            return torch.nn.ParameterDict({n: _torch_parameter(p) for n, p in module.items()})
         made = getattr(torch.nn, name)()
         for key, inner in self.children(module, path):
             made.add_module(key, inner)
@@ -281,6 +283,8 @@ class _FromTorch(_Translation):
     def holder(self, module: Any, name: str, path: str) -> Module:
         if name == "ParameterList":
             return nn.ParameterList([_parameter(p) for p in module])
+        if name == "ParameterDict":
+            return nn.ParameterDict({n: _parameter(p) for n, p in module.items()})
         made: Module = getattr(nn, name)()
         for key, inner in self.children(module, path):
             made.add_module(key, inner)

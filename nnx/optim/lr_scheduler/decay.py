@@ -32,11 +32,41 @@ class LambdaLR(LRScheduler):
         groups = len(optimizer.param_groups)
         self.factors = [lr_lambda] * groups if callable(lr_lambda) else list(lr_lambda)
         if len(self.factors) != groups:
-            raise ValueError(f"LambdaLR: {len(self.factors)} functions for {groups} groups")
+            raise ValueError(
+                f"{type(self).__name__}: {len(self.factors)} functions for {groups} groups"
+            )
         super().__init__(optimizer, last_epoch)
 
     def rates(self, t: int) -> list[float]:
         return [base * f(t) for base, f in zip(self.base_lrs, self.factors, strict=True)]
+
+
+class MultiplicativeLR(LambdaLR):
+    """lr = base f(1) f(2) … f(t): each step multiplies by a function's value, or by one for each
+    group.
+
+    Args:
+        optimizer: whose rate it is.
+        lr_lambda: f, from the number of steps to a factor; or a list, one for each group.  It is
+            asked again for all steps where a schedule goes on from a state: its answers must not
+            change.
+        last_epoch: start at t = last_epoch + 1, as in `LRScheduler`.
+
+    Raises:
+        TypeError: optimizer is no Optimizer.
+        ValueError: there are not as many functions as groups.
+    """
+
+    _reached: tuple[int, list[float], list[float]] = (0, [], [])  # t, from which rates, to which
+
+    def rates(self, t: int) -> list[float]:
+        at, base, rates = self._reached
+        if at > t or base != self.base_lrs:
+            at, rates = 0, self.base_lrs
+        for k in range(at + 1, t + 1):
+            rates = [rate * f(k) for rate, f in zip(rates, self.factors, strict=True)]
+        self._reached = t, list(self.base_lrs), rates
+        return list(rates)
 
 
 class StepLR(LRScheduler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..optimizer import Optimizer
@@ -104,17 +104,28 @@ class LRScheduler:
         Raises:
             ValueError: the state is of an optimizer with more or fewer groups.
         """
+        self._check(state)
+        self._restore(state)
+        self._replan()
+
+    def _check(self, state: Mapping[str, Any]) -> None:
         if len(state["base_lrs"]) != len(self.base_lrs):
             raise ValueError(
                 f"{type(self).__name__}.load_state_dict: the state has "
                 f"{len(state['base_lrs'])} groups, the optimizer {len(self.base_lrs)}"
             )
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Be as the schedule that gave the state, with the rates in use then."""
         self.last_epoch = state["last_epoch"]
         self.base_lrs = list(state["base_lrs"])
         self._left = list(state["rates"])
         in_use = state.get("lr", self._left)  # older states have no other schedule beside them
         for group, now in zip(self.optimizer.param_groups, in_use, strict=True):
             group["lr"] = now
+
+    def _replan(self) -> None:
+        """From the rates of the plan that was restored to those of this one, at the same time."""
         rates = self.rates(self.last_epoch)
         if rates != self._left:
             self._move(rates)
@@ -132,6 +143,20 @@ def require_optimizer(schedule: Any, optimizer: Any) -> None:
             f"{type(schedule).__name__}: expected an Optimizer, got {type(optimizer).__name__}: "
             f"{optimizer!r}"
         )
+
+
+def require_same_optimizer(schedule: Any, optimizer: Any, schedulers: Sequence[Any]) -> None:
+    """Raise TypeError unless all schedules follow time alone, ValueError unless one optimizer's."""
+    name = type(schedule).__name__
+    for inner in schedulers:
+        if not isinstance(inner, LRScheduler):
+            raise TypeError(
+                f"{name}: expected schedulers that are functions of time, got "
+                f"{type(inner).__name__}: {inner!r}"
+            )
+    require_optimizer(schedule, optimizer)
+    if any(inner.optimizer is not optimizer for inner in schedulers):
+        raise ValueError(f"{name}: the schedulers must be of the same optimizer")
 
 
 def require_positive(schedule: LRScheduler, **values: float) -> None:
