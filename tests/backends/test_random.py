@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from nnx.backends import dtype_name
+from nnx.backends.cpu import random
+from nnx.backends.cpu.memory import keeping_nothing
+from nnx.backends.numpy import NumpyBackend
 
 # Random123's known answers for philox4x32 with 10 rounds: key, counter, the block's four words.
 KNOWN = [
@@ -48,6 +51,31 @@ def reference(key, counter, n):
     for b in range(-(-n // 4)):
         words += philox_block(key, stream << 64 | (position + b) % 2**64, 32)
     return np.asarray(words[:n], np.uint32)
+
+
+@pytest.mark.parametrize("first", [0, 5, 250, 255, 2**64 + 254])
+def test_small_draws_are_the_words_wherever_they_begin(first, backend):
+    """NumPy draws ahead and hands out parts: also across the end of what was drawn together."""
+    key = (7, 11)
+    for n in (1, 4, 9, 33):
+        for _ in range(2):  # the second time from what is kept
+            words = backend.to_numpy(backend.backend.philox(key, first, n))
+            np.testing.assert_array_equal(words, reference(key, first, n))
+
+
+def test_who_writes_into_a_draw_changes_no_other():
+    home = NumpyBackend()
+    words = home.philox((3, 4), 8, 16)
+    before = words.copy()
+    words[:] = 0
+    np.testing.assert_array_equal(home.philox((3, 4), 8, 16), before)
+
+
+def test_nothing_is_drawn_ahead_where_memory_is_measured():
+    random._drawn.clear()
+    with keeping_nothing():
+        NumpyBackend().philox((5, 6), 0, 8)
+    assert not random._drawn
 
 
 def test_the_reference_at_width_64_is_numpys_philox():

@@ -55,7 +55,7 @@ def empty(shape: tuple[int, ...], dtype: Any) -> Array:
     if type(dtype) is not np.dtype:
         dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
-    if size < thresholds.MEMORY or (_keeping.open and _keeping.get() is False):
+    if size < thresholds.MEMORY or not keeps():
         return np.empty(shape, dtype)
     with _lock:
         block = _take(size)
@@ -158,6 +158,11 @@ def forget() -> None:
 def keeping_nothing() -> Block[bool]:
     """A `with` block in which `empty` is `np.empty`, for whoever measures what arrays take."""
     return _keeping(False)
+
+
+def keeps() -> bool:
+    """Whether what may be of use again is kept: not in such a block."""
+    return not _keeping.open or _keeping.get() is not False
 
 
 def _in_child() -> None:

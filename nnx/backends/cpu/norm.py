@@ -20,7 +20,7 @@ from ..portable.norm import NormKernels
 from ..portable.residuals import Residuals
 from . import thresholds
 from .layout import as_laid, empty_in_order, numbers, with_short_buffers
-from .memory import copied, empty, empty_like
+from .memory import copied, empty, empty_like, laid_like
 from .reduce import ONE_THREAD_VECTOR, column_sums, dots, row_sums
 
 BLOCK_BYTES = 2**19
@@ -91,6 +91,28 @@ class NumpyNorm(NormKernels):
                 out += d
         gw = (inverse * q).astype(dtype) if needs[1] else None
         return gx, gw, s.astype(dtype) if needs[2] else None
+
+    def batch_norm_inference(
+        self,
+        x: Array,
+        mean: Array,
+        variance: Array,
+        weight: Array | None,
+        bias: Array | None,
+        eps: float,
+    ) -> tuple[Array, Array, Array]:
+        if x.dtype not in _FLOATS or x.dtype is not mean.dtype:
+            return super().batch_norm_inference(x, mean, variance, weight, bias, eps)
+        channels = (-1, *[1] * (x.ndim - 2))
+        inverse = variance + eps
+        np.sqrt(inverse, out=inverse)
+        np.divide(1, inverse, out=inverse)
+        scale = inverse if weight is None else inverse * weight
+        shift = mean * scale
+        shift = np.negative(shift, out=shift) if bias is None else bias - shift
+        y = np.multiply(x, scale.reshape(channels), out=laid_like(x))
+        np.add(y, shift.reshape(channels), out=y)
+        return y, inverse, scale
 
     @with_short_buffers
     def layer_norm(
@@ -213,6 +235,30 @@ class NumpyNorm(NormKernels):
             out += d
         gw, gb = gw.astype(dtype), gb.astype(dtype)
         return gx, gw if needs[1] else None, gb if needs[2] else None
+
+    def _normalized(
+        self, x: Array, axes: tuple[int, ...], eps: float
+    ) -> tuple[Array, Array, Array, Array]:
+        if x.dtype not in _FLOATS or x.size == 0:
+            return super()._normalized(x, axes, eps)
+        total = np.add.reduce(x, axis=axes, keepdims=True)
+        values = x.dtype.type(x.size // total.size)
+        mean = np.divide(total, values, out=total)
+        centred = x - mean
+        normal = np.multiply(centred, centred)
+        variance = np.add.reduce(normal, axis=axes, keepdims=True)
+        np.divide(variance, values, out=variance)
+        inverse = variance + eps
+        np.sqrt(inverse, out=inverse)
+        np.divide(1, inverse, out=inverse)
+        return mean, variance, inverse, np.multiply(centred, inverse, out=normal)
+
+    def _affine(self, x: Array, weight: Array | None, bias: Array | None) -> Array:
+        """As the portable one; x is the caller's no more."""
+        channels = (-1, *[1] * (x.ndim - 2))
+        if weight is not None:
+            x = x * weight.reshape(channels)
+        return x if bias is None else x + bias.reshape(channels)
 
 
 def worth_blocks(x: Array) -> bool:

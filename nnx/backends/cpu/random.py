@@ -8,13 +8,34 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.random import MASK32, MASK64, MULTIPLIERS, RandomKernels, round_keys
-from .memory import empty
+from .memory import empty, keeps
 
 _AT_ONCE = 16384  # blocks: six scratch rows of 128 KiB, within a core's second-level cache
+# Blocks that are drawn together where few are wanted.  Ten rounds are a hundred calls of NumPy,
+# which take about as long for so many as for one; the next draws, and a mask that is drawn again
+# for the backward, find theirs here.
+_AHEAD = 256
+_CHUNKS = 8  # that are kept: of so many generators, or of so many layers' masks
+
+_drawn: dict[
+    tuple[tuple[int, int], int], Array
+] = {}  # (key, chunk) -> its words, not to be written
 
 
 class NumpyRandom(RandomKernels):
     def philox(self, key: tuple[int, int], counter: int, n: int, device: Any = None) -> Array:
+        chunk, first = divmod(counter, _AHEAD)
+        if 4 * first + n > 4 * _AHEAD or not keeps():
+            return self._philox(key, counter, n)
+        words = _drawn.get((key, chunk))
+        if words is None:
+            words = self._philox(key, chunk * _AHEAD, 4 * _AHEAD)
+            if len(_drawn) >= _CHUNKS:
+                _drawn.clear()
+            _drawn[key, chunk] = words
+        return words[4 * first : 4 * first + n].copy()
+
+    def _philox(self, key: tuple[int, int], counter: int, n: int) -> Array:
         blocks = -(-n // 4)
         words = empty((blocks, 4), np.uint32)
         keys = [(np.uint64(k0), np.uint64(k1)) for k0, k1 in round_keys(key)]
@@ -62,6 +83,10 @@ class NumpyRandom(RandomKernels):
             return super().dropout(x, key, counter, threshold, scale)
         y = empty(x.shape, x.dtype)
         np.multiply(x, x.dtype.type(scale), out=y)
+        if x.size <= 4 * _AHEAD:
+            flat = y.reshape(-1).view(_SAME_WIDTH[x.dtype])
+            np.multiply(flat, self.philox(key, counter, x.size) < threshold, out=flat)
+            return y
         # All bits of a number where it is kept and none where it is not: a choice by `where`
         # would be guessed wrong every other time and cost as much as drawing the words.
         bits = empty((x.size,), _SAME_WIDTH[x.dtype])

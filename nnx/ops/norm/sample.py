@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from ...backends import Array, backend_of
 from ...tensor import Tensor
@@ -23,27 +24,29 @@ class LayerNorm(Function):
         self.features, self.eps = features, eps
 
     def forward(self, x: Array, weight: Array | None = None, bias: Array | None = None) -> Array:
-        xp, d = self.backend.xp, self.features
-        self.shapes = [None if a is None else a.shape for a in (x, weight, bias)]
-        rows = math.prod(x.shape) // d
-        flat = [None if a is None else xp.reshape(a, (d,)) for a in (weight, bias)]
-        y, residuals = self.backend.layer_norm(xp.reshape(x, (rows, d)), flat[0], flat[1], self.eps)
+        d = self.features
+        shape = x.shape
+        rows = self._in((math.prod(shape) // d, d), x)
+        y, residuals = self.backend.layer_norm(
+            rows, self._in((d,), weight), self._in((d,), bias), self.eps
+        )
         if True in self.needs_input_grad:
+            self.shapes = [None if a is None else a.shape for a in (x, weight, bias)]
             self.residuals = residuals
-        return xp.reshape(y, x.shape)
+        return self._in(shape, y)
+
+    def _in(self, shape: Any, a: Any) -> Any:
+        return a if a is None or a.shape == shape else self.backend.xp.reshape(a, shape)
 
     def multiply_adds(self, x: Array, *others: Array | None) -> tuple[int, int]:
         n = math.prod(x.shape)
         return 2 * n, 2 * n if True in self.needs_input_grad else 0
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
-        xp, d = self.backend.xp, self.features
-        g = xp.reshape(g, (math.prod(g.shape) // d, d))
+        d = self.features
+        g = self._in((math.prod(g.shape) // d, d), g)
         gradients = self.backend.layer_norm_backward(g, self.residuals, self.needs_input_grad)
-        return tuple(
-            None if a is None else xp.reshape(a, shape)
-            for a, shape in zip(gradients, self.shapes, strict=True)
-        )
+        return tuple([self._in(shape, a) for a, shape in zip(gradients, self.shapes, strict=True)])
 
 
 class GroupNorm(Function):
@@ -220,7 +223,7 @@ def _last_axes(
 ) -> tuple[int, ...]:
     """The lengths of the axes to normalise over, checked, and that what is learnt has them."""
     wanted = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-    if math.prod(wanted) < 1 or not wanted or x.shape[-len(wanted) :] != wanted:
+    if not wanted or math.prod(wanted) < 1 or x.shape[-len(wanted) :] != wanted:
         raise ValueError(
             f"{name}: the last axes of x must be {wanted}, and not empty; x has shape {x.shape}"
         )
