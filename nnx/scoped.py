@@ -80,8 +80,12 @@ class Block(Generic[T]):
         self._tokens.append(token)
         ref = weakref.ref(token, scoped.open.discard)
         scoped.open.add(ref)
-        scoped._chain.set((ref, self.value, scoped._innermost()))
+        scoped._chain.set((ref, self._entered(), scoped._innermost()))
         return self
+
+    def _entered(self) -> T:
+        """The value inside, asked for at each entry."""
+        return self.value
 
     def __exit__(self, *error: object) -> None:
         tokens = self._tokens

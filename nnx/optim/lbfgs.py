@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ..autograd import enable_grad
-from ..backends import Array, backend_of, copy_beside
+from ..backends import Array, backend_of, copy_beside, dtype_name
 from ..tensor import Tensor
 from .line_search import Point, strong_wolfe, two_loops
 from .optimizer import Group, Optimizer, State
@@ -45,7 +45,8 @@ class LBFGS(Optimizer):
         line_search_fn: "strong_wolfe", or None for steps of lr.
 
     Raises:
-        ValueError: an option makes no sense, or there is more than one group.
+        ValueError: an option makes no sense, there is more than one group, or a parameter is in
+            16 bits.
     """
 
     takes_closure = True
@@ -81,11 +82,23 @@ class LBFGS(Optimizer):
             group: the parameters, of one library and dtype, and their options.
 
         Raises:
-            ValueError: there is one already, or an option makes no sense.
+            ValueError: there is one already, an option makes no sense, or parameters are in 16
+                bits.
         """
         if self.param_groups:
             raise ValueError("LBFGS: all parameters must be in one group")
         super().add_param_group(group)
+        self._refuse_16_bits()
+
+    def _refuse_16_bits(self) -> None:
+        """Its sums run over all parameters, and its stops compare with 1e-9: no float16 does."""
+        low = [p for p in self._parameters() if dtype_name(p.dtype) in ("float16", "bfloat16")]
+        if low:
+            raise ValueError(
+                "LBFGS: parameters must be in float32 or float64, one of shape "
+                f"{tuple(low[0].shape)} is in {dtype_name(low[0].dtype)}; to compute in 16 bits, "
+                "keep them in float32 and compute the loss inside of nnx.autocast"
+            )
 
     def check(self, group: Group) -> None:
         for option in ("lr", "tolerance_grad", "tolerance_change"):
@@ -106,12 +119,14 @@ class LBFGS(Optimizer):
 
         Raises:
             TypeError: there is no closure.
+            ValueError: the parameters were cast to 16 bits since.
         """
         if closure is None:
             raise TypeError(
                 "LBFGS.step needs a closure that computes the loss again: "
                 "zero_grad(), loss.backward(), return loss"
             )
+        self._refuse_16_bits()
         group = self.param_groups[0]
         state = self._state()
         loss = self._evaluate(closure, state)

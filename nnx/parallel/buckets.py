@@ -17,7 +17,8 @@ from .tree import Nodes, Span
 
 
 class Bucket:
-    """Some parameters of one dtype, one after the other in a vector.
+    """Some parameters of one dtype, one after the other in a vector; of float16 in float32, in
+    which the sums over a batch stay in range.
 
     The vector lies in host memory, or beside the parameters where the communicator takes it there.
 
@@ -27,7 +28,8 @@ class Bucket:
 
     def __init__(self, parameters: Sequence[Node], beside: bool = False) -> None:
         self.parameters, self.beside = parameters, beside
-        self.dtype = np.dtype(dtype_name(parameters[0].data.dtype))
+        own = np.dtype(dtype_name(parameters[0].data.dtype))
+        self.dtype = np.promote_types(own, np.float32)
         self.places: dict[Node, Span] = {}
         end = 0
         for p in parameters:
@@ -44,7 +46,7 @@ class Bucket:
     def vector(self, gradients: dict[Node, Array]) -> Array:
         """The gradients of a part that are there, and zeros."""
         if self.beside:
-            v = np.empty_like(self.parameters[0].data, shape=(self.length,))
+            v = np.empty_like(self.parameters[0].data, self.dtype, shape=(self.length,))
         else:
             v = empty((self.length,), self.dtype)
         for p, (first, end) in self.places.items():
@@ -68,7 +70,11 @@ class Bucket:
             if not count:
                 p.grad = None
                 continue
-            g = total[first:end].reshape(tuple(data.shape))
+            g = (
+                total[first:end]
+                .reshape(tuple(data.shape))
+                .astype(dtype_name(data.dtype), copy=False)
+            )
             home = backend_of(data)
             if not (self.beside or home.xp is np):
                 g = home.xp.asarray(home.from_numpy(g), device=data.device)

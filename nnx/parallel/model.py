@@ -35,6 +35,7 @@ BUCKET = 1 << 20  # bytes: below, the messages' latency counts for more than the
 
 
 Forward = Callable[[int, int, int], tuple[PartDone, Tensor]]
+Seed = Callable[[Tensor, float], Array]  # what the walk back of a part's loss begins with
 
 
 class DataParallel(Module):
@@ -197,6 +198,7 @@ class DataParallel(Module):
         divide: bool = True,
         note: Any = None,
         look: Callable[[list[PartDone]], Any] | None = None,
+        scale: float | None = None,
     ) -> StepDone:
         """Compute the gradients of a batch, over all ranks; every parameter's `.grad` has them.
 
@@ -211,6 +213,8 @@ class DataParallel(Module):
             divide: False where `compute` gives a sum in place of a mean.
             note, look: a value to be told to the other ranks, or a function that makes it of
                 this rank's parts, between backward and the sum's use.
+            scale: the factor of a `GradScaler`, which all gradients are left multiplied by; the
+                losses are not.  They, and so its skipped steps, are the same on all ranks.
 
         Raises:
             ValueError: arrays of a batch that differ in length, batches that differ between ranks.
@@ -241,15 +245,24 @@ class DataParallel(Module):
             weight = 1.0 if not divide else weigh(piece) if weigh else float(high - low)
             return PartDone(part, high - low, weight, float(loss.item()), output, target), loss
 
+        # What is walked with a scale is what the whole batch's mean would be, as in 16 bits the
+        # gradients of a sum over the batch would leave the range that the scale was found for.
+        mean_of = 1.0 if scale is None or not divide else float(max(size, 1))
+
+        def seed(loss: Tensor, weight: float) -> Array:
+            by = weight if scale is None else weight * scale / mean_of
+            return backend_of(loss.data).xp.full_like(loss.data, by)
+
         with fixed_threads(self.threads):
             if any(isinstance(m, SyncBatchNorm) for m in self.module.modules()):
-                mine = self._together(forward, gradients, busy, size)
+                mine = self._together(forward, seed, gradients, busy, size)
             else:
-                mine = self._in_turn(forward, gradients, busy)
-        return self._end(gradients, mine, size, step, divide, look(mine) if look else note)
+                mine = self._in_turn(forward, seed, gradients, busy)
+        note = look(mine) if look else note
+        return self._end(gradients, mine, size, step, divide, mean_of, note)
 
     def _in_turn(
-        self, forward: Forward, gradients: Gradients, busy: list[tuple[int, int, int]]
+        self, forward: Forward, seed: Seed, gradients: Gradients, busy: list[tuple[int, int, int]]
     ) -> list[PartDone]:
         """The parts one after the other, each from the buffers as they were before the step."""
         places = list(self._buffers_of(self.module))
@@ -261,14 +274,19 @@ class DataParallel(Module):
                 setattr(m, n, before)
             if done.weight:
                 take = gradients.part(done.number, leaf_uses(loss))
-                backward(loss, _seed(loss, done.weight), take=take)
+                backward(loss, seed(loss, done.weight), take=take)
             else:
                 gradients.part(done.number, {})
             mine.append(done)
         return mine
 
     def _together(
-        self, forward: Forward, gradients: Gradients, busy: list[tuple[int, int, int]], size: int
+        self,
+        forward: Forward,
+        seed: Seed,
+        gradients: Gradients,
+        busy: list[tuple[int, int, int]],
+        size: int,
     ) -> list[PartDone]:
         """The parts side by side, each on a copy of the model that shares its parameters: where a
         layer sums over the batch, every part has to come there before any can go on."""
@@ -283,7 +301,7 @@ class DataParallel(Module):
             done.buffers = [a for _, _, a in self._buffers_of(replicas[k])]
             uses = leaf_uses(loss)
             got: list[tuple[Any, Array]] = []
-            backward(loss, _seed(loss, done.weight), take=lambda leaf, g: got.append((leaf, g)))
+            backward(loss, seed(loss, done.weight), take=lambda leaf, g: got.append((leaf, g)))
             return done, uses, got
 
         lockstep = Lockstep(self.communicator, self.parts, self.own_parts(), told=size < self.parts)
@@ -302,6 +320,7 @@ class DataParallel(Module):
         size: int,
         step: int,
         divide: bool,
+        mean_of: float,
         note: Any,
     ) -> StepDone:
         """After this rank's parts: wait for the sums, and give them to the parameters."""
@@ -331,7 +350,7 @@ class DataParallel(Module):
         totals = gradients.totals()
         if math.isfinite(loss):
             for bucket, total in zip(self._buckets, totals, strict=True):
-                bucket.assign(total, weight if divide else 1.0)
+                bucket.assign(total, weight / mean_of if divide else 1.0)
         self._merge(places, sorted({k for t in told for k in t["changed"]}), mine, size)
         like = next(iter(self.module.parameters())).data
         home = backend_of(like)
@@ -368,19 +387,18 @@ class DataParallel(Module):
             home = backend_of(before)
             host = np.asarray(home.to_numpy(before))
             if host.dtype.kind == "f":
+                wide = np.promote_types(host.dtype, np.float32)
                 nodes = Nodes()
                 by_part = {d.number: d for d in mine}
                 for part in range(first, end):
                     done = by_part.get(part)
                     if done is None:
-                        leaf = np.zeros(host.size, host.dtype)
+                        leaf = np.zeros(host.size, wide)
                     else:
-                        leaf = home.to_numpy(done.buffers[k]).reshape(-1) * host.dtype.type(
-                            done.rows
-                        )
+                        leaf = home.to_numpy(done.buffers[k]).reshape(-1) * wide.type(done.rows)
                     nodes.add((part, part + 1), leaf)
                 total = self.communicator.tree_sum(self.parts, nodes.take(), channel=0)
-                new = (total / host.dtype.type(size)).reshape(host.shape)
+                new = (total / wide.type(size)).astype(host.dtype, copy=False).reshape(host.shape)
             else:
                 source = home.to_numpy(mine[0].buffers[k]) if mine else host
                 new = np.array(source).reshape(-1)
@@ -396,8 +414,3 @@ def on_devices(ranks: Communicator, module: Module) -> Communicator:
         return ranks
     device = backend_of(some.data).nccl_device()
     return ranks if device is None else NcclRank(ranks, device)
-
-
-def _seed(loss: Tensor, weight: float) -> Array:
-    """What the walk back begins with."""
-    return backend_of(loss.data).xp.full_like(loss.data, weight)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 Array = Any
 Span = tuple[int, int]  # the leaves low..high-1 of a whole subtree
 
@@ -84,8 +86,13 @@ class Nodes:
 
 
 def plus(left: Array, right: Array) -> Array:
-    """left + right, vectors of NumPy or CuPy, in the memory of `left`."""
-    left += right
+    """left + right, vectors of NumPy or CuPy, in the memory of `left`.
+
+    What overflowed in float16 comes as infinities, and leaves as NaN where they differ in sign:
+    that is looked for where the sum is used, and no cause for a warning here.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        left += right
     return left
 
 

@@ -13,6 +13,7 @@ from threading import RLock
 from typing import Any
 
 from ..autograd import Function, wrote
+from ..autograd.autocast import casts_apart
 from ..backends import Array, Backend, backend_of, use_backend
 from ..debug import HiddenTransfer, no_transfers
 from ..nn import Module
@@ -121,7 +122,7 @@ class Captured:
         self.calls += 1
         if self.calls <= self.warmup:
             self._forget_gradients()
-            with self.recorder.aside(), use_backend(self.backend):
+            with self.recorder.aside(), use_backend(self.backend), casts_apart():
                 return self._copies(self.step(*self._tensors()))
         options = options_of(self.owners)
         if self._play is None or options != self._options:
@@ -238,6 +239,7 @@ def _guarded(backend: Backend, owners: tuple[Owner, ...]) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_one_at_a_time)
         stack.enter_context(_recording(True))
+        stack.enter_context(casts_apart())  # a replay casts what the weights are then
         stack.enter_context(no_transfers(backend))
         stack.enter_context(_attribute(backend, "from_numpy", refuse))
         stack.enter_context(

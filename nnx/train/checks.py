@@ -106,13 +106,11 @@ def precision(trainer: Trainer) -> None:
     """
     if trainer.precision.scaler is None:
         return
-    remedy = 'take precision="bfloat16", whose range is float32\'s'
-    if trainer.parallel is not None:
-        raise ValueError(f"Trainer: float16 does not go with a DataParallel model; {remedy}")
     if getattr(trainer.optimizer, "takes_closure", False):
         raise ValueError(
             f"Trainer: float16 does not go with {type(trainer.optimizer).__name__}, which computes "
-            f"the loss again and again within a step; {remedy}"
+            'the loss again and again within a step; take precision="bfloat16", whose range is '
+            "float32's"
         )
 
 

@@ -28,6 +28,7 @@ def step(trainer: Trainer, model: DataParallel, batch: Any) -> tuple[Array, int,
     Raises:
         NonFinite: on every rank, with one message.
     """
+    scaler = trainer.precision.scaler
     done = model.backward(
         lambda rows: _with_terms(*trainer.computed(rows)),
         batch,
@@ -39,6 +40,7 @@ def step(trainer: Trainer, model: DataParallel, batch: Any) -> tuple[Array, int,
             "losses": [[part.weight, part.output[1]] for part in mine],
             "stop": trainer.asked_to_stop,
         },
+        scale=None if scaler is None else scaler.get_scale(),
     )
     if not math.isfinite(float(done.loss)):
         raise _non_finite(trainer, model, batch, done.losses, float(done.loss))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 
 import numpy as np
 import pytest
 
 import nnx
 from nnx import nn, ops
+from nnx.autograd.autocast import casts_apart
 from nnx.ops.array import autocast as door
 from tests.backends.test_waits import LAYERS
 from tests.nn.test_loss import CASES as LOSSES
@@ -235,6 +237,10 @@ def test_a_network_beside_pytorchs_autocast_in_bfloat16():
 
 def test_no_loss_and_no_layer_with_weights_is_missing():
     """A new loss wants `@in_float32` of `ops.array.autocast`, what has weights one of the three."""
+    for (
+        name
+    ) in ops.__all__:  # a family that is imported when it is asked for stands in the lists then
+        getattr(ops, name)
     listed = {name for names in door.LISTS.values() for name in names}
     losses = {name for name in ops.__all__ if name.endswith("_loss")}
     weighed = {
@@ -259,3 +265,102 @@ def test_the_lists_name_operations_once():
         "batch_norm_of_part",
         "cross_entropy_of",
     }
+
+
+@pytest.fixture
+def casts(monkeypatch):
+    """The arrays that were rounded, one after the other."""
+    seen = []
+
+    def counted(backend, x, low, held, plain=door.rounded):
+        seen.append(x)
+        return plain(backend, x, low, held)
+
+    monkeypatch.setattr(door, "rounded", counted)
+    return seen
+
+
+def times(casts, parameter):
+    return sum(x is parameter.data for x in casts)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_weight_that_is_used_many_times_is_cast_once_a_step(casts, dtype):
+    cell, x = nn.LSTMCell(8, 3), nnx.tensor(X)
+    with nnx.autocast(dtype):
+        h = c = None
+        for _ in range(5):
+            with nnx.autocast(dtype):  # of the outermost block
+                h, c = cell(x, None if h is None else (h, c))
+        with nnx.no_grad():
+            cell(x)
+        assert [times(casts, p) for p in cell.parameters()] == [1, 1, 1, 1]
+        loss = ops.sum(h.astype("float32"))
+    with nnx.autocast(dtype):
+        cell(x)
+    assert [times(casts, p) for p in cell.parameters()] == [2, 2, 2, 2]
+    assert times(casts, x) > 2  # what learns nothing is cast as it comes, and not kept
+    loss.backward()
+    assert {str(p.grad.dtype) for p in cell.parameters()} == {"float32"}
+
+
+def test_a_weight_that_has_changed_is_cast_anew(casts):
+    w = nn.Parameter(nnx.tensor(SQUARE.T.copy()))
+    x, optimizer = nnx.tensor(X), nnx.optim.SGD([w], lr=1.0)
+    with nnx.autocast("float16"):
+        assert times(casts, w) == 0
+        for _ in range(3):  # the optimizer may write into the same array
+            y = ops.linear(x, w)
+            np.testing.assert_array_equal(
+                y.data, ops.linear(x, w.detach().astype("float16")).numpy()
+            )
+            ops.sum(y.astype("float32")).backward()
+            optimizer.step()
+        w.data = w.data * 2
+        np.testing.assert_array_equal(
+            ops.linear(x, w).data, ops.linear(x, w.detach().astype("float16")).numpy()
+        )
+
+
+def test_each_use_brings_its_gradient_in_float32():
+    """Two losses walk back one after the other, which a tape shared by both would not allow."""
+    w = nn.Parameter(nnx.tensor(np.zeros((1, 1), "float32")))
+    with nnx.autocast("float16"):
+        losses = [ops.linear(nnx.tensor([[value]]), w) for value in (2048.0, 1.0)]
+    for loss in losses:
+        loss.backward(np.ones((1, 1), "float16"))
+    assert w.grad.tolist() == [[2049.0]]  # which float16 does not have
+    w.grad = None
+    with nnx.autocast("float16"):
+        a, b = (ops.linear(nnx.tensor([[value]]), w) for value in (2048.0, 1.0))
+        ops.sum(a.astype("float32") + b.astype("float32")).backward()
+    assert w.grad.tolist() == [[2049.0]]
+
+
+def test_what_was_cast_is_gone_with_the_outermost_block(monkeypatch):
+    made = []
+
+    def noted(*args, plain=door.rounded):
+        y = plain(*args)
+        made.append(weakref.ref(y))
+        return y
+
+    monkeypatch.setattr(door, "rounded", noted)
+    w = nn.Parameter(nnx.tensor(SQUARE.T.copy()))
+    block = nnx.autocast("float16")
+    with block, nnx.autocast("float16"):
+        ops.linear(nnx.tensor(X), w)
+        assert sum(ref() is not None for ref in made) == 1
+    assert not any(ref() is not None for ref in made)
+
+
+def test_what_is_recorded_casts_for_itself(casts):
+    """A replay has to cast what the weights are by then."""
+    w, x = nn.Parameter(nnx.tensor(SQUARE.T.copy())), nnx.tensor(X)
+    with nnx.autocast("float16"):
+        ops.linear(x, w)
+        with casts_apart():
+            ops.linear(x, w)
+            assert times(casts, w) == 2
+        ops.linear(x, w)
+    assert times(casts, w) == 2

@@ -113,3 +113,45 @@ def test_lbfgs_keeps_a_scalar_an_array():
 
     opt.step(closure)
     assert type(p.data) is np.ndarray and abs(float(p.data) - 2) < 1e-3
+
+
+def test_lbfgs_refuses_parameters_in_16_bits_before_anything_happens():
+    model = nn.Linear(3, 1)
+    opt = optim.LBFGS(model.parameters())
+
+    def never():
+        raise AssertionError("the loss was computed")
+
+    model.to(dtype="float16")
+    before = model.weight.data.copy()
+    with pytest.raises(ValueError, match=r"in float32 or float64, one of shape .* is in float16"):
+        opt.step(never)
+    with pytest.raises(ValueError, match=r"inside of nnx\.autocast"):
+        optim.LBFGS(model.parameters())
+    with pytest.raises(RuntimeError, match=r"GradScaler\.step: LBFGS computes the loss again"):
+        nnx.amp.GradScaler().step(opt)
+    np.testing.assert_array_equal(model.weight.data, before)
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_lbfgs_takes_a_loss_that_is_computed_in_16_bits(search):
+    """To about the digits that float16 has: what the loss rounds away, its gradient does too."""
+    exact, loss = least_squares()
+    opt = optim.LBFGS(exact, line_search_fn=search)
+    for _ in range(5):
+        opt.step(closure_of(opt, loss))
+
+    rng = np.random.default_rng(0)
+    x, y = (nnx.tensor(rng.standard_normal(n).astype("float32")) for n in ((30, 4), (30, 3)))
+    w, b = nn.Parameter(np.zeros((4, 3), "float32")), nn.Parameter(np.zeros(3, "float32"))
+
+    def low():
+        with nnx.autocast("float16"):
+            return nnx.ops.mse_loss(x @ w + b, y)
+
+    opt = optim.LBFGS([w, b], line_search_fn=search)
+    for _ in range(5):
+        opt.step(closure_of(opt, low))
+    for p, q in zip((w, b), exact, strict=True):
+        assert p.data.dtype == np.float32
+        np.testing.assert_allclose(p.data, q.data, atol=2e-3)

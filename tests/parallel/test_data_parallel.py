@@ -309,6 +309,46 @@ def test_parallel_training_learns_and_is_close_to_one_piece():
     assert history["val_accuracy"][-1] > 0.85 and history["loss"][-1] < history["loss"][0] / 2
 
 
+def fitted_in_float16(parts=4, whole=False):
+    """With a scale that overflows at first, and grows later."""
+    nnx.manual_seed(7)
+    model = dense(nn.BatchNorm1d(6), nn.GELU())
+    model = model if whole else DataParallel(model, parts=parts)
+    opt = optim.Adam(model.parameters(), lr=0.02)
+    loss = nn.CrossEntropyLoss()
+    trainer = Trainer(model, loss, opt, progress=False, precision="float16")
+    trainer.precision.scaler = nnx.amp.GradScaler(2.0**30, growth_interval=4)
+    before = [p.data.copy() for p in model.parameters()]
+    scales = []
+    for _ in range(8):
+        trainer.fit(DataLoader(data(), batch_size=20, shuffle=True, seed=4), epochs=1)
+        scales.append(trainer.precision.scaler.get_scale())
+    assert min(scales) < max(scales[-2:]) and scales[0] < 2.0**30
+    assert all((p.data != b).any() for p, b in zip(model.parameters(), before, strict=True))
+    assert {str(p.data.dtype) for p in model.parameters()} == {"float32"}
+    values = [p.data for p in model.parameters()]
+    return [digest(values, scales, trainer.history["loss"]), digest(model.state_dict())]
+
+
+def test_float16_gives_one_hash():
+    """The scale, the steps that overflow, and the weights."""
+    assert len({str(on_ranks(n, fitted_in_float16)) for n in (1, 2, 4)}) == 1
+
+
+def test_one_part_in_float16_is_the_trainers_own_step():
+    """In every bit of the weights; running statistics are rounded once more."""
+    assert fitted_in_float16(parts=1)[0] == fitted_in_float16(whole=True)[0]
+
+
+def test_parameters_in_float16_are_summed_in_float32():
+    """1,000 examples whose gradients are 100: their sum is beyond float16, their mean is not."""
+    model = DataParallel(nn.Linear(1, 1, bias=False).to(dtype="float16"), parts=8)
+    x = nnx.tensor(np.full((1000, 1), 100.0, "float16"))
+    model.backward(lambda b: (ops.mean(model(b[0])), None, None), (x,))
+    (p,) = model.parameters()
+    assert p.grad.dtype == np.float16 and abs(float(p.grad.item()) - 100.0) < 0.1
+
+
 class Stop(nnx.train.Callback):
     def __init__(self, at):
         self.at = at

@@ -125,3 +125,28 @@ def test_a_replay_is_one_launch_and_two_copies_in_and_one_out(on_cupy):
         with cupy_on_cpu.counting() as asked:
             replayed(x, y)
     assert asked.launches["graph"] == 1 and asked.total == 4, str(asked)
+
+
+HALF = {"MLP": (mlp, 34)}
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_a_training_step_in_float16(on_cupy, name):
+    """With what casts the weights, once each, and the gradients, and with the scaled loss."""
+    make, most = HALF[name]
+    model, shape = make()
+    optimizer, loss_of = optim.Adam(model.parameters()), nn.CrossEntropyLoss()
+    precision = nnx.amp.Precision("float16")
+    rng = np.random.default_rng(0)
+    x = on_cupy.tensor(rng.standard_normal(shape).astype("float32"))
+    y = on_cupy.tensor(rng.integers(0, 10, 256))
+    with cupy_on_cpu.asked_only():
+        for _ in range(2):
+            with cupy_on_cpu.counting() as asked:
+                with precision.autocast():
+                    loss = loss_of(model(x), y)
+                precision.backward(loss)
+                precision.step(optimizer)
+                optimizer.zero_grad()
+    assert asked.total <= most, str(asked)
+    assert not asked.waits and not asked.sent, str(asked)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ...autograd import Node, autocast
-from ...autograd.autocast import autocast_dtype, blocks
+from ...autograd.autocast import autocast_dtype, blocks, cast_once
 from ...backends import Array, Backend, backend_of, dtype_name
 from ...tensor import Tensor
 from .._function import Unary
@@ -35,9 +35,17 @@ class Stored(Unary):
     def __init__(self, low: str, held: Any) -> None:
         self.low, self.held = low, held
 
+    def __call__(self, x: Tensor) -> Tensor:
+        self.x = x
+        y = super().__call__(x)
+        del self.x
+        return y
+
     def forward(self, x: Array) -> Array:
         self.x_dtype = x.dtype
-        return rounded(self.backend, x, self.low, self.held)
+        return cast_once(
+            self.x, (self.low, self.held), lambda x: rounded(self.backend, x, self.low, self.held)
+        )
 
     def backward(self, g: Array) -> Array:
         return rounded(self.backend, g, self.low, self.x_dtype)
@@ -60,7 +68,7 @@ def rounded(backend: Backend, x: Array, low: str, held: Any) -> Array:
     dtype = getattr(xp, low, None)
     if dtype is not None:
         with np.errstate(over="ignore"):  # beyond the largest number it is infinite, as on a GPU
-            y = xp.astype(x, dtype)
+            y = xp.astype(x, dtype, copy=False)
             return y if held == dtype else xp.astype(y, held)
     x = xp.astype(x, xp.float32)
     y = _to_bfloat16(xp, x) if low == "bfloat16" else _to_float16(xp, x)
