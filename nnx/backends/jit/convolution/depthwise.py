@@ -30,17 +30,24 @@ def takes(x: Array, weight: Array, groups: int) -> bool:
 
 def forward(x: Array, weight: Array, bias: Array | None, window: Window) -> tuple[Array, Residuals]:
     """x (N, C, H, W), weight (C, 1, kh, kw), bias (C,) or None -> y (N, C, oh, ow), kept."""
+    images = contiguous_channels_last(x)
+    y = _convolve(images, weight, bias, window)
+    return channels_second(y), Depthwise((images, weight, window))
+
+
+def _convolve(images: Array, weight: Array, bias: Array | None, window: Window) -> Array:
+    """Images (N, H, W, C) -> (N, oh, ow, C)."""
     from . import depthwise_loops as loops
 
-    images = contiguous_channels_last(x)
-    g = _geometry(x.shape, window)
+    n, h, w, c = images.shape
+    g = _geometry((n, c, h, w), window)
     kernel = _kernel(weight)
-    shift = np.zeros(kernel.shape[1], x.dtype)
+    shift = np.zeros(kernel.shape[1], images.dtype)
     if bias is not None:
-        shift[: len(bias)] = bias
-    y = empty((len(x), *g[4:6], len(weight)), x.dtype)
-    _split(loops.forward, images, _flat(images), _flat(kernel), shift, _flat(y), len(weight), g)
-    return channels_second(y), Depthwise((images, weight, window))
+        shift[:c] = bias
+    y = empty((n, *g[4:6], c), images.dtype)
+    _split(loops.forward, images, _flat(images), _flat(kernel), shift, _flat(y), c, g)
+    return y
 
 
 def backward(
@@ -75,20 +82,26 @@ def _gradients(
     """The gradients of images (N, H, W, C) and weight from d (N, oh, ow, C)."""
     from . import depthwise_loops as loops
 
+    gx = None
+    turned = window.turned()
+    if needs_x and turned is not None:  # sums in registers: quicker than adding to each pixel
+        gx, needs_x = _convolve(d, weight[..., ::-1, ::-1], None, turned), False
     if not (needs_x or needs_w):
-        return None, None
+        return gx, None
     n, h, w, c = shape
     kernel = _kernel(weight)
-    gx = empty(shape if needs_x else (0,), d.dtype)
+    spread = empty(shape if needs_x else (0,), d.dtype)
     own = empty((n, kernel.size) if needs_w else (0,), d.dtype)  # each image's, added up after
     g = _geometry((n, c, h, w), window)
     _split(
-        loops.backward, images, _flat(images), _flat(d), _flat(kernel), _flat(gx), _flat(own), c, g
-    )
+        loops.backward, images, _flat(images), _flat(d), _flat(kernel), _flat(spread), _flat(own),
+        c, g,
+    )  # fmt: skip
+    gx = spread if needs_x else gx
     if not needs_w:
         return gx, None
     total = np.add.reduce(own, axis=0).reshape(kernel.shape)[:, :c]
-    return gx if needs_x else None, np.ascontiguousarray(total.T).reshape(weight.shape)
+    return gx, np.ascontiguousarray(total.T).reshape(weight.shape)
 
 
 def _geometry(shape: tuple[int, ...], window: Window) -> tuple[int, ...]:
