@@ -116,7 +116,7 @@ def test_the_largest_of_a_row_is_found_wherever_it_stands(backend, width):
         np.testing.assert_allclose(backend.to_numpy(array), 0, atol=1e-6)
 
 
-@pytest.mark.parametrize("rise", [0.0, 300.0, -300.0])
+@pytest.mark.parametrize("rise", [0.0, 60.0, 300.0, -300.0])
 @pytest.mark.parametrize("fall", [0.0, 3.0, 90.0, 1e5])
 def test_rows_far_from_one_another(backend, rise, fall):
     """However far one row lies below another, each has the digits that it has alone."""

@@ -14,12 +14,14 @@ from . import thresholds
 from .blocks import gated, in_blocks, in_rows
 from .layout import FLOATS
 from .memory import laid_like
-from .reduce import dots, row_sums
+from .reduce import dots, pairs, row_sums
 
 _ELU_END = -80.0  # below, e^x - 1 rounds to -1
 
-_SMALL = 8.0  # of numbers up to here e^x is computed as it is
-_NEAR = 2.0**-8  # where a row's sum of e^x is smaller, the row lies far below
+# The sums of rows' e^x that leave e^x as it is; a row whose sum is smaller lies far below 0.
+_NEAR, _FAR = 2.0**-8, 2.0**120
+_SMALL = 2048.0  # up to here the logarithm of a sum is as exact as x is
+_MANY = 32  # rows
 
 # Φ(x) = (1 + tanh(x P(x²))) / 2 for the normal distribution: 2 x P(x²) is the logarithm of
 # Φ(x) / Φ(-x), and P a polynomial fitted so that Φ is within 3e-8 at every x.  The last coefficient
@@ -123,7 +125,7 @@ class NumpyActivation(ActivationKernels):
             np.exp(y, out=y)
             y /= np.add.reduce(y, axis=axis, keepdims=True)
             return y
-        return in_rows(_softmax, x)
+        return in_rows(partial(_softmax, _ones(x)), x)
 
     @with_tails
     def softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
@@ -141,7 +143,7 @@ class NumpyActivation(ActivationKernels):
             y = np.subtract(x, np.maximum.reduce(x, axis=axis, keepdims=True), out=laid_like(x))
             y -= np.log(np.add.reduce(np.exp(y), axis=axis, keepdims=True))
             return y
-        return in_rows(_log_softmax, x, scratch=1)
+        return in_rows(partial(_log_softmax, _ones(x)), x)
 
     @with_tails
     def log_softmax_backward(self, g: Array, y: Array, axis: int) -> Array:
@@ -150,7 +152,7 @@ class NumpyActivation(ActivationKernels):
             gx *= -np.add.reduce(g, axis=axis, keepdims=True)
             gx += g
             return gx
-        return in_rows(_log_softmax_backward, g, y)
+        return in_rows(partial(_log_softmax_backward, _ones(y)), g, y)
 
 
 def _in_place(x: Array) -> bool:
@@ -166,6 +168,17 @@ def _in_rows(x: Array, axis: int) -> bool:
         and x.size > thresholds.ROWS
         and x.flags.c_contiguous
     )
+
+
+def _ones(x: Array) -> Array | None:
+    """What x's rows are added up by in a product, where they are many enough to make it for."""
+    length = x.shape[-1]
+    return pairs(np.ones(length, x.dtype)) if x.size >= _MANY * length else None
+
+
+def _totals(x: Array, ones: Array | None) -> Array:
+    """The sum of each row of x (M, D): (M,)."""
+    return np.add.reduce(x, axis=1) if ones is None else row_sums(x, ones)
 
 
 # ---- what is done to a block: from inputs to results, in as few passes as there can be ----
@@ -306,33 +319,26 @@ def _polynomial(coefficients: tuple[float, ...], t: Array, y: Array) -> Array:
     return y
 
 
-# ---- the same for rows (M, D) ----
+# ---- the same for rows (M, D), with what `_totals` adds them up by ----
 
 
-def _exponentials(x: Array, e: Array) -> tuple[Array, Array]:
-    """e = e^(x - c), with a number c for each row; e's sums (M, 1), and c.
+def _exponentials(x: Array, e: Array, ones: Array | None) -> tuple[Array, Array | None]:
+    """e = e^(x - c), with a number c for each row; e's sums (M, 1), and c, None where it is 0.
 
     c is there so that nothing overflows, and that not all of a row is 0: numbers as most are need
-    none, and where no row lies far below another the maximum of all serves; it is found in a third
-    of the time of every row's own.  Far below, e would lose digits in x - c and numbers to 0.
+    none, which the sums tell.
     """
-    ones = np.ones(x.shape[1], x.dtype)
-    c = np.maximum.reduce(x, axis=None)
-    if c <= _SMALL:
-        c = x.dtype.type(0)
+    with np.errstate(over="ignore", invalid="ignore"):  # an infinite sum is computed anew
         np.exp(x, out=e)
-    else:
-        np.exp(np.subtract(x, c, out=e), out=e)
-    total = row_sums(e, ones)
-    if not total.min() >= _NEAR:  # nor where it is NaN
+        total, c = _totals(e, ones), None
+    if not (np.minimum.reduce(total) >= _NEAR and np.maximum.reduce(total) <= _FAR):  # or is NaN
         c = np.maximum.reduce(x, axis=1, keepdims=True)
-        np.exp(np.subtract(x, c, out=e), out=e)
-        total = row_sums(e, ones)
+        total = _totals(np.exp(np.subtract(x, c, out=e), out=e), ones)
     return total[:, None], c
 
 
-def _softmax(x: Array, y: Array) -> None:
-    total, _ = _exponentials(x, y)
+def _softmax(ones: Array | None, x: Array, y: Array) -> None:
+    total, _ = _exponentials(x, y, ones)
     y *= 1 / total
 
 
@@ -341,13 +347,21 @@ def _softmax_backward(g: Array, y: Array, gx: Array) -> None:
     gx *= y
 
 
-def _log_softmax(x: Array, y: Array, e: Array) -> None:
-    total, c = _exponentials(x, e)
-    z = np.subtract(x, c, out=y) if c.ndim or c else x
-    np.subtract(z, np.log(total), out=y)
+def _log_softmax(ones: Array | None, x: Array, y: Array) -> None:
+    total, c = _exponentials(x, y, ones)
+    if c is not None:
+        np.subtract(x, c, out=y)
+        y -= np.log(total)
+    elif np.maximum.reduce(total, axis=None) <= _SMALL:
+        np.subtract(x, np.log(total), out=y)
+    else:  # a large logarithm has digits behind those of x: they are taken off by themselves
+        exact = np.log(total, dtype=np.float64)
+        log = exact.astype(x.dtype)
+        np.subtract(x, log, out=y)
+        y -= (exact - log).astype(x.dtype)
 
 
-def _log_softmax_backward(g: Array, y: Array, gx: Array) -> None:
+def _log_softmax_backward(ones: Array | None, g: Array, y: Array, gx: Array) -> None:
     np.exp(y, out=gx)
-    gx *= -row_sums(g, np.ones(y.shape[1], y.dtype))[:, None]
+    gx *= -_totals(g, ones)[:, None]
     gx += g

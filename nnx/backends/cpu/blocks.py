@@ -11,7 +11,7 @@ from ...typing import Array
 from .layout import with_short_buffers
 from .memory import empty, laid_like
 
-BLOCK = 65536  # numbers that are worked on at a time
+BLOCK = 2**17  # numbers that are worked on at a time
 
 SAME_WIDTH = {
     np.dtype(np.float32): np.dtype(np.int32),
@@ -49,17 +49,15 @@ def in_blocks(
 
 
 @with_short_buffers
-def in_rows(function: Callable[..., None], *inputs: Array, scratch: int = 0) -> Array:
-    """What `function(*inputs, result, *scratch)` writes to its result, some rows at a time."""
+def in_rows(function: Callable[..., None], *inputs: Array) -> Array:
+    """What `function(*inputs, result)` writes to its result, some rows at a time."""
     like = inputs[-1]
     length = like.shape[-1]
     y = empty(like.shape, like.dtype)
     rows = [a.reshape(-1, length) for a in (*inputs, y)]
     step = max(1, BLOCK // length)
-    room = list(empty((scratch, step, length), like.dtype))
     for lo in range(0, len(rows[0]), step):
-        parts = [a[lo : lo + step] for a in rows]
-        function(*parts, *[a[: len(parts[0])] for a in room])
+        function(*[a[lo : lo + step] for a in rows])
     return y
 
 

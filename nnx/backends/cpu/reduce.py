@@ -46,22 +46,30 @@ class NumpyReduce(ReduceKernels):
 # another.  A small matrix times a matrix of two columns is one thread's.
 
 
-def row_sums(x: Array, factors: Array) -> Array:
-    """The sum of each row of x, each number times its column's factor: (M, D), (D,) -> (M,)."""
-    if 2 * x.size > ONE_THREAD:
-        return np.einsum("ij,j->i", x, factors)
-    pair = np.empty((len(factors), 2), x.dtype)
+def pairs(factors: Array) -> Array:
+    """Factors (D,) as the two columns of a matrix (D, 2): for who adds up many blocks by them."""
+    pair = np.empty((len(factors), 2), factors.dtype)
     pair[...] = factors[:, None]
-    return x.dot(pair)[:, 0]
+    return pair
+
+
+def row_sums(x: Array, factors: Array) -> Array:
+    """The sum of each row of x, each number times its column's factor: (M, D), (D,) -> (M,).
+
+    The factors may be `pairs` of them, (D, 2).
+    """
+    if factors.ndim == 1:
+        factors = pairs(factors)
+    if 2 * x.size > ONE_THREAD:
+        return np.einsum("ij,j->i", x, factors[:, 0])
+    return x.dot(factors)[:, 0]
 
 
 def column_sums(x: Array, factors: Array) -> Array:
     """The sum of each column of x, each number times its row's factor: (M, D), (M,) -> (D,)."""
     if 2 * x.size > ONE_THREAD:
         return np.einsum("i,ij->j", factors, x)
-    pair = np.empty((2, len(x)), x.dtype)
-    pair[...] = factors
-    return pair.dot(x)[0]
+    return pairs(factors).T.dot(x)[0]
 
 
 def dots(a: Array, b: Array) -> Array:
