@@ -192,13 +192,11 @@ class Function:
         elif type(y) is not kind:
             y = backend.xp.asarray(y)  # NumPy's sum() is no array
         if True not in needs:
-            made: Any = (
-                tuple([self.tensor_type(part) for part in y]) if several else self.tensor_type(y)
-            )
-            if not recording and any([isinstance(x, Node) and x.needs_grad for x in inputs]):
-                for out in made if several else (made,):
-                    out.slot = UNRECORDED
-            return made
+            blind = not recording and any([isinstance(x, Node) and x.needs_grad for x in inputs])
+            slot = UNRECORDED if blind else 0
+            if several:
+                return tuple([self._output(part, None, slot) for part in y])
+            return self._output(y, None, slot)
         if self.order != -1:
             raise self._called_twice()
         self.order = next(_calls)
@@ -209,17 +207,17 @@ class Function:
             slots.append(x.slot if need else 0)
         if several:
             self.outputs = tuple([(part.shape, part.dtype) for part in y])
-            return tuple([self._output(part, slot) for slot, part in enumerate(y)])
+            return tuple([self._output(part, self, slot) for slot, part in enumerate(y)])
         self.outputs = ((y.shape, y.dtype),)
-        return self._output(y, 0)
+        return self._output(y, self)
 
-    def _output(self, y: Array, slot: int) -> Any:
-        """A tensor on the tape: array y, the output number `slot` of this call."""
+    def _output(self, y: Array, creator: Any = None, slot: int = 0) -> Any:
+        """A tensor of array y: the creator's output number `slot`, or off the tape."""
         out = _new(self.tensor_type)
         out.data = y
         out.grad = None
-        out.needs_grad = True
-        out.creator = self
+        out.needs_grad = creator is not None
+        out.creator = creator
         out.slot = slot
         return out
 
@@ -303,8 +301,13 @@ class Unary(Function):
         y = computed(self, (data,)) if watches else self.forward(data)
         if type(y) is not kind:
             y = backend.xp.asarray(y)
+        out = _new(self.tensor_type)
+        out.data = y
+        out.grad = None
+        out.needs_grad = on_tape
+        out.creator = None
+        out.slot = 0
         if not on_tape:
-            out = self.tensor_type(y)
             if x.needs_grad:
                 out.slot = UNRECORDED
             return out
@@ -314,12 +317,7 @@ class Unary(Function):
         self.sources = (x.creator or x,)
         self.slots = (x.slot,)
         self.outputs = ((y.shape, y.dtype),)
-        out = _new(self.tensor_type)
-        out.data = y
-        out.grad = None
-        out.needs_grad = True
         out.creator = self
-        out.slot = 0
         return out
 
 
@@ -368,8 +366,13 @@ class Binary(Function):
             raise
         if type(z) is not kind:
             z = backend.xp.asarray(z)
+        out = _new(self.tensor_type)
+        out.data = z
+        out.grad = None
+        out.needs_grad = need_a or need_b
+        out.creator = None
+        out.slot = 0
         if not (need_a or need_b):
-            out = self.tensor_type(z)
             if unrecorded:
                 out.slot = UNRECORDED
             return out
@@ -386,12 +389,7 @@ class Binary(Function):
             self.sources = (None, b.creator or b)
             self.slots = (0, b.slot)
         self.outputs = ((z.shape, z.dtype),)
-        out = _new(self.tensor_type)
-        out.data = z
-        out.grad = None
-        out.needs_grad = True
         out.creator = self
-        out.slot = 0
         return out
 
     def _of_arrays(self, a: Any, b: Any) -> Any:

@@ -71,10 +71,12 @@ def one_axis(name: str, axis: Any, shape: tuple[int, ...]) -> int:
 
 def axes_of(name: str, axis: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     """`axis` (None: all) as a tuple of axes counted from the front, each once."""
+    n = len(shape)
     if axis is None:
-        return tuple(range(len(shape)))
+        return tuple(range(n))
+    several = axis if isinstance(axis, tuple | list) else (axis,)
     axes = tuple(
-        one_axis(name, k, shape) for k in (axis if isinstance(axis, tuple | list) else (axis,))
+        [k if type(k) is int and 0 <= k < n else one_axis(name, k, shape) for k in several]
     )
     if len(set(axes)) < len(axes):
         raise ValueError(

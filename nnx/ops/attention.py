@@ -9,7 +9,7 @@ from ..backends import Array, dtype_name
 from ..backends.portable.attention import Blocks
 from ..tensor import Tensor
 from ._broadcast import broadcast_shape
-from ._function import Function
+from ._function import Function, Several, Unary
 from ._operands import as_tensor, require_one_dtype
 from .array.autocast import in_low_precision
 from .array.join import repeat
@@ -76,6 +76,48 @@ class Attention(Function):
         return self.backend.attention_backward(g, self.saved, needs)
 
 
+class HeadsApart(Several):
+    """x (N, L, k H d) -> k tensors (N, H, L, d): part i of head h is x[n, l, i, h].
+
+    Where the batch is not first, x is (L, N, k H d).  Every number goes to one place, so its
+    gradient comes from there.
+    """
+
+    def __init__(self, parts: int, heads: int, batch_first: bool) -> None:
+        self.parts, self.heads, self.batch_first = parts, heads, batch_first
+
+    def forward(self, x: Array) -> tuple[Array, ...]:
+        xp = self.backend.xp
+        a, b, features = self.shape = x.shape
+        x = xp.reshape(x, (a, b, self.parts, self.heads, features // (self.parts * self.heads)))
+        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
+        return tuple([xp.permute_dims(x[:, :, k, ...], order) for k in range(self.parts)])
+
+    def backward(self, *gradients: Array) -> Array:
+        xp = self.backend.xp
+        order = (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)
+        g = [xp.permute_dims(part, order) for part in gradients]
+        return xp.reshape(g[0] if len(g) == 1 else xp.stack(g, axis=2), self.shape)
+
+
+class HeadsTogether(Unary):
+    """y (N, H, L, d) -> (N, L, H d), or (L, N, H d) where the batch is not first: the way back."""
+
+    def __init__(self, batch_first: bool) -> None:
+        self.batch_first = batch_first
+
+    def forward(self, y: Array) -> Array:
+        xp = self.backend.xp
+        y = xp.permute_dims(y, (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3))
+        self.apart = y.shape
+        return xp.reshape(y, (*y.shape[:2], y.shape[2] * y.shape[3]))
+
+    def backward(self, g: Array) -> Array:
+        xp = self.backend.xp
+        g = xp.reshape(g, self.apart)
+        return xp.permute_dims(g, (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3))
+
+
 @in_low_precision
 def scaled_dot_product_attention(
     query: Tensor,
@@ -129,8 +171,10 @@ def scaled_dot_product_attention(
         else:
             query = reshape(query, (*query.shape[:-3], groups, heads // groups, *query.shape[-2:]))
             key, value = expand_dims(key, axis=-3), expand_dims(value, axis=-3)
-    batch = broadcast_shape(name, query.shape[:-2], key.shape[:-2], value.shape[:-2])
-    query, key, value = (_with_axes(x, len(batch) + 2) for x in (query, key, value))
+    batch = query.shape[:-2]
+    if key.shape[:-2] != batch or value.shape[:-2] != batch:
+        batch = broadcast_shape(name, batch, key.shape[:-2], value.shape[:-2])
+        query, key, value = (_with_axes(x, len(batch) + 2) for x in (query, key, value))
     if mask is not None:
         _check_mask(name, mask, query)
         if grouped:

@@ -21,7 +21,7 @@ Needs = tuple[bool, bool, bool]
 class Linear(Function):
     """y = x W^T + b, row by row.
 
-    Forward.  x (N, D), W (O, D), b (O,) -> y (N, O).
+    Forward.  x (N, D), W (O, D), b (O,) -> y (N, O).  Several leading axes are one of rows.
 
     Backward.  With G = dL/dy, from y[n, o] = sum_d x[n, d] W[o, d] + b[o]:
 
@@ -31,6 +31,16 @@ class Linear(Function):
     """
 
     def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+        shape = x.shape
+        if len(shape) == 2:
+            self.leading = None
+            return self.of_rows(x, weight, bias)
+        self.leading, xp = shape[:-1], self.backend.xp
+        rows = xp.reshape(x, (math.prod(shape[:-1]), shape[-1]))
+        return xp.reshape(self.of_rows(rows, weight, bias), (*shape[:-1], weight.shape[0]))
+
+    def of_rows(self, x: Array, weight: Array, bias: Array | None) -> Array:
+        """x (N, D) -> y (N, O)."""
         self.keep(x, weight)
         return self.backend.linear(x, weight, bias)
 
@@ -43,9 +53,12 @@ class Linear(Function):
 
     def backward(self, g: Array) -> tuple[Array | None, ...]:
         needs: Any = self.needs_input_grad
-        if len(needs) == 2:  # no bias
-            return self.gradients(g, (*needs, False))[:2]
-        return self.gradients(g, needs)
+        if self.leading is not None:
+            g = self.backend.xp.reshape(g, (math.prod(self.leading), g.shape[-1]))
+        gx, gw, gb = self.gradients(g, (*needs, False) if len(needs) == 2 else needs)
+        if self.leading is not None and gx is not None:
+            gx = self.backend.xp.reshape(gx, (*self.leading, gx.shape[-1]))
+        return (gx, gw) if len(needs) == 2 else (gx, gw, gb)
 
     def gradients(self, g: Array, needs: Needs) -> tuple[Array | None, ...]:
         """The gradients of x, weight and bias."""
@@ -59,7 +72,7 @@ class LinearReLU(Linear):
     it is the dense layer's.
     """
 
-    def forward(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
+    def of_rows(self, x: Array, weight: Array, bias: Array | None) -> Array:
         self.keep(x, weight)
         self.y = self.backend.linear_relu(x, weight, bias)
         return self.y
@@ -178,10 +191,7 @@ def _by_rows(name: str, layer: Linear, x: Tensor, weight: Tensor, bias: Tensor |
             f"{name}: bias must have shape ({w[0]},), one per row of weight; bias has shape "
             f"{bias.shape}, weight {weight.shape}"
         )
-    if len(shape) != 2:
-        x = reshape(x, (math.prod(shape[:-1]), shape[-1]))  # (..., D) -> (N, D)
-    y = layer(x, weight) if bias is None else layer(x, weight, bias)
-    return y if len(shape) == 2 else reshape(y, (*shape[:-1], w[0]))
+    return layer(x, weight) if bias is None else layer(x, weight, bias)
 
 
 @in_float32_inside

@@ -12,8 +12,10 @@ from pytorch import assert_same
 
 import nnx
 from nnx import ops
+from nnx.backends import kernels
 from nnx.backends.cpu.attention import NumpyAttention
 from nnx.backends.portable import attention as blocks
+from nnx.ops.attention import HeadsApart, HeadsTogether
 from nnx.random import Generator
 
 RNG = np.random.default_rng(4)
@@ -129,6 +131,44 @@ def test_the_batch_broadcasts(backend, small):
     if backend.float64:
         check_gradients(ops.scaled_dot_product_attention, q, k, v, wrap=backend.asarray)
         check_gradients(ops.scaled_dot_product_attention, Q[0, 0], K[0], V[0], wrap=backend.asarray)
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_heads_go_apart_and_together(backend, parts, batch_first):
+    x = drawn(2, 5, parts * 4 * 3)
+    apart = HeadsApart(parts, 4, batch_first)(backend.tensor(x))
+    first = x if batch_first else x.swapaxes(0, 1)
+    whole = first.reshape(*first.shape[:2], parts, 4, 3)  # (N, L, k, H, d)
+    assert len(apart) == parts
+    for k, part in enumerate(apart):
+        expected = whole[:, :, k].swapaxes(1, 2).astype(x.dtype)
+        np.testing.assert_allclose(backend.to_numpy(part.data), expected, rtol=1e-6)
+        together = backend.to_numpy(HeadsTogether(batch_first)(part).data)
+        there = whole[:, :, k].reshape(*first.shape[:2], 12)
+        np.testing.assert_allclose(
+            together, there if batch_first else there.swapaxes(0, 1), rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("parts", [1, 3])
+def test_gradient_of_heads(parts, batch_first):
+    check_gradients(lambda y: HeadsTogether(batch_first)(y), drawn(2, 3, 4, 5))
+    check_gradients(
+        lambda x: ops.concat(HeadsApart(parts, 2, batch_first)(x), axis=-1), drawn(2, 3, parts * 8)
+    )
+
+
+def test_a_query_that_is_infinitely_far_from_all_keys():
+    """Its scores are -inf, though no mask says so: 0, as for one that may look nowhere."""
+    q = np.array([[-np.inf, 0.5]]).T
+    k, v = np.abs(drawn(3, 1)), drawn(3, 2)
+    fast = ops.scaled_dot_product_attention(nnx.tensor(q), nnx.tensor(k), nnx.tensor(v))
+    with kernels("portable"):
+        slow = ops.scaled_dot_product_attention(nnx.tensor(q), nnx.tensor(k), nnx.tensor(v))
+    np.testing.assert_array_equal(fast.data[0], 0)
+    np.testing.assert_allclose(fast.data, slow.data, rtol=1e-6)
 
 
 def test_large_scores(backend, small):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ...typing import Array
 from ..flush import flushing
+from ..portable import attention as blocks
 from ..portable.attention import AttentionKernels, Drop, Part, Span, taken
 from ..portable.residuals import Residuals
+from .layout import FLOATS
+
+LEAST = {dtype: np.finfo(dtype).min for dtype in FLOATS}
 
 
 class NumpyAttention(AttentionKernels):
@@ -24,7 +30,31 @@ class NumpyAttention(AttentionKernels):
         scale: float,
         drop: Drop | None,
     ) -> tuple[Array, Residuals]:
+        if mask is None and drop is None and not causal and self._fits_a_block(q, k, v):
+            s = (q * q.dtype.type(scale)) @ k.swapaxes(-1, -2)
+            top = np.maximum.reduce(s, axis=-1, keepdims=True)
+            s -= np.maximum(top, LEAST[s.dtype])  # -inf - -inf would be NaN
+            np.exp(s, out=s)
+            total = np.add.reduce(s, axis=-1, keepdims=True)
+            if total.all():
+                y = s @ v
+                y /= total
+                log_sum = np.log(total, out=total)
+                log_sum += top
+                return y, Residuals((q, k, v, mask, causal, scale, drop, y, log_sum))
         return super().attention(q, k, v, mask, causal, scale, drop)
+
+    def _fits_a_block(self, q: Array, k: Array, v: Array) -> bool:
+        """Whether all scores are one block, whose sums need not be put together."""
+        *batch, queries, _ = q.shape
+        keys = k.shape[-2]
+        return bool(
+            0 < queries <= blocks.QUERIES
+            and 0 < keys <= blocks.KEYS
+            and 0 < math.prod(batch) * queries * keys <= self.attention_block
+            and q.dtype in LEAST
+            and k.shape[:-2] == v.shape[:-2] == q.shape[:-2]
+        )
 
     @flushing
     def attention_backward(

@@ -8,6 +8,7 @@ from typing import Any
 from ... import ops
 from ...backends import backend_of, dtype_name
 from ...ops._operands import as_tensor, require_one_dtype
+from ...ops.attention import HeadsApart, HeadsTogether
 from ...tensor import Tensor
 from .. import init
 from ..linear import Linear
@@ -166,9 +167,7 @@ class MultiheadAttention(Module):
             if causal and added:  # these are seen by all
                 mask, causal = _both(mask, self._causal(scores, added, q)), False
             y = ops.scaled_dot_product_attention(q, k, v, mask, drop, causal)
-        order = (0, 2, 1, 3) if self.batch_first else (2, 0, 1, 3)
-        y = ops.permute_dims(y, order)  # (N, H, L, d) -> (L, N, H, d)
-        y = self.out_proj(ops.reshape(y, (*y.shape[:2], self.embed_dim)))
+        y = self.out_proj(HeadsTogether(self.batch_first)(y))
         if not batched:
             y = ops.squeeze(y, axis=0 if self.batch_first else 1)
             weights = None if weights is None else ops.squeeze(weights, axis=0)
@@ -178,23 +177,20 @@ class MultiheadAttention(Module):
         """q, k and v, each (N, H, length, d)."""
         w, b = self.in_proj_weight, self.in_proj_bias
         if same and w is not None:
-            several = ops.split(ops.linear(query, w, b), 3, axis=-1)
-        else:
-            one: Any = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-            weights = one if w is None else ops.split(w, 3)
-            biases = (None, None, None) if b is None else ops.split(b, 3)
-            several = tuple(
-                ops.linear(x, w_x, b_x)
-                for x, w_x, b_x in zip((query, key, value), weights, biases, strict=True)
-            )
-        order = (0, 2, 1, 3) if self.batch_first else (1, 2, 0, 3)
+            apart = HeadsApart(3, self.num_heads, self.batch_first)
+            return list(apart(ops.linear(query, w, b)))
+        one: Any = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+        weights = one if w is None else ops.split(w, 3)
+        biases = (None, None, None) if b is None else ops.split(b, 3)
         return [
-            ops.permute_dims(ops.reshape(x, (*x.shape[:2], self.num_heads, self.head_dim)), order)
-            for x in several
+            HeadsApart(1, self.num_heads, self.batch_first)(ops.linear(x, w_x, b_x))[0]
+            for x, w_x, b_x in zip((query, key, value), weights, biases, strict=True)
         ]
 
     def _with_more_keys(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, int]:
         """k and v (N, H, S, d) with the learnt pair and that of zeros; how many these are."""
+        if self.bias_k is None and not self.add_zero_attn:
+            return k, v, 0
         n, heads, _, d = k.shape
         keys, values = [k], [v]
         if self.bias_k is not None and self.bias_v is not None:
@@ -205,8 +201,6 @@ class MultiheadAttention(Module):
             none = ops.zeros_like(k[:, :, :1] if k.shape[2] else keys[-1])
             keys.append(none)
             values.append(none)
-        if len(keys) == 1:
-            return k, v, 0
         return ops.concat(keys, axis=2), ops.concat(values, axis=2), len(keys) - 1
 
     def _weights(self, q: Tensor, k: Tensor, mask: Tensor | None, causal: Tensor | None) -> Tensor:
@@ -236,6 +230,8 @@ class MultiheadAttention(Module):
         self, attn_mask: Any, key_padding_mask: Any, scores: tuple[int, ...], added: int, q: Tensor
     ) -> Tensor | None:
         """Both masks in one that broadcasts to (N, H, L, S), in the operation's sense."""
+        if attn_mask is None and key_padding_mask is None:
+            return None
         n, heads, queries, keys = scores
         keys -= added
         masks = []

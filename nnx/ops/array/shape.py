@@ -6,6 +6,7 @@ where an input was copied several times, its gradients are added up.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 
@@ -121,13 +122,13 @@ def reshape(x: Tensor, shape: int | Sequence[int]) -> Tensor:
         ValueError: the shape holds another number of values.
     """
     x = as_tensor("reshape", x)
-    new = (shape,) if isinstance(shape, int) else tuple([operator.index(n) for n in shape])
-    known = 1
-    for n in new:
-        known *= n if n != -1 else 1
-    holes = new.count(-1)
-    size = x.size
-    fits = size == known if not holes else holes == 1 and known > 0 and size % known == 0
+    new = (shape,) if isinstance(shape, int) else tuple(map(operator.index, shape))
+    known, size, holes = math.prod(new), math.prod(x.data.shape), new.count(-1)
+    if holes:
+        known = -known
+        fits = holes == 1 and known > 0 and size % known == 0
+    else:
+        fits = size == known
     if not fits:
         raise ValueError(
             f"reshape: {size} values of shape {x.shape} do not fit the shape {tuple(new)}"
