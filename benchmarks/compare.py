@@ -2,7 +2,7 @@
 
     python -m benchmarks.compare                   # all rows, without and with numba
     python -m benchmarks.compare mlp-sgd small --jit 0 --rounds 30
-    python -m benchmarks.compare small --peers     # beside torch.compile and JAX, where installed
+    python -m benchmarks.compare small --no-peers  # beside PyTorch's eager mode alone
     python -m benchmarks.compare --more            # also the networks of `networks.py`
     python -m benchmarks.compare unet --processor  # one thread each, on a busy machine
 
@@ -16,6 +16,10 @@ tells how many remained.  Where it is not "0 of", measure again when it is quiet
 
 With `--processor` both have one thread, and the clock is the time that the process computes: what
 another program takes is not in it, but for what it takes from caches.
+
+`torch.compile` compiles the network, JAX the whole step (`peers.py`); a word says why there is no
+figure.  `/ fastest` is nnx's time over that of the quickest of PyTorch and these two: the one to
+beat.  JAX shares out its threads itself: as many as the machine has cores.
 
 The floor is what the row's matrix products take alone (`floors.py`), and `/ floor` nnx's time over
 that.  Variables such as OPENBLAS_CORETYPE, which can halve the speed of NumPy's matrix product, are
@@ -44,9 +48,9 @@ def compare(args: argparse.Namespace) -> None:
     rows = all_rows()
     kind = "jit" if jit_enabled() else "numpy"
     print(f"# {machine()}; nnx with {'numba' if kind == 'jit' else 'NumPy alone'}")
-    more = " torch.compile | JAX jit |" if args.peers else ""
+    more = " torch.compile | JAX jit | / fastest |" if args.peers else ""
     print(f"| step | nnx ms | other ms | ratio p10 | ratio median | goal | / floor |{more}")
-    print("| --- | --- | --- | --- | --- | --- | --- |" + (" --- | --- |" if args.peers else ""))
+    print("| --- | --- | --- | --- | --- | --- | --- |" + (" --- |" * 3 if args.peers else ""))
     turns = disturbed = 0
     for name in args.rows or [name for name, row in rows.items() if args.more or not row.more]:
         line, guard = measured(name, rows[name], kind, args)
@@ -84,7 +88,9 @@ def measured(name: str, row: Any, kind: str, args: argparse.Namespace) -> tuple[
     middle = {who: percentile(t, 0.5) for who, t in times.items()}
 
     def ratio(times: dict[str, float], who: str) -> str:
-        return f"{times['nnx'] / times[who]:.2f}" if who in times else others.get(who, "")
+        return f"{times['nnx'] / times[who]:.2f}" if who in times else str(others.get(who, ""))
+
+    fastest = min(low[who] for who in (row.against, *others) if who in low)
 
     cells = [
         name,
@@ -95,6 +101,7 @@ def measured(name: str, row: Any, kind: str, args: argparse.Namespace) -> tuple[
         str(row.goals.get(kind, "")),
         ratio(low, "floor"),
         *[ratio(low, who) for who in others],
+        *([f"{low['nnx'] / fastest:.2f}"] if args.peers else []),
     ]
     return f"| {' | '.join(cells)} |", guard
 
@@ -140,7 +147,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=0.05, help="counted time of a turn")
     parser.add_argument("--patience", type=int, default=30, help="turns of a row made again")
-    parser.add_argument("--peers", action="store_true", help="also torch.compile and JAX's jit")
+    parser.add_argument(
+        "--peers",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also torch.compile and JAX's jit, where they are installed",
+    )
     parser.add_argument("--more", action="store_true", help="also the rows that take long")
     parser.add_argument("--processor", action="store_true", help="one thread, processor time")
     parser.add_argument("--here", action="store_true", help="in this process, as NNX_JIT says")

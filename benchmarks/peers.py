@@ -11,6 +11,8 @@ import numpy as np
 from benchmarks.steps import Step, TrainingStep
 from nnx import nn, optim
 
+Part = Callable[[Any, Any], Any]  # of a value, and of the parameters that are left
+
 
 def peers(ours: Any, theirs: Any) -> dict[str, Step | str]:
     """Other libraries' steps of the same row, by name; a word where there is none."""
@@ -39,7 +41,7 @@ def compiled(step: TrainingStep) -> Step:
 
 
 def in_jax(step: TrainingStep) -> Step:
-    """The whole step of a network of dense and convolutional layers as one function of JAX.
+    """The whole step of a network of layers in a row, or of a recurrent one, as one function.
 
     Raises:
         NotImplementedError: a layer or an optimizer for which nothing is written here.
@@ -47,19 +49,16 @@ def in_jax(step: TrainingStep) -> Step:
     import jax
     import jax.numpy as jnp
 
-    layers = list(step.model) if isinstance(step.model, nn.Sequential) else [step.model]
     parameters = [jnp.asarray(np.array(p.data)) for p in step.model.parameters()]
-    forward = [_layer(jax, jnp, layer) for layer in layers]
-    if not isinstance(step.loss_function, nn.CrossEntropyLoss):
-        raise NotImplementedError("loss not written")
-    x, y = jnp.asarray(step.x.data), jnp.asarray(step.y.data)
+    forward = _parts(jax, jnp, step.model)
+    loss = _loss(jax, jnp, step.loss_function)
+    x, y = jnp.asarray(np.array(step.x.data)), jnp.asarray(np.array(step.y.data))
 
     def loss_of(parameters: list[Any]) -> Any:
         left, z = iter(parameters), x
-        for layer in forward:
-            z = layer(z, left)
-        log_p = jax.nn.log_softmax(z)
-        return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
+        for part in forward:
+            z = part(z, left)
+        return loss(z, y)
 
     begin, update = _optimizer(jnp, step.optimizer)
 
@@ -78,7 +77,70 @@ def in_jax(step: TrainingStep) -> Step:
     return run
 
 
-def _layer(jax: Any, jnp: Any, layer: Any) -> Callable[[Any, Any], Any]:
+def _parts(jax: Any, jnp: Any, model: Any) -> list[Part]:
+    """The network, part by part; each takes its parameters in turn."""
+    if isinstance(model, nn.Sequential):
+        return [_layer(jax, jnp, layer) for layer in model]
+    if hasattr(model, "recurrent"):  # `recurrent.last_step`
+        scan, output = _recurrent(jax, jnp, model.recurrent), _layer(jax, jnp, model.output)
+        return [scan, lambda z, left: z[:, -1], output]
+    return [_layer(jax, jnp, model)]
+
+
+def _loss(jax: Any, jnp: Any, loss: Any) -> Callable[[Any, Any], Any]:
+    if isinstance(loss, nn.MSELoss):
+        return lambda z, y: ((z - y) ** 2).mean()
+    if isinstance(loss, nn.CrossEntropyLoss):
+
+        def cross_entropy(z: Any, y: Any) -> Any:
+            log_p = jax.nn.log_softmax(z, axis=1)
+            return -jnp.take_along_axis(log_p, y[:, None], axis=1).mean()
+
+        return cross_entropy
+    raise NotImplementedError(f"{type(loss).__name__} not written")
+
+
+def _recurrent(jax: Any, jnp: Any, layer: Any) -> Part:
+    """Layers of one direction over (N, T, D), zero at the start; all steps' inputs at once."""
+    kind = type(layer).__name__
+    if layer.bidirectional or layer.dropout or kind not in ("RNN", "LSTM", "GRU"):
+        raise NotImplementedError(f"such a {kind} not written")
+    sigmoid, tanh = jax.nn.sigmoid, jnp.tanh
+
+    def rnn(state: Any, x: Any, h: Any) -> Any:
+        y = tanh(x + h)
+        return (y,), y
+
+    def lstm(state: Any, x: Any, h: Any) -> Any:
+        i, f, g, o = jnp.split(x + h, 4, axis=1)
+        c = sigmoid(f) * state[1] + sigmoid(i) * tanh(g)
+        y = sigmoid(o) * tanh(c)
+        return (y, c), y
+
+    def gru(state: Any, x: Any, h: Any) -> Any:
+        (r, z, n), (hr, hz, hn) = jnp.split(x, 3, axis=1), jnp.split(h, 3, axis=1)
+        z, n = sigmoid(z + hz), tanh(n + sigmoid(r + hr) * hn)
+        y = (1 - z) * n + z * state[0]
+        return (y,), y
+
+    cell, states = {"RNN": (rnn, 1), "LSTM": (lstm, 2), "GRU": (gru, 1)}[kind]
+
+    def scanned(z: Any, left: Any) -> Any:
+        z = z.swapaxes(0, 1)
+        for _ in range(layer.num_layers):
+            w_ih, w_hh, b_ih, b_hh = (next(left) for _ in range(4))
+
+            def step(state: Any, x: Any, w: Any = w_hh, b: Any = b_hh) -> Any:
+                return cell(state, x, state[0] @ w.T + b)
+
+            zero = jnp.zeros((z.shape[1], layer.hidden_size), z.dtype)
+            _, z = jax.lax.scan(step, (zero,) * states, z @ w_ih.T + b_ih)
+        return z.swapaxes(0, 1)
+
+    return scanned
+
+
+def _layer(jax: Any, jnp: Any, layer: Any) -> Part:
     if isinstance(layer, nn.Linear):
         return lambda z, left: z @ next(left).T + next(left)
     if isinstance(layer, nn.ReLU):
@@ -93,6 +155,16 @@ def _layer(jax: Any, jnp: Any, layer: Any) -> Callable[[Any, Any], Any]:
             return z + next(left)[:, None, None]
 
         return convolve
+    if isinstance(layer, nn.BatchNorm2d):  # in training; running statistics are not kept
+
+        def normalize(z: Any, left: Any) -> Any:
+            mean, var = z.mean((0, 2, 3), keepdims=True), z.var((0, 2, 3), keepdims=True)
+            w, b = (next(left)[:, None, None] for _ in range(2))
+            return (z - mean) * (w * jax.lax.rsqrt(var + layer.eps)) + b
+
+        return normalize
+    if isinstance(layer, nn.Embedding):
+        return lambda z, left: next(left)[z]
     if isinstance(layer, nn.MaxPool2d):
         window = (1, 1, layer.kernel_size, layer.kernel_size)
         return lambda z, left: jax.lax.reduce_window(
@@ -104,12 +176,26 @@ def _layer(jax: Any, jnp: Any, layer: Any) -> Callable[[Any, Any], Any]:
 def _optimizer(jnp: Any, optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
     group = optimizer.param_groups[0]
     lr, decay = group["lr"], group["weight_decay"]
-    if type(optimizer) is optim.SGD and not group["momentum"]:
+    zeros: Callable[[Any], Any] = lambda p: [jnp.zeros_like(a) for a in p]  # noqa: E731
+    if type(optimizer) is optim.SGD:
+        momentum = group["momentum"]
 
         def descend(p: Any, g: Any, state: Any) -> Any:
-            return [a - lr * (b + decay * a) for a, b in zip(p, g, strict=True)], state
+            g = [b + decay * a for a, b in zip(p, g, strict=True)]
+            if momentum:
+                g = state = [momentum * v + b for v, b in zip(state, g, strict=True)]
+            return [a - lr * b for a, b in zip(p, g, strict=True)], state
 
-        return lambda p: (), descend
+        return lambda p: zeros(p) if momentum else (), descend
+    if type(optimizer) is optim.Adagrad and not group["lr_decay"] and not decay:
+        eps = group["eps"]
+
+        def adagrad(p: Any, g: Any, state: Any) -> Any:
+            state = [s + b * b for s, b in zip(state, g, strict=True)]
+            moved = [a - lr * b / (jnp.sqrt(s) + eps) for a, b, s in zip(p, g, state, strict=True)]
+            return moved, state
+
+        return zeros, adagrad
     if type(optimizer) is optim.Adam:
         (beta1, beta2), eps = group["betas"], group["eps"]
 
@@ -125,6 +211,5 @@ def _optimizer(jnp: Any, optimizer: Any) -> tuple[Callable[..., Any], Callable[.
             ]
             return moved, (t, first, second)
 
-        zeros: Callable[[Any], Any] = lambda p: [jnp.zeros_like(a) for a in p]  # noqa: E731
         return lambda p: (0.0, zeros(p), zeros(p)), adam
     raise NotImplementedError(f"{type(optimizer).__name__} not written")
