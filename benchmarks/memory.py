@@ -1,113 +1,134 @@
 """How much memory a training step takes at most: nnx beside PyTorch, each in a process of its own.
 
-    python -m benchmarks.memory                    # the textbook's network, batches of 256
-    python -m benchmarks.memory --batch-size 32 --norm
+    python -m benchmarks.memory                    # the rows of `compare.py`
+    python -m benchmarks.memory resnet18-32 unet --rounds 5
+    python -m benchmarks.memory --more             # also the networks of `networks.py`
+    python -m benchmarks.memory lenet-256 lenet-256/textbook
 
-Two figures: the process as a whole at its peak (what the system has to find), and how far that is
-above the process when network and batch are made but no step was taken.  Linux and macOS.
+Two figures, over PyTorch's: the process as a whole at its peak (what the system has to find), and
+how far that is above what the process had when network and batch were made but no step was taken.
+Both are pages in memory, the least of several processes: what the libraries set up at their first
+step is in it.  Linux, where the peak can be set back, and macOS, where it must be the first.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from benchmarks.compare import MISLEADING, THREADS
+from benchmarks.compare import MISLEADING
 
+WAYS = ("NumPy", "numba", "PyTorch")
+STEPS = 4
 Step = Callable[[], Any]
 
-WAYS = {
-    "nnx, NumPy": ("nnx", "0"),
-    "nnx, numba": ("nnx", "1"),
-    "PyTorch": ("torch", "0"),
-    "the textbook's style": ("textbook", "0"),
-}
-STEPS = 4
+
+def step_of(build: Callable[[], tuple[Step, Callable[[], Step]]], theirs: bool) -> Step:
+    """One of a row's two steps; the other is dropped, with all that it holds."""
+    ours, build_theirs = build()
+    return build_theirs() if theirs else ours
+
+
+def rise(step: Step, steps: int = STEPS) -> float:
+    """Bytes that this process has at its peak while steps are made, beyond what it has now."""
+    from nnx.backends.cpu import memory
+
+    gc.collect()
+    memory.forget()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # what is free goes back: it would hide what steps take
+        Path("/proc/self/clear_refs").write_text("5")  # the peak is what there is
+        before = _status("VmRSS")
+    else:
+        before = peak()
+    for _ in range(steps):
+        step()
+    return peak() - before
 
 
 def peak() -> float:
-    """The most this process has had in memory so far, in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    """The most bytes that this process has had in memory."""
+    if sys.platform == "linux":
+        return _status("VmHWM")
+    import resource
+
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
-def measure(library: str, batch: int, norm: bool) -> dict[str, float]:
-    """The peak before the first step and after some, in this process."""
-    step = textbook(batch) if library == "textbook" else build(library, batch, norm)
-    before = peak()
-    for _ in range(STEPS):
-        step()
-    return {"before": before, "peak": peak()}
+def _status(what: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024.0 * next(int(line.split()[1]) for line in lines if line.startswith(what))
 
 
-def textbook(batch: int) -> Step:
-    from benchmarks.textbook import textbook_step
+def in_process(module: str, *arguments: Any, jit: bool) -> Any:
+    """What `python -m module arguments` prints as JSON.
 
-    return textbook_step(batch)[0]
+    Raises:
+        RuntimeError: it failed; with what it said.
+    """
+    clean = {k: v for k, v in os.environ.items() if k not in MISLEADING}
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, arguments)],
+        env={**clean, "NNX_JIT": str(int(jit))},
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, arguments))}: {done.stderr[-2000:]}")
+    return json.loads(done.stdout)
 
 
-def build(library: str, batch: int, norm: bool) -> Step:
-    """A training step of nnx or of PyTorch."""
-    import numpy as np
+def measure(name: str, who: str) -> tuple[float, float]:
+    """In this process: its peak, and how far that is above network and batch."""
+    from benchmarks.compare import THREADS
+    from benchmarks.steps import all_rows
 
-    from benchmarks.cnn import lenet
-    from benchmarks.steps import TrainingStep
-
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((batch, 1, 28, 28)).astype("float32")
-    y = rng.integers(0, 10, batch)
-    arguments: tuple[Any, ...]
-    if library == "nnx":
-        import nnx
-        from nnx import nn, optim
-
-        arguments = nn, optim, nnx.tensor(x), nnx.tensor(y)
-    else:
+    row = all_rows()[name]
+    if who == "PyTorch":
         import torch
 
         torch.set_num_threads(THREADS)
-        arguments = torch.nn, torch.optim, torch.tensor(x), torch.tensor(y)
-    nn, optim, x, y = arguments
-    model = lenet(nn, norm)
-    return TrainingStep(model, nn.CrossEntropyLoss(), optim.Adam(model.parameters()), x, y)
+    step = step_of(row.build, who == "PyTorch")
+    above = rise(step)
+    return peak(), above
 
 
 def main() -> None:
+    from benchmarks.steps import all_rows
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--norm", action="store_true", help="with batch norm")
-    parser.add_argument("--here", choices=["nnx", "torch", "textbook"], help=argparse.SUPPRESS)
+    parser.add_argument("rows", nargs="*", help="names of rows; all where none is given")
+    parser.add_argument("--more", action="store_true", help="also the rows that take long")
+    parser.add_argument("--rounds", type=int, default=2, help="processes; the first may compile")
+    parser.add_argument("--here", choices=WAYS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.here:
-        print(json.dumps(measure(args.here, args.batch_size, args.norm)))
+        print(json.dumps(measure(args.rows[0], args.here)))
         return
-    clean = {k: v for k, v in os.environ.items() if k not in MISLEADING}
-    found = {}
-    for name, (library, jit) in WAYS.items():
-        if library == "textbook" and args.norm:
-            continue
-        command = [sys.executable, "-m", "benchmarks.memory", "--here", library]
-        command += ["--batch-size", str(args.batch_size), *(["--norm"] if args.norm else [])]
-        for _ in range(2):  # the first may compile
-            done = subprocess.run(
-                command, env={**clean, "NNX_JIT": jit}, check=True, capture_output=True, text=True
-            )
-        found[name] = json.loads(done.stdout)
-    theirs = found["PyTorch"]
-    print("| | process at its peak, MB | / PyTorch | above the start, MB | / PyTorch |")
-    print("| --- | --- | --- | --- | --- |")
-    for name, one in found.items():
-        rise, other = one["peak"] - one["before"], theirs["peak"] - theirs["before"]
-        print(
-            f"| {name} | {one['peak']:.0f} | {one['peak'] / theirs['peak']:.2f} "
-            f"| {rise:.0f} | {rise / other:.2f} |"
-        )
+    rows = all_rows()
+    print("| step | whole, above start, MB | NumPy / it | numba / it |")
+    print("| --- | --- | --- | --- |")
+    for name in args.rows or [name for name, row in rows.items() if args.more or not row.more]:
+        found = {}
+        for who in WAYS:
+            each = [
+                in_process("benchmarks.memory", name, "--here", who, jit=who == "numba")
+                for _ in range(args.rounds)
+            ]
+            found[who] = [min(values) for values in zip(*each, strict=True)]
+        theirs = found.pop("PyTorch")
+        cells = [", ".join(f"{b / 1e6:.1f}" for b in theirs) + f" {rows[name].against}"]
+        for one in found.values():
+            cells.append(", ".join(f"{a / b:.2f}" for a, b in zip(one, theirs, strict=True)))
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
