@@ -13,14 +13,22 @@ from benchmarks.steps import Step, pair, row
 from nnx import nn, optim
 
 
-def last_step(framework: Any, kind: str, features: int, hidden: int, outputs: int, **options: Any):
-    """A recurrent stack of three layers and a dense layer on its last step, in either library."""
+def last_step(
+    framework: Any,
+    kind: str,
+    features: int,
+    hidden: int,
+    outputs: int,
+    layers: int = 3,
+    **options: Any,
+) -> Any:
+    """A recurrent stack and a dense layer on its last step, in either library."""
 
     class LastStep(framework.Module):
         def __init__(self) -> None:
             super().__init__()
             layer = getattr(framework, kind)
-            self.recurrent = layer(features, hidden, 3, batch_first=True, **options)
+            self.recurrent = layer(features, hidden, layers, batch_first=True, **options)
             width = hidden * (2 if options.get("bidirectional") else 1)
             self.output = framework.Linear(width, outputs)
 
