@@ -172,7 +172,7 @@ def families(tree: str) -> set[str]:
 
 @pytest.mark.parametrize("tree", TREES)
 def test_a_family_has_the_same_name_in_every_tree(tree):
-    own = {"columns", "depthwise", "tiles"}  # parts of conv that have a file of their own
+    own = {"columns", "depthwise", "pieces", "tiles"}  # parts of conv that have a file of their own
     assert families(tree) - own <= families("portable")
 
 

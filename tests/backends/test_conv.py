@@ -8,7 +8,7 @@ from windows import integers
 
 from nnx.backends import Backend
 from nnx.backends.cpu import thresholds
-from nnx.backends.cpu.convolution import columns, depthwise, tiles
+from nnx.backends.cpu.convolution import columns, depthwise, pieces, tiles
 from nnx.backends.portable.window import Window
 
 NONE = ((0, 0), (0, 0))
@@ -62,6 +62,9 @@ def small_blocks(monkeypatch):
     monkeypatch.setattr(depthwise, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(columns, "BLOCK_BYTES", 2000)
     monkeypatch.setattr(tiles, "ROWS", 50)
+    monkeypatch.setattr(pieces, "one_thread", lambda: True)
+    monkeypatch.setattr(pieces, "MULTIPLY_ADDS", 5000)
+    monkeypatch.setattr(pieces, "SUMMED", 16)
 
 
 def results(on, backend, x, weight, bias, geometry, last):
@@ -126,3 +129,35 @@ def test_columns_are_for_few_numbers_or_small_groups(groups, monkeypatch):
     assert not columns.are_small(x[:0], *arguments)
     monkeypatch.setattr(thresholds, "COLUMN_GROUP", 3)  # 4 numbers see one group's window
     assert columns.are_small(x, *arguments) == (groups == 1)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("rows", [1, 31, 32, 33, 96, 101])
+def test_products_in_pieces_are_products(rows, alone, monkeypatch):
+    monkeypatch.setattr(pieces, "one_thread", lambda: alone)
+    monkeypatch.setattr(pieces, "MULTIPLY_ADDS", 32 * 5 * 3)
+    assert pieces.rows_of(5, 3) == 32
+    a, b, g = (
+        integers(0, 2, 8, rows, 5)[:, ::3],
+        integers(1, 2, 1, 5, 3),
+        integers(2, 2, 3, rows, 3),
+    )
+    out = np.full((2, 3, rows, 3), np.nan, a.dtype)
+    pieces.product(a, b, out)
+    np.testing.assert_array_equal(out, np.einsum("gpmk,gkn->gpmn", a, b[:, 0]))
+    total = pieces.transposed_product(a, g)
+    np.testing.assert_array_equal(total, np.einsum("gpmk,gpmn->gkn", a, g))
+
+
+def test_a_blas_of_several_threads_gets_all_rows(monkeypatch):
+    monkeypatch.undo()
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    for count in (1, 2):
+        with threadpoolctl.threadpool_limits(count, user_api="blas"):
+            found = threadpoolctl.threadpool_info()
+            blas = [
+                (one["internal_api"], one["num_threads"])
+                for one in found
+                if one["user_api"] == "blas"
+            ]
+            assert pieces.one_thread() == (set(blas) == {("openblas", 1)})

@@ -29,7 +29,7 @@ from ...portable.window import Pair, Window, pad
 from .. import thresholds
 from ..layout import channels_second, contiguous, contiguous_channels_last, overlapping
 from ..memory import copied, empty, empty_like, zeros
-from . import columns, depthwise, tiles
+from . import columns, depthwise, pieces, tiles
 
 BLOCK_BYTES = 3 * 2**20  # scratch arrays of a block of images: about what a core's cache holds
 
@@ -167,7 +167,7 @@ class Lowered:
         for k, (i, rows, a) in enumerate(operands):
             target = (out if k == 0 else scratch)[:, rows]
             b = packed[i][:, None]
-            np.matmul(a, b, out=_joined(target) if a.shape[1] == 1 else target)
+            pieces.product(a, b, _joined(target) if a.shape[1] == 1 else target)
             if k > 0:
                 np.add(out[:, rows], target, out=out[:, rows])
 
@@ -176,8 +176,7 @@ class Lowered:
         d = d.reshape(self.groups, self.covered[0], -1, self.outputs)
         for i, rows, a in self.operands():
             g = d[:, rows]
-            part = np.matmul(a.swapaxes(-1, -2), _joined(g) if a.shape[1] == 1 else g)
-            total[i] += part.sum(axis=1)
+            total[i] += pieces.transposed_product(a, _joined(g) if a.shape[1] == 1 else g)
 
     def add_input_gradient(self, d: Array, packed: Array, n: int, out: Array) -> None:
         """out (n, *padded size, C) += what d says about the padded images: col2im, row by row."""
@@ -190,7 +189,9 @@ class Lowered:
             if self.whole:
                 length = kw * self.channels
                 weight = weight[:, i * length : (i + 1) * length]
-            cols = np.matmul(g, weight.swapaxes(1, 2))  # (G, oh b n Q, kw C/G)
+            turned = np.ascontiguousarray(weight.swapaxes(1, 2))
+            cols = empty((*g.shape[:2], weight.shape[1]), d.dtype)
+            pieces.product(g, turned, cols)  # (G, oh b n Q, kw C/G)
             cols = cols.reshape(self.groups, oh, pw, n, w, kw, self.channels)
             for j in range(kw):
                 target = out[
