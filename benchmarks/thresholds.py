@@ -298,6 +298,12 @@ def pool(k: Any, size: int) -> Call:
     return lambda: k.max_pool2d(x, Window((2, 2), (2, 2)))
 
 
+@row(cpu, "POOL_WHOLE", "mean of all of 8x8, beside compiled loops", compiled=True)
+def means_of_images(k: Any, size: int) -> Call:
+    x = draw(1, size // 64, 8, 8)
+    return lambda: k.avg_pool2d(x, Window((8, 8), (8, 8)), ((0, 0), (0, 0)))
+
+
 @row(cpu, "POOL_WINDOWS", "mean of 2x2, one image of 3 channels")
 def means_of_windows(k: Any, size: int) -> Call:
     x = draw(1, 3, 8, size // 6)

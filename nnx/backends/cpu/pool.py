@@ -75,6 +75,9 @@ class NumpyPool(PoolKernels):
     def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
         if x.dtype not in _BITS or x.size == 0:
             return super().avg_pool2d(x, window, counted)
+        if is_whole(x, window):
+            sums = np.add.reduce(x, axis=(2, 3), keepdims=True)
+            return np.divide(sums, x.dtype.type(window.places), out=sums)
         out = window.counts((x.shape[2], x.shape[3]))
         if is_small(x, window, thresholds.POOL):
             (kh, kw), (sh, sw), _, _ = window
@@ -82,10 +85,7 @@ class NumpyPool(PoolKernels):
                 ones, count = _ones(window.places, x.dtype)
                 sums = _windows(x, window, out).dot(ones)
                 return np.divide(sums, count, out=sums)
-            if (kh, kw) == x.shape[2:]:
-                sums = np.add.reduce(x, axis=(2, 3), keepdims=True)
-            else:
-                sums = _sums(_sums(x, 2, kh, sh, out[0]), 3, kw, sw, out[1])
+            sums = _sums(_sums(x, 2, kh, sh, out[0]), 3, kw, sw, out[1])
             return sums / x.dtype.type(kh * kw)
         divisor = self._divisor(x, x.shape, out, window, counted)
         kernel, stride = window.kernel, window.stride
@@ -131,6 +131,16 @@ class NumpyPool(PoolKernels):
 def is_small(x: Array, window: Window, limit: int) -> bool:
     """Whether the fewest calls matter most: a small image, all windows of which lie inside."""
     return x.size * window.places <= limit and not window.pads
+
+
+def is_whole(x: Array, window: Window) -> bool:
+    """Whether the window is a small image itself, whose planes NumPy adds up at once."""
+    return bool(
+        window.kernel == x.shape[2:]
+        and x.size <= thresholds.POOL_WHOLE
+        and not window.pads
+        and x.flags.c_contiguous
+    )
 
 
 def _windows(x: Array, window: Window, out: Pair) -> Array:

@@ -23,6 +23,7 @@ POOL = 2**15  # numbers of images, for each place of a window; 2x2: 2.6 at 8,192
 POOL_WINDOWS = (
     96  # windows, whose means up to here are a product; 2x2: 1.33 at 48, 1.08, 0.83 at 192
 )
+POOL_WHOLE = 2**15  # numbers; 8x8, compiled over this: 3.4 at 192, 2.8 at 2,048, 2.0 here
 NORM = 2**13  # numbers; layer_norm with its backward 1.14 at 4,096, 0.96, 0.88 at 16,384
 TURN = 2**14  # numbers; planes of 32x32 to channels last: 1.36 at 8,192, 0.67, 0.28
 STRETCH = 2**14  # numbers; written out and multiplied by an array: 2.3 at 4,096, 1.6, 1.3 at 65,536

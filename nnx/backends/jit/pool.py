@@ -9,7 +9,7 @@ import numpy as np
 
 from ...typing import Array
 from ..cpu.layout import FLOATS, as_laid, empty_in_order, numbers, parts_of
-from ..cpu.pool import NumpyPool, is_small
+from ..cpu.pool import NumpyPool, is_small, is_whole
 from ..portable.pool import pixels_counted
 from ..portable.window import Padding, Window
 from . import thresholds
@@ -46,7 +46,7 @@ class JitPool(NumpyPool):
         return gx
 
     def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
-        if not has_floats(x) or is_small(x, window, thresholds.POOL):
+        if is_whole(x, window) or not has_floats(x) or is_small(x, window, thresholds.POOL):
             return super().avg_pool2d(x, window, counted)
         from .loops import pool as loops
 

@@ -25,7 +25,9 @@ RANDOM = 256  # words; 0.04 at 64 to 0.05 at 1,024
 OPTIM = 1024  # numbers of all parameters; Adam 0.39 at 256, 0.34, 0.33 at 4,096
 NORM = 4096  # numbers; batch_norm with its backward 1.35 at 1,024, 1.02, 0.53 at 16,384
 POOL = 2**11  # numbers of images, for each place of a window; 1.05, 0.77 at 4,096, 0.36 at 32,768
-RECURRENT = 2**14  # pre-activations; an LSTM of 16 units 0.54 at 4,096 to 0.61 at 65,536
+# Pre-activations of a recurrent layer of many steps, and its backward: RNN, 100 steps, 0.46 at
+# 1,600, GRU, 10 steps, 0.69 at 3,840, LSTM 0.60 at 5,120; of fewer steps see `recurrent.layer`.
+RECURRENT = 2**12
 
 # ---- another thread, or one fewer: so much for each ----
 # A second thread is worth what a second core is: under load these could not be measured.

@@ -27,9 +27,17 @@ from .plan import plan, with_gradients
 
 Plan = Any  # a record of `record.FIELDS`
 
+# Numbers in each array: the square of a product's multiply-adds is the product of three sizes, so
+# these are few enough for a BLAS to use one thread (`cpu.reduce.ONE_THREAD`) without being told to,
+# which takes longer than so few numbers do.
+FEW = 2**12
+
 
 class JitConv(NumpyConv):
     def in_parts(self, run: Callable[..., None], count: int, *args: Any) -> None:
+        if count == 1 and args and all([a is None or a.size <= FEW for a in args]):
+            run(0, 1, *args)
+            return
         with threads.one_blas_thread():
             threads.split(run, count, *args)
 

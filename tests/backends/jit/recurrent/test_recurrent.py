@@ -18,6 +18,7 @@ from nnx.backends.numpy import NumpyBackend
 def always(monkeypatch):
     """Compiled scans also where NumPy would be as quick."""
     monkeypatch.setattr(thresholds, "RECURRENT", 0)
+    monkeypatch.setattr(layer, "ROWS", 0)
 
 
 GATES = {"rnn": 1, "relu": 1, "lstm": 4, "gru": 3, "gru-before": 3}
@@ -131,6 +132,24 @@ def test_what_is_small_is_left_to_numpy():
     assert not isinstance(saved, layer.Rows)
     _, saved = call(JitBackend(), "gru", *example("gru", 1, None, steps=40, n=8, hidden=32))
     assert isinstance(saved, layer.Rows)
+
+
+@pytest.mark.parametrize(
+    "kind, steps, n, hidden, compiled",
+    [
+        ("rnn", 40, 8, 32, True),
+        ("rnn", 10, 32, 30, False),
+        ("rnn", 10, 64, 128, True),
+        ("lstm", 40, 1, 32, True),
+        ("lstm", 1, 16, 32, False),
+        ("lstm", 1, 64, 64, True),
+        ("lstm", 4, 1, 256, False),
+    ],
+)
+def test_who_computes_depends_on_the_steps(kind, steps, n, hidden, compiled):
+    arrays = example(kind, 1, None, steps=steps, n=n, hidden=hidden)
+    _, saved = call(JitBackend(), kind, *arrays)
+    assert isinstance(saved, layer.Rows) == compiled
 
 
 def test_what_does_not_suit_is_left_to_numpy(always):
