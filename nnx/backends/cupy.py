@@ -11,6 +11,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import array_api_compat.cupy as compat
@@ -106,19 +107,63 @@ def compile_kernel(kernel: Kernel, options: tuple[str, ...]) -> Any:
     runs on the current stream.
     """
     module = cupy.RawModule(code=read_source(kernel.source), options=options)
-    return module.get_function(kernel.name)
+    function = module.get_function(kernel.name)
+    return Together(function) if kernel.together else function
+
+
+class Together:
+    """A function whose blocks wait for each other: the driver starts all of them, or refuses.
+
+    Launched as others are, two of them on two streams could each get a part of the device, and wait
+    for ever.  The function is compiled as others are: `RawModule(enable_cooperative_groups=True)`
+    would link it with a library that CuPy's wheels may lack, and that only `grid.sync()` needs.
+    """
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.blocks: dict[Any, int] = {}  # on a multiprocessor at once
+
+    def __call__(self, grid: Any, block: Any, args: Any, *, shared_mem: int = 0) -> None:
+        self.function.kernel(grid, block, args, shared_mem, enable_cooperative_groups=True)
+
+    @property
+    def attributes(self) -> dict[str, int]:
+        attributes: dict[str, int] = self.function.attributes
+        return attributes
+
+    def resident(self, threads: int, shared: int) -> int:
+        """How many blocks of a multiprocessor of the current device; so much shared memory is
+        allowed from then on, on devices that have more than the 48 KiB of all."""
+        device = cupy.cuda.runtime.getDevice()
+        key = device, threads, shared
+        if key not in self.blocks:
+            self.blocks[key] = self._resident(device, threads, shared)
+        return self.blocks[key]
+
+    def _resident(self, device: int, threads: int, shared: int) -> int:
+        if not _attribute("CooperativeLaunch", device):
+            return 0
+        if shared > _attribute("MaxSharedMemoryPerBlockOptin", device):
+            return 0
+        if shared > self.function.max_dynamic_shared_size_bytes:
+            self.function.max_dynamic_shared_size_bytes = shared
+        ask = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor
+        return int(ask(self.function.kernel.ptr, threads, shared))
+
+
+@cache
+def _attribute(name: str, device: int) -> int:
+    return int(cupy.cuda.Device(device).attributes.get(name, 0))
+
+
+def processors() -> int:
+    """How many multiprocessors the current device has."""
+    return _attribute("MultiProcessorCount", cupy.cuda.runtime.getDevice())
 
 
 def resident_blocks(function: Any, threads: int, shared: int) -> int:
-    """How many blocks of a compiled function are on the current device at once.
-
-    Kernels whose blocks wait for each other are launched as others are: CuPy's cooperative launch
-    would link them with a library that its wheels may lack, and needs no more than this number.
-    """
-    each = cupy.cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
-        function.kernel.ptr, threads, shared
-    )
-    return int(each) * int(cupy.cuda.Device().attributes["MultiProcessorCount"])
+    """How many blocks of a compiled function are on the current device at once."""
+    return int(function.resident(threads, shared)) * processors()
 
 
 class CupyBackend(CudaBackend):
@@ -128,7 +173,7 @@ class CupyBackend(CudaBackend):
 
     def __init__(self, device: int | None = None) -> None:
         name = "cupy" if device is None else f"cupy:{device}"
-        modules = Modules(compile_kernel, cupy.ndarray, resident_blocks)
+        modules = Modules(compile_kernel, cupy.ndarray, resident_blocks, processors)
         super().__init__(xp, name, modules, None if device is None else cupy.cuda.Device(device))
         self._ones: dict[Any, Array] = {}
 

@@ -95,7 +95,12 @@ LAYERS = {
     "GRU of many units": (
         lambda d: nn.GRU(3, 130, dtype=d),
         (3, 2, 3),
-        {"gru_cell", "gru_cell_backward"},
+        {"gru_wide", "gru_wide_backward"},
+    ),
+    "RNN of many units": (
+        lambda d: nn.RNN(3, 130, bidirectional=True, dtype=d),
+        (3, 2, 3),
+        {"rnn_wide", "rnn_wide_backward"},
     ),
     "GRU, reset before": (
         lambda d: nn.GRU(4, 5, reset_after=False, dtype=d),

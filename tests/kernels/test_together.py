@@ -11,9 +11,10 @@ import re
 import cuda_cpu
 import numpy as np
 import pytest
+from cuda_cpu.under_test import RecordingModules, flatten
 
 from nnx.backends import Backend
-from nnx.backends.cuda import CudaBackend
+from nnx.backends.cuda import CudaBackend, gru, lstm, rnn
 from nnx.backends.cuda.launcher import Kernel, Modules, Plan, launch
 from nnx.backends.cuda.sources import read_source
 
@@ -129,78 +130,169 @@ def test_a_kernel_that_waits_without_saying_so_is_refused():
         run(MEET, described=False)
 
 
-# ---- the wide LSTM ----
+# ---- wide recurrent layers ----
+
+GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 
 
-def scan(backend, hidden=130, n=2, steps=2):
+def layer(backend, cell, steps=2, n=2, directions=1, hidden=130, lengths=None, real="float32"):
+    """What a whole layer gives, with biases and states before the first step, and all gradients."""
     rng = np.random.default_rng(0)
 
     def values(*shape):
-        return rng.standard_normal(shape).astype("float32") * np.float32(0.3)
+        return (rng.standard_normal(shape) * 0.2).astype(real)
 
-    state = (1, n, hidden)
-    z, h0, c0 = values(steps, n, 1, 4 * hidden), values(*state), values(*state)
-    states, c_n, saved = backend.lstm_sequence(z, h0, c0, values(1, 4 * hidden, hidden), None, None)
-    gy = values(steps, n, 1, hidden)
-    return (
-        states,
-        c_n,
-        *backend.lstm_sequence_backward(gy, values(*state), values(*state), saved)[:4],
-    )
+    gates = GATES[cell] * hidden
+    x, h0, c0 = values(steps, n, 3), values(directions, n, hidden), values(directions, n, hidden)
+    shapes = (gates, 3), (gates, hidden), (gates,), (gates,)
+    none = [None] if cell == "lstm" else []
+    weights = [(*(values(*shape) for shape in shapes), *none) for _ in range(directions)]
+    gy, gh_n, gc_n = values(steps, n, directions * hidden), values(*h0.shape), values(*h0.shape)
+    lengths = None if lengths is None else np.array(lengths)
+    if cell == "lstm":
+        *out, saved = backend.lstm(x, h0, c0, weights, lengths)
+        return flatten(backend, [out, backend.lstm_backward(gy, gh_n, gc_n, saved, True)])
+    given = {"rnn": "tanh", "gru": True}[cell]
+    *out, saved = getattr(backend, cell)(x, h0, weights, lengths, given)
+    return flatten(backend, [out, getattr(backend, f"{cell}_backward")(gy, gh_n, saved, True)])
 
 
-def device(resident=64, change=("", ""), variant="check"):
-    text = read_source("lstm_wide.cu")
-    assert change[0] in text
-    changed = {"lstm_wide.cu": text.replace(*change, 1)}
-    factory = cuda_cpu.CpuFactory(variant, resident=resident)
-    factory.read = lambda name: changed.get(name) or read_source(name)
-    return CudaBackend(np, "numpy", Modules(factory, np.ndarray, factory.resident_blocks))
+def device(resident=64, change=("", ""), variant="fast", order=0):
+    def read(name):
+        text = read_source(name)
+        if name.endswith("_wide.cu"):
+            assert change[0] in text
+            text = text.replace(*change, 1)
+        return text
+
+    factory = cuda_cpu.CpuFactory(variant, order, resident=resident, read=read)
+    of_device = factory.resident_blocks, factory.processors
+    return CudaBackend(np, "numpy", RecordingModules(factory, np.ndarray, *of_device))
+
+
+def agree(backend, cell, *shape, **given):
+    expected = layer(Backend(np, "portable"), cell, *shape, **given)
+    near = 1e-5 if given.get("real", "float32") == "float32" else 1e-13
+    for k, (a, e) in enumerate(zip(layer(backend, cell, *shape, **given), expected, strict=True)):
+        assert a.dtype == e.dtype
+        np.testing.assert_allclose(a, e, rtol=0, atol=near * max(1, np.abs(e).max()), err_msg=k)
 
 
 WRONG = {
     "no step waits for the one before": ("if (k + 1 < steps) everybody", "if (false) everybody"),
     "nor on the way back": ("if (k >= 0) everybody", "if (false) everybody"),
-    "the neighbour's slice of the weights": (
-        "(first + own) * hidden + j",
-        "(first + own + 1) * hidden + j",
-    ),
-    "the first column of each gate left out": (
-        "    const REAL* row = w + (gate * hidden + start + j)",
-        "    const REAL* row = w + (gate * hidden + start + j + 1)",
-    ),
+    "the neighbour's slice of the weights": ("b.first + m % UNITS", "b.first + (m + 1) % UNITS"),
+    "a column left out": ("= w[first + j];", "= w[first + (j ? j : 1)];"),
     "the tile is overwritten while it is read": (
-        "                __syncthreads();\n                for (int e = threadIdx.x; e < rows",
-        "                for (int e = threadIdx.x; e < rows",
+        "        __syncthreads();  // the tile before has been read\n",
+        "",
+    ),
+    "the tile is read while it is written": (
+        "        __syncthreads();\n        if (start + width",
+        "        if (start + width",
+    ),
+    "shares are added up before they are there": (
+        "        __syncthreads();\n        for (int e = threadIdx.x; e < lanes * COLUMNS",
+        "        for (int e = threadIdx.x; e < lanes * COLUMNS",
+    ),
+    "sums are read before they are there": (
+        "    __syncthreads();\n}\n\n// What is added up",
+        "}\n\n// What is added up",
+    ),
+    "the last part of the columns left out": ("p < parts;", "p < parts - 1;"),
+    "a thread's share of the biases left out": (
+        "for (int i = b.u; i",
+        "for (int i = b.u + UNITS; i",
     ),
 }
+PLANTED = [("rnn", name) for name in WRONG]
+PLANTED += [(cell, name) for cell in ("gru", "lstm") for name in list(WRONG)[:2]]
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_fault_in_the_wide_lstm_is_caught(name):
-    expected = scan(Backend(np, "portable"))
-    with pytest.raises(AssertionError):  # of the checker, or of the twin
-        for a, e in zip(scan(device(change=WRONG[name])), expected, strict=True):
-            np.testing.assert_allclose(a, e, rtol=0, atol=1e-5)
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_a_product_of_several_tiles(order):
+    agree(device(66, variant="check", order=order), "rnn", 2, 20)
 
 
-def test_without_room_for_all_blocks_steps_are_launched_one_by_one():
-    alone = device(resident=10, variant="fast")
-    assert alone._slice("float32", 130, 1) == 0 and device(130)._slice("float32", 130, 1) == 4
-    for a, e in zip(scan(alone), scan(Backend(np, "portable")), strict=True):
-        np.testing.assert_allclose(a, e, rtol=0, atol=1e-5)
+@pytest.mark.parametrize("cell, name", PLANTED)
+def test_fault_in_a_wide_layer_is_caught(cell, name):
+    """By the checker, or by the twin: in one of the orders that every test of a kernel runs."""
+    for order in (0, 1):
+        try:
+            agree(device(66, WRONG[name], "check", order), cell, 2, 20 if cell == "rnn" else 2)
+        except AssertionError:
+            return
+    raise AssertionError("nobody saw it")
+
+
+@pytest.mark.parametrize("cell", GATES)
+@pytest.mark.parametrize(
+    "resident, units, shape",
+    [
+        (66, 2, (1, 1, 1, 130, None)),
+        (66, 2, (3, 66, 1, 129, None)),
+        (36, 4, (3, 3, 1, 131, [1, 3, 2])),
+        (36, 8, (4, 5, 2, 137, [3, 1, 4, 4, 2])),
+        (20, 16, (2, 2, 2, 147, None)),
+    ],
+)
+def test_every_slice(cell, resident, units, shape):
+    """One step, one sequence; more than one product's; lengths; units that no slice divides."""
+    backend = device(resident)
+    agree(backend, cell, *shape)
+    assert backend.modules.launched >= {f"{cell}_wide", f"{cell}_wide_backward"}
+    kernels = {"rnn": rnn.WIDE, "gru": gru.WIDE, "lstm": lstm.WIDE}[cell]
+    assert backend.units_each(kernels, "float32", shape[3], shape[2]) == units
+
+
+def test_the_largest_slice_in_double_precision():
+    agree(device(9), "lstm", 2, 2, real="float64")
+
+
+@pytest.mark.parametrize("cell", GATES)
+def test_without_room_for_all_blocks_steps_are_launched_one_by_one(cell):
+    backend = device(8)
+    agree(backend, cell, 3, 2)
+    assert not any("wide" in name for name in backend.modules.launched)
+
+
+def test_where_nobody_knows_the_device_steps_are_launched_one_by_one():
+    backend = CudaBackend(np, "numpy", Modules(cuda_cpu.CpuFactory("fast"), np.ndarray))
+    assert backend.units_each(rnn.WIDE, "float32", 512, 1) == 0
 
 
 @pytest.mark.parametrize(
-    "dtype, hidden, directions, units",
+    "cell, dtype, hidden, directions, units",
     [
-        ("float32", 128, 1, 0),  # the scans of few units
-        ("float32", 512, 1, 4),
-        ("float32", 512, 2, 0),  # 256 blocks of 132 that fit
-        ("float64", 512, 1, 0),
-        ("float64", 264, 1, 2),
-        ("float32", 1024, 1, 0),
+        ("lstm", "float32", 128, 1, 0),  # the scans of few units
+        ("lstm", "float32", 512, 1, 4),
+        ("lstm", "float32", 512, 2, 8),
+        ("lstm", "float32", 1024, 1, 8),
+        ("lstm", "float32", 1024, 2, 0),  # 32 MiB of weights
+        ("lstm", "float64", 512, 1, 4),
+        ("lstm", "float64", 1024, 1, 0),
+        ("gru", "float32", 512, 1, 4),
+        ("gru", "float32", 1024, 1, 8),
+        ("gru", "float32", 1024, 2, 16),
+        ("rnn", "float32", 512, 1, 4),
+        ("rnn", "float32", 1024, 1, 8),
+        ("rnn", "float32", 2048, 1, 16),
+        ("rnn", "float32", 4096, 1, 0),
     ],
 )
-def test_the_slice_follows_from_shared_memory_and_from_what_fits(dtype, hidden, directions, units):
-    assert device(resident=132, variant="fast")._slice(dtype, hidden, directions) == units
+def test_the_slice_follows_from_shared_memory_and_from_what_fits(
+    cell, dtype, hidden, directions, units
+):
+    """On a device like an H100: 132 multiprocessors, 227 KiB of shared memory for a block."""
+    kernels = {"rnn": rnn.WIDE, "gru": gru.WIDE, "lstm": lstm.WIDE}[cell]
+    factory = cuda_cpu.CpuFactory("fast", resident=132)
+    asked = []
+
+    def resident(function, threads, shared):
+        asked.append(shared)
+        return min(8, 227 * 1024 // (shared + 1024)) * 132
+
+    modules = Modules(lambda kernel, options: None, np.ndarray, resident, factory.processors)
+    backend = CudaBackend(np, "numpy", modules)
+    assert backend.units_each(kernels, dtype, hidden, directions) == units
+    assert all(shared <= 227 * 1024 for shared in asked)

@@ -1,6 +1,7 @@
 """Sizes at which the scan of a recurrent layer takes another path on a GPU.
 
-T, N, S, H, lengths.  Up to 128 units the whole scan is one launch, beyond it launches per step.
+T, N, S, H, lengths.  Up to 128 units a block for each sequence, beyond it blocks that meet after
+each step, or launches per step.
 """
 
 from __future__ import annotations

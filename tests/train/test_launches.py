@@ -47,7 +47,25 @@ LAYERS = {
 }
 RECURRENT = {
     "LSTM 3 x 128": (lambda: nn.LSTM(128, 128, num_layers=3), (64, 32, 128), 29),
-    "LSTM 512": (lambda: nn.LSTM(512, 512), (256, 64, 512), 8),
+    "LSTM 512": (lambda: nn.LSTM(512, 512), (256, 64, 512), 7),
+    "LSTM 1024": (lambda: nn.LSTM(1024, 1024), (256, 64, 1024), 7),
+    "GRU 512": (lambda: nn.GRU(512, 512), (256, 64, 512), 7),
+    "RNN 512": (lambda: nn.RNN(512, 512), (256, 64, 512), 7),
+    "BiLSTM 2 x 512": (
+        lambda: nn.LSTM(512, 512, num_layers=2, bidirectional=True),
+        (256, 64, 512),
+        30,
+    ),
+    "BiGRU 2 x 512": (
+        lambda: nn.GRU(512, 512, num_layers=2, bidirectional=True),
+        (256, 64, 512),
+        30,
+    ),
+    "BiRNN 2 x 512": (
+        lambda: nn.RNN(512, 512, num_layers=2, bidirectional=True),
+        (256, 64, 512),
+        30,
+    ),
     "BiGRU 3 x 32": (
         lambda: nn.GRU(32, 32, num_layers=3, bidirectional=True),
         (400, 16, 32),

@@ -27,15 +27,16 @@ from .recurrent import (
     as_read,
     biases,
     column,
+    in_pairs,
     on_device,
     one_block_each,
     one_real_dtype,
     room,
-    scanned_whole,
     sizes,
     split,
     stack,
     weight_gradient,
+    wide,
 )
 
 
@@ -71,6 +72,20 @@ SCAN_BACKWARD_BEFORE = _scans(
     "gru_sequence_backward_before",
     "gy:in gh_n:in? gates:in states:in h0:in? weight:in* lengths:in?:i64 gx:out gh0:out totals:out",
 )
+# The reset after the product; before it there are two products a step, one launch each.
+WIDE = (
+    wide(
+        "gru_wide",
+        3,
+        "x:in h0:in? weight:in* bias:in*? lengths:in?:i64 states:out gates:out u_n:out h_n:out",
+    ),
+    wide(
+        "gru_wide_backward",
+        3,
+        "gy:in gh_n:in? gates:in u_n:in states:in h0:in? weight:in* lengths:in?:i64 gx:out gu:out "
+        "gh0:out gb:out*?",
+    ),
+)
 
 
 class CudaGRU(CudaLayers, CudaGRUCell):
@@ -84,7 +99,7 @@ class CudaGRU(CudaLayers, CudaGRUCell):
         lengths: Array | None,
         reset_after: bool,
     ) -> tuple[Array, Array, Residuals]:
-        if not reset_after or not scanned_whole(x, weights, h0):
+        if not reset_after or not self.scanned_whole(WIDE, x, weights, h0):
             return super().gru(x, h0, weights, lengths, reset_after)
         z, mask, lengths = self.begin(x, weights, lengths)
         states, gates, u_n, h_n = self._gru_scan(
@@ -102,13 +117,14 @@ class CudaGRU(CudaLayers, CudaGRUCell):
             return super().gru_backward(gy, gh_n, residuals, needs_x)
         x, weights, mask, lengths, gates, u_n, states, h0 = residuals
         gy = self.apart(only(self.xp, mask, gy), len(weights))
-        gz, gu, gh0, totals = self._gru_scan_backward(
-            gy, gh_n, column(weights, 1), gates, u_n, states, h0, lengths
+        biased = weights[0][2] is not None
+        gz, gu, gh0, gb = self._gru_scan_backward(
+            gy, gh_n, column(weights, 1), gates, u_n, states, h0, lengths, biased
         )
         gx, gw_ih = self.end(gz, x, weights, mask, needs_x)
         gw_hh = self.recurrent_gradients(gu, states, h0)
-        gb = self.bias_gradients(totals, weights)
-        return gx, gh0, [(gw_ih[s], gw_hh[s], *gb[s]) for s in range(len(weights))]
+        pairs = in_pairs(gb, len(weights))
+        return gx, gh0, [(gw_ih[s], gw_hh[s], *pairs[s]) for s in range(len(weights))]
 
     # ---- the scan over time ----
 
@@ -125,7 +141,7 @@ class CudaGRU(CudaLayers, CudaGRUCell):
             return super().gru_sequence(z, h0, weight_hh, bias_hh, lengths, reset_after)
         lengths = on_device(self.xp, lengths)
         shape = (*z.shape[:3], h0.shape[2])
-        if shape[3] <= MOST_UNITS:
+        if self._one_launch(z, shape[3], reset_after):
             bias = None
             if bias_hh is not None:
                 bias = [b for own in split(bias_hh) for b in (None, own)]
@@ -159,21 +175,23 @@ class CudaGRU(CudaLayers, CudaGRUCell):
         gates, states = self._empty(z.shape, z), self._empty(shape, z)
         h_n = self._empty((directions, n, hidden), z)
         u_n = self._empty(shape, z) if reset_after else None
-        launch(
-            (SCAN_AFTER if reset_after else SCAN_BEFORE)[room(hidden)],
-            self.modules,
-            x=z,
-            h0=h0,
-            bias=bias,
-            lengths=lengths,
-            states=states,
-            gates=gates,
-            h_n=h_n,
-            **({"u_n": u_n} if reset_after else {}),
-            **as_read(self.xp, weights),
-            **sizes(*shape),
-        )
+        values = {"x": z, "h0": h0, "bias": bias, "lengths": lengths, "states": states}
+        values |= {"gates": gates, "h_n": h_n, **sizes(*shape)}
+        if reset_after:
+            values["u_n"] = u_n
+        units = self.units_each(WIDE, z.dtype, hidden, directions)
+        if units:
+            values |= {"weight": weights, "arrived": self.arrived(directions), "UNITS": units}
+            launch(WIDE[0], self.modules, **values)
+        else:
+            kernel = (SCAN_AFTER if reset_after else SCAN_BEFORE)[room(hidden)]
+            launch(kernel, self.modules, **as_read(self.xp, weights), **values)
         return states, gates, u_n, h_n
+
+    def _one_launch(self, z: Array, hidden: int, reset_after: bool) -> bool:
+        if not reset_after:
+            return hidden <= MOST_UNITS
+        return self.one_launch(WIDE, z.dtype, hidden, z.shape[2])
 
     def _gru_scan_backward(
         self,
@@ -185,34 +203,30 @@ class CudaGRU(CudaLayers, CudaGRUCell):
         states: Array,
         h0: Array | None,
         lengths: Array | None,
-    ) -> tuple[Array, Array, Array, Array]:
-        """gz, gu (with the reset before, the same), gh0, and the sums of the first two over time:
-        (N, S, 6H)."""
+        biased: bool,
+    ) -> tuple[Array, Array, Array, list[Array]]:
+        """gz, gu (with the reset before, the same), gh0, and the gradients of the biases, two of
+        each direction."""
         _, n, directions, hidden = states.shape
         gz = gu = self._empty(gates.shape, gates)
         gh0 = self._empty((directions, n, hidden), gates)
-        totals = self._empty((n, directions, 6 * hidden), gates)
-        more = {}
+        gb = self.bias_arrays(gates, biased)
+        values = {"gy": gy, "gh_n": gh_n, "gates": gates, "states": states, "h0": h0}
+        values |= {"weight": weights, "lengths": lengths, "gx": gz, "gh0": gh0}
+        values |= sizes(*states.shape)
         if u_n is not None:
             gu = self._empty(gates.shape, gates)
-            more = {"u_n": u_n, "gu": gu}
-        launch(
-            (SCAN_BACKWARD_BEFORE if u_n is None else SCAN_BACKWARD_AFTER)[room(hidden)],
-            self.modules,
-            gy=gy,
-            gh_n=gh_n,
-            gates=gates,
-            states=states,
-            h0=h0,
-            weight=weights,
-            lengths=lengths,
-            gx=gz,
-            gh0=gh0,
-            totals=totals,
-            **more,
-            **sizes(*states.shape),
-        )
-        return gz, gu, gh0, totals
+            values |= {"u_n": u_n, "gu": gu}
+        units = self.units_each(WIDE, gates.dtype, hidden, directions)
+        if units:
+            values |= {"arrived": self.arrived(directions), "UNITS": units, "gb": gb}
+            launch(WIDE[1], self.modules, **values)
+        else:
+            totals = self._empty((n, directions, 6 * hidden), gates)
+            kernel = (SCAN_BACKWARD_BEFORE if u_n is None else SCAN_BACKWARD_AFTER)[room(hidden)]
+            launch(kernel, self.modules, totals=totals, **values)
+            self.bias_gradients(totals, gb)
+        return gz, gu, gh0, gb
 
     def _steps_after(self, h: Array, weight: Array, u_n: Array, arrays: dict[str, Array]) -> None:
         """A product and a cell for each step, both directions together."""
@@ -279,9 +293,9 @@ class CudaGRU(CudaLayers, CudaGRUCell):
             return super().gru_sequence_backward(gy, gh_n, residuals)
         xp = self.xp
         hidden = states.shape[3]
-        if hidden <= MOST_UNITS:
+        if self._one_launch(gates, hidden, u_n is not None):
             gz, gu, gh0, _ = self._gru_scan_backward(
-                gy, gh_n, split(weight_hh), gates, u_n, states, h0, lengths
+                gy, gh_n, split(weight_hh), gates, u_n, states, h0, lengths, False
             )
         else:
             arrays = {"gy": gy, "gates": gates, "states": states, "h0": h0, "lengths": lengths}

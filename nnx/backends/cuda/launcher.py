@@ -64,6 +64,7 @@ class Function(Protocol):
 
 Factory = Callable[[Kernel, tuple[str, ...]], Function]
 Resident = Callable[[Function, int, int], int]
+Processors = Callable[[], int]
 
 
 class CompileError(RuntimeError):
@@ -75,12 +76,19 @@ class Modules:
 
     `factory(kernel, options)` compiles `kernel.source` and returns the function `kernel.name`.
     `array` is the type of array these functions take.  `resident(function, threads, shared)` is how
-    many blocks of a function are on the device at once; None: nobody knows.
+    many blocks of a function are on the current device at once (0 where one alone is too large),
+    and `processors()` how many multiprocessors it has; None: nobody knows.
     """
 
-    def __init__(self, factory: Factory, array: Any, resident: Resident | None = None) -> None:
-        self.factory, self.array, self.resident = factory, array, resident
-        self._fit: dict[Any, int] = {}
+    def __init__(
+        self,
+        factory: Factory,
+        array: Any,
+        resident: Resident | None = None,
+        processors: Processors | None = None,
+    ) -> None:
+        self.factory, self.array = factory, array
+        self.resident, self.processors = resident, processors
         self._functions: dict[tuple[Kernel, np.dtype[Any], tuple[int, ...]], Function] = {}
 
     def function(
@@ -95,14 +103,11 @@ class Modules:
     def fit(
         self, kernel: Kernel, real: np.dtype[Any], constants: tuple[int, ...], plan: Plan
     ) -> int:
-        """How many blocks of a plan are on the device at once."""
-        key = kernel, real, constants, plan.block, plan.shared
-        if key not in self._fit:
-            if self.resident is None:
-                return 0
-            function = self.function(kernel, real, constants)
-            self._fit[key] = self.resident(function, math.prod(plan.block), plan.shared)
-        return self._fit[key]
+        """How many blocks of a plan are on the current device at once."""
+        if self.resident is None:
+            return 0
+        function = self.function(kernel, real, constants)
+        return self.resident(function, math.prod(plan.block), plan.shared)
 
     def _compile(self, kernel: Kernel, real: np.dtype[Any], constants: tuple[int, ...]) -> Function:
         options = kernel.options(real, constants)

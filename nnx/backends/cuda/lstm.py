@@ -10,9 +10,7 @@ from ..portable.recurrent import final, only
 from ..portable.residuals import Residuals
 from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
-    MOST_UNITS,
     SCAN,
-    SLICES,
     STEP,
     UNITS,
     CudaLayers,
@@ -20,18 +18,17 @@ from .recurrent import (
     as_read,
     biases,
     column,
+    in_pairs,
     launch_alone,
     on_device,
     one_block_each,
     one_real_dtype,
     one_thread_each,
     room,
-    scanned_whole,
     sizes,
-    slice_that_fits,
     split,
     stack,
-    wide_plan,
+    wide,
 )
 
 LSTM_CELL = register(
@@ -77,27 +74,19 @@ LSTM_SEQUENCE_BACKWARD = {
     for units in UNITS
 }
 
-LSTM_WIDE = register(
-    Kernel(
-        "lstm_wide.cu",
+WIDE = (
+    wide(
         "lstm_wide",
+        4,
         "z:in h0:in? c0:in? weight:in* bias:in*? lengths:in?:i64 states:out gates:out cells:out "
-        f"h_n:out c_n:out arrived:inout:u32 {SCAN} UNITS:const",
-        wide_plan,
-        {"UNITS": SLICES},
-        together=True,
-    )
-)
-LSTM_WIDE_BACKWARD = register(
-    Kernel(
-        "lstm_wide.cu",
+        "h_n:out c_n:out",
+    ),
+    wide(
         "lstm_wide_backward",
+        4,
         "gy:in gh_n:in? gc_n:in? gates:in cells:in c0:in? weight:in* lengths:in?:i64 gz:out "
-        f"gh0:out gc0:out totals:out arrived:inout:u32 {SCAN} UNITS:const",
-        wide_plan,
-        {"UNITS": SLICES},
-        together=True,
-    )
+        "gh0:out gc0:out gb:out*?",
+    ),
 )
 
 
@@ -114,7 +103,7 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         weights: list[Any],
         lengths: Array | None,
     ) -> tuple[Array, Array, Array, Residuals]:
-        if weights[0][4] is not None or not self._scans(x, weights, h0, c0):
+        if weights[0][4] is not None or not self.scanned_whole(WIDE, x, weights, h0, c0):
             return super().lstm(x, h0, c0, weights, lengths)
         z, mask, lengths = self.begin(x, weights, lengths)
         scanned = self._lstm_scan(z, h0, c0, column(weights, 1), biases(weights), lengths)
@@ -137,29 +126,15 @@ class CudaLSTM(CudaLayers, LSTMKernels):
             return super().lstm_backward(gy, gh_n, gc_n, residuals, needs_x)
         x, weights, mask, lengths, gates, cells, states, h0, c0 = residuals
         gy = self.apart(only(self.xp, mask, gy), len(weights))
-        gz, gh0, gc0, totals = self._lstm_scan_backward(
-            gy, gh_n, gc_n, column(weights, 1), gates, cells, c0, lengths
+        biased = weights[0][2] is not None
+        gz, gh0, gc0, gb = self._lstm_scan_backward(
+            gy, gh_n, gc_n, column(weights, 1), gates, cells, c0, lengths, biased
         )
         gx, gw_ih = self.end(gz, x, weights, mask, needs_x)
         gw_hh = self.recurrent_gradients(gz, states, h0)
-        gb = self.bias_gradients(totals, weights)
-        own = [(gw_ih[s], gw_hh[s], *gb[s], None) for s in range(len(weights))]
+        pairs = in_pairs(gb, len(weights))
+        own = [(gw_ih[s], gw_hh[s], *pairs[s], None) for s in range(len(weights))]
         return gx, gh0, gc0, own
-
-    def _scans(self, x: Array, weights: list[Any], *states: Array | None) -> bool:
-        hidden = weights[0][1].shape[1]
-        return scanned_whole(x, weights, *states) or (
-            one_real_dtype(x, *states, *(w for own in weights for w in own))
-            and self._slice(x.dtype, hidden, len(weights)) > 0
-        )
-
-    def _slice(self, dtype: Any, hidden: int, directions: int) -> int:
-        """How many units a block of the wide kernels is to have; 0: the layer is not theirs."""
-        if hidden <= MOST_UNITS:
-            return 0
-        return slice_that_fits(
-            self.modules, (LSTM_WIDE, LSTM_WIDE_BACKWARD), dtype, hidden, directions
-        )
 
     # ---- one step's elementwise half ----
 
@@ -217,7 +192,7 @@ class CudaLSTM(CudaLayers, LSTMKernels):
             return super().lstm_sequence(z, h0, c0, weight_hh, weight_hr, lengths)
         lengths = on_device(self.xp, lengths)
         hidden = h0.shape[2]
-        if hidden <= MOST_UNITS or self._slice(z.dtype, hidden, z.shape[2]):
+        if self.one_launch(WIDE, z.dtype, hidden, z.shape[2]):
             weights = split(weight_hh)
             states, gates, cells, _, c_n = self._lstm_scan(z, h0, c0, weights, None, lengths)
         else:
@@ -248,10 +223,10 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         h_n, c_n = (self.xp.empty((directions, n, hidden), dtype=z.dtype) for _ in range(2))
         values = {"z": z, "h0": h0, "c0": c0, "bias": bias, "lengths": lengths}
         values |= {"h_n": h_n, "c_n": c_n, **arrays, **sizes(steps, n, directions, hidden)}
-        units = self._slice(z.dtype, hidden, directions)
+        units = self.units_each(WIDE, z.dtype, hidden, directions)
         if units:
-            arrived = self.xp.zeros((directions,), dtype=self.xp.uint32)
-            launch(LSTM_WIDE, self.modules, weight=weights, arrived=arrived, UNITS=units, **values)
+            values |= {"weight": weights, "arrived": self.arrived(directions), "UNITS": units}
+            launch(WIDE[0], self.modules, **values)
         else:
             kernel = LSTM_SEQUENCE[room(hidden)]
             launch(kernel, self.modules, **as_read(self.xp, weights), **values)
@@ -267,22 +242,25 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         cells: Array,
         c0: Array | None,
         lengths: Array | None,
-    ) -> tuple[Array, Array, Array, Array]:
-        """gz, gh0, gc0, and the sums of gz over time (N, S, 4H)."""
+        biased: bool,
+    ) -> tuple[Array, Array, Array, list[Array]]:
+        """gz, gh0, gc0, and the gradients of the biases, two of each direction."""
         steps, n, directions, hidden = cells.shape
         gz = self.xp.empty(gates.shape, dtype=gates.dtype)
         gh0, gc0 = (self.xp.empty((directions, n, hidden), dtype=gates.dtype) for _ in range(2))
-        totals = self.xp.empty((n, directions, 4 * hidden), dtype=gates.dtype)
+        gb = self.bias_arrays(gates, biased)
         values = {"gy": gy, "gh_n": gh_n, "gc_n": gc_n, "gates": gates, "cells": cells, "c0": c0}
         values |= {"weight": weights, "lengths": lengths, "gz": gz, "gh0": gh0, "gc0": gc0}
-        values |= {"totals": totals, **sizes(steps, n, directions, hidden)}
-        units = self._slice(gates.dtype, hidden, directions)
+        values |= sizes(steps, n, directions, hidden)
+        units = self.units_each(WIDE, gates.dtype, hidden, directions)
         if units:
-            arrived = self.xp.zeros((directions,), dtype=self.xp.uint32)
-            launch(LSTM_WIDE_BACKWARD, self.modules, arrived=arrived, UNITS=units, **values)
+            values |= {"arrived": self.arrived(directions), "UNITS": units, "gb": gb}
+            launch(WIDE[1], self.modules, **values)
         else:
-            launch(LSTM_SEQUENCE_BACKWARD[room(hidden)], self.modules, **values)
-        return gz, gh0, gc0, totals
+            totals = self.xp.empty((n, directions, 4 * hidden), dtype=gates.dtype)
+            launch(LSTM_SEQUENCE_BACKWARD[room(hidden)], self.modules, totals=totals, **values)
+            self.bias_gradients(totals, gb)
+        return gz, gh0, gc0, gb
 
     def _lstm_steps(
         self, h0: Array, c0: Array, weight: Array, arrays: dict[str, Array | None]
@@ -316,9 +294,9 @@ class CudaLSTM(CudaLayers, LSTMKernels):
         if weight_hr is not None or not one_real_dtype(gy, gh_n, gc_n, gates, h0, c0, weight_hh):
             return super().lstm_sequence_backward(gy, gh_n, gc_n, residuals)
         hidden = h0.shape[2]
-        if hidden <= MOST_UNITS or self._slice(gates.dtype, hidden, gates.shape[2]):
+        if self.one_launch(WIDE, gates.dtype, hidden, gates.shape[2]):
             gz, gh0, gc0, _ = self._lstm_scan_backward(
-                gy, gh_n, gc_n, split(weight_hh), gates, cells, c0, lengths
+                gy, gh_n, gc_n, split(weight_hh), gates, cells, c0, lengths, False
             )
         else:
             gz = self.xp.empty(gates.shape, dtype=gates.dtype)

@@ -5,7 +5,8 @@ Three ways through a sequence, for layers of the shapes that `portable/recurrent
 - few hidden units (at most `MOST_UNITS`): the whole scan in one launch, one block for each
   sequence and direction, the recurrent weights in registers, or as many as fit;
 - more, as long as all blocks fit on the device at once: again one launch, a block for each slice of
-  the units, which holds its weights and waits for the others after every step (LSTM);
+  the units, which holds its weights and waits for the others after every step (`kernels/wide.cuh`;
+  of a GRU with the reset after the product);
 - else: per step one product for all sequences and directions, and one launch of the cell.
 
 Either way the products over all time steps, the input's and those of the weight gradients, are
@@ -21,7 +22,7 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.recurrent import only, running
-from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch
+from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
 from .linear import COLUMN_SUMS
 
 UNITS = (32, 64, 128)  # the sizes that the scan kernels are compiled for
@@ -36,28 +37,52 @@ def one_block_each(threads: int) -> Any:
     return lambda n, directions: Plan((n, directions), (threads,))
 
 
-SLICES = (1, 2, 4)  # units that a block of the wide kernels may have
-MOST_SHARED = 48 * 1024  # bytes that every device gives a block
+SLICES = (2, 4, 8, 16)  # units that a block of the wide kernels may have
+MOST_SHARED = 227 * 1024  # bytes that a block may have where it may have most, on Hopper
+WIDE = f"arrived:inout:u32 {SCAN} UNITS:const"
 
 
-def wide_plan(n: int, directions: int, hidden: int, UNITS: int, itemsize: int) -> Plan:
-    """One block for each slice of units and direction: its weights, and a tile of what is read."""
-    shared = (4 * UNITS * hidden + 256 * 9) * itemsize
-    return Plan((ceil_div(hidden, UNITS), directions), (256,), shared)
+def wide(name: str, gates: int, arguments: str) -> Kernel:
+    """A kernel of all steps of a wide layer, `name`.cu or a part of it, on cells of `gates` gates.
+
+    One block for each slice of units and direction; in its shared memory the weights of its units,
+    a tile of what is read, and the sums of 64 sequences.
+    """
+
+    def plan(directions: int, hidden: int, UNITS: int, itemsize: int) -> Plan:
+        outputs = gates * UNITS
+        shared = (outputs * hidden + 256 * 9 + 64 * (outputs + 1)) * itemsize
+        return Plan((ceil_div(hidden, UNITS), directions), (256,), shared)
+
+    source = f"{name.removesuffix('_backward')}.cu"
+    given = f"{arguments} {WIDE}"
+    return register(Kernel(source, name, given, plan, {"UNITS": SLICES}, together=True))
 
 
 def slice_that_fits(
     modules: Modules, kernels: tuple[Kernel, ...], dtype: Any, hidden: int, directions: int
 ) -> int:
-    """The largest slice with which a block has room for its weights and the device for all blocks;
-    0: there is none.  A larger one means fewer blocks that read the state of all units."""
-    real = np.dtype(dtype)
-    for units in reversed(SLICES):
-        plan = wide_plan(1, directions, hidden, units, real.itemsize)
-        blocks = plan.grid[0] * plan.grid[1]
-        if plan.shared <= MOST_SHARED and all(
-            modules.fit(kernel, real, (units,), plan) >= blocks for kernel in kernels
-        ):
+    """How many units a block is to have; 0: the layer is not for the wide kernels.
+
+    Of the slices with which a block has room for its weights and the device for all blocks, that
+    with the fewest units on the busiest multiprocessor; of equal ones the largest, for then fewer
+    blocks read the state of all units.
+    """
+    if hidden <= MOST_UNITS or modules.processors is None:
+        return 0
+    real, processors = np.dtype(dtype), modules.processors()
+
+    def blocks(units: int) -> int:
+        return ceil_div(hidden, units) * directions
+
+    def load(units: int) -> tuple[int, int]:
+        return ceil_div(blocks(units), processors) * units, -units
+
+    for units in sorted(SLICES, key=load):
+        plan = kernels[0].plan(directions, hidden, units, real.itemsize)
+        if plan.shared > MOST_SHARED:
+            continue
+        if all(modules.fit(kernel, real, (units,), plan) >= blocks(units) for kernel in kernels):
             return units
     return 0
 
@@ -141,15 +166,15 @@ def column(weights: list[Any], k: int) -> list[Array]:
     return [own[k] for own in weights]
 
 
+def in_pairs(gb: list[Array], directions: int) -> list[tuple[Array | None, Array | None]]:
+    """gb_ih and gb_hh of each direction; None where the layer has no bias."""
+    given: list[Array | None] = [*gb] or [None] * (2 * directions)
+    return list(zip(given[::2], given[1::2], strict=True))
+
+
 def biases(weights: list[Any]) -> list[Array | None] | None:
     """b_ih and b_hh of each direction, as the scans take them."""
     return None if weights[0][2] is None else [b for own in weights for b in own[2:4]]
-
-
-def scanned_whole(x: Array, weights: list[Any], *states: Array | None) -> bool:
-    """Whether a layer's whole scan is one launch."""
-    hidden = weights[0][1].shape[1]
-    return hidden <= MOST_UNITS and one_real_dtype(x, *states, *(w for own in weights for w in own))
 
 
 class CudaLayers:
@@ -162,6 +187,29 @@ class CudaLayers:
     xp: Any
     modules: Modules
     product: Callable[..., Array]  # of `CudaBackend`
+
+    def scanned_whole(
+        self, kernels: tuple[Kernel, ...], x: Array, weights: list[Any], *states: Array | None
+    ) -> bool:
+        """Whether a layer's whole scan is one launch; `kernels`: those for wide layers."""
+        if not one_real_dtype(x, *states, *(w for own in weights for w in own)):
+            return False
+        hidden = weights[0][1].shape[1]
+        return self.one_launch(kernels, x.dtype, hidden, len(weights))
+
+    def one_launch(
+        self, kernels: tuple[Kernel, ...], dtype: Any, hidden: int, directions: int
+    ) -> bool:
+        return hidden <= MOST_UNITS or self.units_each(kernels, dtype, hidden, directions) > 0
+
+    def units_each(
+        self, kernels: tuple[Kernel, ...], dtype: Any, hidden: int, directions: int
+    ) -> int:
+        return slice_that_fits(self.modules, kernels, dtype, hidden, directions)
+
+    def arrived(self, directions: int) -> Array:
+        """How often the blocks of each direction have met: not yet."""
+        return self.xp.zeros((directions,), dtype=self.xp.uint32)
 
     def begin(
         self, x: Array, weights: list[Any], lengths: Array | None
@@ -245,18 +293,20 @@ class CudaLayers:
             found.append(g)
         return found
 
-    def bias_gradients(
-        self, totals: Array, weights: list[Any]
-    ) -> list[tuple[Array | None, Array | None]]:
-        """gb_ih and gb_hh (G,) for each direction, from the sums over time, in one launch.
+    def bias_arrays(self, like: Array, biased: bool) -> list[Array]:
+        """Where gb_ih and gb_hh of each direction are to be written, (G,); like (T, N, S, G)."""
+        count = 2 * like.shape[2] if biased else 0
+        return [self.xp.empty(like.shape[3:], dtype=like.dtype) for _ in range(count)]
+
+    def bias_gradients(self, totals: Array, sums: list[Array]) -> None:
+        """gb_ih and gb_hh of each direction, from the sums over time, in one launch.
 
         totals (N, S, G), the same for both biases, or (N, S, 2 G), one after the other.
         """
-        if weights[0][2] is None:
-            return [(None, None) for _ in weights]
+        if not sums:
+            return
         n, directions, width = totals.shape
-        gates = weights[0][2].shape[0]
-        sums = [self.xp.empty((gates,), dtype=totals.dtype) for _ in range(2 * directions)]
+        gates = sums[0].shape[0]
         launch(
             COLUMN_SUMS,
             self.modules,
@@ -268,7 +318,6 @@ class CudaLayers:
             rows=n,
             columns=directions * width,
         )
-        return list(zip(sums[::2], sums[1::2], strict=True))
 
     def _flat_rows(self, z: Array) -> Array:
         return self.xp.reshape(z, (z.shape[0] * z.shape[1], z.shape[2] * z.shape[3]))

@@ -10,7 +10,6 @@ from ..portable.residuals import Residuals
 from ..portable.rnn import RNNKernels
 from .launcher import Kernel, Modules, launch, register
 from .recurrent import (
-    MOST_UNITS,
     SCAN,
     STEP,
     UNITS,
@@ -19,15 +18,16 @@ from .recurrent import (
     as_read,
     biases,
     column,
+    in_pairs,
     on_device,
     one_block_each,
     one_real_dtype,
     one_thread_each,
     room,
-    scanned_whole,
     sizes,
     split,
     stack,
+    wide,
 )
 
 RNN_STEP = register(
@@ -71,6 +71,18 @@ RNN_SEQUENCE_BACKWARD = {
     )
     for units in UNITS
 }
+WIDE = (
+    wide(
+        "rnn_wide",
+        1,
+        "z:in h0:in? weight:in* bias:in*? lengths:in?:i64 states:out h_n:out relu:i32",
+    ),
+    wide(
+        "rnn_wide_backward",
+        1,
+        "gy:in gh_n:in? states:in weight:in* lengths:in?:i64 gz:out gh0:out gb:out*? relu:i32",
+    ),
+)
 
 
 class CudaRNN(CudaLayers, RNNKernels):
@@ -86,7 +98,7 @@ class CudaRNN(CudaLayers, RNNKernels):
         lengths: Array | None,
         nonlinearity: str,
     ) -> tuple[Array, Array, Residuals]:
-        if not scanned_whole(x, weights, h0):
+        if not self.scanned_whole(WIDE, x, weights, h0):
             return super().rnn(x, h0, weights, lengths, nonlinearity)
         z, mask, lengths = self.begin(x, weights, lengths)
         states, h_n = self._rnn_scan(
@@ -105,13 +117,14 @@ class CudaRNN(CudaLayers, RNNKernels):
             return super().rnn_backward(gy, gh_n, residuals, needs_x)
         x, weights, mask, lengths, states, h0, nonlinearity = residuals
         gy = self.apart(only(self.xp, mask, gy), len(weights))
-        gz, gh0, totals = self._rnn_scan_backward(
-            gy, gh_n, column(weights, 1), states, h0, lengths, nonlinearity
+        biased = weights[0][2] is not None
+        gz, gh0, gb = self._rnn_scan_backward(
+            gy, gh_n, column(weights, 1), states, lengths, nonlinearity, biased
         )
         gx, gw_ih = self.end(gz, x, weights, mask, needs_x)
         gw_hh = self.recurrent_gradients(gz, states, h0)
-        gb = self.bias_gradients(totals, weights)
-        return gx, gh0, [(gw_ih[s], gw_hh[s], *gb[s]) for s in range(len(weights))]
+        pairs = in_pairs(gb, len(weights))
+        return gx, gh0, [(gw_ih[s], gw_hh[s], *pairs[s]) for s in range(len(weights))]
 
     # ---- the scan over time ----
 
@@ -121,7 +134,7 @@ class CudaRNN(CudaLayers, RNNKernels):
         if not one_real_dtype(z, h0, weight_hh):
             return super().rnn_sequence(z, h0, weight_hh, lengths, nonlinearity)
         lengths = on_device(self.xp, lengths)
-        if z.shape[3] <= MOST_UNITS:
+        if self.one_launch(WIDE, z.dtype, z.shape[3], z.shape[2]):
             states, _ = self._rnn_scan(z, h0, split(weight_hh), None, lengths, nonlinearity)
         else:
             states = self._rnn_steps(z, h0, weight_hh, lengths, nonlinearity)
@@ -133,9 +146,9 @@ class CudaRNN(CudaLayers, RNNKernels):
         states, h0, weight_hh, lengths, nonlinearity = residuals
         if not one_real_dtype(gy, gh_n, states, h0, weight_hh):
             return super().rnn_sequence_backward(gy, gh_n, residuals)
-        if states.shape[3] <= MOST_UNITS:
+        if self.one_launch(WIDE, states.dtype, states.shape[3], states.shape[2]):
             gz, gh0, _ = self._rnn_scan_backward(
-                gy, gh_n, split(weight_hh), states, h0, lengths, nonlinearity
+                gy, gh_n, split(weight_hh), states, lengths, nonlinearity, False
             )
         else:
             gz = self.xp.empty(states.shape, dtype=states.dtype)
@@ -156,16 +169,15 @@ class CudaRNN(CudaLayers, RNNKernels):
         states = self.xp.empty(z.shape, dtype=z.dtype)
         _, n, directions, hidden = z.shape
         h_n = self.xp.empty((directions, n, hidden), dtype=z.dtype)
-        launch(
-            RNN_SEQUENCE[room(hidden)],
-            self.modules,
-            z=z,
-            h0=h0,
-            bias=bias,
-            h_n=h_n,
-            **as_read(self.xp, weights),
-            **self._rnn_values(states, lengths, nonlinearity),
-        )
+        values = {"z": z, "h0": h0, "bias": bias, "h_n": h_n}
+        values |= self._rnn_values(states, lengths, nonlinearity)
+        units = self.units_each(WIDE, z.dtype, hidden, directions)
+        if units:
+            values |= {"weight": weights, "arrived": self.arrived(directions), "UNITS": units}
+            launch(WIDE[0], self.modules, **values)
+        else:
+            kernel = RNN_SEQUENCE[room(hidden)]
+            launch(kernel, self.modules, **as_read(self.xp, weights), **values)
         return states, h_n
 
     def _rnn_scan_backward(
@@ -174,27 +186,26 @@ class CudaRNN(CudaLayers, RNNKernels):
         gh_n: Array | None,
         weights: list[Array],
         states: Array,
-        h0: Array | None,
         lengths: Array | None,
         nonlinearity: str,
-    ) -> tuple[Array, Array, Array]:
-        """gz, gh0, and the sums of gz over time (N, S, H)."""
+        biased: bool,
+    ) -> tuple[Array, Array, list[Array]]:
+        """gz, gh0, and the gradients of the biases, two of each direction."""
         gz = self.xp.empty(states.shape, dtype=states.dtype)
         _, n, directions, hidden = states.shape
         gh0 = self.xp.empty((directions, n, hidden), dtype=states.dtype)
-        totals = self.xp.empty((n, directions, hidden), dtype=states.dtype)
-        launch(
-            RNN_SEQUENCE_BACKWARD[room(hidden)],
-            self.modules,
-            gy=gy,
-            gh_n=gh_n,
-            weight=weights,
-            gz=gz,
-            gh0=gh0,
-            totals=totals,
-            **self._rnn_values(states, lengths, nonlinearity),
-        )
-        return gz, gh0, totals
+        gb = self.bias_arrays(states, biased)
+        values = {"gy": gy, "gh_n": gh_n, "weight": weights, "gz": gz, "gh0": gh0}
+        values |= self._rnn_values(states, lengths, nonlinearity)
+        units = self.units_each(WIDE, states.dtype, hidden, directions)
+        if units:
+            values |= {"arrived": self.arrived(directions), "UNITS": units, "gb": gb}
+            launch(WIDE[1], self.modules, **values)
+        else:
+            totals = self.xp.empty((n, directions, hidden), dtype=states.dtype)
+            launch(RNN_SEQUENCE_BACKWARD[room(hidden)], self.modules, totals=totals, **values)
+            self.bias_gradients(totals, gb)
+        return gz, gh0, gb
 
     def _rnn_values(
         self, states: Array, lengths: Array | None, nonlinearity: str

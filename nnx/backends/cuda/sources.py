@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 
+INCLUDE = re.compile(r'^#include "(\w+\.cuh)"$', re.MULTILINE)
 PACKAGE = Path(__file__).resolve().parents[2]
 
 
@@ -24,5 +26,15 @@ def kernel_folder(package: Path = PACKAGE) -> Path:
 
 @cache
 def read_source(name: str) -> str:
-    """The text of the file `name`, such as `conv_im2col.cu`."""
-    return (kernel_folder() / name).read_text(encoding="utf-8")
+    """The text of the file `name`, such as `conv_im2col.cu`, and of what it includes.
+
+    That is other files of the folder, `#include "wide.cuh"` on a line of its own.  They are put
+    in here, since CuPy keeps binaries by the text that it is given.
+    """
+
+    def written_out(found: re.Match[str]) -> str:
+        line = text.count("\n", 0, found.start()) + 2
+        return f'#line 1 "{found[1]}"\n{read_source(found[1])}#line {line} "{name}"'
+
+    text = (kernel_folder() / name).read_text(encoding="utf-8")
+    return INCLUDE.sub(written_out, text)

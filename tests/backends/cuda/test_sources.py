@@ -49,3 +49,14 @@ def test_wheel_is_told_to_carry_them():
 
 def test_read_source():
     assert "__global__" in read_source("conv_im2col.cu")
+
+
+def test_what_a_source_includes_stands_in_it():
+    """And a message of a compiler still names the file and the line."""
+    text, shared = read_source("rnn_wide.cu"), read_source("wide.cuh")
+    assert "#include" not in text and shared in text
+    own = (kernel_folder() / "rnn_wide.cu").read_text().splitlines()
+    before, after = text.split(shared)
+    assert before.splitlines()[-1] == '#line 1 "wide.cuh"'
+    below = own.index('#include "wide.cuh"') + 2
+    assert after.splitlines() == [f'#line {below} "rnn_wide.cu"', *own[below - 1 :]]

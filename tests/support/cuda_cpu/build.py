@@ -30,8 +30,9 @@ VARIANTS = {
 }
 WARNINGS = "-Wall -Wno-unknown-pragmas -Wno-unused-function -Wno-unused-variable"
 
-# What a launch may ask for without a special attribute of the function.
+# What a launch may ask for: without a special attribute of the function, and with it on Hopper.
 MOST_SHARED = 48 * 1024
+MOST_SHARED_TOGETHER = 227 * 1024
 
 LAUNCH_BOUNDS = re.compile(r"__launch_bounds__\s*\([^)]*\)\s*")
 BOUNDED = re.compile(r"__global__\s+void\s+__launch_bounds__\s*\(\s*(\d+)[^)]*\)\s*(\w+)\s*\(")
@@ -132,7 +133,9 @@ def _tail_file(dynamic: set[tuple[str, str]]) -> str:
     """Storage for the dynamic shared array, if there is one."""
     text, address = "static thread_local volatile char touched;\n", "nullptr"
     for type_, name in dynamic:
-        text += f"alignas(16) thread_local {type_} {name}[{MOST_SHARED} / sizeof({type_})];\n"
+        text += (
+            f"alignas(16) thread_local {type_} {name}[{MOST_SHARED_TOGETHER} / sizeof({type_})];\n"
+        )
         address = f"(void*){name}"
     return text + (
         'extern "C" void* cuda_cpu_dynamic_shared() {\n'

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cuda_cpu import marshal
-from cuda_cpu.build import MOST_SHARED, Library, build, launch_bounds
+from cuda_cpu.build import MOST_SHARED, MOST_SHARED_TOGETHER, Library, build, launch_bounds
 from nnx.backends.cuda.kernel import Argument, Kernel
 from nnx.backends.cuda.sources import read_source
 
@@ -41,6 +41,9 @@ class CpuFactory:
     read: Callable[[str], str] = read_source
 
     def resident_blocks(self, function: Any, threads: int, shared: int) -> int:
+        return self.resident if shared <= MOST_SHARED_TOGETHER else 0
+
+    def processors(self) -> int:
         return self.resident
 
     def __call__(self, kernel: Kernel, options: tuple[str, ...]) -> CpuFunction:
@@ -82,10 +85,11 @@ class CpuFunction:
         *,
         shared_mem: int = 0,
     ) -> None:
-        if shared_mem > MOST_SHARED:
+        most_shared = MOST_SHARED_TOGETHER if self.kernel.together else MOST_SHARED
+        if shared_mem > most_shared:
             raise KernelFault(
                 f"{self.kernel.name}: {shared_mem} bytes of dynamic shared memory; "
-                f"a launch may ask for {MOST_SHARED}"
+                f"a launch may ask for {most_shared}"
             )
         if math.prod(block) > self.most_threads:
             raise KernelFault(

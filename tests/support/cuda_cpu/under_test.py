@@ -12,7 +12,7 @@ import numpy as np
 from cuda_cpu.module import CpuFactory
 from nnx.backends import Backend, Residuals, override
 from nnx.backends.cuda import CudaBackend
-from nnx.backends.cuda.launcher import Factory, Function, Kernel, Modules, Resident
+from nnx.backends.cuda.launcher import Factory, Function, Kernel, Modules
 
 DEVICES = ("check", "fast", "gpu")
 LAYOUTS = ("contiguous", "strided", "offset")
@@ -21,8 +21,8 @@ LAYOUTS = ("contiguous", "strided", "offset")
 class RecordingModules(Modules):
     """Remembers which kernels were launched, so that a test can show that it ran what it tests."""
 
-    def __init__(self, factory: Factory, array: type, resident: Resident | None = None) -> None:
-        super().__init__(factory, array, resident)
+    def __init__(self, factory: Factory, array: type, *of_device: Any) -> None:
+        super().__init__(factory, array, *of_device)
         self.launched: set[str] = set()
 
     def function(
@@ -31,20 +31,27 @@ class RecordingModules(Modules):
         self.launched.add(kernel.name)
         return super().function(kernel, real, constants)
 
+    def fit(self, *asked: Any) -> int:
+        before = set(self.launched)
+        room = super().fit(*asked)  # which compiles the kernel, and launches nothing
+        self.launched = before
+        return room
+
 
 @cache  # so that what one test compiles serves the next
 def cuda_backend(kind: str) -> CudaBackend:
     """The CUDA backend on `check` or `fast` (the CPU harness) or `gpu` (CuPy)."""
     if kind != "gpu":
         factory = CpuFactory(kind)
-        modules = RecordingModules(factory, np.ndarray, factory.resident_blocks)
+        of_device = factory.resident_blocks, factory.processors
+        modules = RecordingModules(factory, np.ndarray, *of_device)
         return CudaBackend(np, "numpy", modules)
     import cupy
 
-    from nnx.backends.cupy import CupyBackend, compile_kernel, resident_blocks
+    from nnx.backends.cupy import CupyBackend, compile_kernel, processors, resident_blocks
 
     backend = CupyBackend()
-    backend.modules = RecordingModules(compile_kernel, cupy.ndarray, resident_blocks)
+    backend.modules = RecordingModules(compile_kernel, cupy.ndarray, resident_blocks, processors)
     return backend
 
 
@@ -78,6 +85,16 @@ class CudaUnderTest:
         # contiguous, but aligned to one element only: a slice that begins at the second one
         flat = self.backend.from_numpy(np.concatenate([np.zeros(1, x.dtype), x.reshape(-1)]))
         return self.xp.reshape(flat[1:], x.shape)
+
+    @contextmanager
+    def without_room(self) -> Iterator[None]:
+        """Inside the `with` no kernel is used whose blocks must be on the device together."""
+        modules, known = self.backend.modules, self.backend.modules.processors
+        modules.processors = None
+        try:
+            yield
+        finally:
+            modules.processors = known
 
     def set_order(self, order: int) -> None:
         """How the harness orders blocks and threads: 0 ascending, 1 descending, 2 shuffled."""

@@ -75,5 +75,6 @@ def _replacements() -> list[tuple[Any, str, Any]]:
         replace(owner, name, value)
     replace(ours, "compile_kernel", runtime.compile_kernel)
     replace(ours, "resident_blocks", runtime.resident_blocks)
+    replace(ours, "processors", runtime.processors)
     replace(ours, "load_library", lambda: runtime.cublas.namespace)
     return list(found.values())

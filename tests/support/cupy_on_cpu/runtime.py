@@ -121,7 +121,12 @@ cublas = Cublas(on_call=lambda: note("launches", "product"), do=do)
 
 def resident_blocks(function: Any, threads: int, shared: int) -> int:
     """In place of `nnx.backends.cupy.resident_blocks`."""
-    return _factory.resident
+    return _factory.resident_blocks(function, threads, shared)
+
+
+def processors() -> int:
+    """In place of `nnx.backends.cupy.processors`."""
+    return _factory.processors()
 
 
 def compile_kernel(kernel: Any, options: tuple[str, ...]) -> Callable[..., None]:

@@ -233,15 +233,17 @@ void leave_shared(uint32_t block) {
   std::vector<std::vector<Cell>>& kept = shared_cells[block];
   kept.clear();
   for (Region& r : regions)
-    if (r.shared) kept.push_back(r.cells);
+    if (r.shared) kept.push_back(std::move(r.cells));
 }
 
 void enter_shared(uint32_t block) {
   auto kept = shared_cells.find(block);
-  if (kept == shared_cells.end()) return;  // its first turn: `stamp` tells
   size_t k = 0;
   for (Region& r : regions)
-    if (r.shared) r.cells.swap(kept->second[k++]);
+    if (r.shared && kept == shared_cells.end())  // its first turn
+      r.cells.assign((r.size >> r.shift) + 1, Cell{});
+    else if (r.shared)
+      r.cells = std::move(kept->second[k++]);
 }
 
 void check_access(char* p, unsigned bytes, bool writes, bool atomic, void* pc) {

@@ -216,13 +216,25 @@ struct Resident {
   std::vector<char> shared;
 };
 
-void change_places(Resident& b, const Image& image) {
+// What the launch uses of a variable.
+uint64_t bytes_of(const SharedVariable& v, const Launch& launch, const Image& image) {
+  const bool dynamic = image.thread_storage + v.offset == (char*)cuda_cpu_dynamic_shared();
+  return dynamic ? launch.dynamic_shared : v.size;
+}
+
+void change_places(Resident& b, const Launch& launch, const Image& image) {
   std::swap(threads, b.threads);
   std::swap(warps, b.warps);
   std::swap(barrier, b.barrier);
   std::swap(live, b.live);
   std::swap(interval, b.interval);
-  std::swap_ranges(b.shared.begin(), b.shared.end(), image.thread_storage);
+  char* own = b.shared.data();
+  for (int i = 0; i < launch.shared_count; i++) {
+    const SharedVariable& v = launch.shared[i];
+    const uint64_t bytes = bytes_of(v, launch, image);
+    std::swap_ranges(own, own + bytes, image.thread_storage + v.offset);
+    own += bytes;
+  }
 }
 
 // Every thread goes on until it waits, sleeps or returns; whether one of them did something.
@@ -403,6 +415,9 @@ int cuda_cpu_launch(const Launch* launch, Outcome* result) {
   };
   // Shared memory starts as garbage would: all ones, a NaN as a float and -1 as an integer.
   const size_t storage = image.thread_storage ? image.thread_storage_size : 0;
+  uint64_t of_block = 0;
+  for (int i = 0; i < launch->shared_count; i++)
+    of_block += bytes_of(launch->shared[i], *launch, image);
   std::vector<Resident> on_device;
   size_t next = 0;
   int quiet = 0;  // rounds in which no thread did anything but sleep
@@ -411,7 +426,7 @@ int cuda_cpu_launch(const Launch* launch, Outcome* result) {
       Resident b;
       b.number = (uint32_t)(block_order[next++] + skipped);
       b.index = index_of(b.number);
-      b.shared.assign(storage, (char)0xff);
+      b.shared.assign(of_block, (char)0xff);
       b.order.resize(count);
       arrange(b.order, launch->order, random);
       begin_block();
@@ -422,11 +437,11 @@ int cuda_cpu_launch(const Launch* launch, Outcome* result) {
     for (Resident& b : on_device) {
       block_number = b.number;
       cuda_cpu_block_index = b.index;
-      change_places(b, image);
+      change_places(b, *launch, image);
       if (launch->check) enter_shared(b.number);
       done_something |= take_turn(b.order);
       if (launch->check) leave_shared(b.number);
-      change_places(b, image);
+      change_places(b, *launch, image);
       if (failed) break;
     }
     const size_t before = on_device.size();
