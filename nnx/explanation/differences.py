@@ -55,9 +55,10 @@ class Differences:
         self.at, self.words = at, words
         m = measured
         self.gradient = m.gradients[key]
-        self.wide = m.gradient_in_float64(key)
-        self.values = m.inputs[key] if isinstance(key, int) else m.parameters[key]
-        self.middle = m.loss(key, self.values)
+        y, wide = m.in_float64
+        self.wide = wide[key]
+        self.values = m.values(key)
+        self.middle = float(np.sum(m.upstream * y))
         self.scale = max(1.0, float(np.max(np.abs(self.gradient))))
         size = float(np.sum(np.abs(m.upstream * m.y)))  # of what is added up in L
         self.fine = self.scale * 1e-6 + 1e-15 * size / STEP

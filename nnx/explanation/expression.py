@@ -22,7 +22,7 @@ SUM, PRODUCT, POWER, ATOM = range(4)
 
 
 class Value(NamedTuple):
-    """A number, and how far rounding may have carried it."""
+    """A number, and how far rounding may have carried it; of `Several`, arrays of both."""
 
     number: float
     error: float
@@ -147,11 +147,21 @@ class Sum(Expr):
         return Sum(tuple(children))
 
     def worked_out(self, parts: Sequence[Value], eps: float) -> Value:
-        size = math.fsum(abs(p.number) for p in parts)
-        return Value(
-            math.fsum(p.number for p in parts),
-            math.fsum(p.error for p in parts) + eps * size,
-        )
+        size = fsum([abs(p.number) for p in parts])
+        error = fsum([p.error for p in parts]) + eps * size
+        return Value(fsum([p.number for p in parts]), error)
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    def term(self, k: int) -> Expr:
+        """The term number k."""
+        return self.terms[k]
+
+    def values(self, eps: float) -> tuple[list[float], list[float]]:
+        """The terms' numbers, and how far rounding may have carried each."""
+        parts = [t.value(eps) for t in self.terms]
+        return [p.number for p in parts], [p.error for p in parts]
 
 
 class Negative(Expr):
@@ -233,6 +243,7 @@ class Known:
     slope: Callable[[float], float]
     before: str
     after: str = ""  # where there is one, no brackets are needed
+    of_arrays: bool = False  # whether both functions take arrays
 
 
 def _sigmoid(x: float) -> float:
@@ -253,7 +264,7 @@ FUNCTIONS = {
     "cosh": Known(math.cosh, math.sinh, "cosh"),
     "abs": Known(abs, lambda x: 1.0, "|", "|"),
     "sqrt": Known(math.sqrt, lambda x: 0.5 / math.sqrt(x) if x > 0 else math.inf, "√"),
-    "square": Known(lambda x: x * x, lambda x: 2 * x, "", "²"),
+    "square": Known(lambda x: x * x, lambda x: 2 * x, "", "²", of_arrays=True),
 }
 
 
@@ -277,8 +288,12 @@ class Call(Expr):
 
     def worked_out(self, parts: Sequence[Value], eps: float) -> Value:
         known, (x, error) = FUNCTIONS[self.name], parts[0]
+        if isinstance(x, np.ndarray) and not known.of_arrays:
+            several = [self.worked_out([Value(*pair)], eps) for pair in _pairs(x, error)]
+            return Value(*np.asarray(several).T)
         number = known.compute(x)
-        through = abs(known.slope(x)) * error if error else 0.0
+        certain = isinstance(error, float) and not error
+        through = 0.0 if certain else abs(known.slope(x)) * error
         return Value(number, through + eps * abs(number))
 
 
@@ -375,6 +390,20 @@ def smallest(*inner: Expr | float) -> Expr:
     return Extreme(tuple(map(wrapped, inner)), largest=False)
 
 
+def fsum(terms: Sequence[Any]) -> Any:
+    """The sum, rounded once; of arrays, element by element."""
+    if not any([isinstance(term, np.ndarray) for term in terms]):
+        return math.fsum(terms)
+    if len(terms) == 2:
+        return terms[0] + terms[1]
+    return np.asarray([math.fsum(column) for column in _pairs(*terms)])
+
+
+def _pairs(*columns: Any) -> Iterator[tuple[float, ...]]:
+    """The elements of arrays, and of numbers that stand beside each, together."""
+    return zip(*[column.tolist() for column in np.broadcast_arrays(*columns)], strict=True)
+
+
 class Rest(NamedTuple):
     """What a long sum is printed without."""
 
@@ -394,72 +423,16 @@ def abridged(e: Expr, eps: float, rests: list[Rest]) -> Expr:
     """
     if isinstance(e, When):
         return When(abridged(e.inner, eps, rests), *e.because)
-    if isinstance(e, Sum) and len(e.terms) > LONG:
-        some = [k for k, t in enumerate(e.terms) if t.value(eps).number][:SHOWN_TERMS]
-        first = [e.terms[k] for k in some]  # of the terms that add something
-        others = [t for k, t in enumerate(e.terms) if k not in some]
-        number, error = total(others).value(eps)
+    if isinstance(e, Sum) and len(e) > LONG:
+        numbers, errors = e.values(eps)
+        some = [k for k, number in enumerate(numbers) if number][:SHOWN_TERMS]
+        first = [e.term(k) for k in some]  # of the terms that add something
+        others = [Value(numbers[k], errors[k]) for k in range(len(e)) if k not in some]
+        number, error = e.worked_out(others, eps)
         name = "R" + "′" * len(rests)
-        rests.append(Rest(name, len(others), len(e.terms), number))
+        rests.append(Rest(name, len(others), len(e), number))
         return Sum((*(abridged(t, eps, rests) for t in first), Num(number, error, name)))
     return e.rebuilt([abridged(c, eps, rests) for c in e.children()])
-
-
-class Named:
-    """An array whose elements have names: `x[0, 1]`.
-
-    Args:
-        name: the array's.
-        array: its values.
-        errors: what rounding may have done to them, an array of the same shape; None: they are
-            given, and exact.
-    """
-
-    def __init__(self, name: str, array: Any, errors: Any = None) -> None:
-        self.name = name
-        self.array = np.asarray(array, dtype=np.float64)
-        self.errors = None if errors is None else np.asarray(errors, dtype=np.float64)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
-
-    def __getitem__(self, index: Any) -> Num:
-        index = index if isinstance(index, tuple) else (index,)
-        error = 0.0 if self.errors is None else float(self.errors[index])
-        return Num(float(self.array[index]), error, self.name, index)
-
-
-class Made(Named):
-    """Numbers that are made of others, each when it is first read.
-
-    Args:
-        name: the array's.
-        shape: its lengths.
-        e: the expression of an element.
-        eps: as in `Expr.value`.
-    """
-
-    def __init__(
-        self, name: str, shape: tuple[int, ...], e: Callable[[Any], Expr], eps: float
-    ) -> None:
-        self.name, self._shape, self._e, self._eps = name, shape, e, eps
-        self._known: dict[Any, Num] = {}
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self._shape
-
-    def __getitem__(self, index: Any) -> Num:
-        index = index if isinstance(index, tuple) else (index,)
-        if index not in self._known:
-            self._known[index] = Num(*self._e(index).value(self._eps), self.name, index)
-        return self._known[index]
-
-    def whole(self) -> Named:
-        """All of them."""
-        numbers = [self[at].number for at in np.ndindex(self._shape)]
-        return Named(self.name, np.reshape(numbers, self._shape))
 
 
 def element(name: str, index: Sequence[int]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -202,6 +203,10 @@ class Measured:
         setattr(twin, name, value)
         return _host(self._called(twin, self.tensors).data)
 
+    def values(self, key: int | str) -> np.ndarray:
+        """Those of an input, by number, or of a parameter, by name."""
+        return self.inputs[key] if isinstance(key, int) else self.parameters[key]
+
     def loss(self, key: int | str, values: np.ndarray) -> float:
         """L = Σ g y in float64, where an input (by number) or a parameter (by name) has other
         values.
@@ -210,48 +215,51 @@ class Measured:
             key: which one.
             values: of its shape.
         """
-        y, _ = self._in_float64(key, values)
-        return float(np.sum(self.upstream * y))
+        layer, inputs = self._wide_copy()
+        if isinstance(key, int):
+            leaf = Tensor(values)
+            inputs = [leaf if k == key else x for k, x in enumerate(inputs)]
+        else:  # wherever it is used
+            leaf = dict(layer.named_parameters())[key]
+        before, leaf.data = leaf.data, values
+        y = self._called(layer, inputs)
+        leaf.data = before
+        return float(np.sum(self.upstream * np.asarray(y.data)))
 
-    def gradient_in_float64(self, key: int | str) -> np.ndarray:
-        """dL/d(that) by the layer's own backward in float64."""
-        values = self.inputs[key] if isinstance(key, int) else self.parameters[key]
-        _, gradient = self._in_float64(key, values, learn=True)
-        return np.zeros(values.shape) if gradient is None else gradient
+    @cached_property
+    def in_float64(self) -> tuple[np.ndarray, dict[int | str, np.ndarray]]:
+        """The output of a float64 copy, and dL/d(that) by its own backward for each key of
+        `gradients`."""
+        layer, inputs = self._wide_copy()
+        named = dict(layer.named_parameters()) if isinstance(layer, Module) else {}
+        leaves = {k: inputs[k] if isinstance(k, int) else named[k] for k in self.gradients}
+        before = {key: leaf.data for key, leaf in leaves.items()}
+        for key, leaf in leaves.items():  # a forward may have changed them, as max_norm does
+            leaf.data, leaf.requires_grad = self.values(key), True
+        y = self._called(layer, inputs)
+        y.backward(self.upstream)
+        found = {}
+        for key, leaf in leaves.items():
+            found[key] = np.zeros(leaf.shape) if leaf.grad is None else leaf.grad
+            leaf.data, leaf.requires_grad, leaf.grad = before[key], False, None
+        return np.asarray(y.data), found
 
     def computes_the_same_in_float64(self) -> bool:
         """Whether the float64 copy gives what the layer gave; one that draws random numbers by
         dtype does not, and its differences say nothing."""
-        key = next(iter(self.gradients))
-        values = self.inputs[key] if isinstance(key, int) else self.parameters[key]
         scale = max(1.0, float(np.abs(self.y).max()))
-        y, _ = self._in_float64(key, values)
-        return float(np.abs(y - self.y).max()) <= max(1e-3, 256 * self.eps) * scale
+        gap = float(np.abs(self.in_float64[0] - self.y).max())
+        return gap <= max(1e-3, 256 * self.eps) * scale
 
-    def _in_float64(
-        self, key: int | str, values: np.ndarray, learn: bool = False
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        """The output of a float64 copy, where an input or a parameter has these values, and, to
-        `learn`, L's gradient by it."""
+    def _wide_copy(self) -> tuple[Any, list[Any]]:
+        """A float64 copy of the layer that may be called, and inputs for it."""
         if not hasattr(self, "_twin"):
             twin = _copied(self.original)
             if isinstance(twin, Module):
                 twin.to("numpy", dtype="float64").requires_grad_(False)
             self._twin = twin, [_each(x, _widened) for x in self.tensors]
         twin, inputs = self._twin
-        layer = copy.deepcopy(twin) if _learns_by_looking(twin) else twin
-        if isinstance(key, int):
-            leaf = Tensor(values)
-            inputs = [leaf if k == key else x for k, x in enumerate(inputs)]
-        else:  # wherever it is used
-            leaf = dict(layer.named_parameters())[key]
-        before, leaf.data, leaf.requires_grad = leaf.data, values, learn
-        y = self._called(layer, inputs)
-        if learn:
-            y.backward(self.upstream)
-        gradient = leaf.grad
-        leaf.data, leaf.requires_grad, leaf.grad = before, False, None
-        return np.asarray(y.data), gradient
+        return copy.deepcopy(twin) if _learns_by_looking(twin) else twin, inputs
 
 
 def require_finite(what: str, values: np.ndarray) -> None:

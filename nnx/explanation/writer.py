@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import Named
 from .differences import STEP, Differences
-from .expression import Expr, Named, Num, Value, element
+from .expression import Expr, Num, Value, element
 from .measured import Measured
 from .page import Explanation
 from .sentences import SENTENCES
@@ -177,8 +178,9 @@ class Writer:
         """Which element is spelled out: the one asked for, or the first that is not 0."""
         if name in self.at:
             return at_of(name, self.at[name], array.shape)
-        some = np.argwhere(array != 0)
-        return tuple(int(k) for k in some[0]) if len(some) else (0,) * array.ndim
+        if not array.size:
+            return (0,) * array.ndim
+        return tuple(int(k) for k in np.unravel_index(np.argmax(array != 0), array.shape))
 
     def verdict(self, name: str, array: np.ndarray, element_of: Element, spelled: bool) -> None:
         """All elements of an array, or a sample of many, evaluated as one of them was."""

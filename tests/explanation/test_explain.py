@@ -16,12 +16,14 @@ from explained import KINDS, calculated, called_with
 
 import nnx
 from nnx import nn
+from nnx.explanation.arrays import Made, Named, alike, box
 from nnx.explanation.expression import FUNCTIONS as FUNCTIONS_OF_NUMBERS
+from nnx.explanation.expression import Num, abridged, call, total
 from nnx.explanation.layers.curves import POINTWISE
 from nnx.explanation.layers.elementwise import LAYERS
 from nnx.explanation.rendering import width
 from nnx.explanation.sentences import SENTENCES
-from nnx.explanation.writing import shown
+from nnx.explanation.writing import Writing, shown
 from nnx.ops.activation import Sigmoid
 from nnx.ops.array.shape import Reshape
 from nnx.ops.dropout import Dropout
@@ -584,3 +586,50 @@ def test_the_texts_own_words():
 
 def test_the_room_is_loaded_when_it_is_used_first():
     assert "explain" in dir(nnx) and nnx.explain is nnx.explanation.explain
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.Conv2d(2, 3, 3, padding=1), nn.BatchNorm2d(2), nn.GroupNorm(1, 2)], ids=repr
+)
+def test_of_a_long_sum_those_terms_are_made_that_are_printed(layer, monkeypatch):
+    """A batch of larger images takes no more expressions; its sums are evaluated as arrays."""
+    made = []
+    init = Num.__init__
+
+    def counted(self, *args, **named):
+        made.append(1)
+        init(self, *args, **named)
+
+    monkeypatch.setattr(Num, "__init__", counted)
+    counts = []
+    for size in (8, 32):
+        made.clear()
+        x = np.random.default_rng(0).standard_normal((2, 2, size, size)).astype("f4")
+        assert nnx.explain(layer, x).holds
+        counts.append(len(made))
+    assert counts[1] < 1.2 * counts[0] + 100, counts
+
+
+def test_sums_of_terms_alike_are_sums_of_their_terms():
+    """Number, error, what is printed and what is left out, of few terms and of many."""
+    rng = np.random.default_rng(0)
+    x = Named("x", rng.standard_normal((6, 5)), rng.uniform(0, 1e-7, (6, 5)))
+    mean = Made("μ", (6,), lambda k: total([x[k[0], j] for j in range(5)]) / 5.0, 1e-7)
+    for rows in (2, 6):
+
+        def term(i):
+            return (x[i] - mean[i[0]]) * call("square", x[i]) * call("tanh", x[i])
+
+        where = box(range(rows), range(5))
+        more = Num(3.0, 1e-7, "b")
+        plain = total(
+            [term(at) for at in zip(*map(np.ndarray.tolist, where), strict=True)] + [more]
+        )
+        joined = alike(term, where, more)
+        assert joined.value(1e-7) == plain.value(1e-7)
+        rests = [], []
+        short = [abridged(e, 1e-7, r) for e, r in zip((joined, plain), rests, strict=True)]
+        assert rests[0] == rests[1] and len(joined) == 5 * rows + 1
+        for names in (True, False):
+            one, two = (Writing(names, 4).text(e) for e in short)
+            assert one == two

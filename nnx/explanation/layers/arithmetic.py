@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ..expression import Expr, Named, Num, call, total
+from ..arrays import Named
+from ..expression import Expr, Num, call, total
 from ..writer import Index, Writer
 from .linear import shape
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ... import nn, ops
-from ..expression import Expr, Named
+from ..arrays import Named
+from ..expression import Expr
 from ..writer import Index, Writer
 from .curves import POINTWISE
 

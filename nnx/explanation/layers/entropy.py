@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..expression import Expr, Named, Num, call, total
+from ..arrays import Named
+from ..expression import Expr, Num, call, total
 from ..writer import Index, Writer
 from .linear import shape
 from .loss import reduced

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..expression import Expr, Named, Num, call, element, total
+from ..arrays import Named
+from ..expression import Expr, Num, call, element, total
 from ..writer import Index, Writer
 from .linear import shape
 from .recurrent import Steps, sigmoid
@@ -107,7 +108,7 @@ def lstm(w: Writer) -> None:
             )
         ):
             w.value(element(name, at), e, float(dz[t, n, k * units + j]))
-    s.finish(dz, dz, np.repeat(s.before[:, :, None], 4 * units, 2), "Xu 8.27, 8.29-8.32")
+    s.finish(dz, dz, "Xu 8.27, 8.29-8.32")
 
 
 def gru(w: Writer) -> None:
@@ -237,9 +238,6 @@ def gru(w: Writer) -> None:
             value = dz[t, n, 2 * units :] @ s.w_hh[2 * units :, j]
             q = Num(value, s.error * (1 + abs(value)), element("q", at))
             w.value(element("δz_r", at), q * old * r_ * (1.0 - r_), float(dz[t, n, j]))
-    seen = np.repeat(s.before[:, :, None], 3 * units, 2)
-    if not after:
-        seen[:, :, 2 * units :] = (r * s.before)[:, :, None]
 
     def to_h0(n: int, k: int) -> Expr:
         weight, of_u, at = Named("W_hh", s.w_hh), s.named("δu", du), (0, n, k)
@@ -251,7 +249,7 @@ def gru(w: Writer) -> None:
             terms.append(Num(value, s.error * (1 + abs(value)), "q", at) * names["r"][at])
         return total(terms)
 
-    s.finish(dz, du, seen, "Xu 9.19-9.25", to_h0)
+    s.finish(dz, du, "Xu 9.19-9.25", to_h0, None if after else r * s.before)
 
 
 def _pair(a: Named, at: Index) -> tuple[float, float]:

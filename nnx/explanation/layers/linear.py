@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ... import nn
-from ..expression import Expr, Named, total
+from ..arrays import Named
+from ..expression import Expr, total
 from ..writer import Index, Writer
 
 

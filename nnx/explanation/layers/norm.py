@@ -3,53 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ... import nn
-from ..expression import Expr, Made, Named, Num, call, element, total
+from ..arrays import Columns, Made, Named, alike, box
+from ..expression import Expr, Num, call, element
 from ..writer import Index, Writer
 from .linear import shape
 
 MOST = 2000  # numbers that are all computed for being shown
 
 
-class Sets:
+class Sets(NamedTuple):
     """Which numbers are normalised together, and by which γ and β.
 
-    Args:
-        lengths: of x.
+    Attributes:
+        shape: how many sets there are.
         key: the name of the set that a number belongs to, by its index.
         channel: which γ and β it has.
+        members: the indices of the numbers of a set, by its name.
+        of_channel: those that have one γ and β.
     """
 
-    def __init__(
-        self,
-        lengths: tuple[int, ...],
-        key: Callable[[Index], Index],
-        channel: Callable[[Index], Index],
-    ) -> None:
-        self.key, self.channel = key, channel
-        self.members: dict[Index, list[Index]] = {}
-        self.of_channel: dict[Index, list[Index]] = {}
-        for at in np.ndindex(lengths):
-            self.members.setdefault(key(at), []).append(at)
-            self.of_channel.setdefault(channel(at), []).append(at)
-        self.shape = tuple(1 + max(k[axis] for k in self.members) for axis in range(len(key(at))))
+    shape: tuple[int, ...]
+    key: Callable[[Any], Any]
+    channel: Callable[[Any], Any]
+    members: Callable[[Index], Columns]
+    of_channel: Callable[[Index], Columns]
 
 
 def sets_of(layer: Any, lengths: tuple[int, ...]) -> Sets:
     """How a layer divides its input."""
+    every = [range(n) for n in lengths]
+
+    def at(k: Index) -> list[range]:
+        return [range(i, i + 1) for i in k]
+
+    def of_channel(c: Index) -> Columns:
+        return box(every[0], *at(c), *every[2:])
+
     if isinstance(layer, nn.LayerNorm):
         lead = len(lengths) - len(layer.normalized_shape)
-        return Sets(lengths, lambda at: at[:lead], lambda at: at[lead:])
+        return Sets(
+            lengths[:lead],
+            lambda i: i[:lead],
+            lambda i: i[lead:],
+            lambda k: box(*at(k), *every[lead:]),
+            lambda c: box(*every[:lead], *at(c)),
+        )
     if isinstance(layer, nn.GroupNorm):
         own = layer.num_channels // layer.num_groups
-        return Sets(lengths, lambda at: (at[0], at[1] // own), lambda at: (at[1],))
+        return Sets(
+            (lengths[0], layer.num_groups),
+            lambda i: (i[0], i[1] // own),
+            lambda i: (i[1],),
+            lambda k: box(*at(k[:1]), range(k[1] * own, (k[1] + 1) * own), *every[2:]),
+            of_channel,
+        )
     if isinstance(layer, INSTANCES):
-        return Sets(lengths, lambda at: at[:2], lambda at: (at[1],))
-    return Sets(lengths, lambda at: (at[1],), lambda at: (at[1],))
+        members: Callable[[Index], Columns] = lambda k: box(*at(k), *every[2:])  # noqa: E731
+        return Sets(lengths[:2], lambda i: i[:2], lambda i: (i[1],), members, of_channel)
+    return Sets(lengths[1:2], lambda i: (i[1],), lambda i: (i[1],), of_channel, of_channel)
 
 
 def normalisation(w: Writer) -> None:
@@ -79,15 +95,15 @@ def normalisation(w: Writer) -> None:
     else:
 
         def middle(k: Index) -> Expr:
-            return _mean([x[i] for i in sets.members[k]])
+            return _mean(lambda i: x[i], sets.members(k))
 
-        own = np.asarray([x.array[i] for i in sets.members[one]])
+        own = x.array[sets.members(one)]
         mean = Made("μ", sets.shape, middle, m.eps)
-        w.formula("μ = (1/m) Σ x", f"m = {len(sets.members[one])}", xu("6.5"))
+        w.formula("μ = (1/m) Σ x", f"m = {len(own)}", xu("6.5"))
         w.value(element("μ", one), middle(one), float(np.mean(own)))
 
         def spread(k: Index) -> Expr:
-            return _mean([call("square", x[i] - mean[k]) for i in sets.members[k]])
+            return _mean(lambda i: call("square", x[i] - mean[k]), sets.members(k))
 
         variance = Made("σ²", sets.shape, spread, m.eps)
         w.formula("σ² = (1/m) Σ (x - μ)²", source=xu("6.6"))
@@ -120,12 +136,12 @@ def normalisation(w: Writer) -> None:
         _running(w, layer, sets, one, mean, variance)
 
     g = w.backward()
-    x_hat = Made("x̂", x.shape, normal, m.eps)
+    x_hat = Made("x̂", x.shape, normal, m.eps, by_element=True)
     if x.array.size <= MOST:
         w.say("norm_x_hat")
         w.show(x_hat.whole())
 
-    def scaled(i: Index) -> Expr:
+    def scaled(i: Any) -> Expr:
         return g[i] if gamma is None else gamma[sets.channel(i)] * g[i]
 
     if running:
@@ -137,21 +153,21 @@ def normalisation(w: Writer) -> None:
         w.say("norm_backward")
 
         def first(k: Index) -> Expr:
-            return _mean([scaled(i) for i in sets.members[k]])
+            return _mean(scaled, sets.members(k))
 
         def second(k: Index) -> Expr:
-            return _mean([scaled(i) * x_hat[i] for i in sets.members[k]])
+            return _mean(lambda i: scaled(i) * x_hat[i], sets.members(k))
 
         a = Made("a", sets.shape, first, m.eps)
         b = Made("b", sets.shape, second, m.eps)
         one = sets.key(w.chosen("dx", m.gradients[0])) if 0 in m.gradients else one
         g_hat = "g" if gamma is None else "γ g"
         w.formula(f"a = (1/m) Σ {g_hat}")
-        members = sets.members[one]
-        slopes = np.asarray([scaled(i).value(0.0).number for i in members])
+        members = sets.members(one)
+        slopes = np.asarray(scaled(members).value(0.0).number)
         w.value(element("a", one), first(one), float(np.mean(slopes)))
         w.formula(f"b = (1/m) Σ {g_hat} x̂")
-        own = np.asarray([x.array[i] for i in members])
+        own = x.array[members]
         along = (own - np.mean(own)) / np.sqrt(np.var(own) + layer.eps)
         w.value(element("b", one), second(one), float(np.mean(slopes * along)))
 
@@ -176,7 +192,7 @@ def normalisation(w: Writer) -> None:
         w.derive(
             "dγ",
             m.gradients["weight"],
-            lambda at: total([g[i] * x_hat[i] for i in sets.of_channel[at]]),
+            lambda at: alike(lambda i: g[i] * x_hat[i], sets.of_channel(at)),
             "dγ = Σ g x̂",
             f"{shape(g)} -> {shape(gamma)}",
             xu("6.15"),
@@ -186,7 +202,7 @@ def normalisation(w: Writer) -> None:
         w.derive(
             "dβ",
             m.gradients["bias"],
-            lambda at: total([g[i] for i in sets.of_channel[at]]),
+            lambda at: alike(lambda i: g[i], sets.of_channel(at)),
             "dβ = Σ g",
             f"{shape(g)} -> {shape(beta)}",
             xu("6.16"),
@@ -201,7 +217,7 @@ def _running(w: Writer, layer: Any, sets: Sets, k: Index, mean: Named, variance:
     fresh = layer.momentum
     if fresh is None:
         fresh = 1 / (float(m.buffers["num_batches_tracked"]) + 1)
-    count = len(sets.members[k])
+    count = len(sets.members(k)[0])
     old_mean, old_var = (Named(n, m.buffers[n]) for n in ("running_mean", "running_var"))
     share = Num(fresh, name="momentum")
     w.say("norm_track")
@@ -219,8 +235,8 @@ def _running(w: Writer, layer: Any, sets: Sets, k: Index, mean: Named, variance:
     )
 
 
-def _mean(terms: list[Expr]) -> Expr:
-    return total(terms) / float(len(terms))
+def _mean(e: Callable[[Any], Expr], columns: Columns) -> Expr:
+    return alike(e, columns) / float(len(columns[0]))
 
 
 BATCHES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)

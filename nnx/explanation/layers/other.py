@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..expression import Named
+from ..arrays import Named
 from ..writer import Writer
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ... import nn
-from ..expression import Expr, Named, Num, call, element, largest, total
+from ..arrays import Named
+from ..expression import Expr, Num, call, element, largest, total
 from ..writer import Index, Writer
 from .linear import shape
 
@@ -114,18 +115,19 @@ class Steps:
         self,
         dz: np.ndarray,
         du: np.ndarray,
-        h: np.ndarray,
         source: str,
         to_h0: Callable[[int, int], Expr] | None = None,
+        last: np.ndarray | None = None,
     ) -> None:
         """The gradients of x and of the weights, once those of all sums are known.
 
         Args:
             dz: of W_ih x + b_ih, (T, N, rows).
             du: of W_hh h + b_hh.
-            h: (T, N, rows, units): what W_hh was multiplied by.
             source: where the formulas stand.
             to_h0: what the first step hands back to unit k of sequence n.
+            last: (T, N, units): what the last rows of W_hh were multiplied by; None: like all
+                others, by the state before the step.
         """
         w, m = self.w, self.w.measured
         z, u, x = self.named("δz", dz), self.named("δu", du), Named("x", self.x)
@@ -159,9 +161,11 @@ class Steps:
         def dw_hh(at: Index) -> Expr:
             row, k = at
             terms: list[Expr] = []
+            before = self.before
+            h = before if last is None or row < len(self.w_hh) - self.units else last
             for t, n in every:
-                plain = np.array_equal(h[t, n, row], self.before[t, n])
-                value = float(h[t, n, row, k])
+                plain = h is before or np.array_equal(h[t, n], before[t, n])
+                value = float(h[t, n, k])
                 leaf = self.leaf_h(t - 1, n, k) if plain else Num(
                     value, self.error * (1 + abs(value)), element("(r h)", (t - 1, n, k))
                 )  # fmt: skip
@@ -272,7 +276,7 @@ def rnn(w: Writer) -> None:
         weight, of_z = Named("W_hh", s.w_hh), s.named("δz", dz)
         return total([weight[r, k] * of_z[0, n, r] for r in range(s.units)])
 
-    s.finish(dz, dz, np.repeat(s.before[:, :, None], s.units, 2), "Xu 7.12-7.17", to_h0)
+    s.finish(dz, dz, "Xu 7.12-7.17", to_h0)
 
 
 def one_layer(layer: Any, inputs: list[Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..expression import Named
+from ..arrays import Named
 from ..steps import Verdict
 from ..writer import Writer
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from ... import nn
 from ...tensor import Tensor
-from ..expression import Expr, Named, Num, element, total
+from ..arrays import Named
+from ..expression import Expr, Num, element, total
 from ..writer import Index, Writer
 from .elementwise import pointwise
 from .linear import shape

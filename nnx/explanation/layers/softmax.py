@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ... import nn
-from ..expression import Expr, Named, call, total
+from ..arrays import Named
+from ..expression import Expr, call, total
 from ..writer import Index, Writer
 
 

@@ -11,7 +11,7 @@ from ...autograd import no_grad
 from ...backends import backend_of, copy_beside
 from ...random import Generator, use_generator
 from ...tensor import Tensor
-from ..expression import Named
+from ..arrays import Named
 from ..measured import Measured
 from ..writer import Writer
 from .sequence import agree

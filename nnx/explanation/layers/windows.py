@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from ... import nn
 from ...ops.windows.arguments import padding_pairs, sizes
-from ..expression import Condition, Expr, Named, Num, When, largest, total
+from ..arrays import Columns, Named, alike, box
+from ..expression import Condition, Expr, Num, When, largest, total
 from ..writer import Index, Writer
 from .linear import shape
 
@@ -48,6 +50,19 @@ class Grid:
         inside = all(0 <= u < n for u, n in zip(pixel, self.image, strict=True))
         return pixel if inside else None
 
+    def under(self, place: Index, out: tuple[int, ...]) -> Columns:
+        """All windows that have a pixel under a place, and then these pixels: of each, the indices
+        by axes."""
+        windows = box(*map(range, out))
+        pixels = [
+            p * s + k * d - before
+            for p, s, k, d, (before, _) in zip(
+                windows, self.stride, place, self.dilation, self.padding, strict=True
+            )
+        ]
+        seen = np.all([(u >= 0) & (u < n) for u, n in zip(pixels, self.image, strict=True)], axis=0)
+        return tuple([column[seen] for column in (*windows, *pixels)])
+
     def places(self) -> Iterable[Index]:
         """Every place of a window, row by row."""
         return np.ndindex(self.kernel)
@@ -85,7 +100,7 @@ def convolution(w: Writer) -> None:
     out = m.y.shape[-axes:]
     batch = x.shape[: -axes - 1]
     inputs, outputs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
-    places, windows = list(grid.places()), list(np.ndindex(out))
+    places = list(grid.places())
 
     def pixel(n: Index, channel: int, window: Index, place: Index) -> Num:
         at = grid.seen(window, place)
@@ -117,7 +132,7 @@ def convolution(w: Writer) -> None:
         f"Xu 4.3; {home}",
     )
     if layer.groups == 1:
-        _im2col(w, x, weight, pixel, windows, places, len(batch))
+        _im2col(w, x, weight, grid, out, len(batch))
 
     g = w.backward()
     w.say("conv_backward")
@@ -136,13 +151,15 @@ def convolution(w: Writer) -> None:
     def dw(at: Index) -> Expr:
         o, c, *place = at
         channel = o // outputs * inputs + c
-        terms = []
-        for n in np.ndindex(batch):
-            for window in windows:
-                seen = grid.seen(window, tuple(place))
-                if seen is not None:
-                    terms.append(g[*n, o, *window] * x[*n, channel, *seen])
-        return total(terms)
+        inside = grid.under(tuple(place), out)
+        lead, which = np.indices((math.prod(batch), len(inside[0]))).reshape(2, -1)
+        columns = ([lead] if batch else []) + [column[which] for column in inside]
+
+        def term(i: Any) -> Expr:
+            n, window, seen = i[: -2 * axes], i[-2 * axes : -axes], i[-axes:]
+            return g[*n, o, *window] * x[*n, channel, *seen]
+
+        return alike(term, tuple(columns))
 
     if 0 in m.gradients:
         w.derive(
@@ -168,7 +185,9 @@ def convolution(w: Writer) -> None:
         w.derive(
             "db",
             m.gradients["bias"],
-            lambda at: total([g[*n, at[0], *p] for n in np.ndindex(batch) for p in windows]),
+            lambda at: alike(
+                lambda i: g[*i[:-axes], at[0], *i[-axes:]], box(*map(range, (*batch, *out)))
+            ),
             f"db[o] = Σ_n Σ_{PLACES[axes].replace(', ', '')} g[{n}o, {PLACES[axes]}]",
             f"{shape(g)} -> {shape(b)}",
             "Xu 4.27",
@@ -181,22 +200,26 @@ def _im2col(
     w: Writer,
     x: Named,
     weight: Named,
-    pixel: Callable[..., Num],
-    windows: list[Index],
-    places: list[Index],
+    grid: Grid,
+    out: tuple[int, ...],
     batched: int,
 ) -> None:
     """The columns of the image whose output is spelled out."""
     at = w.chosen("y", w.measured.y)
     n, window = at[:batched], at[batched + 1 :]
-    rows = [(c, place) for c in range(weight.shape[1]) for place in places]
-    columns = np.asarray([[pixel(n, c, p, k).number for p in windows] for c, k in rows])
+    columns = np.zeros((weight.shape[1], *grid.kernel, *out))
+    for place in grid.places():
+        inside = grid.under(place, out)
+        windows, pixels = inside[: len(out)], inside[len(out) :]
+        for c, image in enumerate(x.array[n]):
+            columns[(c, *place)][windows] = image[pixels]
+    columns = columns.reshape(-1, math.prod(out))
     flat = weight.array.reshape(weight.shape[0], -1)
     w.say(
         "im2col",
-        column=windows.index(window),
+        column=int(np.ravel_multi_index(window, out)),
         window=str(window),
-        shapes=f"{shape(flat)} {shape(columns)} -> ({len(flat)}, {len(windows)})",
+        shapes=f"{shape(flat)} {shape(columns)} -> ({len(flat)}, {columns.shape[1]})",
         image="" if not n else f" {n[0]}",
     )
     w.show(Named("X", columns))
