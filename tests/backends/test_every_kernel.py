@@ -14,7 +14,7 @@ from watched import KERNELS, arrays
 
 from nnx.backends import Backend
 from nnx.backends.portable import optim_rules as rules
-from nnx.backends.portable.window import Window
+from nnx.backends.portable.window import Depth, Window
 
 LAYOUTS = ("contiguous", "channels last", "strided")
 BATCHES = {"small": (1, 2, 17), "large": (1, 17)}
@@ -111,6 +111,15 @@ def convolution(name, c=4, o=8, groups=1, **options):
                 needs = (True, True, norm is None, affine, affine)
                 found += [y, mean, variance, k.conv_block2d_backward(a.like(y), saved, needs)]
         return found
+
+    return run
+
+
+def volumes(depth, groups, c):
+    def run(k, a, n, large):
+        x = a(n, c, 5, *((16, 16) if large else (2, 3)))
+        s = k.volume_slices(x, depth, groups)
+        return s, k.volume_from_slices(a.like(s), tuple(x.shape), depth, groups)
 
     return run
 
@@ -380,6 +389,9 @@ CALLS = {
     "conv2d of two kernels a channel": convolution("conv2d", groups=4),
     "conv2d of one kernel a group": convolution("conv2d", c=8, o=4, groups=4),
     "conv2d depthwise": convolution("conv2d", c=8, groups=8, padding=((1, 1), (1, 0))),
+    "volume_slices": volumes(Depth(3, padding=(2, 1)), 1, 16),
+    "volume_slices of groups": volumes(Depth(2, 1, (1, 0), 3), 2, 8),
+    "volume_from_slices": volumes(Depth(2, 3, (0, 1)), 1, 9),
     "conv_transpose2d": convolution("conv_transpose2d"),
     "conv_transpose2d strided": convolution("conv_transpose2d", stride=(2, 2)),
     "conv_transpose2d of two kernels a channel": convolution("conv_transpose2d", groups=4),

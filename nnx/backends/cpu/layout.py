@@ -25,6 +25,7 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 FEW = 8  # channels
 CLASH = 1024  # bytes between planes
 ROOM = 2**18  # bytes of planes that are moved apart at once
+ITEM = 32  # bytes: smaller pixels are copied number by number
 
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
@@ -111,6 +112,18 @@ def _turned(x: Array) -> Array:
             part[...] = own
             pixels[k, start : start + step] = part.T
     return y
+
+
+def pixels(x: Array) -> Array:
+    """(..., C) -> (...), a view in which a pixel's C numbers are one item, if they are enough.
+
+    NumPy copies items in one loop, and calls another for each short row of numbers: 0.45 of the
+    time for pixels of 16 float32.
+    """
+    size = x.shape[-1] * x.itemsize
+    if size < ITEM or x.strides[-1] != x.itemsize:
+        return x
+    return x.view(np.dtype((np.void, size)))[..., 0]
 
 
 def channels_second(x: Array) -> Array:

@@ -99,3 +99,35 @@ def padded_zeros(xp: Any, like: Array, shape: tuple[int, ...], window: Window) -
     """Zeros for an image of this shape (N, C, H, W) with its padding, in the dtype of `like`."""
     shape = (*shape[:2], *window.padded((shape[2], shape[3])))
     return xp.zeros(shape, dtype=like.dtype, device=like.device)
+
+
+class Depth(NamedTuple):
+    """What a window does along the first axis of a volume."""
+
+    kernel: int
+    stride: int = 1
+    padding: Pair = (0, 0)
+    dilation: int = 1
+
+    @property
+    def apart(self) -> bool:
+        """Whether no slice is in two windows."""
+        return self.dilation * (self.kernel - 1) < self.stride
+
+    def count(self, length: int) -> int:
+        """How many windows fit into so many slices."""
+        room = length + sum(self.padding) - self.dilation * (self.kernel - 1) - 1
+        return room // self.stride + 1
+
+    def seen(self, length: int) -> list[tuple[slice, slice]]:
+        """For each of the kernel's places: the windows in which it falls on a slice, not on the
+        padding, and those slices."""
+        found = []
+        for i in range(self.kernel):
+            before = self.padding[0] - i * self.dilation
+            first = max(0, -(-before // self.stride))
+            end = max(first, min(self.count(length), (length - 1 + before) // self.stride + 1))
+            start, last = first * self.stride - before, (end - 1) * self.stride - before
+            slices = slice(start, last + 1, self.stride) if end > first else slice(0, 0)
+            found.append((slice(first, end), slices))
+        return found

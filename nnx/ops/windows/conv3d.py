@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...backends import Array
+from ...backends.portable.window import Depth
 from ...tensor import Tensor
 from .._function import Unary
 from .._operands import operands
@@ -27,107 +28,62 @@ from .conv import Conv2d, conv_geometry
 from .conv_transpose import ConvTranspose2d, transposed_geometry
 
 
-class Depth(NamedTuple):
-    """What a window does along the first axis of a volume."""
-
-    kernel: int
-    stride: int = 1
-    padding: Pair = (0, 0)
-    dilation: int = 1
-
-    def count(self, length: int) -> int:
-        """How many windows fit into so many slices."""
-        room = length + sum(self.padding) - self.dilation * (self.kernel - 1) - 1
-        return room // self.stride + 1
-
-    def seen(self, length: int) -> list[tuple[slice, slice]]:
-        """For each of the kernel's places: the windows in which it falls on a slice, not on the
-        padding, and those slices."""
-        found = []
-        for i in range(self.kernel):
-            before = self.padding[0] - i * self.dilation
-            first = max(0, -(-before // self.stride))
-            end = max(first, min(self.count(length), (length - 1 + before) // self.stride + 1))
-            start, last = first * self.stride - before, (end - 1) * self.stride - before
-            slices = slice(start, last + 1, self.stride) if end > first else slice(0, 0)
-            found.append((slice(first, end), slices))
-        return found
-
-
 def first_axis(geometry: Geometry) -> Depth:
     kernel, stride, padding, dilation = geometry
     return Depth(kernel[0], stride[0], padding[0], dilation[0])
 
 
 class Slices(Unary):
-    """s[(n, p), (c, i), :, :] = x[n, c, p s + i d, :, :]: im2col along the first axis alone.
+    """s[(n, p), (g, i, c), :, :] = x[n, (g, c), p s + i d, :, :]: im2col along one axis alone.
 
     A volume's convolution is
 
         y[n, o, p, q, r] = b[o] + Σ_c Σ_i Σ_j Σ_k w[o, c, i, j, k] x[n, c, p s + i d, q .., r ..]
 
-    With the pair (c, i) read as one channel, and (n, p) as one image, the sum is that of `Conv2d`
-    over the channels (c, i) of the images s: the weights (O, C, kd, kh, kw), read as
-    (O, C kd, kh, kw), are the same numbers in the same order.  So the kernels for images compute
-    it, and all that has to be made is s, x's slices kd times.
+    With the pair (i, c) read as one channel, and (n, p) as one image, the sum is that of `Conv2d`
+    over the channels (i, c) of the images s, group by group.  So the kernels for images compute it,
+    and all that has to be made is s, x's slices kd times, and the weights in that order,
+    (O, kd C/G, kh, kw).  (With the channels innermost, whole pixels are copied where they lie
+    last.)
 
     x (N, C, D, H, W) -> (N od, C kd, H, W); slices of the padding are zeros.
 
-    Backward.  Each slice of x gets the sum of what its copies got: `lay_back`, the transpose.
+    Backward.  Each slice of x gets the sum of what its copies got: the transpose, `FromSlices`.
     """
 
-    def __init__(self, depth: Depth) -> None:
-        self.depth = depth
+    def __init__(self, depth: Depth, groups: int) -> None:
+        self.depth, self.groups = depth, groups
 
     def forward(self, x: Array) -> Array:
         self.shape = tuple(x.shape)
-        return lay_out(self.backend.xp, x, self.depth)
+        return self.backend.volume_slices(x, self.depth, self.groups)
 
     def backward(self, g: Array) -> Array:
-        return lay_back(self.backend.xp, g, self.shape, self.depth)
+        return self.backend.volume_from_slices(g, self.shape, self.depth, self.groups)
 
 
 class FromSlices(Unary):
     """The transpose of `Slices`, (N od, C kd, H, W) -> (N, C, D, H, W); its backward is `Slices`.
 
     The transpose of a product of two linear maps is that of their transposes in the other order:
-    so this, after `ConvTranspose2d` over images with the channels (c, i), is the transpose of the
+    so this, after `ConvTranspose2d` over images with the channels (i, c), is the transpose of the
     convolution of volumes.
     """
 
-    def __init__(self, shape: tuple[int, ...], depth: Depth) -> None:
-        self.shape, self.depth = shape, depth
+    def __init__(self, shape: tuple[int, ...], depth: Depth, groups: int) -> None:
+        self.shape, self.depth, self.groups = shape, depth, groups
 
     def forward(self, s: Array) -> Array:
-        return lay_back(self.backend.xp, s, self.shape, self.depth)
+        return self.backend.volume_from_slices(s, self.shape, self.depth, self.groups)
 
     def backward(self, g: Array) -> Array:
-        return lay_out(self.backend.xp, g, self.depth)
+        return self.backend.volume_slices(g, self.depth, self.groups)
 
 
-def lay_out(xp: Any, x: Array, depth: Depth) -> Array:
-    """(N, C, D, H, W) -> (N od, C kd, H, W)."""
-    n, c, d, h, w = x.shape
-    windows = depth.count(d)
-    s = xp.zeros((n, windows, c, depth.kernel, h, w), dtype=x.dtype, device=x.device)
-    for i, (own, slices) in enumerate(depth.seen(d)):
-        s[:, own, :, i, :, :] = xp.permute_dims(x[:, :, slices, :, :], (0, 2, 1, 3, 4))
-    return xp.reshape(s, (n * windows, c * depth.kernel, h, w))
-
-
-def lay_back(xp: Any, s: Array, shape: tuple[int, ...], depth: Depth) -> Array:
-    """(N od, C kd, H, W) -> `shape` (N, C, D, H, W)."""
-    n, c, d, h, w = shape
-    s = xp.reshape(s, (n, depth.count(d), c, depth.kernel, h, w))
-    x = xp.zeros(shape, dtype=s.dtype, device=s.device)
-    apart = depth.dilation * (depth.kernel - 1) < depth.stride  # then no slice has two copies
-    for i, (own, slices) in enumerate(depth.seen(d)):
-        copies = xp.permute_dims(s[:, own, :, i, :, :], (0, 2, 1, 3, 4))
-        if apart:
-            x[:, :, slices, :, :] = copies
-        else:
-            x[:, :, slices, :, :] += copies
-    return x
+def _of_slices(weight: Tensor) -> Tensor:
+    """(O, C/G, kd, kh, kw) -> (O, kd C/G, kh, kw)."""
+    o, c, kd, kh, kw = weight.shape
+    return reshape(moveaxis(weight, 2, 1), (o, kd * c, kh, kw))
 
 
 @in_low_precision
@@ -172,9 +128,8 @@ def conv3d(
             )
         x = pad_border(x, pads, padding_mode)
         depth, window = depth._replace(padding=(0, 0)), window._replace(padding=NO_PADDING)
-    o, c, kd, kh, kw = weight.shape
-    images = Slices(depth)(x)
-    y = Conv2d(window, groups)(images, reshape(weight, (o, c * kd, kh, kw)), bias)
+    images = Slices(depth, groups)(x)
+    y = Conv2d(window, groups)(images, _of_slices(weight), bias)
     y = reshape(y, (x.shape[0], depth.count(x.shape[2]), *y.shape[1:]))
     return one_of(moveaxis(y, 1, 2), alone)
 
@@ -231,11 +186,10 @@ def conv_transpose3d(
     )
     x, alone = batch_of(x, 3)
     n, c, windows, h, w = x.shape
-    _, o, kd, kh, kw = weight.shape
+    outputs = weight.shape[1] * groups
     images = reshape(moveaxis(x, 2, 1), (n * windows, c, h, w))
-    weight = reshape(weight, (c, o * kd, kh, kw))
-    slices = ConvTranspose2d(size[1:], window, groups)(images, weight, None)
-    y = FromSlices((n, o * groups, *size), depth)(slices)
+    slices = ConvTranspose2d(size[1:], window, groups)(images, _of_slices(weight), None)
+    y = FromSlices((n, outputs, *size), depth, groups)(slices)
     if any(beyond):
         y = pad(y, ((0, 0), (0, 0), *[(0, more) for more in beyond]))
     return one_of(y if bias is None else add(y, reshape(bias, (-1, 1, 1, 1))), alone)

@@ -25,9 +25,15 @@ from numpy.lib.stride_tricks import as_strided
 from ....typing import Array
 from ...portable.convolution.conv import ConvKernels
 from ...portable.residuals import Residuals
-from ...portable.window import Pair, Window, pad
+from ...portable.window import Depth, Pair, Window, pad
 from .. import thresholds
-from ..layout import channels_second, contiguous, contiguous_channels_last, overlapping
+from ..layout import (
+    channels_second,
+    contiguous,
+    contiguous_channels_last,
+    overlapping,
+    pixels,
+)
 from ..memory import copied, empty, empty_like, zeros
 from . import columns, depthwise, pieces, tiles
 
@@ -245,6 +251,34 @@ class NumpyConv(ConvKernels):
         cols = empty((n, c * kh * kw, oh * ow), x.dtype)
         cols.reshape(windows.shape)[...] = windows  # copied also where a window is one pixel
         return cols
+
+    def volume_slices(self, x: Array, depth: Depth, groups: int) -> Array:
+        volumes = contiguous_channels_last(x)  # (N, D, H, W, C)
+        n, d, h, w, c = volumes.shape
+        windows, kd = depth.count(d), depth.kernel
+        seen = pixels(volumes.reshape(n, d, h * w, groups, c // groups))
+        s = empty((n, windows, h * w, groups, kd, c // groups), x.dtype)
+        for i, (own, slices) in enumerate(depth.seen(d)):
+            part = s[..., i, :]
+            part[:, : own.start] = 0
+            part[:, own.stop :] = 0
+            pixels(part)[:, own] = seen[:, slices]
+        return channels_second(s.reshape(n * windows, h, w, c * kd))
+
+    def volume_from_slices(
+        self, s: Array, shape: tuple[int, ...], depth: Depth, groups: int
+    ) -> Array:
+        n, c, d, h, w = shape
+        s = contiguous_channels_last(s)  # (N od, H, W, C kd)
+        s = s.reshape(n, depth.count(d), h * w, groups, depth.kernel, c // groups)
+        volumes = zeros((n, d, h * w, groups, c // groups), s.dtype)
+        for i, (own, slices) in enumerate(depth.seen(d)):
+            copies = s[:, own, ..., i, :]
+            if depth.apart:
+                pixels(volumes)[:, slices] = pixels(copies)
+            else:
+                volumes[:, slices] += copies
+        return channels_second(volumes.reshape(n, d, h, w, c))
 
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int

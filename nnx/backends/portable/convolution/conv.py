@@ -6,7 +6,7 @@ from typing import Any
 
 from ....typing import Array
 from ..residuals import Residuals
-from ..window import Window, pad, padded_zeros
+from ..window import Depth, Window, pad, padded_zeros
 
 # im2col holds no more than this at once; larger batches are done in chunks of images.
 COLUMN_BYTES = 64 * 2**20
@@ -44,6 +44,53 @@ class ConvKernels:
         for k, tap in enumerate(window.taps(out)):
             image[tap] += cols[:, :, k, :, :]
         return image[(..., *window.inside((h, w)))]
+
+    def volume_slices(self, x: Array, depth: Depth, groups: int) -> Array:
+        """What windows along a volume's first axis see, as images (`nnx.ops.windows.conv3d`).
+
+            s[(n, p), (g, i, c), :, :] = x[n, (g, c), p s + i d, :, :]
+
+        Args:
+            x: (N, C, D, H, W).
+            depth: the windows: kernel kd, stride s, padding (of zeros) and dilation d.
+            groups: the channels are split into so many, whose places are kept apart.
+
+        Returns:
+            s (N od, C kd, H, W).
+        """
+        xp = self.xp
+        n, c, d, h, w = x.shape
+        windows, kd, each = depth.count(d), depth.kernel, c // groups
+        s = xp.zeros((n, windows, groups, kd, each, h, w), dtype=x.dtype, device=x.device)
+        for i, (own, slices) in enumerate(depth.seen(d)):
+            seen = x[:, :, slices, :, :]
+            seen = xp.reshape(seen, (n, groups, each, seen.shape[2], h, w))
+            s[:, own, :, i, :, :, :] = xp.permute_dims(seen, (0, 3, 1, 2, 4, 5))
+        return xp.reshape(s, (n * windows, c * kd, h, w))
+
+    def volume_from_slices(
+        self, s: Array, shape: tuple[int, ...], depth: Depth, groups: int
+    ) -> Array:
+        """The transpose of `volume_slices`: each slice gets the sum of what its copies have.
+
+        Args:
+            s: (N od, C kd, H, W).
+            shape: of the result, (N, C, D, H, W).
+            depth: the windows, as in `volume_slices`.
+            groups: likewise.
+        """
+        xp = self.xp
+        n, c, d, h, w = shape
+        s = xp.reshape(s, (n, depth.count(d), groups, depth.kernel, c // groups, h, w))
+        x = xp.zeros(shape, dtype=s.dtype, device=s.device)
+        for i, (own, slices) in enumerate(depth.seen(d)):
+            copies = xp.permute_dims(s[:, own, :, i, :, :, :], (0, 2, 3, 1, 4, 5))
+            copies = xp.reshape(copies, (n, c, copies.shape[3], h, w))
+            if depth.apart:
+                x[:, :, slices, :, :] = copies
+            else:
+                x[:, :, slices, :, :] += copies
+        return x
 
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
