@@ -33,7 +33,7 @@ def group_norm(k, x, g):
 
 
 @pytest.mark.parametrize("whole", [False, True])
-@pytest.mark.parametrize("shape", [(741, 740), (3, 70_001)])
+@pytest.mark.parametrize("shape", [(741, 740), (3, 70_001), (9001, 24), (2003, 136)])
 @pytest.mark.parametrize("run", [softmax, layer_norm, batch_norm, group_norm])
 def test_threads_of_a_blas_do_not_change_a_bit(run, shape, whole, monkeypatch):
     if whole:  # as one block, of which a BLAS would give each thread a part
@@ -49,7 +49,10 @@ def test_threads_of_a_blas_do_not_change_a_bit(run, shape, whole, monkeypatch):
             np.testing.assert_array_equal(got, alone)
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (7, 300), (300, 7), (3, 70_000), (70_000, 3)])
+SUMS = [(1, 1), (7, 300), (300, 7), (3, 70_000), (70_000, 3), (2, 140_000)]
+
+
+@pytest.mark.parametrize("shape", SUMS)
 def test_sums_of_rows_and_columns(shape):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((2, *shape))

@@ -91,7 +91,7 @@ def test_group_norm(backend, shape, last, affine):
 
 
 @pytest.mark.parametrize("affine", [True, False])
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (64, 16), (65, 33), (200, 100)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (64, 16), (65, 33), (200, 100), (9, 520)])
 def test_layer_norm(backend, shape, affine):
     x, gy = draw(backend, shape, offset=3.0), draw(backend, shape, seed=1)
     weight, bias = (draw(backend, shape[1:], seed=k) if affine else None for k in (2, 3))

@@ -13,6 +13,8 @@ is kept is what was moved.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...typing import Array
@@ -21,11 +23,12 @@ from ..portable.residuals import Residuals
 from . import thresholds
 from .layout import as_laid, empty_in_order, numbers, with_short_buffers
 from .memory import copied, empty, empty_like, laid_like
-from .reduce import ONE_THREAD_VECTOR, column_sums, dots, row_sums
+from .reduce import ONE_THREAD, ONE_THREAD_VECTOR, column_sums, dots, pairs, row_sums
 
-BLOCK_BYTES = 2**19
+BLOCK_BYTES = 2**20  # each block costs some twenty calls
 LINE = 512  # numbers: shorter lines are joined
 LONG = 512  # numbers: sums of longer rows are products of vectors, quicker than of matrices
+FEW = 48  # numbers: a product of matrices for each row of fewer is slower than more passes
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -121,22 +124,32 @@ class NumpyNorm(NormKernels):
         if not worth_blocks(x):
             return super().layer_norm(x, weight, bias, eps)
         x = np.ascontiguousarray(x)
+        (rows, length), dtype = x.shape, x.dtype
         y = empty_like(x)
-        means = np.empty((len(x), 1), x.dtype)
-        inverses = np.empty_like(means)
-        for part in _blocks(x):
-            out, mean, inverse = y[part], means[part], inverses[part]
-            np.divide(_sum(x[part], 1), x.dtype.type(x.shape[1]), out=mean)
-            np.subtract(x[part], mean, out=out)
-            np.divide(_products(out, out, 1), x.shape[1], out=inverse)
-            inverse += eps
-            np.sqrt(inverse, out=inverse)
-            np.reciprocal(inverse, out=inverse)
-            out *= inverse
-            if weight is not None:
-                out *= weight
+        means, inverses = np.empty((rows, 1), dtype), np.empty((rows, 1), dtype)
+        ones, blocks = _adders(length, dtype), _blocks(x, ONE_THREAD // 2)
+        short = length < LINE
+        if short:  # r γ as a product of two columns and two rows: one row for each row
+            columns, gammas = np.zeros((rows, 2), dtype), np.zeros((2, length), dtype)
+            gammas[0] = 1 if weight is None else weight
+            scales = empty(x[blocks[0]].shape, dtype)
+            bias = None if bias is None else np.tile(bias, (len(scales), 1))
+        for part in blocks:
+            v, out, mean, r = x[part], y[part], means[part], inverses[part]
+            np.divide(_run_sums(v, ones), dtype.type(length), out=mean[:, 0])
+            np.subtract(v, mean, out=out)
+            np.divide(dots(out, out), dtype.type(length), out=r[:, 0])
+            r += dtype.type(eps)
+            np.divide(1, np.sqrt(r, out=r), out=r)
+            if short:
+                columns[part, :1] = r
+                out *= np.dot(columns[part], gammas, out=scales[: len(v)])
+            else:
+                out *= r
+                if weight is not None:
+                    out *= weight
             if bias is not None:
-                out += bias
+                out += bias[: len(v)] if short else bias
         return y, Blocked((x, weight, means, inverses))
 
     @with_short_buffers
@@ -146,30 +159,33 @@ class NumpyNorm(NormKernels):
         if not isinstance(residuals, Blocked):
             return super().layer_norm_backward(gy, residuals, needs)
         x, weight, means, inverses = residuals
-        gy = np.ascontiguousarray(gy)
-        length = x.dtype.type(x.shape[1])
-        gx = empty_like(x)
-        gw, gb = np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
-        gamma = np.ones_like(gw) if weight is None else weight
-        blocks = _blocks(x)
-        arrays = empty((3, *x[blocks[0]].shape), x.dtype)  # γ G, x - μ, 1
+        (rows, length), dtype = x.shape, x.dtype
+        gy, gx = np.ascontiguousarray(gy), empty_like(x)
+        gw, gb = np.zeros(length, dtype), np.zeros(length, dtype)
+        blocks = _blocks(x, ONE_THREAD // 2)
+        arrays = empty((3, *x[blocks[0]].shape), dtype)  # γ G, x - μ, 1
         arrays[2] = 1
-        factors = np.empty((len(x), 1, 3), x.dtype)
+        gamma = np.ones(length, dtype) if weight is None else weight
+        gammas, short = pairs(gamma), length < LINE
+        if short:
+            gamma = np.tile(gamma, (arrays.shape[1], 1))
+        factors = np.empty((rows, 1, 3), dtype)
+        factors[:, :, 0] = inverses
+        b, d = inverses[:, 0] ** 3 / -length, inverses[:, 0] / -length
         for part in blocks:
-            g, r, out, own = gy[part], inverses[part][:, 0], gx[part], factors[part]
+            g, out, own = gy[part], gx[part], factors[part, 0]
             block = arrays[:, : len(g)]
             centred = np.subtract(x[part], means[part], out=block[1])
             products = np.multiply(g, centred, out=out)
             if needs[1]:
-                gw += column_sums(products, r)
+                gw += column_sums(products, inverses[part, 0])
             if needs[2]:
                 gb += _sum(g, 0)
             if needs[0]:
-                own[:, 0, 0] = r
-                own[:, 0, 1] = -r * r * r * row_sums(products, gamma) / length
-                own[:, 0, 2] = -r * row_sums(g, gamma) / length
-                np.multiply(g, gamma, out=block[0])
-                _combine(own, block, out)
+                np.multiply(b[part], row_sums(products, gammas), out=own[:, 1])
+                np.multiply(d[part], row_sums(g, gammas), out=own[:, 2])
+                np.multiply(g, gamma[: len(g)] if short else gamma, out=block[0])
+                _combine(factors[part], block, out)
         return gx if needs[0] else None, gw if needs[1] else None, gb if needs[2] else None
 
     @with_short_buffers
@@ -178,26 +194,34 @@ class NumpyNorm(NormKernels):
     ) -> tuple[Array, Residuals]:
         if not worth_blocks(x):
             return super().group_norm(x, weight, bias, groups, eps)
-        n, c = x.shape[:2]
+        (n, c), dtype = x.shape[:2], x.dtype
         x = np.ascontiguousarray(x)
-        kept, y = x, empty(x.shape, x.dtype)
-        means, inverses = np.empty((n, groups)), np.empty((n, groups))
+        kept, y = x, empty(x.shape, dtype)
+        means, inverses = np.empty((n, groups, 1)), np.empty((n, groups, 1))
+        runs, channels = (
+            (n, groups, x.size // (n * groups)),
+            (n, groups, c // groups, x.size // n // c),
+        )
+        xs, ys, ones = x.reshape(runs), y.reshape(channels), _adders(runs[2], dtype)
+        own = None if weight is None else weight.reshape(channels[1:3])
+        beside = None if bias is None else bias.reshape(channels[1:3])
         for part in _blocks(x):
-            runs = x[part].reshape(-1, groups, x.size // (n * groups))
-            mean, variance = _moments(runs)
+            v, out = xs[part], ys[part]
+            mean, variance = _moments(v, ones)
             if is_far(mean, variance):
                 kept = copied(x) if kept is x else kept
-                moved = mean.astype(x.dtype)[..., None]
-                runs = np.subtract(runs, moved, out=kept[part].reshape(runs.shape))
-                mean, variance = _moments(runs)
-            means[part], inverses[part] = mean, 1 / np.sqrt(variance + eps)
-            scale, shift = (np.repeat(a, c // groups, axis=1) for a in (inverses[part], mean))
-            scale = scale if weight is None else scale * weight  # (n, C)
-            shift = -shift * scale if bias is None else bias - shift * scale
-            scale, shift = (a.astype(x.dtype)[..., None] for a in (scale, shift))
-            channels = (-1, c, x.size // (n * c))
-            out = np.multiply(runs.reshape(channels), scale, out=y[part].reshape(channels))
-            out += shift
+                moved = mean.astype(dtype)[..., None]
+                v = np.subtract(v, moved, out=kept.reshape(runs)[part])
+                mean, variance = _moments(v, ones)
+            variance += eps
+            means[part, :, 0] = mean
+            r = np.divide(1, np.sqrt(variance, out=variance), out=inverses[part, :, 0])[..., None]
+            scale = r if own is None else r * own  # (n, groups, channels of a group)
+            shift = -mean[..., None] * scale
+            if beside is not None:
+                shift += beside
+            np.multiply(v.reshape(out.shape), scale.astype(dtype)[..., None], out=out)
+            out += shift.astype(dtype)[..., None]
         return y, Blocked((kept, weight, means, inverses))
 
     @with_short_buffers
@@ -208,33 +232,39 @@ class NumpyNorm(NormKernels):
             return super().group_norm_backward(gy, residuals, needs)
         x, weight, means, inverses = residuals
         (n, c), groups, dtype = x.shape[:2], means.shape[1], x.dtype
-        runs = (-1, groups, x.size // (n * groups))
-        channels = (-1, c, x.size // (n * c))
+        m = x.size // (n * groups)
+        runs, channels = (-1, groups, m), (n, groups, c // groups, x.size // n // c)
         gx = empty(x.shape, dtype) if needs[0] else None
-        gw, gb = np.zeros(c), np.zeros(c)
-        gy = np.ascontiguousarray(gy)
+        gs, vs = np.ascontiguousarray(gy).reshape(channels), x.reshape(channels)
+        sums, products = np.empty(channels[:3]), np.empty(channels[:3])  # Σ G, Σ G (x - μ)
+        ones = _adders(channels[3], dtype)
+        a, b, d = inverses, inverses**3 / -m, inverses / -m  # (n, groups, 1)
+        own = np.ones(channels[1:3])
+        if weight is not None:
+            own[...] = weight.reshape(own.shape)
+            a = a * own
+        a = a.astype(dtype)[..., None]
         room = _room(x)
         for part in _blocks(x):
-            g, v = gy[part].reshape(channels), x[part].reshape(channels)
-            r = inverses[part]  # (n, groups)
-            a, mean = (np.repeat(k, c // groups, axis=1) for k in (r, means[part]))  # (n, C)
-            s = _sum(g, 2)[..., 0].astype(np.float64)
-            q = _products(g, v, 2)[..., 0] - mean * s
-            gw += np.add.reduce(a * q, axis=0)
-            gb += np.add.reduce(s, axis=0)
+            g, v, s, q = gs[part], vs[part], sums[part], products[part]
+            s[...] = _run_sums(g, ones)
+            np.subtract(dots(g, v), means[part] * s, out=q)
             if gx is None:
                 continue
-            if weight is not None:
-                a, s, q = a * weight, s * weight, q * weight
-            s, q = (np.add.reduce(k.reshape(len(r), groups, -1), axis=2) / runs[2] for k in (s, q))
-            b = -r * r * r * q
-            own = (a, b, -r * s - b * means[part])
-            a, b, d = (k.astype(dtype)[..., None] for k in own)
-            out = np.multiply(g, a, out=gx[part].reshape(channels)).reshape(runs)
-            out += np.multiply(v.reshape(runs), b, out=room[: len(g)].reshape(runs))
-            out += d
-        gw, gb = gw.astype(dtype), gb.astype(dtype)
-        return gx, gw if needs[1] else None, gb if needs[2] else None
+            b_own = b[part] * np.vecdot(q, own)[..., None]
+            d_own = d[part] * np.vecdot(s, own)[..., None] - b_own * means[part]
+            out = np.multiply(g, a[part], out=gx[part].reshape(g.shape)).reshape(runs)
+            out += np.multiply(
+                v.reshape(runs), b_own.astype(dtype), out=room[: len(g)].reshape(runs)
+            )
+            out += d_own.astype(dtype)
+        gw = gb = None
+        if needs[1]:
+            products *= inverses
+            gw = np.add.reduce(products, axis=0).astype(dtype).reshape(c)
+        if needs[2]:
+            gb = np.add.reduce(sums, axis=0).astype(dtype).reshape(c)
+        return gx, gw, gb
 
     def _normalized(
         self, x: Array, axes: tuple[int, ...], eps: float
@@ -284,11 +314,12 @@ def _statistics(lines: Array, last: bool, c: int) -> tuple[Array, Array]:
     return mean, np.maximum(q / m - mean * mean, 0)
 
 
-def _moments(runs: Array) -> tuple[Array, Array]:
+def _moments(runs: Array, ones: Array) -> tuple[Array, Array]:
     """Each run's mean and biased variance, in float64: (n, groups, numbers) -> (n, groups)."""
-    mean = _sum(runs, 2)[..., 0].astype(np.float64) / runs.shape[2]
-    square = _products(runs, runs, 2)[..., 0].astype(np.float64) / runs.shape[2]
-    return mean, np.maximum(square - mean * mean, 0)
+    mean = np.divide(_run_sums(runs, ones), runs.shape[2], dtype=np.float64)
+    variance = np.divide(dots(runs, runs), runs.shape[2], dtype=np.float64)
+    variance -= mean * mean
+    return mean, np.maximum(variance, 0, out=variance)
 
 
 def _lines(x: Array) -> tuple[Array, bool]:
@@ -320,9 +351,9 @@ def _in_all(sums: Array, c: int) -> Array:
     return np.add.reduce(sums.reshape(-1, c), axis=0, dtype=np.float64)
 
 
-def _blocks(x: Array) -> list[slice]:
-    """Slices of the first axis, of about BLOCK_BYTES each."""
-    size = max(1, BLOCK_BYTES * len(x) // x.nbytes)
+def _blocks(x: Array, most: int | None = None) -> list[slice]:
+    """Slices of the first axis, of about BLOCK_BYTES each, and at most so many numbers."""
+    size = max(1, min(BLOCK_BYTES, (most or x.size) * x.itemsize) * len(x) // x.nbytes)
     return [slice(n, n + size) for n in range(0, len(x), size)]
 
 
@@ -331,14 +362,24 @@ def _room(x: Array) -> Array:
     return empty(x[_blocks(x)[0]].shape, x.dtype)
 
 
+def _adders(length: int, dtype: Any) -> Array:
+    """What `_run_sums` adds up runs of a length by."""
+    ones = np.ones(length, dtype)
+    return ones if length > LONG else pairs(ones)
+
+
+def _run_sums(runs: Array, ones: Array) -> Array:
+    """The sum of each run: (..., length) -> (...)."""
+    if ones.ndim == 1:
+        return dots(runs, ones)
+    return row_sums(runs.reshape(-1, len(ones)), ones).reshape(runs.shape[:-1])
+
+
 def _sum(x: Array, axis: int) -> Array:
     """The sums along the first of two axes, or along the last, which stays with length 1."""
     if axis == 0:
         return column_sums(x, np.ones(len(x), x.dtype))
-    ones = np.ones(x.shape[-1], x.dtype)
-    if len(ones) > LONG:
-        return dots(x, ones)[..., None]
-    return row_sums(x.reshape(-1, len(ones)), ones).reshape(*x.shape[:-1], 1)
+    return _run_sums(x, _adders(x.shape[-1], x.dtype))[..., None]
 
 
 def _products(a: Array, b: Array, axis: int, room: Array | None = None) -> Array:
@@ -352,10 +393,21 @@ def _products(a: Array, b: Array, axis: int, room: Array | None = None) -> Array
 def _combine(factors: Array, arrays: Array, out: Array) -> None:
     """out (M, D) = the sum of three arrays (3, M, D), each row times its factor (M, 1, 3).
 
-    A product of matrices for each row takes two thirds of the time of five passes.
+    A product of matrices for each row takes two thirds of the time of five passes.  Of rows of few
+    numbers all factors are written out, and the first two arrays over.
     """
+    length = out.shape[1]
+    if length < FEW:
+        first, second = np.zeros((2, 2, length), out.dtype)
+        first[0] = second[1] = 1
+        arrays[0] *= np.dot(factors[:, 0, :2], first, out=out)
+        arrays[1] *= np.dot(factors[:, 0, :2], second, out=out)
+        np.dot(factors[:, 0, 1:], second, out=out)
+        out += arrays[0]
+        out += arrays[1]
+        return
     rows = arrays.transpose(1, 0, 2)
     step = ONE_THREAD_VECTOR // 4
-    for lo in range(0, out.shape[1], step):
+    for lo in range(0, length, step):
         columns = slice(lo, lo + step)
         np.matmul(factors, rows[:, :, columns], out=out[:, None, columns])

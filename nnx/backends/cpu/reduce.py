@@ -60,20 +60,43 @@ def row_sums(x: Array, factors: Array) -> Array:
     """
     if factors.ndim == 1:
         factors = pairs(factors)
-    if 2 * x.size > ONE_THREAD:
-        return np.einsum("ij,j->i", x, factors[:, 0])
-    return x.dot(factors)[:, 0]
+    step = _rows_of_one_thread(x)
+    if 2 * x.shape[1] > ONE_THREAD:
+        return dots(x, np.ascontiguousarray(factors[:, 0]))
+    if len(x) <= step:
+        return x.dot(factors)[:, 0]
+    total = np.empty((len(x), 2), x.dtype)
+    for lo in range(0, len(x), step):
+        np.dot(x[lo : lo + step], factors, out=total[lo : lo + step])
+    return total[:, 0]
 
 
 def column_sums(x: Array, factors: Array) -> Array:
     """The sum of each column of x, each number times its row's factor: (M, D), (M,) -> (D,)."""
-    if 2 * x.size > ONE_THREAD:
-        return np.einsum("i,ij->j", factors, x)
-    return pairs(factors).T.dot(x)[0]
+    pair, step = pairs(factors).T, _rows_of_one_thread(x)
+    total = pair[:, :step].dot(x[:step])[0]
+    for lo in range(step, len(x), step):
+        total += pair[:, lo : lo + step].dot(x[lo : lo + step])[0]
+    return total
+
+
+def _rows_of_one_thread(x: Array) -> int:
+    """How many rows of x, times two columns, a BLAS leaves to one thread."""
+    return max(1, ONE_THREAD // 2 // int(x.shape[1]))
 
 
 def dots(a: Array, b: Array) -> Array:
-    """The sums of a b along the last axis: (..., D) twice -> (...)."""
-    if a.shape[-1] > ONE_THREAD_VECTOR:
-        return np.einsum("...i,...i->...", a, b)
-    return np.vecdot(a, b)
+    """The sums of a b along the last axis: (..., D) twice, or once (D,) -> (...)."""
+    length = a.shape[-1]
+    if length <= ONE_THREAD_VECTOR:
+        return np.vecdot(a, b)
+    whole = length // ONE_THREAD_VECTOR * ONE_THREAD_VECTOR
+    pieces = np.vecdot(_in_pieces(a, whole), _in_pieces(b, whole))
+    total = np.add.reduce(pieces, axis=-1)
+    if whole < length:
+        total += np.vecdot(a[..., whole:], b[..., whole:])
+    return total
+
+
+def _in_pieces(a: Array, whole: int) -> Array:
+    return a[..., :whole].reshape(*a.shape[:-1], -1, ONE_THREAD_VECTOR)
