@@ -62,7 +62,7 @@ def versions() -> None:
 def kernels() -> None:
     import nnx.backends.cuda  # noqa: F401  (fills the registry)
     from nnx.backends import cupy as module
-    from nnx.backends.cuda.kernel import REALS
+    from nnx.backends.cuda.kernel import STORED
     from nnx.backends.cuda.launcher import REGISTRY
 
     begun, spilling = time.perf_counter(), 0
@@ -72,7 +72,7 @@ def kernels() -> None:
             found = getattr(compiled, "attributes", {})
             spilling += bool(found.get("local_size_bytes"))
             fact(
-                f"kernel {kernel.name} {REALS[real]}",
+                f"kernel {kernel.name} {STORED[real]}",
                 found.get("num_regs", "?"),
                 f"registers, {found.get('shared_size_bytes')} bytes shared, "
                 f"{found.get('local_size_bytes')} local",

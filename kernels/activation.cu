@@ -8,7 +8,7 @@
 // One thread an element, neighbouring threads on neighbouring addresses.
 //
 // Portable twins: the methods of ActivationKernels in nnx/backends/portable/activation.py, which
-// have the formulas.  REAL is float or double.
+// have the formulas.  Arrays are of STORE: float, double or Half; computed is in REAL.
 //
 // Bytes: x is read and y written, with `slope` that too: 8 or 12 an element in float.  As array
 // operations, GELU made about 40 passes over memory of that size.
@@ -24,40 +24,40 @@ __device__ __forceinline__ REAL logistic(REAL x) {
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-sigmoid(const REAL* __restrict__ x, REAL* __restrict__ y, long long n) {
+sigmoid(const STORE* __restrict__ x, STORE* __restrict__ y, long long n) {
     EACH(i, n);
     y[i] = logistic(x[i]);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-sigmoid_backward(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL* __restrict__ gx,
+sigmoid_backward(const STORE* __restrict__ gy, const STORE* __restrict__ y, STORE* __restrict__ gx,
                  long long n) {
     EACH(i, n);
     gx[i] = gy[i] * (y[i] * (REAL(1) - y[i]));
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-tanh_backward(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL* __restrict__ gx,
+tanh_backward(const STORE* __restrict__ gy, const STORE* __restrict__ y, STORE* __restrict__ gx,
               long long n) {
     EACH(i, n);
     gx[i] = gy[i] * (REAL(1) - y[i] * y[i]);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-softplus(const REAL* __restrict__ x, REAL* __restrict__ y, long long n) {
+softplus(const STORE* __restrict__ x, STORE* __restrict__ y, long long n) {
     EACH(i, n);
     y[i] = (x[i] < 0 ? REAL(0) : x[i]) + log1p(exp(-fabs(x[i])));
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-error_function(const REAL* __restrict__ x, REAL* __restrict__ y, long long n) {
+error_function(const STORE* __restrict__ x, STORE* __restrict__ y, long long n) {
     EACH(i, n);
     y[i] = erf(x[i]);
 }
 
 // `by_tanh`: the approximation, (1 + tanh u) / 2 = sigmoid(2 u).
 extern "C" __global__ void __launch_bounds__(256)
-gelu(const REAL* __restrict__ x, REAL* __restrict__ y, REAL* __restrict__ slope, int by_tanh,
+gelu(const STORE* __restrict__ x, STORE* __restrict__ y, STORE* __restrict__ slope, int by_tanh,
      long long n) {
     EACH(i, n);
     const REAL v = x[i];
@@ -76,7 +76,7 @@ gelu(const REAL* __restrict__ x, REAL* __restrict__ y, REAL* __restrict__ slope,
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-silu(const REAL* __restrict__ x, REAL* __restrict__ y, REAL* __restrict__ slope, long long n) {
+silu(const STORE* __restrict__ x, STORE* __restrict__ y, STORE* __restrict__ slope, long long n) {
     EACH(i, n);
     const REAL s = logistic(x[i]), v = x[i] * s;
     y[i] = v;
@@ -84,7 +84,7 @@ silu(const REAL* __restrict__ x, REAL* __restrict__ y, REAL* __restrict__ slope,
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-elu(const REAL* __restrict__ x, REAL* __restrict__ y, REAL* __restrict__ slope, REAL alpha,
+elu(const STORE* __restrict__ x, STORE* __restrict__ y, STORE* __restrict__ slope, REAL alpha,
     REAL scale, REAL width, long long n) {
     EACH(i, n);
     const bool positive = x[i] > 0;
@@ -94,7 +94,7 @@ elu(const REAL* __restrict__ x, REAL* __restrict__ y, REAL* __restrict__ slope, 
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-leaky_relu(const REAL* __restrict__ x, REAL* __restrict__ y, REAL* __restrict__ slope, REAL a,
+leaky_relu(const STORE* __restrict__ x, STORE* __restrict__ y, STORE* __restrict__ slope, REAL a,
            long long n) {
     EACH(i, n);
     y[i] = x[i] > 0 ? x[i] : x[i] * a;

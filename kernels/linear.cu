@@ -10,8 +10,8 @@
 // One thread an element, neighbouring threads on neighbouring addresses.
 //
 // Portable twins: LinearKernels.linear and linear_relu (what follows the product), relu,
-// relu_backward and linear_relu_backward in nnx/backends/portable/linear.py.  REAL is float or
-// double.
+// relu_backward and linear_relu_backward in nnx/backends/portable/linear.py.  Arrays are of STORE:
+// float, double or Half; computed is in REAL.
 //
 // Bytes: add_bias and add_bias_relu read and write y; relu reads x and writes y; relu_backward reads
 // two arrays and writes one.  As array operations they make a second sum, or an array of zeros,
@@ -22,7 +22,7 @@
     if (i >= n) return
 
 extern "C" __global__ void __launch_bounds__(256)
-add_bias(REAL* __restrict__ y, const REAL* __restrict__ bias, int columns, long long n) {
+add_bias(STORE* __restrict__ y, const STORE* __restrict__ bias, int columns, long long n) {
     EACH(i, n);
     y[i] += bias[i % columns];
 }
@@ -31,19 +31,19 @@ add_bias(REAL* __restrict__ y, const REAL* __restrict__ bias, int columns, long 
 __device__ __forceinline__ REAL positive(REAL x) { return x < 0 ? REAL(0) : x; }
 
 extern "C" __global__ void __launch_bounds__(256)
-add_bias_relu(REAL* __restrict__ y, const REAL* __restrict__ bias, int columns, long long n) {
+add_bias_relu(STORE* __restrict__ y, const STORE* __restrict__ bias, int columns, long long n) {
     EACH(i, n);
     y[i] = positive(y[i] + bias[i % columns]);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-relu(const REAL* __restrict__ x, REAL* __restrict__ y, long long n) {
+relu(const STORE* __restrict__ x, STORE* __restrict__ y, long long n) {
     EACH(i, n);
     y[i] = positive(x[i]);
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-relu_backward(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL* __restrict__ gx,
+relu_backward(const STORE* __restrict__ gy, const STORE* __restrict__ y, STORE* __restrict__ gx,
               long long n) {
     EACH(i, n);
     gx[i] = y[i] > 0 ? gy[i] : REAL(0);
@@ -53,8 +53,8 @@ relu_backward(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL* __r
 // A block has 32 columns; its 8 rows of threads take every eighth row, and their sums meet in a
 // tree of a fixed shape.  For few rows: one block reads all of them.
 extern "C" __global__ void __launch_bounds__(256)
-relu_backward_sums(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL* __restrict__ gx,
-                   REAL* __restrict__ sums, int rows, int columns) {
+relu_backward_sums(const STORE* __restrict__ gy, const STORE* __restrict__ y, STORE* __restrict__ gx,
+                   STORE* __restrict__ sums, int rows, int columns) {
     __shared__ REAL part[8][33];
     const int column = blockIdx.x * 32 + threadIdx.x;
     REAL sum = 0;
@@ -78,14 +78,14 @@ relu_backward_sums(const REAL* __restrict__ gy, const REAL* __restrict__ y, REAL
 // Output k gets the sums of the columns starts[k] ... starts[k] + width - 1 of x (rows, columns).
 // blockIdx.y counts outputs; within one the work is shared as above.
 struct Outputs {
-    REAL* at[64];
+    STORE* at[64];
 };
 struct Starts {
     int at[64];
 };
 
 extern "C" __global__ void __launch_bounds__(256)
-column_sums(const REAL* __restrict__ x, const Outputs sums, const Starts starts, int count,
+column_sums(const STORE* __restrict__ x, const Outputs sums, const Starts starts, int count,
             int width, int rows, int columns) {
     __shared__ REAL part[8][33];
     const int k = blockIdx.y, column = blockIdx.x * 32 + threadIdx.x;

@@ -23,7 +23,7 @@ from .cuda import CudaBackend
 from .cuda.cublas import WORKSPACE_BYTES, Products, load_library
 from .cuda.launcher import Kernel, Modules
 from .cuda.namespace import CudaNamespace
-from .cuda.sources import read_source
+from .cuda.sources import text_of
 
 
 class _Thread(threading.local):
@@ -106,7 +106,7 @@ def compile_kernel(kernel: Kernel, options: tuple[str, ...]) -> Any:
     options share one module.  A function is loaded once for each device that it runs on, and
     runs on the current stream.
     """
-    module = cupy.RawModule(code=read_source(kernel.source), options=options)
+    module = cupy.RawModule(code=text_of(kernel.source, options), options=options)
     function = module.get_function(kernel.name)
     return Together(function) if kernel.together else function
 

@@ -10,7 +10,7 @@ which every test of every operation and layer is repeated.
 
 A test marked `kernels("im2col", ...)` says that it holds these kernels to their portable twins
 (with `cuda.agree`), and fails if it did not.  `test_registry.py` demands such a test of every
-kernel.
+kernel; and one marked `in_half(...)`, on float16 arrays, of every kernel that stores them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "kernels(*names): this test holds these CUDA kernels to their portable twins"
     )
+    config.addinivalue_line(
+        "markers", "in_half(*names): this test holds these kernels, on float16, to their twins"
+    )
 
 
 GPU_HERE = unavailable("cupy") is None or os.environ.get("NNX_REQUIRE_GPU") == "1"
@@ -47,9 +50,12 @@ def cuda(request: pytest.FixtureRequest) -> Iterator[CudaUnderTest]:
     under_test = CudaUnderTest(request.param)
     yield under_test
     if request.node.stash.get(PASSED, False):
-        claims_kept(
-            {n for mark in request.node.iter_markers("kernels") for n in mark.args}, under_test
-        )
+        for mark, held in (
+            ("kernels", under_test.held_to_twin),
+            ("in_half", under_test.held_in_half),
+        ):
+            claimed = {n for m in request.node.iter_markers(mark) for n in m.args}
+            claims_kept(mark, claimed, held)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,15 +67,15 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, Any]:
     return report
 
 
-def claims_kept(claimed: set[str], under_test: CudaUnderTest) -> None:
+def claims_kept(mark: str, claimed: set[str], held: set[str]) -> None:
     """Fail a test that says of a kernel what it has not shown."""
-    missing = claimed - under_test.held_to_twin
+    missing = claimed - held
     if missing:
-        pytest.fail(f"marked kernels({', '.join(sorted(missing))}), but never held to a twin")
+        pytest.fail(f"marked {mark}({', '.join(sorted(missing))}), but never held to a twin")
 
 
 @pytest.fixture(name="claims_kept")
-def _claims_kept() -> Callable[[set[str], CudaUnderTest], None]:
+def _claims_kept() -> Callable[[str, set[str], set[str]], None]:
     return claims_kept
 
 

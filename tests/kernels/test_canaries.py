@@ -313,3 +313,35 @@ def test_optional_pointer_and_constant(run, bias, times):
     x, b, y = numbers(70), numbers(70), np.empty(70, np.float32)
     run(kernel, x=x, bias=b if bias else None, y=y, factor=2, n=70, TIMES=times)
     np.testing.assert_array_equal(y, 2 * times * x + (b if bias else 0))
+
+
+BOTH_WAYS = Kernel(
+    "linear.cu",  # a source whose arrays may be in float16
+    "both_ways",
+    "x:in w:in:wide v:out:wide y:out n:i64",
+    lambda n: per_element(n),
+)
+BOTH_WAYS_TEXT = """extern "C" __global__ void __launch_bounds__(256)
+both_ways(const STORE* __restrict__ x, const REAL* __restrict__ w, REAL* __restrict__ v,
+          STORE* __restrict__ y, long long n) {
+    const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i < n) { v[i] = x[i]; y[i] = w[i]; }
+}"""
+
+
+def test_float16_is_read_and_rounded_as_numpy_does():
+    """Every number there is; and of every two neighbours the middle, and what lies beside it."""
+    modules = Modules(cuda_cpu.CpuFactory("fast", read=lambda name: BOTH_WAYS_TEXT), np.ndarray)
+    every = np.arange(2**16, dtype="uint16").view("float16")
+    positive = np.append(every[:0x7C00].astype("float32"), np.float32(65536))
+    middle = (positive[:-1] + positive[1:]) / 2
+    beside = [np.nextafter(middle, np.float32(to)) for to in (0, np.inf)]
+    w = np.concatenate([middle, *beside, [np.inf, 1e-30, 3e38]]).astype("float32")
+    w = np.concatenate([w, -w])
+    x = np.resize(every, w.shape)
+    v, y = np.empty_like(w), np.empty_like(x)
+    launch(BOTH_WAYS, modules, x=x, w=w, v=v, y=y, n=w.size)
+    np.testing.assert_array_equal(v, x.astype("float32"))
+    with np.errstate(over="ignore"):
+        expected = w.astype("float16")
+    assert y.tobytes() == expected.tobytes()

@@ -93,6 +93,23 @@ def test_biases_of_a_recurrent_layer(cuda, real, rows, hidden, both):
     cuda.agree(body, x, *parts, rtol=rtol, layouts=("contiguous",))  # products are the library's
 
 
+@pytest.mark.in_half("relu", "relu_backward", "add_bias", "add_bias_relu")
+@pytest.mark.in_half("relu_backward_sums", "column_sums")
+@pytest.mark.parametrize("shape", [(1, 1), (9, 33), (40, 70)])
+def test_in_half(cuda, shape):
+    """Sums of columns beyond 2048, where float16 has even numbers only, are rounded once."""
+    rng = np.random.default_rng(0)
+    gy, y = rng.integers(1, 1000, shape), rng.integers(-1, 2, shape)
+    gy, y = gy.astype("float16"), y.astype("float16")
+    cuda.agree(lambda b, gy, y: (b.relu(y - gy), b.relu_backward(gy, y)), gy, y)
+    x, weight, bias = dense_layer(shape, "float16")
+    bias = bias + np.float16(1 / 3)
+    cuda.agree(lambda b, *a: (b.linear(*a), b.linear_relu(*a)), x, weight, bias)
+    last = (False, False, True)
+    cuda.agree(lambda b, *a: b.linear_relu_backward(*a, last)[2], gy, y, x, weight)
+    cuda.agree(lambda b, *a: b.linear_backward(*a, last)[2], gy, x, weight)
+
+
 def test_nothing_to_do(cuda, real):
     empty = np.empty((0, 3), real)
     cuda.agree(lambda b, x: (b.relu(x), b.relu_backward(x, x)), empty)

@@ -9,7 +9,7 @@ from cuda_cpu.build import launch_bounds
 
 import nnx.backends.cuda  # noqa: F401  (fills the registry)
 from nnx.backends.cuda.launcher import REGISTRY
-from nnx.backends.cuda.sources import kernel_folder, read_source
+from nnx.backends.cuda.sources import kernel_folder, read_source, text_of
 
 ARCHITECTURES = (75, 80, 90)  # Turing, Ampere, Hopper
 
@@ -37,7 +37,7 @@ def test_every_kernel_compiles(source, arch):
     assert options, f"{source} has no kernel in the registry"
     threads = launch_bounds(read_source(source))
     for given in options:
-        for name, usage in nvrtc.compile(read_source(source), given, arch).items():
+        for name, usage in nvrtc.compile(text_of(source, given), given, arch).items():
             what = f"{name} of {source} with {' '.join(given)} for sm_{arch}: {usage}"
             assert usage.spills == 0 and usage.stack == 0, what
             assert usage.registers * threads[name] <= REGISTERS, what
@@ -49,7 +49,7 @@ def test_float_kernels_do_not_compute_in_double(source):
     """A constant without `f` or REAL, or a function without a float form, would show here."""
     for given in option_sets(source):
         if "-DREAL=float" in given:
-            lines = nvrtc.ptx(read_source(source), given, 80).splitlines()
+            lines = nvrtc.ptx(text_of(source, given), given, 80).splitlines()
             found = [line.strip() for line in lines if ".f64" in line]
             assert not found, f"{source} with {' '.join(given)}: {found[:3]}"
 

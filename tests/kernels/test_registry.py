@@ -56,7 +56,7 @@ def test_portable_kernels_keep_the_rules(source):
     assert "Bytes" in text, f"{source} does not say which bytes it must move"
 
 
-def marked_tests() -> dict[str, set[str]]:
+def marked_tests(wanted: str = "kernels") -> dict[str, set[str]]:
     """For each kernel, the fixtures of the tests that are marked with its name."""
     found: dict[str, set[str]] = {}
     for path in sorted(HERE.glob("test_*.py")):
@@ -65,7 +65,7 @@ def marked_tests() -> dict[str, set[str]]:
                 continue
             fixtures = {a.arg for a in node.args.args}
             for mark in node.decorator_list:
-                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.kernels":
+                if isinstance(mark, ast.Call) and ast.unparse(mark.func) == f"pytest.mark.{wanted}":
                     for name in mark.args:
                         assert isinstance(name, ast.Constant), f"{path.name}: name them literally"
                         found.setdefault(str(name.value), set()).update(fixtures)
@@ -85,11 +85,18 @@ def test_every_kernel_is_held_to_its_twin():
             assert "real" in fixtures, f"{name}: its test must use the real fixture"
 
 
+def test_every_kernel_that_stores_float16_is_held_to_its_twin():
+    stored = {name for name, k in REGISTRY.items() if np.dtype("float16") in k.reals}
+    tests = marked_tests("in_half")
+    assert set(tests) == stored
+    assert all("cuda" in fixtures for fixtures in tests.values())
+
+
 def test_claims_are_checked(cuda, claims_kept):
     """A test that is marked but does not hold its kernel to the twin fails."""
     x, window = np.ones((1, 1, 3, 3), "float32"), Window((2, 2))
     cuda.backend.im2col(cuda.asarray(x), window)  # launched, but compared with nothing
     with pytest.raises(pytest.fail.Exception, match=r"marked kernels\(im2col\)"):
-        claims_kept({"im2col"}, cuda)
+        claims_kept("kernels", {"im2col"}, cuda.held_to_twin)
     cuda.agree(lambda b, x: b.im2col(x, window), x)
-    claims_kept({"im2col"}, cuda)
+    claims_kept("kernels", {"im2col"}, cuda.held_to_twin)

@@ -44,9 +44,15 @@ class CudaBackend(
 ):
     """Arrays of the namespace `xp`, and the CUDA kernels of `modules` that run on them."""
 
-    # cuBLAS multiplies float16 as it is, and sums in float32: the operations that are such products
-    # and what follows them elementwise.
-    low_kernels = frozenset(("linear", "linear_relu", "matmul", "einsum", "tensordot", "vecdot"))
+    low_kernels = frozenset(
+        (
+            # cuBLAS multiplies float16 as it is, and sums in float32: the operations that are such
+            # products, and what follows them elementwise.
+            *("linear", "linear_relu", "matmul", "einsum", "tensordot", "vecdot"),
+            # The kernels of these compute in float32, and round what they write.
+            *("gelu", "silu", "elu", "selu", "celu", "sigmoid", "erf"),
+        )
+    )
     takes_none = True
 
     def __init__(self, xp: Any, name: str, modules: Modules, device: Any = None) -> None:

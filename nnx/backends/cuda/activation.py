@@ -6,7 +6,7 @@ from typing import Any
 
 from ...typing import Array
 from ..portable.activation import ActivationKernels
-from .launcher import REALS, Kernel, Modules, launch, per_element, register
+from .launcher import STORED, Kernel, Modules, launch, per_element, register
 
 
 def _kernel(name: str, args: str) -> Kernel:
@@ -70,7 +70,7 @@ class CudaActivation(ActivationKernels):
     def _takes(self, *arrays: Array) -> bool:
         """Whether the kernels can: arrays of one dtype that they are compiled for."""
         dtype = arrays[0].dtype
-        return dtype in REALS and all(
+        return dtype in STORED and all(
             isinstance(a, self.modules.array) and a.dtype == dtype for a in arrays
         )
 

@@ -16,6 +16,7 @@ The arguments stand in the order of the C function:
 | `x:in` | `const REAL*` | a float32 or float64 array; copied first if it is not contiguous |
 | `y:out` | `REAL*` | a contiguous array of which the kernel writes every element |
 | `y:inout` | `REAL*` | a contiguous array that the kernel reads and updates |
+| `mean:out:wide` | `REAL*` | the same where `x:in` is a `const STORE*`: see below |
 | `t:in:i64`, `mask:out:u8` | `const long long*`, `unsigned char*` | an array of a fixed type |
 | `bias:in?` | `const REAL*` | the same, or None, which arrives as a null pointer |
 | `n:i32`, `seed:u64`, `p:f32` | `int`, `unsigned long long`, `float` | a number |
@@ -29,6 +30,11 @@ Kernels are plain `extern "C"` functions in which `REAL` is a macro: a file is c
 `-DREAL=float` and once as `-DREAL=double`, whichever is asked for.  Templates would do as well,
 but CuPy before 14.2 compiles name expressions again in every process, and keeps the binaries of
 plain functions on disk.
+
+The sources of `STORES_HALF` keep their arrays in `STORE` and compute in REAL.  The two are the
+same but for float16 arrays: there STORE is `Half` (`kernels/half.cuh`), a number of 16 bits that
+becomes a float where it is used, and REAL is float.  So sums, statistics (`:wide`) and numbers
+(`:real`) are in float32, and a result is rounded once, where it is written.
 """
 
 from __future__ import annotations
@@ -42,6 +48,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 REALS: dict[np.dtype[Any], str] = {np.dtype("float32"): "float", np.dtype("float64"): "double"}
+STORED = {np.dtype("float16"): "Half", **REALS}
+STORES_HALF = frozenset(("activation.cu", "linear.cu"))
+
+
+def wide(stored: np.dtype[Any]) -> np.dtype[Any]:
+    """What is computed in where arrays are of a dtype."""
+    return np.dtype("float32") if stored.itemsize == 2 else stored
+
 
 TYPES: dict[str, np.dtype[Any]] = {
     "i8": np.dtype("int8"),
@@ -81,13 +95,19 @@ class Argument(NamedTuple):
 
     name: str
     direction: str  # "in", "out", "inout", "scalar", "const" or "plan"
-    type: str  # a key of TYPES, or "real"
+    type: str  # a key of TYPES, "real" or "wide"
     many: bool = False
     optional: bool = False
 
     @property
     def is_array(self) -> bool:
         return self.direction in ("in", "out", "inout")
+
+    def dtype(self, stored: np.dtype[Any]) -> np.dtype[Any]:
+        """What it is where the arrays declared REAL (or STORE) are of the dtype `stored`."""
+        if self.type == "real":
+            return stored if self.is_array else wide(stored)
+        return wide(stored) if self.type == "wide" else TYPES[self.type]
 
     def __str__(self) -> str:
         if self.direction in ("const", "plan"):
@@ -104,12 +124,12 @@ ARGUMENT = re.compile(r"([A-Za-z_]\w*):(\w+)(\*?)(\??)(?::(\w+))?")
 
 def parse_argument(text: str) -> Argument:
     """`"x:in"`, `"t:in:i64"`, `"bias:in?"`, `"n:i32"`, `"params:inout*"` as an `Argument`."""
-    types = ("real", *TYPES)
+    types = ("real", "wide", *TYPES)
     if match := ARGUMENT.fullmatch(text):
         name, kind, many, optional, type_ = match.groups()
         if kind in ("in", "out", "inout") and (type_ or "real") in types:
             return Argument(name, kind, type_ or "real", bool(many), bool(optional))
-        if kind in types and not optional and not type_:
+        if kind in types and kind != "wide" and not optional and not type_:
             return Argument(name, "scalar", kind, bool(many))
         if kind in ("const", "plan") and not many and not optional and not type_:
             return Argument(name, kind, "i64")
@@ -159,7 +179,12 @@ class Kernel:
             raise ValueError(
                 f"kernel {name}: the plan asks for {sorted(unknown)}, not numbers here"
             )
-        self._reals = tuple(a for a in self.passed if a.is_array and a.type == "real")
+        self.stores_half = source in STORES_HALF
+        reals = [a for a in self.passed if a.is_array and a.type in ("real", "wide")]
+        self._reals = tuple(sorted(reals, key=lambda a: a.type))  # what is stored first
+        # What the arrays may be of.
+        stored = self.stores_half and any(a.type == "real" for a in reals)
+        self.reals = STORED if stored else REALS
 
     def planned(self, plan: Callable[..., Plan]) -> Kernel:
         """The same kernel with other numbers of blocks and threads: to tune it, or to test it."""
@@ -170,16 +195,17 @@ class Kernel:
         return f"Kernel({self.source}: {self.name}({', '.join(map(str, self.arguments))}))"
 
     def real(self, values: Mapping[str, Any]) -> np.dtype[Any]:
-        """What REAL is for these arguments: the dtype of the first array declared REAL."""
+        """The dtype of the first array that is declared REAL, or that is stored in STORE."""
         for argument in self._reals:
             array = values[argument.name]
             if argument.many:
                 array = array[0] if array else None
             if array is None:
                 continue
-            if array.dtype not in REALS:
+            if array.dtype not in self.reals:
+                *others, last = map(str, self.reals)
                 raise TypeError(
-                    f"{self.name}: {argument.name} must be float32 or float64, "
+                    f"{self.name}: {argument.name} must be {', '.join(others)} or {last}, "
                     f"got {describe(array)}"
                 )
             real: np.dtype[Any] = np.dtype(array.dtype)
@@ -187,16 +213,17 @@ class Kernel:
         return np.dtype("float32")
 
     def options(self, real: np.dtype[Any], constants: tuple[int, ...] = ()) -> tuple[str, ...]:
-        """The compiler's options for this kernel with REAL as `real`."""
+        """The compiler's options for this kernel on arrays of the dtype `real`."""
         return (
             "--std=c++17",
-            f"-DREAL={REALS[real]}",
+            f"-DREAL={REALS[wide(real)]}",
+            *([f"-DSTORE={STORED[real]}"] if self.stores_half else []),
             *(f"-D{k}={v}" for k, v in zip(self.constants, constants, strict=True)),
         )
 
     def variants(self) -> Iterator[tuple[np.dtype[Any], tuple[int, ...]]]:
         """Every (real, constants) this kernel may be compiled for."""
-        for real in REALS:
+        for real in self.reals:
             for constants in product(*(self.constants[name] for name in self.constants)):
                 yield real, constants
 

@@ -22,6 +22,7 @@ from .kernel import (
     MOST_LISTED,
     REALS,
     REGISTRY,
+    STORED,
     TYPES,
     Argument,
     Kernel,
@@ -30,11 +31,13 @@ from .kernel import (
     describe,
     per_element,
     register,
+    wide,
 )
 
 __all__ = [
     "REALS",
     "REGISTRY",
+    "STORED",
     "CompileError",
     "Kernel",
     "Modules",
@@ -150,7 +153,9 @@ def launch(kernel: Kernel, modules: Modules, /, **values: Any) -> None:
         args.append(value)
 
     constants = _constants(kernel, values) if kernel.constants else ()
-    numbers = [real.itemsize if name == "itemsize" else values[name] for name in kernel.plan_names]
+    numbers = [
+        wide(real).itemsize if name == "itemsize" else values[name] for name in kernel.plan_names
+    ]
     plan = kernel.plan(*numbers)
     grid, block, shared = plan
     if 0 in grid:
@@ -166,7 +171,7 @@ def launch(kernel: Kernel, modules: Modules, /, **values: Any) -> None:
 
 
 class Step(NamedTuple):
-    """How one argument is passed, worked out once for each kernel and REAL."""
+    """How one argument is passed, worked out once for each kernel and dtype of its arrays."""
 
     name: str
     argument: Argument
@@ -178,7 +183,7 @@ class Step(NamedTuple):
 def _steps(kernel: Kernel, real: np.dtype[Any]) -> tuple[Step, ...]:
     steps = []
     for argument in kernel.passed:
-        dtype = real if argument.type == "real" else TYPES[argument.type]
+        dtype = argument.dtype(real)
         one_array = argument.is_array and not argument.many
         steps.append(Step(argument.name, argument, dtype, None if one_array else dtype.type))
     return tuple(steps)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...typing import Array
 from ..portable.linear import LinearKernels
-from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, per_element, register
+from .launcher import STORED, Kernel, Modules, Plan, ceil_div, launch, per_element, register
 
 Needs = tuple[bool, bool, bool]
 
@@ -51,12 +51,12 @@ class CudaLinear(LinearKernels):
     product: Callable[..., Array]  # of `CudaBackend`
 
     def linear(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if bias is None or x.dtype not in REALS:
+        if bias is None or x.dtype not in STORED:
             return super().linear(x, weight, bias)
         return self._product(ADD_BIAS, x, weight, bias)
 
     def linear_relu(self, x: Array, weight: Array, bias: Array | None) -> Array:
-        if bias is None or x.dtype not in REALS:
+        if bias is None or x.dtype not in STORED:
             return super().linear_relu(x, weight, bias)
         return self._product(ADD_BIAS_RELU, x, weight, bias)
 
@@ -69,18 +69,36 @@ class CudaLinear(LinearKernels):
     def linear_backward(
         self, gy: Array, x: Array, weight: Array, needs: Needs
     ) -> tuple[Array | None, Array | None, Array | None]:
-        gb = None
-        if needs[2]:
-            xp = self.xp
-            wide = gy.dtype if gy.dtype in REALS else xp.float32  # float16 is summed in float32
-            gb = xp.astype(xp.sum(gy, axis=0, dtype=wide), gy.dtype, copy=False)
+        gb = self._sums(gy) if needs[2] else None
         return *self._products_backward(gy, x, weight, needs), gb
+
+    def _sums(self, gy: Array) -> Array:
+        """The sums of columns (N, O) -> (O,); those of float16 are made in float32."""
+        if gy.dtype.itemsize > 2:
+            return self.xp.sum(gy, axis=0)
+        rows, columns = gy.shape
+        if gy.dtype not in STORED or rows > FEW_ROWS:
+            total = self.xp.sum(gy, axis=0, dtype=self.xp.float32)
+            return self.xp.astype(total, gy.dtype)
+        sums = self.xp.empty((columns,), dtype=gy.dtype)
+        launch(
+            COLUMN_SUMS,
+            self.modules,
+            x=gy,
+            sums=[sums],
+            starts=[0],
+            count=1,
+            width=columns,
+            rows=rows,
+            columns=columns,
+        )
+        return sums
 
     def linear_relu_backward(
         self, gy: Array, y: Array, x: Array, weight: Array, needs: Needs
     ) -> tuple[Array | None, Array | None, Array | None]:
         rows, columns = gy.shape
-        if not needs[2] or rows > FEW_ROWS or gy.dtype not in REALS:
+        if not needs[2] or rows > FEW_ROWS or gy.dtype not in STORED:
             return super().linear_relu_backward(gy, y, x, weight, needs)
         g = self.xp.empty(gy.shape, dtype=gy.dtype)
         gb = self.xp.empty((columns,), dtype=gy.dtype)
@@ -96,14 +114,14 @@ class CudaLinear(LinearKernels):
         return gx, self.product(self.xp.matrix_transpose(gy), x) if needs[1] else None
 
     def relu(self, x: Array) -> Array:
-        if x.dtype not in REALS:
+        if x.dtype not in STORED:
             return super().relu(x)
         y = self.xp.empty(x.shape, dtype=x.dtype)
         launch(RELU, self.modules, x=x, y=y, n=x.size)
         return y
 
     def relu_backward(self, gy: Array, y: Array) -> Array:
-        if gy.dtype not in REALS:
+        if gy.dtype not in STORED:
             return super().relu_backward(gy, y)
         gx = self.xp.empty(gy.shape, dtype=gy.dtype)
         launch(RELU_BACKWARD, self.modules, gy=gy, y=y, gx=gx, n=gy.size)

@@ -24,6 +24,15 @@ def kernel_folder(package: Path = PACKAGE) -> Path:
     raise FileNotFoundError(f"no CUDA sources (*.cu) in {places[0]} nor in {places[1]}")
 
 
+def text_of(source: str, options: tuple[str, ...]) -> str:
+    """What is compiled with these options: the file, and before it what 16 bits are where it
+    stores in them."""
+    text = read_source(source)
+    if "-DSTORE=Half" not in options:
+        return text
+    return f'{read_source("half.cuh")}#line 1 "{source}"\n{text}'
+
+
 @cache
 def read_source(name: str) -> str:
     """The text of the file `name`, such as `conv_im2col.cu`, and of what it includes.

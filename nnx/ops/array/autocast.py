@@ -165,6 +165,10 @@ def _wide(function: Any, low: str, args: Any, kwargs: Any) -> Any:
 
 def _inside(function: Any, low: str, args: Any, kwargs: Any) -> Any:
     first = next(_arrays(args), None)
+    if first is not None and dtype_name(first.dtype) == "float16":
+        if function.__name__ in backend_of(first).low_kernels:
+            with autocast(enabled=False):
+                return function(*args, **kwargs)
     y = _wide(function, low, args, kwargs)
     if first is None or dtype_name(first.dtype) not in NARROW:
         return y

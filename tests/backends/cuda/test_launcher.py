@@ -369,3 +369,36 @@ def test_subclasses_and_numpy_numbers_are_taken(modules, calls):
     launch(COPY, modules, x=x, y=np.empty(4, "f4"), n=np.int64(4))
     args = calls.launched[0][2]
     assert args[0] is x and type(args[2]) is np.int32
+
+
+HALF = Kernel(
+    "linear.cu",  # a source whose arrays may be in float16
+    "normalize",
+    "x:in mean:out:wide y:out eps:real n:i32",
+    lambda n, itemsize: Plan((1,), (32,), n * itemsize),
+)
+
+
+@pytest.mark.parametrize(
+    "dtype, wide, options",
+    [
+        ("float16", "float32", ("-DREAL=float", "-DSTORE=Half")),
+        ("float32", "float32", ("-DREAL=float", "-DSTORE=float")),
+        ("float64", "float64", ("-DREAL=double", "-DSTORE=double")),
+    ],
+)
+def test_what_is_stored_in_16_bits_is_computed_in_32(calls, modules, dtype, wide, options):
+    x, y, mean = (np.ones(4, d) for d in (dtype, dtype, wide))
+    launch(HALF, modules, x=x, mean=mean, y=y, eps=1, n=4)
+    assert calls.compiled == [("normalize", ("--std=c++17", *options))]
+    _, _, args, shared = calls.launched[0]
+    assert args[3].dtype == wide and shared == 4 * np.dtype(wide).itemsize
+    with pytest.raises(TypeError, match=f"mean must be a numpy.ndarray of {wide}"):
+        launch(HALF, modules, x=x, mean=mean.astype("int32"), y=y, eps=1, n=4)
+
+
+def test_other_sources_take_no_float16(modules):
+    with pytest.raises(TypeError, match="x must be float32 or float64"):
+        launch(ADD, modules, **values("float16"))
+    with pytest.raises(TypeError, match="x must be float16, float32 or float64"):
+        launch(HALF, modules, x=np.ones(4, "int8"), mean=None, y=None, eps=1, n=4)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nnx.backends.cuda.kernel import MOST_LISTED, TYPES, Argument
+from nnx.backends.cuda.kernel import MOST_LISTED, Argument
 from nnx.backends.cuda.launcher import PassedList
 
 WRITABLE, STARTS_UNINITIALISED, MUST_BE_WRITTEN = 1, 2, 4
@@ -57,7 +57,7 @@ class Outcome(ctypes.Structure):
 
 def code(argument: Argument, real: np.dtype[Any]) -> str:
     """The type of an argument as `runtime/table.h` writes it: `const float*` is `pf4`."""
-    dtype = real if argument.type == "real" else TYPES[argument.type]
+    dtype = argument.dtype(real)
     pointer = {"in": "p", "out": "P", "inout": "P"}.get(argument.direction, "")
     return f"{pointer}{dtype.kind}{dtype.itemsize}" + f"*{MOST_LISTED}" * argument.many
 

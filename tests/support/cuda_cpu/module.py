@@ -51,6 +51,8 @@ class CpuFactory:
         code = self.read(kernel.source)
         library = build(code, kernel.source, defines, self.variant)
         real = np.dtype("float64" if "-DREAL=double" in defines else "float32")
+        if "-DSTORE=Half" in defines:
+            real = np.dtype("float16")
         most_threads = launch_bounds(code).get(kernel.name, 1024)
         return CpuFunction(self, kernel, library, real, most_threads)
 

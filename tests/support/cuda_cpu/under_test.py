@@ -24,11 +24,14 @@ class RecordingModules(Modules):
     def __init__(self, factory: Factory, array: type, *of_device: Any) -> None:
         super().__init__(factory, array, *of_device)
         self.launched: set[str] = set()
+        self.in_half: set[str] = set()  # those of them that were launched on float16 arrays
 
     def function(
         self, kernel: Kernel, real: np.dtype[Any], constants: tuple[int, ...] = ()
     ) -> Function:
         self.launched.add(kernel.name)
+        if real == np.float16:
+            self.in_half.add(kernel.name)
         return super().function(kernel, real, constants)
 
     def fit(self, *asked: Any) -> int:
@@ -65,6 +68,7 @@ class CudaUnderTest:
         self.xp = self.backend.xp
         self.launched.clear()
         self.held_to_twin: set[str] = set()
+        self.held_in_half: set[str] = set()
 
     @property
     def launched(self) -> set[str]:
@@ -72,6 +76,13 @@ class CudaUnderTest:
         modules = self.backend.modules
         assert isinstance(modules, RecordingModules)
         return modules.launched
+
+    @property
+    def in_half(self) -> set[str]:
+        """The names of the kernels launched on float16 arrays."""
+        modules = self.backend.modules
+        assert isinstance(modules, RecordingModules)
+        return modules.in_half
 
     def asarray(self, x: Any, layout: str = "contiguous") -> Any:
         """The values of `x` in a new array of this device, laid out in memory as asked."""
@@ -132,10 +143,15 @@ class CudaUnderTest:
         bit-equal (on a GPU, and with `rtol`, near: there may be a product in them), and near the
         twin's: within `rtol` of the largest value of each array, exactly where `rtol` is 0.  The
         arrays must not be written.  Returns the results.
+
+        The twin of kernels on float16 arrays computes on the same numbers in float32; a result in
+        float16 may besides be half a unit in its last place from the twin's: rounded once.
         """
-        expected = flatten(self.portable, body(self.portable, *[np.array(a) for a in arrays]))
+        widened = [np.array(a, "float32" if a.dtype == np.float16 else a.dtype) for a in arrays]
+        expected = flatten(self.portable, body(self.portable, *widened))
         launched_before = set(self.launched)
         self.launched.clear()
+        self.in_half.clear()
         first = None
         orders = {"check": (0, 1, 2), "fast": (0,), "gpu": (0, 0, 0)}[self.kind]
         try:
@@ -161,10 +177,15 @@ class CudaUnderTest:
         assert first is not None
         assert len(first) == len(expected) > 0
         for k, (a, e) in enumerate(zip(first, expected, strict=True)):
-            assert (a.dtype, a.shape) == (e.dtype, e.shape), f"result {k}"
+            assert a.shape == e.shape, f"result {k}"
+            half = a.dtype == np.float16 and e.dtype == np.float32
+            assert half or a.dtype == e.dtype, f"result {k}: {a.dtype}, not {e.dtype}"
             scale = np.max(np.abs(e), initial=0.0, where=np.isfinite(e)) if rtol else 0.0
+            if half:
+                a, e = rounded_once(a, e, rtol * scale)
             np.testing.assert_allclose(a, e, rtol=0, atol=rtol * scale, err_msg=f"result {k}")
         self.held_to_twin |= self.launched
+        self.held_in_half |= self.in_half
         self.launched.update(launched_before)
         return first
 
@@ -205,6 +226,19 @@ def flatten(backend: Backend, result: Any) -> list[np.ndarray]:
     if isinstance(result, np.ndarray | np.generic):
         return [np.array(result)]
     return [np.array(backend.to_numpy(result))]
+
+
+def rounded_once(a: np.ndarray, e: np.ndarray, atol: float) -> tuple[np.ndarray, np.ndarray]:
+    """Results in float16 and their twins in float32, those that are no further apart than `atol`
+    and a rounding brings them made equal."""
+    with np.errstate(over="ignore"):
+        nearest = e.astype(np.float16)
+    with np.errstate(invalid="ignore"):
+        half_a_unit = np.spacing(np.abs(nearest)).astype(np.float32) / 2
+        a = a.astype(np.float32)
+        near = (np.abs(a - e) <= half_a_unit + atol) | (a == nearest)
+    e = np.where(np.isinf(nearest), nearest.astype(np.float32), e)
+    return np.where(near, e, a), e
 
 
 def same_bits(actual: list[np.ndarray], expected: list[np.ndarray], what: str) -> None:

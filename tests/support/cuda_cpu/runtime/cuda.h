@@ -35,5 +35,6 @@
 
 #include "atomics.h"
 #include "functions.h"
+#include "half.h"
 #include "vectors.h"
 #include "warp.h"

@@ -14,9 +14,11 @@ struct KernelEntry {
 template <class T>
 static char* cuda_cpu_describe_one(char* text) {
   using Number = std::remove_cv_t<std::remove_pointer_t<T>>;
-  static_assert(std::is_arithmetic_v<Number>, "kernels take numbers, pointers to them, and lists");
+  constexpr bool half = std::is_same_v<Number, Half>;
+  static_assert(std::is_arithmetic_v<Number> || half,
+                "kernels take numbers, pointers to them, and lists");
   if (std::is_pointer_v<T>) *text++ = std::is_const_v<std::remove_pointer_t<T>> ? 'p' : 'P';
-  *text++ = std::is_floating_point_v<Number>    ? 'f'
+  *text++ = std::is_floating_point_v<Number> || half ? 'f'
             : std::is_same_v<Number, bool>      ? 'b'
             : std::is_unsigned_v<Number>        ? 'u'
                                                 : 'i';
