@@ -18,7 +18,7 @@
 //             ---2--                outside the image: zero
 //
 // Portable twins: ConvKernels.im2col, col2im and conv2d in nnx/backends/portable/convolution/conv.py.
-// REAL is float or double.
+// Arrays are of STORE: float, double or Half; computed is in REAL.
 //
 // Bytes: im2col reads x once from memory (the taps overlap, and caches serve them) and writes
 // cols; col2im reads cols once and writes x; swap_axes reads and writes once.  None needs an atomic operation, for each output
@@ -40,25 +40,25 @@
 // One thread for one window of one channel: it copies the kh*kw taps.  Neighbouring threads are
 // neighbouring windows, so that each tap is written to consecutive addresses.
 extern "C" __global__ void __launch_bounds__(256)
-im2col(const REAL* __restrict__ x, REAL* __restrict__ cols, long long image_stride,
+im2col(const STORE* __restrict__ x, STORE* __restrict__ cols, long long image_stride,
        long long row_stride, int planes, int channels, int h, int w, int oh, int ow,
        int kh, int kw, int sh, int sw, int top, int left, int dh, int dw) {
     PLANE(planes);
     const int windows = oh * ow, n = plane / channels, c = plane % channels;
-    const REAL* image = x + (long long)plane * h * w;
-    REAL* out = cols + n * image_stride + (long long)c * kh * kw * row_stride;
+    const STORE* image = x + (long long)plane * h * w;
+    STORE* out = cols + n * image_stride + (long long)c * kh * kw * row_stride;
 
     ALONG(i, windows) {
         const int oy = i / ow, ox = i - oy * ow;
-        REAL* to = out + i;
+        STORE* to = out + i;
         for (int a = 0; a < kh; ++a) {
             const int row = oy * sh - top + a * dh;
-            const REAL* from = image + (long long)row * w;
+            const STORE* from = image + (long long)row * w;
             const bool inside = 0 <= row && row < h;
             #pragma unroll 2  // 32 registers and no spill on every architecture
             for (int b = 0; b < kw; ++b, to += row_stride) {
                 const int column = ox * sw - left + b * dw;
-                *to = inside && 0 <= column && column < w ? from[column] : REAL(0);
+                *to = inside && 0 <= column && column < w ? REAL(from[column]) : REAL(0);
             }
         }
     }
@@ -68,13 +68,13 @@ im2col(const REAL* __restrict__ x, REAL* __restrict__ cols, long long image_stri
 // Tap (a, b) of window (oy, ox) read this pixel if oy*sh = y + top - a*dh, and likewise for x:
 // so the difference must be a multiple of the stride, and the window must exist.
 extern "C" __global__ void __launch_bounds__(256)
-col2im(const REAL* __restrict__ cols, REAL* __restrict__ x, long long image_stride,
+col2im(const STORE* __restrict__ cols, STORE* __restrict__ x, long long image_stride,
        long long row_stride, int planes, int channels, int h, int w, int oh, int ow,
        int kh, int kw, int sh, int sw, int top, int left, int dh, int dw) {
     PLANE(planes);
     const int pixels = h * w, n = plane / channels, c = plane % channels;
-    const REAL* in = cols + n * image_stride + (long long)c * kh * kw * row_stride;
-    REAL* image = x + (long long)plane * pixels;
+    const STORE* in = cols + n * image_stride + (long long)c * kh * kw * row_stride;
+    STORE* image = x + (long long)plane * pixels;
 
     ALONG(i, pixels) {
         const int row = i / w, column = i - row * w;
@@ -94,12 +94,12 @@ col2im(const REAL* __restrict__ cols, REAL* __restrict__ x, long long image_stri
 
 // A plane of y is one of x: (b, a) of the result is (a, b) of what is read.
 extern "C" __global__ void __launch_bounds__(256)
-swap_axes(const REAL* __restrict__ x, const REAL* __restrict__ bias, REAL* __restrict__ y,
+swap_axes(const STORE* __restrict__ x, const STORE* __restrict__ bias, STORE* __restrict__ y,
           int first, int second, int length) {
     PLANE(first * second);
     const int a = plane % first, b = plane / first;
     const REAL add = bias ? bias[a] : REAL(0);
-    const REAL* in = x + ((long long)a * second + b) * length;
-    REAL* out = y + ((long long)b * first + a) * length;
+    const STORE* in = x + ((long long)a * second + b) * length;
+    STORE* out = y + ((long long)b * first + a) * length;
     ALONG(i, length) out[i] = in[i] + add;
 }

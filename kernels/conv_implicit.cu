@@ -19,7 +19,8 @@
 //     +---------+  +------------------+
 //
 // Portable twins: ConvKernels.conv2d and conv2d_backward in
-// nnx/backends/portable/convolution/conv.py.  REAL is float or double.
+// nnx/backends/portable/convolution/conv.py.  Arrays are of STORE:
+// float, double or Half; computed is in REAL.
 //
 // Bytes: x and W read, y written; the taps of a pixel overlap, and the caches serve them.  By way of
 // columns, C kh kw / O times as many bytes as y has are written and read besides.  Every output is
@@ -48,8 +49,8 @@ __device__ __forceinline__ int tap(const Shape& s, int row, int column, int a, i
 }
 
 template <bool DATA>
-__device__ __forceinline__ void multiply(const REAL* image, const REAL* weight, const REAL* bias,
-                                         REAL* out, int n, int groups, const Shape& s) {
+__device__ __forceinline__ void multiply(const STORE* image, const STORE* weight, const STORE* bias,
+                                         STORE* out, int n, int groups, const Shape& s) {
     __shared__ REAL left[TAPS][ROWS + 1], right[TAPS][COLUMNS];
     const int places = s.kh * s.kw, taps = s.channels * places, pixels = s.out_h * s.out_w;
     const long long columns = (long long)n * pixels;
@@ -67,7 +68,7 @@ __device__ __forceinline__ void multiply(const REAL* image, const REAL* weight, 
     const int pixel = inside ? (int)(own - (long long)picture * pixels) : 0;
     const int row = pixel / s.out_w, column = pixel - row * s.out_w;
     const int size = s.h * s.w;
-    const REAL* from = image + ((long long)picture * groups + group) * s.channels * size;
+    const STORE* from = image + ((long long)picture * groups + group) * s.channels * size;
 
     REAL sum[4][4] = {};
     for (int start = 0; start < taps; start += TAPS) {
@@ -134,13 +135,13 @@ __device__ __forceinline__ void multiply(const REAL* image, const REAL* weight, 
     Shape { channels, h, w, rows, out_h, out_w, kh, kw, sh, sw, top, left, dh, dw }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-conv_forward(const REAL* __restrict__ x, const REAL* __restrict__ weight,
-             const REAL* __restrict__ bias, REAL* __restrict__ y, GEOMETRY) {
+conv_forward(const STORE* __restrict__ x, const STORE* __restrict__ weight,
+             const STORE* __restrict__ bias, STORE* __restrict__ y, GEOMETRY) {
     multiply<false>(x, weight, bias, y, n, groups, SHAPE);
 }
 
 extern "C" __global__ void __launch_bounds__(256, 1)
-conv_data(const REAL* __restrict__ gy, const REAL* __restrict__ weight, REAL* __restrict__ gx,
+conv_data(const STORE* __restrict__ gy, const STORE* __restrict__ weight, STORE* __restrict__ gx,
           GEOMETRY) {
     multiply<true>(gy, weight, nullptr, gx, n, groups, SHAPE);
 }

@@ -10,7 +10,8 @@
 // a*kw + b.  Pixels outside the image are never chosen by the maximum and add 0 to a mean.
 //
 // Portable twins: Backend.max_pool2d, max_pool2d_backward, avg_pool2d and avg_pool2d_backward in
-// nnx/backends/portable/pool.py.  REAL is float or double.
+// nnx/backends/portable/pool.py.  Arrays are of STORE: float, double or
+// Half; computed is in REAL.
 //
 // The backward passes gather: each thread makes one output element from what it reads, so nothing
 // is added atomically and results do not depend on the order of threads, overlapping windows
@@ -33,7 +34,7 @@ struct Geometry {
 // the first wins.  KH and KW are the window's size where it is known at compile time, so that the
 // loops are unrolled; 0 where it is not.
 template <int KH, int KW>
-__device__ __forceinline__ REAL largest(const REAL* image, int h, int w, int row0, int column0,
+__device__ __forceinline__ REAL largest(const STORE* image, int h, int w, int row0, int column0,
                                         const Geometry& g, int& place) {
     const int kh = KH ? KH : g.kh, kw = KW ? KW : g.kw;
     REAL best = __uint_as_float(0xff800000u);  // -inf
@@ -59,11 +60,11 @@ __device__ __forceinline__ REAL largest(const REAL* image, int h, int w, int row
 
 // One thread for one window.  The usual sizes have loops of their own.
 template <typename PLACE>
-__device__ __forceinline__ void max_pool(const REAL* x, REAL* y, PLACE* places, int planes, int h,
+__device__ __forceinline__ void max_pool(const STORE* x, STORE* y, PLACE* places, int planes, int h,
                                          int w, int oh, int ow, const Geometry& g) {
     const int plane = blockIdx.x * blockDim.y + threadIdx.y, windows = oh * ow;
     if (plane >= planes) return;
-    const REAL* image = x + (long long)plane * h * w;
+    const STORE* image = x + (long long)plane * h * w;
     const long long first = (long long)plane * windows;
 
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < windows; i += gridDim.y * blockDim.x) {
@@ -82,7 +83,7 @@ __device__ __forceinline__ void max_pool(const REAL* x, REAL* y, PLACE* places, 
 
 // For windows of at most 256 places.
 extern "C" __global__ void __launch_bounds__(256)
-max_pool_u8(const REAL* __restrict__ x, REAL* __restrict__ y, unsigned char* __restrict__ place,
+max_pool_u8(const STORE* __restrict__ x, STORE* __restrict__ y, unsigned char* __restrict__ place,
             int planes, int h, int w, int oh, int ow, int kh, int kw, int sh, int sw, int top,
             int left, int dh, int dw) {
     max_pool(x, y, place, planes, h, w, oh, ow, Geometry{kh, kw, sh, sw, top, left, dh, dw});
@@ -90,7 +91,7 @@ max_pool_u8(const REAL* __restrict__ x, REAL* __restrict__ y, unsigned char* __r
 
 // For larger ones.
 extern "C" __global__ void __launch_bounds__(256)
-max_pool_i32(const REAL* __restrict__ x, REAL* __restrict__ y, int* __restrict__ place,
+max_pool_i32(const STORE* __restrict__ x, STORE* __restrict__ y, int* __restrict__ place,
              int planes, int h, int w, int oh, int ow, int kh, int kw, int sh, int sw, int top,
              int left, int dh, int dw) {
     max_pool(x, y, place, planes, h, w, oh, ow, Geometry{kh, kw, sh, sw, top, left, dh, dw});
@@ -117,13 +118,13 @@ __device__ __forceinline__ int last_window(int p, int stride, int windows) {
 // A window with holes (dilation) is looked at though the pixel may lie in a hole: then the place
 // that it chose is another pixel, and nothing is added.
 template <typename PLACE>
-__device__ __forceinline__ void max_pool_backward(const REAL* gy, const PLACE* places, REAL* gx,
+__device__ __forceinline__ void max_pool_backward(const STORE* gy, const PLACE* places, STORE* gx,
                                                   int planes, int h, int w, int oh, int ow,
                                                   const Geometry& g) {
     const int plane = blockIdx.x * blockDim.y + threadIdx.y, pixels = h * w;
     if (plane >= planes) return;
     const long long first = (long long)plane * oh * ow;
-    REAL* image = gx + (long long)plane * pixels;
+    STORE* image = gx + (long long)plane * pixels;
 
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < pixels; i += gridDim.y * blockDim.x) {
         const int row = i / w + g.top, column = i % w + g.left;
@@ -142,16 +143,16 @@ __device__ __forceinline__ void max_pool_backward(const REAL* gy, const PLACE* p
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-max_pool_backward_u8(const REAL* __restrict__ gy, const unsigned char* __restrict__ place,
-                     REAL* __restrict__ gx, int planes, int h, int w, int oh, int ow, int kh,
+max_pool_backward_u8(const STORE* __restrict__ gy, const unsigned char* __restrict__ place,
+                     STORE* __restrict__ gx, int planes, int h, int w, int oh, int ow, int kh,
                      int kw, int sh, int sw, int top, int left, int dh, int dw) {
     max_pool_backward(gy, place, gx, planes, h, w, oh, ow,
                       Geometry{kh, kw, sh, sw, top, left, dh, dw});
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-max_pool_backward_i32(const REAL* __restrict__ gy, const int* __restrict__ place,
-                      REAL* __restrict__ gx, int planes, int h, int w, int oh, int ow, int kh,
+max_pool_backward_i32(const STORE* __restrict__ gy, const int* __restrict__ place,
+                      STORE* __restrict__ gx, int planes, int h, int w, int oh, int ow, int kh,
                       int kw, int sh, int sw, int top, int left, int dh, int dw) {
     max_pool_backward(gy, place, gx, planes, h, w, oh, ow,
                       Geometry{kh, kw, sh, sw, top, left, dh, dw});
@@ -167,13 +168,13 @@ max_pool_backward_i32(const REAL* __restrict__ gy, const int* __restrict__ place
 //                                         windows |0--|1--|2--|
 //
 extern "C" __global__ void __launch_bounds__(256)
-max_pool_backward_apart(const REAL* __restrict__ gy, const unsigned char* __restrict__ place,
-                        REAL* __restrict__ gx, int planes, int h, int w, int oh, int ow, int kw,
+max_pool_backward_apart(const STORE* __restrict__ gy, const unsigned char* __restrict__ place,
+                        STORE* __restrict__ gx, int planes, int h, int w, int oh, int ow, int kw,
                         int sh, int sw, int top, int left, int cells_down, int cells_across) {
     const int plane = blockIdx.x * blockDim.y + threadIdx.y, cells = cells_down * cells_across;
     if (plane >= planes) return;
     const long long first = (long long)plane * oh * ow;
-    REAL* image = gx + (long long)plane * h * w;
+    STORE* image = gx + (long long)plane * h * w;
 
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < cells; i += gridDim.y * blockDim.x) {
         const int cy = i / cells_across, cx = i - cy * cells_across;
@@ -205,13 +206,13 @@ __device__ __forceinline__ int counted(int begin, int k, int size, int before, i
 
 // One thread for one window: the sum over the image's part of it, divided by what is counted.
 extern "C" __global__ void __launch_bounds__(256)
-avg_pool(const REAL* __restrict__ x, REAL* __restrict__ y, int planes, int h, int w, int oh,
+avg_pool(const STORE* __restrict__ x, STORE* __restrict__ y, int planes, int h, int w, int oh,
          int ow, int kh, int kw, int sh, int sw, int top, int left, int counted_top,
          int counted_bottom, int counted_left, int counted_right) {
     const int plane = blockIdx.x * blockDim.y + threadIdx.y, windows = oh * ow;
     if (plane >= planes) return;
-    const REAL* image = x + (long long)plane * h * w;
-    REAL* out = y + (long long)plane * windows;
+    const STORE* image = x + (long long)plane * h * w;
+    STORE* out = y + (long long)plane * windows;
 
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < windows; i += gridDim.y * blockDim.x) {
         const int oy = i / ow, ox = i - oy * ow;
@@ -228,13 +229,13 @@ avg_pool(const REAL* __restrict__ x, REAL* __restrict__ y, int planes, int h, in
 
 // One thread for one pixel: its share of the gradient of each window that holds it.
 extern "C" __global__ void __launch_bounds__(256)
-avg_pool_backward(const REAL* __restrict__ gy, REAL* __restrict__ gx, int planes, int h, int w,
+avg_pool_backward(const STORE* __restrict__ gy, STORE* __restrict__ gx, int planes, int h, int w,
                   int oh, int ow, int kh, int kw, int sh, int sw, int top, int left,
                   int counted_top, int counted_bottom, int counted_left, int counted_right) {
     const int plane = blockIdx.x * blockDim.y + threadIdx.y, pixels = h * w;
     if (plane >= planes) return;
-    const REAL* in = gy + (long long)plane * oh * ow;
-    REAL* image = gx + (long long)plane * pixels;
+    const STORE* in = gy + (long long)plane * oh * ow;
+    STORE* image = gx + (long long)plane * pixels;
 
     for (int i = blockIdx.y * blockDim.x + threadIdx.x; i < pixels; i += gridDim.y * blockDim.x) {
         const int row = i / w + top, column = i % w + left;

@@ -10,7 +10,8 @@
 // where there are more windows than pixels.  `at` is row * w + column of the pixel that was chosen.
 //
 // Portable twins: PoolKernels.adaptive_max_pool2d and the other three in
-// nnx/backends/portable/pool.py.  REAL is float or double.
+// nnx/backends/portable/pool.py.  Arrays are of STORE: float, double or
+// Half; computed is in REAL.
 //
 // The backward passes gather, as in pool.cu: no atomics, and the same sum in every order.
 //
@@ -34,11 +35,11 @@ __device__ __forceinline__ int end(int p, int length, int m) {
 
 // Ties: the first in row-major order.  NaN is larger than everything; of several, the first.
 extern "C" __global__ void __launch_bounds__(256)
-adaptive_max_pool(const REAL* __restrict__ x, REAL* __restrict__ y, long long* __restrict__ at,
+adaptive_max_pool(const STORE* __restrict__ x, STORE* __restrict__ y, long long* __restrict__ at,
                   int planes, int h, int w, int oh, int ow) {
     EACH_OF_A_PLANE(i, oh * ow) {
         const int p = i / ow, q = i - p * ow;
-        const REAL* image = x + (long long)plane * h * w;
+        const STORE* image = x + (long long)plane * h * w;
         const int first = begin(q, w, ow), last = end(q, w, ow);
         long long place = (long long)begin(p, h, oh) * w + first;
         REAL best = image[place];
@@ -57,8 +58,8 @@ adaptive_max_pool(const REAL* __restrict__ x, REAL* __restrict__ y, long long* _
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-adaptive_max_pool_backward(const REAL* __restrict__ gy, const long long* __restrict__ at,
-                           REAL* __restrict__ gx, int planes, int h, int w, int oh, int ow) {
+adaptive_max_pool_backward(const STORE* __restrict__ gy, const long long* __restrict__ at,
+                           STORE* __restrict__ gx, int planes, int h, int w, int oh, int ow) {
     EACH_OF_A_PLANE(i, h * w) {
         const int r = i / w, c = i - r * w;
         REAL sum = 0;
@@ -72,11 +73,11 @@ adaptive_max_pool_backward(const REAL* __restrict__ gy, const long long* __restr
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-adaptive_avg_pool(const REAL* __restrict__ x, REAL* __restrict__ y, int planes, int h, int w,
+adaptive_avg_pool(const STORE* __restrict__ x, STORE* __restrict__ y, int planes, int h, int w,
                   int oh, int ow) {
     EACH_OF_A_PLANE(i, oh * ow) {
         const int p = i / ow, q = i - p * ow;
-        const REAL* image = x + (long long)plane * h * w;
+        const STORE* image = x + (long long)plane * h * w;
         const int top = begin(p, h, oh), bottom = end(p, h, oh);
         const int left = begin(q, w, ow), right = end(q, w, ow);
         REAL sum = 0;
@@ -87,14 +88,14 @@ adaptive_avg_pool(const REAL* __restrict__ x, REAL* __restrict__ y, int planes, 
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-adaptive_avg_pool_backward(const REAL* __restrict__ gy, REAL* __restrict__ gx, int planes, int h,
+adaptive_avg_pool_backward(const STORE* __restrict__ gy, STORE* __restrict__ gx, int planes, int h,
                            int w, int oh, int ow) {
     EACH_OF_A_PLANE(i, h * w) {
         const int r = i / w, c = i - r * w;
         REAL sum = 0;
         const int last = end(c, ow, w);
         for (int p = begin(r, oh, h); p < end(r, oh, h); ++p) {
-            const REAL* row = gy + ((long long)plane * oh + p) * ow;
+            const STORE* row = gy + ((long long)plane * oh + p) * ow;
             REAL across = 0;  // of the windows side by side, each by its own width
             for (int q = begin(c, ow, w); q < last; ++q)
                 across += row[q] / (end(q, w, ow) - begin(q, w, ow));

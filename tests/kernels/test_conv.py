@@ -142,6 +142,36 @@ def test_every_gathering_convolution(cuda, real, monkeypatch):
         cuda.launched.clear()
 
 
+@pytest.mark.in_half("conv_forward", "conv_data")
+def test_gathering_in_half(cuda, monkeypatch):
+    """Each output is a sum in float32, rounded once."""
+    monkeypatch.setattr("nnx.backends.cuda.conv.GATHERED_OPERATIONS", 10**9)
+    for case in ("plain", "groups"):
+        arrays, rest = convolution(case, "float16")
+        gathers = rest[0].stride == (1, 1)
+        cuda.agree(forward_and_backward(rest, (gathers, False, False)), *arrays, rtol=1e-6)
+
+
+@pytest.mark.in_half("im2col", "col2im", "swap_axes")
+@pytest.mark.parametrize("case", ["uneven", "groups"])
+def test_columns_in_half(cuda, case, monkeypatch):
+    """Of integers, whose products in 16 bits are exact; and sums over channels that are not."""
+    by_columns(monkeypatch)
+    arrays, rest = convolution(case, "float16")
+    arrays = [np.round(2 * a) for a in arrays]
+    body = forward_and_backward(rest, (True, True, True))
+    cuda.agree(body, *arrays, layouts=("contiguous",))
+    gy = np.full((70, 1, 33, 1), 1.0, "float16")  # 2,310 is even: float16 has it
+    gy[0] = 2.0  # 2,343 it has not
+
+    def gradient_of_bias(b, x, weight, gy):
+        return b.conv2d_backward(
+            gy, b.conv2d(x, weight, None, Window((1, 1)), 1)[1], (False, False, True)
+        )[2]
+
+    cuda.agree(gradient_of_bias, gy, np.ones((1, 1, 1, 1), "float16"), gy)
+
+
 def test_images_beyond_their_batch_change_nothing(cuda):
     arrays, (window, groups) = convolution("plain", "float32")
     x, weight, bias, _ = arrays

@@ -129,13 +129,29 @@ def test_empty_batch(cuda, real, shape):
     assert not cuda.launched
 
 
-def test_other_dtypes_use_the_twin(cuda):
-    x = np.arange(32, dtype=np.float16).reshape(1, 2, 4, 4)
-    window = Window((2, 2), (2, 2))
-    hold_max_pool(cuda, "float16", x.shape, *window)
-    cuda.agree(lambda b, x: b.avg_pool2d(x, window, NO_PADDING), x)
-    cuda.agree(lambda b, gy: b.avg_pool2d_backward(gy, (1, 2, 8, 8), window, NO_PADDING), x)
-    assert not cuda.launched
+@pytest.mark.in_half(
+    "max_pool_u8",
+    "max_pool_i32",
+    "max_pool_backward_u8",
+    "max_pool_backward_i32",
+    "max_pool_backward_apart",
+    "avg_pool",
+    "avg_pool_backward",
+)
+def test_in_half(cuda):
+    """Means and shares are rounded once; the sum over a window is beyond float16."""
+    for case in ("3x3 that overlap", "stride over kernel", "17x17"):
+        shape, *geometry = CASES[case]
+        hold_max_pool(cuda, "float16", shape, *geometry)
+        window, rng = Window(*geometry), np.random.default_rng(0)
+        x = (30_000 + rng.integers(0, 1000, shape)).astype("float16")
+        gy = rng.standard_normal((*shape[:2], *window.counts(shape[2:]))).astype("float16")
+        cuda.agree(lambda b, x, w=window: b.avg_pool2d(x, w, NO_PADDING), x, rtol=1e-6)
+        cuda.agree(
+            lambda b, gy, s=shape, w=window: b.avg_pool2d_backward(gy, s, w, NO_PADDING),
+            gy,
+            rtol=1e-6,
+        )
 
 
 ADAPTIVE = [
@@ -172,6 +188,25 @@ def test_adaptive_avg_pool(cuda, real, shape, size):
         return b.adaptive_avg_pool2d(x, size), b.adaptive_avg_pool2d_backward(gy, shape)
 
     cuda.agree(body, x, gy, rtol={"float32": 1e-6, "float64": 1e-15}[real])
+
+
+@pytest.mark.in_half(
+    "adaptive_max_pool",
+    "adaptive_max_pool_backward",
+    "adaptive_avg_pool",
+    "adaptive_avg_pool_backward",
+)
+@pytest.mark.parametrize("shape, size", ADAPTIVE)
+def test_adaptive_in_half(cuda, shape, size):
+    rng = np.random.default_rng(0)
+    x, gy = (rng.standard_normal(s).astype("float16") for s in (shape, (*shape[:2], *size)))
+
+    def body(b, x, gy):
+        y, chosen = b.adaptive_max_pool2d(x, size)
+        more = b.adaptive_avg_pool2d(x, size), b.adaptive_avg_pool2d_backward(gy, shape)
+        return y, chosen, b.adaptive_max_pool2d_backward(gy, chosen, shape), more
+
+    cuda.agree(body, x, gy, rtol=1e-6)
 
 
 def test_windows_that_32_bits_cannot_count_use_the_twin(cuda):

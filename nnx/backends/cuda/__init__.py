@@ -49,8 +49,10 @@ class CudaBackend(
             # cuBLAS multiplies float16 as it is, and sums in float32: the operations that are such
             # products, and what follows them elementwise.
             *("linear", "linear_relu", "matmul", "einsum", "tensordot", "vecdot"),
+            *("conv1d", "conv2d"),
             # The kernels of these compute in float32, and round what they write.
             *("gelu", "silu", "elu", "selu", "celu", "sigmoid", "erf"),
+            *("avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"),
         )
     )
     takes_none = True

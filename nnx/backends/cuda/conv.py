@@ -18,7 +18,7 @@ from ...typing import Array
 from ..portable.convolution.conv import ConvKernels
 from ..portable.residuals import Residuals
 from ..portable.window import Window
-from .launcher import LARGEST_GRID, REALS, Kernel, Modules, Plan, ceil_div, launch, register
+from .launcher import LARGEST_GRID, STORED, Kernel, Modules, Plan, ceil_div, launch, register
 from .planes import by_plane
 
 # Columns of one chunk.  Fewer would stay in the cache of an A100 (40 MB) or H100 (50 MB), but every
@@ -92,7 +92,7 @@ class CudaConv(ConvKernels):
     product: Callable[..., Array]  # of `CudaBackend`
 
     def im2col(self, x: Array, window: Window) -> Array:
-        if x.dtype not in REALS:
+        if x.dtype not in STORED:
             return super().im2col(x, window)
         n, c, h, w = x.shape
         oh, ow = window.counts((h, w))
@@ -104,7 +104,7 @@ class CudaConv(ConvKernels):
         return cols
 
     def col2im(self, cols: Array, shape: tuple[int, ...], window: Window) -> Array:
-        if cols.dtype not in REALS:
+        if cols.dtype not in STORED:
             return super().col2im(cols, shape, window)
         x = self.xp.empty(shape, dtype=cols.dtype)
         _, rows, windows = cols.shape
@@ -116,7 +116,7 @@ class CudaConv(ConvKernels):
     def conv2d(
         self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int
     ) -> tuple[Array, Residuals]:
-        if x.dtype not in REALS:
+        if x.dtype not in STORED:
             return super().conv2d(x, weight, bias, window, groups)
         n, _, h, w = x.shape
         out = window.counts((h, w))
@@ -135,7 +135,7 @@ class CudaConv(ConvKernels):
         self, gy: Array, residuals: Residuals, needs: tuple[bool, ...]
     ) -> tuple[Array | None, Array | None, Array | None]:
         x, weight, window, groups = residuals
-        if x.dtype not in REALS:
+        if x.dtype not in STORED:
             return super().conv2d_backward(gy, residuals, needs)
         xp = self.xp
         gx = xp.empty(x.shape, dtype=x.dtype) if needs[0] else None
@@ -161,7 +161,14 @@ class CudaConv(ConvKernels):
                     self._spread(g, weight, gx[images], window, groups)
         if gw is not None:
             gw = xp.reshape(gw, weight.shape)
-        return gx, gw, xp.sum(gy, axis=(0, 2, 3)) if needs[2] else None
+        return gx, gw, self._sums_of_channels(gy) if needs[2] else None
+
+    def _sums_of_channels(self, gy: Array) -> Array:
+        """gy (N, O, oh, ow) -> (O,); those of float16 are made in float32."""
+        xp = self.xp
+        if gy.dtype.itemsize > 2:
+            return xp.sum(gy, axis=(0, 2, 3))
+        return xp.astype(xp.sum(gy, axis=(0, 2, 3), dtype=xp.float32), gy.dtype)
 
     def conv_transpose2d(
         self,
@@ -171,7 +178,7 @@ class CudaConv(ConvKernels):
         window: Window,
         groups: int,
     ) -> Array:
-        if x.dtype not in REALS:
+        if x.dtype not in STORED:
             return super().conv_transpose2d(x, weight, shape, window, groups)
         image = self.xp.empty(shape, dtype=x.dtype)
         for images in _chunks(shape, window, x.dtype.itemsize):

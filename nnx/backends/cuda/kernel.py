@@ -49,7 +49,12 @@ import numpy as np
 
 REALS: dict[np.dtype[Any], str] = {np.dtype("float32"): "float", np.dtype("float64"): "double"}
 STORED = {np.dtype("float16"): "Half", **REALS}
-STORES_HALF = frozenset(("activation.cu", "linear.cu"))
+STORES_HALF = frozenset(
+    (
+        *("activation.cu", "linear.cu"),
+        *("conv_im2col.cu", "conv_implicit.cu", "pool.cu", "pool_adaptive.cu"),
+    )
+)
 
 
 def wide(stored: np.dtype[Any]) -> np.dtype[Any]:

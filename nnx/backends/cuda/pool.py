@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...typing import Array
 from ..portable.pool import PoolKernels
 from ..portable.window import Padding, Pair, Window
-from .launcher import REALS, Kernel, Modules, ceil_div, launch, register
+from .launcher import STORED, Kernel, Modules, ceil_div, launch, register
 from .planes import by_plane
 
 SIZES = "planes:i32 h:i32 w:i32 oh:i32 ow:i32 kh:i32 kw:i32 sh:i32 sw:i32 top:i32 left:i32"
@@ -90,7 +90,7 @@ class CudaPool(PoolKernels):
     modules: Modules
 
     def max_pool2d(self, x: Array, window: Window) -> tuple[Array, Array]:
-        if x.dtype not in REALS:
+        if x.dtype not in STORED:
             return super().max_pool2d(x, window)
         xp = self.xp
         out = window.counts((x.shape[2], x.shape[3]))
@@ -113,7 +113,7 @@ class CudaPool(PoolKernels):
     def max_pool2d_backward(
         self, gy: Array, argmax: Array, shape: tuple[int, ...], window: Window
     ) -> Array:
-        if gy.dtype not in REALS:
+        if gy.dtype not in STORED:
             return super().max_pool2d_backward(gy, argmax, shape, window)
         gx = self.xp.empty(shape, dtype=gy.dtype)
         numbers = _sizes(shape, gy.shape[2:], window)
@@ -131,7 +131,7 @@ class CudaPool(PoolKernels):
         return gx
 
     def avg_pool2d(self, x: Array, window: Window, counted: Padding) -> Array:
-        if x.dtype not in REALS:
+        if x.dtype not in STORED:
             return super().avg_pool2d(x, window, counted)
         out = window.counts((x.shape[2], x.shape[3]))
         y = self.xp.empty((*x.shape[:2], *out), dtype=x.dtype)
@@ -142,7 +142,7 @@ class CudaPool(PoolKernels):
     def avg_pool2d_backward(
         self, gy: Array, shape: tuple[int, ...], window: Window, counted: Padding
     ) -> Array:
-        if gy.dtype not in REALS:
+        if gy.dtype not in STORED:
             return super().avg_pool2d_backward(gy, shape, window, counted)
         gx = self.xp.empty(shape, dtype=gy.dtype)
         numbers = _sizes(shape, gy.shape[2:], window)
@@ -215,7 +215,7 @@ def _counted(counted: Padding) -> dict[str, int]:
 def _fit(x: Array, shape: tuple[int, ...], size: Pair) -> bool:
     """Whether the kernels' arithmetic of windows stays within 32 bits."""
     longest = max((m + 1) * (length + 1) for m, length in zip(size, shape[2:], strict=True))
-    return x.dtype in REALS and longest < 2**31
+    return x.dtype in STORED and longest < 2**31
 
 
 def _windows(shape: tuple[int, ...], size: Pair) -> dict[str, int]:
