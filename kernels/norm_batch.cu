@@ -11,7 +11,8 @@
 //
 // Portable twins: Backend.batch_norm and batch_norm_backward in nnx/backends/portable/norm.py;
 // the derivation is in nnx/ops/norm/batch.py.  channel_sums also makes the weight gradients of
-// layer and group norm (norm_layer.cu).  REAL is float or double.
+// layer and group norm (norm_layer.cu).  x, y and their
+// gradients are of STORE (float, double or Half), all else is in REAL.
 //
 // Why in parts: a channel is reduced by several blocks, so that few channels still keep the whole
 // device busy.  How many depends on the shape alone, the parts are merged in their order, and each
@@ -59,7 +60,7 @@ __device__ __forceinline__ Place place_of_thread(int length) {
 
 // parts (3, gridDim.y, channels): count, mean, squares.
 extern "C" __global__ void __launch_bounds__(256)
-channel_moments(const REAL* __restrict__ x, REAL* __restrict__ parts, int images, int channels,
+channel_moments(const STORE* __restrict__ x, REAL* __restrict__ parts, int images, int channels,
                 int length, int cuts, int span) {
     __shared__ Moments table[256];
     const Place place = place_of_thread(length);
@@ -67,7 +68,7 @@ channel_moments(const REAL* __restrict__ x, REAL* __restrict__ parts, int images
     if (place.channel < channels)
         for (int pair = place.first; pair < images * cuts; pair += place.step) {
             const int image = pair / cuts, begin = (pair - image * cuts) * span;
-            const REAL* plane = x + ((long long)image * channels + place.channel) * length;
+            const STORE* plane = x + ((long long)image * channels + place.channel) * length;
             const int end = min(begin + span, length);
             for (int l = begin + (length == 1 ? 0 : threadIdx.x); l < end; l += blockDim.x) {
                 const REAL apart = plane[l] - own.mean;
@@ -124,9 +125,9 @@ merge_moments(const REAL* __restrict__ parts, REAL* __restrict__ mean,
 // One thread for one element and those that stand blockDim.x further on in its plane; threadIdx.y
 // runs along planes (image * channels + channel), so that short planes share a block.
 extern "C" __global__ void __launch_bounds__(256)
-channel_normalize(const REAL* __restrict__ x, const REAL* __restrict__ mean,
+channel_normalize(const STORE* __restrict__ x, const REAL* __restrict__ mean,
                   const REAL* __restrict__ inverse, const REAL* __restrict__ weight,
-                  const REAL* __restrict__ bias, REAL* __restrict__ y, int planes, int channels,
+                  const REAL* __restrict__ bias, STORE* __restrict__ y, int planes, int channels,
                   int length) {
     const int plane = blockIdx.x * blockDim.y + threadIdx.y;
     if (plane >= planes) return;
@@ -142,7 +143,7 @@ channel_normalize(const REAL* __restrict__ x, const REAL* __restrict__ mean,
 // normalised x.  Its mean and inverse are those of the channel where groups = 0 (batch norm), else
 // those of the group of channels of this image: entry image * groups + channel / (channels/groups).
 extern "C" __global__ void __launch_bounds__(256)
-channel_sums(const REAL* __restrict__ gy, const REAL* __restrict__ x,
+channel_sums(const STORE* __restrict__ gy, const STORE* __restrict__ x,
              const REAL* __restrict__ mean, const REAL* __restrict__ inverse,
              REAL* __restrict__ parts, int images, int channels, int length, int cuts, int span,
              int groups) {
@@ -210,10 +211,10 @@ merge_sums(const REAL* __restrict__ parts, REAL* __restrict__ plain, REAL* __res
 // means over the `count` elements of a channel: the closed form (Xu 6.23).  One thread for one
 // element, as in channel_normalize.
 extern "C" __global__ void __launch_bounds__(256)
-batch_norm_backward(const REAL* __restrict__ gy, const REAL* __restrict__ x,
+batch_norm_backward(const STORE* __restrict__ gy, const STORE* __restrict__ x,
                     const REAL* __restrict__ mean, const REAL* __restrict__ inverse,
                     const REAL* __restrict__ weight, const REAL* __restrict__ plain,
-                    const REAL* __restrict__ along, REAL* __restrict__ gx, int planes,
+                    const REAL* __restrict__ along, STORE* __restrict__ gx, int planes,
                     int channels, int length, REAL count) {
     const int plane = blockIdx.x * blockDim.y + threadIdx.y;
     if (plane >= planes) return;

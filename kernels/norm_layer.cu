@@ -8,7 +8,8 @@
 //
 // Portable twins: Backend.layer_norm, group_norm and their backward in
 // nnx/backends/portable/norm.py.  The gradients of weight and bias are channel_sums of
-// norm_batch.cu.  REAL is float or double.
+// norm_batch.cu.  x, y and their
+// gradients are of STORE (float, double or Half), all else is in REAL.
 //
 // One block for one row, since rows are many.  The row is read twice, the second time from cache.
 // Bytes per element, float: forward 8, backward 12.
@@ -37,12 +38,12 @@ __device__ __forceinline__ int first_channel(int length, int inner, int groups) 
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-row_normalize(const REAL* __restrict__ x, const REAL* __restrict__ weight,
-              const REAL* __restrict__ bias, REAL* __restrict__ y, REAL* __restrict__ mean,
+row_normalize(const STORE* __restrict__ x, const REAL* __restrict__ weight,
+              const REAL* __restrict__ bias, STORE* __restrict__ y, REAL* __restrict__ mean,
               REAL* __restrict__ inverse, int rows, int length, int inner, int groups, REAL eps) {
     __shared__ Moments table[256];
     const int t = threadIdx.x;
-    const REAL* row = x + (long long)blockIdx.x * length;
+    const STORE* row = x + (long long)blockIdx.x * length;
     Moments own = {0, 0, 0};
     for (int i = t; i < length; i += blockDim.x) {
         const REAL apart = row[i] - own.mean;
@@ -64,7 +65,7 @@ row_normalize(const REAL* __restrict__ x, const REAL* __restrict__ weight,
         inverse[blockIdx.x] = narrow;
     }
     const int first = first_channel(length, inner, groups);
-    REAL* out = y + (long long)blockIdx.x * length;
+    STORE* out = y + (long long)blockIdx.x * length;
     for (int i = t; i < length; i += blockDim.x) {
         const int c = first + i / inner;
         const REAL normal = (row[i] - center) * narrow;
@@ -75,13 +76,13 @@ row_normalize(const REAL* __restrict__ x, const REAL* __restrict__ weight,
 // gx = inverse * (g - mean(g) - x^ mean(g x^)) with g = weight * gy, x^ = (x - mean) * inverse,
 // the means over the row.
 extern "C" __global__ void __launch_bounds__(256)
-row_normalize_backward(const REAL* __restrict__ gy, const REAL* __restrict__ x,
+row_normalize_backward(const STORE* __restrict__ gy, const STORE* __restrict__ x,
                        const REAL* __restrict__ mean, const REAL* __restrict__ inverse,
-                       const REAL* __restrict__ weight, REAL* __restrict__ gx, int rows,
+                       const REAL* __restrict__ weight, STORE* __restrict__ gx, int rows,
                        int length, int inner, int groups) {
     __shared__ REAL plain[256], along[256];
     const int t = threadIdx.x, first = first_channel(length, inner, groups);
-    const REAL *row = x + (long long)blockIdx.x * length, *in = gy + (long long)blockIdx.x * length;
+    const STORE *row = x + (long long)blockIdx.x * length, *in = gy + (long long)blockIdx.x * length;
     const REAL center = mean[blockIdx.x], narrow = inverse[blockIdx.x];
     REAL sum = 0, product = 0;
     for (int i = t; i < length; i += blockDim.x) {
@@ -101,7 +102,7 @@ row_normalize_backward(const REAL* __restrict__ gy, const REAL* __restrict__ x,
     }
 
     const REAL mean_g = plain[0] / length, mean_along = along[0] / length;
-    REAL* out = gx + (long long)blockIdx.x * length;
+    STORE* out = gx + (long long)blockIdx.x * length;
     for (int i = t; i < length; i += blockDim.x) {
         const REAL g = in[i] * (weight ? weight[first + i / inner] : REAL(1));
         const REAL normal = (row[i] - center) * narrow;

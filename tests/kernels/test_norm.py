@@ -55,6 +55,24 @@ def test_batch_norm(cuda, real, shape):
     cuda.agree(body, x, gy, weight, bias, rtol=RTOL[real])
 
 
+@pytest.mark.in_half("channel_moments", "channel_normalize", "channel_sums", "batch_norm_backward")
+@pytest.mark.parametrize("weights", ["float32", "float16"])
+@pytest.mark.parametrize("shape", [(31, 33), (9, 3, 33), (2, 1, 2050)], ids=str)
+def test_batch_norm_in_half(cuda, shape, weights):
+    """Statistics are in float32, of numbers whose sum float16 does not have."""
+    x, gy = values(shape, "float16") + np.float16(10), values(shape, "float16", 1)
+    weight, bias = values(shape[1:2], weights, 2), values(shape[1:2], weights, 3)
+    body = forward_and_backward("batch_norm")
+    got = cuda.agree(body, x, gy, weight, bias, rtol=2e-5)
+    assert [str(a.dtype) for a in got] == [
+        "float16",
+        "float32",
+        "float32",
+        "float16",
+        *[weights] * 2,
+    ]
+
+
 def test_batch_norm_without_weights(cuda, real):
     x, gy = values((4, 3, 5), real), values((4, 3, 5), real, 1)
     body = forward_and_backward("batch_norm", (True, False, False))
@@ -87,6 +105,15 @@ def test_layer_norm(cuda, real, shape):
     if shape[1] == 1:
         x[:] = 3  # its own mean, exactly: a deviation of rounding errors would be noise
     cuda.agree(forward_and_backward("layer_norm"), x, gy, weight, bias, rtol=RTOL[real])
+
+
+@pytest.mark.in_half("row_normalize", "row_normalize_backward")
+@pytest.mark.parametrize("weights", ["float32", "float16"])
+def test_rows_in_half(cuda, weights):
+    for name, shape, groups in (("layer_norm", (33, 32), None), ("group_norm", (3, 6, 5), 2)):
+        x, gy = values(shape, "float16") + np.float16(10), values(shape, "float16", 1)
+        weight, bias = values(shape[1:2], weights, 2), values(shape[1:2], weights, 3)
+        cuda.agree(forward_and_backward(name, groups=groups), x, gy, weight, bias, rtol=2e-5)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])

@@ -145,7 +145,11 @@ def test_a_replay_is_one_launch_and_two_copies_in_and_one_out(on_cupy):
     assert asked.launches["graph"] == 1 and asked.total == 4, str(asked)
 
 
-HALF = {"MLP": (mlp, 27), "LeNet": (lenet, 59)}
+HALF = {
+    "MLP": (mlp, 27),
+    "LeNet": (lenet, 59),
+    "LeNet with batch norm": (lambda: lenet(norm=True), 73),
+}
 
 
 @pytest.mark.parametrize("name", HALF)

@@ -52,6 +52,7 @@ class CudaBackend(
             *("conv1d", "conv2d"),
             # The kernels of these compute in float32, and round what they write.
             *("gelu", "silu", "elu", "selu", "celu", "sigmoid", "erf"),
+            "batch_norm",
             *("avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d", "adaptive_avg_pool2d"),
         )
     )

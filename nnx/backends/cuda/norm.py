@@ -8,7 +8,8 @@ from typing import Any
 from ...typing import Array
 from ..portable.norm import NormKernels
 from ..portable.residuals import Residuals
-from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
+from .kernel import wide
+from .launcher import REALS, STORED, Kernel, Modules, Plan, ceil_div, launch, register
 from .planes import THREADS, by_plane, threads_across
 
 # A channel is reduced in parts, so that there are about this many blocks in all: enough to keep a
@@ -43,7 +44,7 @@ CHANNEL_MOMENTS = register(
     Kernel(
         "norm_batch.cu",
         "channel_moments",
-        "x:in parts:out images:i32 channels:i32 length:i32 cuts:i32 span:i32",
+        "x:in parts:out:wide images:i32 channels:i32 length:i32 cuts:i32 span:i32",
         per_channel,
     )
 )
@@ -51,7 +52,8 @@ MERGE_MOMENTS = register(
     Kernel(
         "norm_batch.cu",
         "merge_moments",
-        "parts:in mean:out variance:out inverse:out channels:i32 count:i32 eps:real",
+        "parts:in:wide mean:out:wide variance:out:wide inverse:out:wide channels:i32 count:i32 "
+        "eps:real",
         one_warp_each,
     )
 )
@@ -59,8 +61,8 @@ TRACK_MOMENTS = register(
     Kernel(
         "norm_batch.cu",
         "track_moments",
-        "running_mean:inout running_variance:inout batches:inout:i64 mean:in variance:in "
-        "fresh:real unbiased:real channels:i32",
+        "running_mean:inout:wide running_variance:inout:wide batches:inout:i64 "
+        "mean:in:wide variance:in:wide fresh:real unbiased:real channels:i32",
         per_element_of_channels,
     )
 )
@@ -68,7 +70,8 @@ CHANNEL_NORMALIZE = register(
     Kernel(
         "norm_batch.cu",
         "channel_normalize",
-        "x:in mean:in inverse:in weight:in? bias:in? y:out planes:i32 channels:i32 length:i32",
+        "x:in mean:in:wide inverse:in:wide weight:in?:wide bias:in?:wide y:out planes:i32 "
+        "channels:i32 length:i32",
         lambda planes, length: by_plane(planes, length),
     )
 )
@@ -76,7 +79,7 @@ CHANNEL_SUMS = register(
     Kernel(
         "norm_batch.cu",
         "channel_sums",
-        "gy:in x:in mean:in inverse:in parts:out "
+        "gy:in x:in mean:in:wide inverse:in:wide parts:out:wide "
         "images:i32 channels:i32 length:i32 cuts:i32 span:i32 groups:i32",
         per_channel,
     )
@@ -85,7 +88,7 @@ MERGE_SUMS = register(
     Kernel(
         "norm_batch.cu",
         "merge_sums",
-        "parts:in plain:out along:out channels:i32 count:i32",
+        "parts:in:wide plain:out:wide along:out:wide channels:i32 count:i32",
         one_warp_each,
     )
 )
@@ -93,8 +96,8 @@ BATCH_NORM_BACKWARD = register(
     Kernel(
         "norm_batch.cu",
         "batch_norm_backward",
-        "gy:in x:in mean:in inverse:in weight:in? plain:in along:in gx:out "
-        "planes:i32 channels:i32 length:i32 count:real",
+        "gy:in x:in mean:in:wide inverse:in:wide weight:in?:wide plain:in:wide along:in:wide "
+        "gx:out planes:i32 channels:i32 length:i32 count:real",
         lambda planes, length: by_plane(planes, length),
     )
 )
@@ -102,7 +105,7 @@ ROW_NORMALIZE = register(
     Kernel(
         "norm_layer.cu",
         "row_normalize",
-        "x:in weight:in? bias:in? y:out mean:out inverse:out "
+        "x:in weight:in?:wide bias:in?:wide y:out mean:out:wide inverse:out:wide "
         "rows:i32 length:i32 inner:i32 groups:i32 eps:real",
         one_block_each,
     )
@@ -111,7 +114,8 @@ ROW_NORMALIZE_BACKWARD = register(
     Kernel(
         "norm_layer.cu",
         "row_normalize_backward",
-        "gy:in x:in mean:in inverse:in weight:in? gx:out rows:i32 length:i32 inner:i32 groups:i32",
+        "gy:in x:in mean:in:wide inverse:in:wide weight:in?:wide gx:out rows:i32 length:i32 "
+        "inner:i32 groups:i32",
         one_block_each,
     )
 )
@@ -129,9 +133,11 @@ class CudaNorm(NormKernels):
         if not _compiled_for(x, weight, bias):
             return super().batch_norm(x, weight, bias, eps)
         n, c, length = _as_planes(x)
-        parts = self._parts(3, n, c, length, x.dtype)
+        dtype, kept = wide(x.dtype), weight
+        weight, bias = self._widened(weight), self._widened(bias)
+        parts = self._parts(3, n, c, length, dtype)
         launch(CHANNEL_MOMENTS, self.modules, x=x, parts=parts, **_cut(n, c, length))
-        mean, variance, inverse = (self.xp.empty((c,), dtype=x.dtype) for _ in range(3))
+        mean, variance, inverse = (self.xp.empty((c,), dtype=dtype) for _ in range(3))
         launch(
             MERGE_MOMENTS,
             self.modules,
@@ -157,7 +163,7 @@ class CudaNorm(NormKernels):
             channels=c,
             length=length,
         )
-        return y, mean, variance, Residuals((x, mean, inverse, weight))
+        return y, mean, variance, Residuals((x, mean, inverse, kept))
 
     def track_moments_(
         self,
@@ -168,7 +174,10 @@ class CudaNorm(NormKernels):
         unbiased: float,
     ) -> tuple[Array, Array, Array]:
         in_place = all(a.flags.c_contiguous for a in running)
-        if not in_place or not _compiled_for(running[0], running[1], mean):
+        if running[0].dtype != mean.dtype:  # of a model in float16
+            mean, variance = (self.xp.astype(a, running[0].dtype) for a in (mean, variance))
+        fit = mean.dtype in REALS and running[1].dtype == mean.dtype and mean.size
+        if not in_place or not fit:
             return super().track_moments_(running, mean, variance, fresh, unbiased)
         launch(
             TRACK_MOMENTS,
@@ -187,7 +196,8 @@ class CudaNorm(NormKernels):
     def batch_norm_backward(self, gy: Array, residuals: Residuals, needs: Needs) -> Gradients:
         if len(residuals) == 3:
             return super().batch_norm_backward(gy, residuals, needs)
-        x, mean, inverse, weight = residuals
+        x, mean, inverse, kept = residuals
+        weight = self._widened(kept)
         n, c, length = _as_planes(x)
         gb, gw = self._channel_sums(gy, x, mean, inverse, groups=0)
         gx = None
@@ -209,7 +219,7 @@ class CudaNorm(NormKernels):
                 length=length,
                 count=n * length,
             )
-        return gx, gw if needs[1] else None, gb if needs[2] else None
+        return gx, *self._of_weights(gw, gb, kept, needs)
 
     def layer_norm(
         self, x: Array, weight: Array | None, bias: Array | None, eps: float
@@ -239,9 +249,10 @@ class CudaNorm(NormKernels):
         self, x: Array, weight: Array | None, bias: Array | None, eps: float, groups: int
     ) -> tuple[Array, Residuals]:
         """x (N, C, ...): a row is a sample's group of channels (layer norm: x (M, D), 1 group)."""
-        xp = self.xp
+        xp, kept = self.xp, weight
+        weight, bias = self._widened(weight), self._widened(bias)
         n, c, length = _as_planes(x)
-        mean, inverse = (xp.empty((n * groups,), dtype=x.dtype) for _ in range(2))
+        mean, inverse = (xp.empty((n * groups,), dtype=wide(x.dtype)) for _ in range(2))
         y = xp.empty(x.shape, dtype=x.dtype)
         launch(
             ROW_NORMALIZE,
@@ -258,10 +269,11 @@ class CudaNorm(NormKernels):
             groups=groups,
             eps=eps,
         )
-        return y, Residuals((x, mean, inverse, weight, groups))
+        return y, Residuals((x, mean, inverse, kept, groups))
 
     def _rows_backward(self, gy: Array, residuals: Residuals, needs: Needs) -> Gradients:
-        x, mean, inverse, weight, groups = residuals
+        x, mean, inverse, kept, groups = residuals
+        weight = self._widened(kept)
         n, c, length = _as_planes(x)
         gx = gw = gb = None
         if needs[0]:
@@ -282,14 +294,31 @@ class CudaNorm(NormKernels):
             )
         if needs[1] or needs[2]:
             gb, gw = self._channel_sums(gy, x, mean, inverse, groups)
-        return gx, gw if needs[1] else None, gb if needs[2] else None
+        return gx, *self._of_weights(gw, gb, kept, needs)
+
+    def _widened(self, a: Array | None) -> Array | None:
+        """Weights of a model in float16, as the kernels take them."""
+        return a if a is None else self.xp.astype(a, wide(a.dtype), copy=False)
+
+    def _of_weights(
+        self, gw: Array | None, gb: Array | None, weight: Array | None, needs: Needs
+    ) -> tuple[Array | None, Array | None]:
+        """The gradients of weight and bias that are needed, in the weight's dtype."""
+        gradients = (gw if needs[1] else None, gb if needs[2] else None)
+        if weight is None:
+            return gradients
+        gw, gb = (
+            g if g is None else self.xp.astype(g, weight.dtype, copy=False) for g in gradients
+        )
+        return gw, gb
 
     def _channel_sums(
         self, gy: Array, x: Array, mean: Array, inverse: Array, groups: int
     ) -> tuple[Array, Array]:
         """The gradients of bias and weight, (C,) each."""
         n, c, length = _as_planes(x)
-        parts = self._parts(2, n, c, length, x.dtype)
+        dtype = wide(x.dtype)
+        parts = self._parts(2, n, c, length, dtype)
         launch(
             CHANNEL_SUMS,
             self.modules,
@@ -301,7 +330,7 @@ class CudaNorm(NormKernels):
             groups=groups,
             **_cut(n, c, length),
         )
-        plain, along = (self.xp.empty((c,), dtype=x.dtype) for _ in range(2))
+        plain, along = (self.xp.empty((c,), dtype=dtype) for _ in range(2))
         launch(
             MERGE_SUMS,
             self.modules,
@@ -321,8 +350,9 @@ class CudaNorm(NormKernels):
 
 
 def _compiled_for(x: Array, weight: Array | None, bias: Array | None) -> bool:
-    same = all(a is None or a.dtype == x.dtype for a in (weight, bias))
-    return x.dtype in REALS and x.size > 0 and same
+    """Weights may be in float32 where x is in float16."""
+    fit = all(a is None or a.dtype in (x.dtype, wide(x.dtype)) for a in (weight, bias))
+    return x.dtype in STORED and x.size > 0 and fit
 
 
 def _as_planes(x: Array) -> tuple[int, int, int]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ...backends import Array, copy_beside
+from ...autograd import Node
+from ...backends import Array, backend_of, copy_beside, dtype_name
 from ...tensor import Tensor
 from .._function import Function
-from .._operands import as_array, operands, require_one_dtype
+from .._operands import as_array, as_tensor, operands, require_one_dtype
 from ..array.autocast import in_float32_inside
 
 BatchSum = Callable[[np.ndarray], np.ndarray]  # a float64 vector of a part -> of the whole batch
@@ -166,7 +167,7 @@ def batch_norm(
             which have no variance.
         TypeError: dtypes that differ.
     """
-    x, weight, bias = checked("batch_norm", x, weight, bias)
+    x, weight, bias = checked("batch_norm", x, weight, bias, mixed=True)
     values = x.size // max(1, x.shape[1])
     if values < 2:
         raise ValueError(
@@ -237,10 +238,18 @@ def batch_norm_inference(
     return BatchNormInference(mean, variance, eps)(x, weight, bias)
 
 
-def checked(name: str, x: Any, weight: Any, bias: Any) -> tuple[Any, Any, Any]:
-    """The three as tensors of one floating-point dtype, whose shapes fit."""
-    x, weight, bias = operands(name, x, weight, bias)
-    require_one_dtype(name, x=x)
+def checked(name: str, x: Any, weight: Any, bias: Any, mixed: bool = False) -> tuple[Any, Any, Any]:
+    """The three as tensors of one floating-point dtype, whose shapes fit; `mixed`: but x may be in
+    float16 beside weights in float32, where there is a kernel for that."""
+    x = as_tensor(name, x, weight if isinstance(weight, Node) else None)
+    home = backend_of(x.data)
+    widths = {dtype_name(a.dtype) for a in (weight, bias) if hasattr(a, "dtype")}
+    mixed = mixed and name in home.low_kernels and dtype_name(x.dtype) == "float16"
+    if mixed and widths == {"float32"}:
+        weight, bias = (a if a is None else as_tensor(name, a, x) for a in (weight, bias))
+    else:
+        x, weight, bias = operands(name, x, weight, bias)
+        require_one_dtype(name, x=x)
     if x.ndim < 2:
         raise ValueError(f"{name}: x must be (N, C) or (N, C, ...); x has shape {x.shape}")
     for label, a in (("weight", weight), ("bias", bias)):
