@@ -7,7 +7,7 @@
 // sums of every eighth entry of the run, then the eight in order.  No atomic additions.
 //
 // Portable twin: EmbeddingKernels.index_add in nnx/backends/portable/embedding.py.
-// REAL is float or double.
+// values and out are of STORE: float, double or Half; the sums are in REAL.
 //
 // Bytes: reads each row of values once, in the order of the keys, and writes out once, most of it
 // zeros where the vocabulary is large.
@@ -30,8 +30,8 @@ run_starts(const long long* __restrict__ keys, int* __restrict__ starts, int m, 
 
 // A block of 32 x 8 threads makes 32 columns of one row; its eight groups share the run.
 extern "C" __global__ void __launch_bounds__(256)
-index_add(const REAL* __restrict__ values, const long long* __restrict__ order,
-          const int* __restrict__ starts, REAL* __restrict__ out, int columns) {
+index_add(const STORE* __restrict__ values, const long long* __restrict__ order,
+          const int* __restrict__ starts, STORE* __restrict__ out, int columns) {
     __shared__ REAL part[8][32];
     const int row = blockIdx.x, column = blockIdx.y * 32 + threadIdx.x, group = threadIdx.y;
     const int begin = starts[row], end = starts[row + 1];

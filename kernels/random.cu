@@ -10,7 +10,8 @@
 //
 // Portable twins: RandomKernels.philox, random_uniform, random_mask and dropout in
 // nnx/backends/portable/random.py, equal to the last bit: integer arithmetic, and floats that are
-// multiples of a power of two.  REAL is float or double.
+// multiples of a power of two.  REAL is float or double; what
+// dropout reads and writes is of STORE: that, or Half.
 //
 // Bytes: what is written, and for dropout what is read; nothing else touches memory.  The mask of
 // dropout is never stored: its backward draws it again from the same counter.
@@ -65,7 +66,10 @@ __device__ __forceinline__ Four<T> load(const T* p, long long i, long long n) {
     if (whole(p, i, n)) return reinterpret_cast<const Four<T>*>(p)[i];
     Four<T> four;
     #pragma unroll
-    for (int j = 0; j < 4; ++j) four.v[j] = 4 * i + j < n ? p[4 * i + j] : T(0);
+    for (int j = 0; j < 4; ++j) {
+        four.v[j] = 0;
+        if (4 * i + j < n) four.v[j] = p[4 * i + j];
+    }
     return four;
 }
 
@@ -124,12 +128,12 @@ random_mask(bool* __restrict__ mask, unsigned k0, unsigned k1, unsigned long lon
 }
 
 extern "C" __global__ void __launch_bounds__(256)
-dropout(const REAL* __restrict__ x, REAL* __restrict__ y, unsigned k0, unsigned k1,
+dropout(const STORE* __restrict__ x, STORE* __restrict__ y, unsigned k0, unsigned k1,
         unsigned long long low, unsigned c2, unsigned c3, unsigned long long threshold,
         REAL scale, long long n) {
     EACH_BLOCK(i, (n + 3) / 4) {
         const Words block = philox_block(k0, k1, low, c2, c3, i);
-        Four<REAL> four = load(x, i, n);
+        Four<STORE> four = load(x, i, n);
         #pragma unroll
         for (int j = 0; j < 4; ++j)
             four.v[j] = block.w[j] < threshold ? four.v[j] * scale : REAL(0);

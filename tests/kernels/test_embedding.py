@@ -43,6 +43,14 @@ def test_small_integers_are_exact(cuda, real):
     cuda.agree(lambda b, v, i: b.index_add(v, i, 8), values, indices)
 
 
+@pytest.mark.in_half("index_add")
+def test_in_half(cuda):
+    """A sum of 300 terms is rounded once."""
+    rng = np.random.default_rng(0)
+    values, indices = rng.standard_normal((300, 33)).astype("float16"), rng.integers(0, 2, 300)
+    cuda.agree(lambda b, v, i: b.index_add(v, i, 2), values, indices, rtol=1e-6)
+
+
 def test_nothing_to_add(cuda, real):
     empty = np.empty((0, 4), real), np.empty(0, "int64")
     (out,) = cuda.agree(lambda b, v, i: b.index_add(v, i, 5), *empty)

@@ -45,6 +45,13 @@ def test_dropout(cuda, real, shape):
     assert np.array_equal(y != 0, mask)
 
 
+@pytest.mark.in_half("dropout")
+@pytest.mark.parametrize("shape", [(1,), (2, 3, 33), (1025,)])
+def test_dropout_in_half(cuda, shape):
+    x = np.random.default_rng(0).standard_normal(shape).astype("float16")
+    cuda.agree(lambda b, x: b.dropout(x, KEY, 3, 3 * 2**30, 1 / 0.75), x)
+
+
 @pytest.mark.parametrize("shape", [(0,), (3, 0)])
 def test_nothing_to_draw(cuda, shape):
     cuda.agree(lambda b: (b.philox(KEY, 0, 0), b.random_mask(KEY, 0, 0, 5)))

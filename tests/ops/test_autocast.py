@@ -190,6 +190,31 @@ def test_every_layer_gives_what_it_gives_in_float32(name, dtype):
             assert str(low.dtype) == "float32" or low is results[1][0]
 
 
+@pytest.mark.ci
+@pytest.mark.parametrize("backend", ["cuda-on-cpu"], indirect=True)
+@pytest.mark.parametrize("name", [name for name in LAYERS if "Unpool" not in name])
+def test_every_layer_on_the_kernels_that_store_float16(backend, name):
+    """Of images in float16, as the layer before leaves them."""
+    make, given = LAYERS[name]
+    floats = isinstance(given, tuple)
+    x = RNG.standard_normal(given).astype("float16") if floats else given
+    results = []
+    for dtype, enabled in (("float32", False), ("float16", True)):
+        nnx.manual_seed(0)
+        layer = make()
+        t = backend.tensor(x.astype(dtype) if floats else x, requires_grad=floats)
+        with nnx.autocast("float16", enabled):
+            y = layer(t)
+        while isinstance(y, tuple):
+            y = y[0]
+        ops.sum(ops.square(y.astype("float32"))).backward()
+        gradients = [t.grad, *[p.grad for p in layer.parameters()]]
+        results.append([backend.to_numpy(a) for a in (y.data, *gradients) if a is not None])
+    for full, low in zip(*results, strict=True):
+        scale = max(1.0, np.abs(full).max())
+        assert np.abs(low.astype("float32") - full).max() <= 0.016 * scale
+
+
 @pytest.mark.parametrize("name, options, x, target", LOSSES)
 def test_losses_are_computed_in_float32(name, options, x, target):
     x = np.asarray(x, "float16")

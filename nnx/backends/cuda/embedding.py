@@ -8,7 +8,7 @@ from ...typing import Array
 from ..portable.embedding import EmbeddingKernels
 from .launcher import (
     LARGEST_GRID,
-    REALS,
+    STORED,
     Kernel,
     Modules,
     Plan,
@@ -43,7 +43,7 @@ class CudaEmbedding(EmbeddingKernels):
         xp = self.xp
         m, columns = indices.shape[0], math.prod(values.shape[1:])
         wide = ceil_div(columns, 32) > LARGEST_GRID[1]
-        if values.dtype not in REALS or m >= 2**31 or wide:
+        if values.dtype not in STORED or m >= 2**31 or wide:
             return super().index_add(values, indices, rows)
         order = xp.argsort(indices, stable=True)
         keys = xp.astype(xp.take(indices, order, axis=0), xp.int64, copy=False)

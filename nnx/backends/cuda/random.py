@@ -7,7 +7,7 @@ from typing import Any
 
 from ...typing import Array
 from ..portable.random import RandomKernels
-from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
+from .launcher import STORED, Kernel, Modules, Plan, ceil_div, launch, register
 
 DRAW = "k0:u32 k1:u32 low:u64 c2:u32 c3:u32"
 
@@ -22,7 +22,7 @@ UNIFORM = register(
     Kernel(
         "random.cu",
         "random_uniform",
-        f"y:out {DRAW} n:i64",
+        f"y:out:wide {DRAW} n:i64",
         per_four,
     )
 )
@@ -72,7 +72,7 @@ class CudaRandom(RandomKernels):
     def dropout(
         self, x: Array, key: tuple[int, int], counter: int, threshold: int, scale: float
     ) -> Array:
-        if x.dtype not in REALS:
+        if x.dtype not in STORED:
             return super().dropout(x, key, counter, threshold, scale)
         y = self.xp.empty(x.shape, dtype=x.dtype)
         draw = _draw(key, counter)

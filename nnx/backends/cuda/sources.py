@@ -30,7 +30,7 @@ def text_of(source: str, options: tuple[str, ...]) -> str:
     text = read_source(source)
     if "-DSTORE=Half" not in options:
         return text
-    return f'{read_source("half.cuh")}#line 1 "{source}"\n{text}'
+    return f'#line 1 "half.cuh"\n{read_source("half.cuh")}#line 1 "{source}"\n{text}'
 
 
 @cache
