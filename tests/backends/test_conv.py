@@ -33,6 +33,9 @@ CASES = {
     "a pixel": ((3, 5, 9, 8), (7, 5, 1, 1), (1, 1), NONE, (1, 1)),
     "a pixel, strided": ((2, 3, 6, 8), (4, 3, 1, 1), (2, 3), NONE, (1, 1)),
     "a pixel and padding": ((2, 3, 6, 5), (4, 3, 1, 1), (2, 1), ((1, 0), (2, 0)), (1, 1)),
+    "one channel and long rows": ((2, 1, 5, 9), (5, 1, 3, 9), (1, 1), ((1, 1), (0, 4)), (1, 1)),
+    "groups of pixels": ((2, 16, 6, 5), (32, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    "the same, dilated": ((2, 16, 6, 7), (16, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 2)),
     "tiles": ((2, 3, 6, 8), (4, 3, 2, 4), (2, 4), NONE, (1, 1)),
     "tiles and what is left over": ((3, 3, 7, 8), (5, 3, 2, 2), (2, 3), NONE, (1, 1)),
     "tiles with gaps": ((2, 3, 9, 7), (4, 3, 2, 3), (5, 3), NONE, (3, 1)),
@@ -97,6 +100,14 @@ def test_equals_the_portable_twin(backend, case, bias, last):
     ]
     for got, wanted in zip(*found, strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("backend", ["numpy"], indirect=True)
+def test_rows_equal_the_portable_twin_where_columns_would_serve(backend, case, monkeypatch):
+    for limit in ("COLUMN_BYTES", "COLUMN_NUMBERS", "COLUMN_GROUP"):
+        monkeypatch.setattr(thresholds, limit, 0)
+    test_equals_the_portable_twin(backend, case, True, False)
 
 
 @pytest.mark.parametrize("limit", ["COLUMN_BYTES", "COLUMN_NUMBERS"])

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from ....typing import Array
 from ...portable.convolution.conv import ConvKernels
@@ -122,6 +121,7 @@ class Lowered:
         kernel, (sh, sw), _, (dh, dw) = self.window
         pw, w = self.pool[1], self.pooled[1]
         item, row, column, channel = image.strides
+        start = 0
         shape: tuple[int, ...]
         strides: tuple[int, ...]
         if self.whole:  # (G, i, j, c, oh, b, n, Q)
@@ -131,13 +131,20 @@ class Lowered:
                 row * sh, column * sw, item, column * sw * pw,
             )  # fmt: skip
         else:  # (G, line, b, n, Q, j, c)
-            image = image[:, self.inside[0]]
-            shape = (g, image.shape[1], pw, n, w, kernel[1], c)
+            lines = self.inside[0]
+            start = row * lines.start
+            shape = (g, lines.stop - lines.start, pw, n, w, kernel[1], c)
             strides = (
                 c * channel, row, column * sw, item, column * sw * pw, column * dw, channel,
             )  # fmt: skip
+            if g == dw == 1:  # a window's row is one run of numbers
+                shape, strides = (*shape[:-2], kernel[1] * c), (*strides[:-2], image.itemsize)
         self.rows = self._rows[: int(np.prod(shape))].reshape(shape)
-        np.copyto(self.rows, as_strided(image, shape, strides))
+        windows = overlapping(image, shape, strides, start)
+        if self.whole:
+            np.copyto(self.rows, windows)
+        else:
+            np.copyto(pixels(self.rows), pixels(windows))
 
     def operands(self) -> list[tuple[int, slice, Array]]:
         """The products: which of pack's, for which rows of windows, and what it multiplies,
@@ -356,8 +363,8 @@ def convolve(
         if bias is not None:
             np.add(out, bias, out=out)
         # (G, oh, 1, 1, n, ow, O/G) -> (n, oh, ow, G, O/G)
-        part = out[:, :, 0, 0].transpose(2, 1, 3, 0, 4)
-        y[block] = part.reshape(m, *lowered.size, -1)
+        target = y[block].reshape((m, *lowered.size, lowered.groups, -1), copy=False)
+        pixels(target)[...] = pixels(out[:, :, 0, 0].transpose(2, 1, 3, 0, 4))
 
 
 def weight_gradient(lowered: Lowered, d: Array, images: Array) -> Array:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ....typing import Array
+from ..memory import empty
 
 MULTIPLY_ADDS = 1_000_000  # OpenBLAS copies nothing up to here
 LEAST = 16  # rows of a piece
@@ -70,10 +71,12 @@ def transposed_product(a: Array, g: Array) -> Array:
     count, k = a.shape[2:]
     step = rows_of(k, g.shape[3])
     if not SUMMED <= step < count or not one_thread():
-        return np.add.reduce(np.matmul(a.swapaxes(2, 3), g), axis=1)
+        part = empty((*a.shape[:2], k, g.shape[3]), a.dtype)
+        return np.add.reduce(np.matmul(a.swapaxes(2, 3), g, out=part), axis=1)
     whole = count - count % step
     rows, columns = _in_pieces(a[:, :, :whole], step), _in_pieces(g[:, :, :whole], step)
-    total = np.add.reduce(np.matmul(rows.swapaxes(3, 4), columns), axis=(1, 2))
+    part = empty((*rows.shape[:3], k, g.shape[3]), a.dtype)
+    total = np.add.reduce(np.matmul(rows.swapaxes(3, 4), columns, out=part), axis=(1, 2))
     if whole < count:
         rest = np.matmul(a[:, :, whole:].swapaxes(2, 3), g[:, :, whole:])
         total += np.add.reduce(rest, axis=1)
