@@ -42,9 +42,8 @@ class NumpyOptim(OptimKernels):
     def _sgd(
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
-        lr, momentum = rule.lr, rule.momentum
-        first = momentum and buffers is None
-        if rule.on_device or first or not writable(params, buffers):
+        lr, momentum, dampening = rule.lr, rule.momentum, rule.dampening
+        if rule.on_device or not writable(params, buffers):
             return super().sgd_(params, grads, buffers, rule)
         if not momentum:
             (rate,) = as_arrays(params, lr)
@@ -53,11 +52,13 @@ class NumpyOptim(OptimKernels):
                 t = np.multiply(t, rate, out=None if t is g else t)
                 p -= t
             return params, None
+        if buffers is None:  # v = g is the step from v = 0, undamped
+            buffers, dampening = [np.zeros_like(p) for p in params], 0.0
         by_us = by_hand()
         for p, g, v in blocks(params, grads, buffers):
             g = descent(p, g, rule)
             v *= momentum
-            v += g * (1 - rule.dampening) if rule.dampening else g
+            v += g * (1 - dampening) if dampening else g
             t = v * (lr * momentum if rule.nesterov else lr)
             p -= t
             if rule.nesterov:
@@ -197,6 +198,60 @@ class NumpyOptim(OptimKernels):
             t *= rate
             p -= t
         return params, averages, squares, maxima
+
+    def asgd_(
+        self, params: Arrays, grads: Arrays, averages: Arrays, rule: rules.ASGD
+    ) -> tuple[Arrays, Arrays]:
+        if not writable(params, averages):
+            return super().asgd_(params, grads, averages, rule)
+        in_blocks(super().asgd_, rule, params, grads, averages)
+        return params, averages
+
+    def rprop_(
+        self, params: Arrays, grads: Arrays, before: Arrays, sizes: Arrays, rule: rules.Rprop
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if not writable(params, before, sizes):
+            return super().rprop_(params, grads, before, sizes, rule)
+        in_blocks(super().rprop_, rule, params, grads, before, sizes)
+        return params, before, sizes
+
+    def nadam_(
+        self, params: Arrays, grads: Arrays, averages: Arrays, squares: Arrays, rule: rules.NAdam
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if not writable(params, averages, squares):
+            return super().nadam_(params, grads, averages, squares, rule)
+        in_blocks(super().nadam_, rule, params, grads, averages, squares)
+        return params, averages, squares
+
+    def radam_(
+        self, params: Arrays, grads: Arrays, averages: Arrays, squares: Arrays, rule: rules.RAdam
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if not writable(params, averages, squares):
+            return super().radam_(params, grads, averages, squares, rule)
+        in_blocks(super().radam_, rule, params, grads, averages, squares)
+        return params, averages, squares
+
+    def adamax_(
+        self, params: Arrays, grads: Arrays, averages: Arrays, norms: Arrays, rule: rules.Adamax
+    ) -> tuple[Arrays, Arrays, Arrays]:
+        if not writable(params, averages, norms):
+            return super().adamax_(params, grads, averages, norms, rule)
+        in_blocks(super().adamax_, rule, params, grads, averages, norms)
+        return params, averages, norms
+
+
+@flushing
+def in_blocks(
+    formula: Any, rule: rules.Rule, params: Arrays, grads: Arrays, *state: Arrays
+) -> None:
+    """A portable formula, a block at a time, written where the arrays stand: what it takes beside
+    them is a few blocks, not a second network with its state."""
+    for p, g, *kept in blocks(params, grads, *state):
+        new = formula([p], [g], *[[a] for a in kept], rule)
+        for old, (array,) in zip((p, *kept), new, strict=True):
+            old[...] = array
+            if by_hand() and old is not p:
+                clean(old)
 
 
 def count(arrays: Arrays) -> int:

@@ -30,17 +30,19 @@ class JitOptim(NumpyOptim):
     def _sgd(
         self, params: Arrays, grads: Arrays, buffers: Arrays | None, rule: rules.SGD
     ) -> tuple[Arrays, Arrays | None]:
-        first = rule.momentum and buffers is None
-        rows = None if first or rule.on_device else rows_in_place(params, grads, buffers)
+        given, dampening = buffers, rule.dampening
+        if rule.momentum and buffers is None:  # v = g is the step from v = 0, undamped
+            buffers, dampening = [np.zeros_like(p) for p in params], 0.0
+        rows = None if rule.on_device else rows_in_place(params, grads, buffers)
         if rows is None:
-            return super()._sgd(params, grads, buffers, rule)
+            return super()._sgd(params, grads, given, rule)
         numbers = (rule.lr, rule.decay, rule.sign)
         if not rule.momentum:
             sgd = loops().sgd
             for p, g, _ in rows:
                 sgd(p, g, *numbers)
             return params, None
-        more = (rule.momentum, 1.0 - rule.dampening, rule.nesterov)
+        more = (rule.momentum, 1.0 - dampening, rule.nesterov)
         for p, g, v in rows:
             loops().momentum(p, g, v, *numbers, *more)
         return params, buffers
