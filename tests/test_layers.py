@@ -16,7 +16,7 @@ ROOMS = [
     ["backends", "reference"],
     ["random", "autograd"],
     ["standard"],
-    ["tensor", "in_place"],
+    ["tensor", "operators", "in_place"],
     ["ops"],
     ["functional", "linalg", "derivatives", "gradcheck", "checkpointing", "higher"],
     ["nn", "data", "datasets", "io", "text"],
@@ -27,7 +27,11 @@ ROOMS = [
     ["reproduce"],
     ["cli", "__main__"],
 ]
-OPERATORS = ("tensor", "in_place")  # their `ops` are filled in when `nnx.ops` is imported
+OPERATORS = (
+    "tensor",
+    "operators",
+    "in_place",
+)  # their `ops` are filled in when `nnx.ops` is imported
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 

@@ -17,6 +17,13 @@ from typing import Any
 PATIENCE = 10.0  # seconds that a fork waits for the imports of other threads
 
 
+def processors() -> int:
+    """How many this process, and those that it forks, may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def renew_in_child(renew: Callable[[], None]) -> None:
     """Call `renew` in every child that is forked from now on."""
     if hasattr(os, "register_at_fork"):

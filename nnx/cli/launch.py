@@ -6,7 +6,8 @@ import shlex
 
 import click
 
-from ..parallel.launch import CannotLaunch, Ranks, command_line, launch, processors
+from ..backends.forks import processors
+from ..parallel.launch import CannotLaunch, Ranks, command_line, launch
 from .main import as_click_error
 
 

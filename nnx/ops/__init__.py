@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import names as _names
 from ..in_place import InPlace as _InPlace
+from ..operators import Operators as _Operators
 from ..tensor import Tensor as _Tensor
 from ._later import LATER
 from .activation import (
@@ -487,7 +488,7 @@ __all__ = [
 ]
 
 _here = sys.modules[__name__]
-for _kind in (_Tensor, _InPlace):  # the operators find their operations in `ops`
+for _kind in (_Tensor, _Operators, _InPlace):  # the operators find their operations in `ops`
     vars(sys.modules[_kind.__module__])["ops"] = _here
 
 

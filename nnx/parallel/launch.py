@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from secrets import token_hex
 from typing import IO, Any
 
+from ..backends.forks import processors
 from .world import SIGNS
 
 LINE = re.compile(r"^-{60,}$")  # Open MPI frames what it says by such lines
@@ -50,13 +51,6 @@ class Ranks:
     allow_root: bool = False
     hosts: str | None = None
     options: Sequence[str] = field(default_factory=tuple)
-
-
-def processors() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def find_mpiexec() -> str:

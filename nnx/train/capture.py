@@ -17,6 +17,7 @@ from ..autograd.autocast import casts_apart
 from ..backends import Array, Backend, backend_of, use_backend
 from ..debug import HiddenTransfer, no_transfers
 from ..nn import Module
+from ..nn.state import array_of
 from ..optim import Optimizer
 from ..scoped import Scoped
 from ..tensor import Tensor
@@ -108,7 +109,7 @@ class Captured:
 
     def fits(self, *inputs: Any) -> bool:
         """Whether these have the shapes and dtypes of the calls so far."""
-        given = [_array(x) for x in inputs]
+        given = [array_of(x) for x in inputs]
         return not self.inputs or [_kind(x) for x in given] == [_kind(x) for x in self.inputs]
 
     def __call__(self, *inputs: Any) -> Any:
@@ -118,7 +119,7 @@ class Captured:
             ValueError: inputs of other shapes or dtypes than those of the first call.
             CaptureError: the step cannot be recorded.
         """
-        self._take([_array(x) for x in inputs])
+        self._take([array_of(x) for x in inputs])
         self.calls += 1
         if self.calls <= self.warmup:
             self._forget_gradients()
@@ -208,7 +209,7 @@ class Captured:
             return None
         if isinstance(results, tuple | list):
             return type(results)(self._copies(r) for r in results)
-        return Tensor(self.backend.xp.asarray(_array(results), copy=True))
+        return Tensor(self.backend.xp.asarray(array_of(results), copy=True))
 
 
 _recording: Scoped[bool] = Scoped("nnx recording a step")
@@ -309,10 +310,6 @@ def _checked(kind: type, name: str, known: Callable[[Any], bool]) -> Any:
         return method(self, *args, **kwargs)
 
     return _attribute(kind, name, checked)
-
-
-def _array(x: Any) -> Array:
-    return x.data if isinstance(x, Tensor) else x
 
 
 def _kind(x: Array) -> tuple[tuple[int, ...], str]:

@@ -32,7 +32,34 @@ def _weights_of(target: Any, weight: Array | None, ignore_index: int) -> np.ndar
     return weights
 
 
-class CrossEntropyLoss(Loss):
+class OfClasses(Loss):
+    """What the losses with a weight for each class share."""
+
+    weight: Array | None
+    ignore_index: int
+
+    def weight_of(self, target: Any) -> float:
+        """How much the mean over some targets counts beside the mean over others.
+
+        Args:
+            target: as the loss takes it.
+
+        Returns:
+            What "mean" divides by: the weights of the class indices, those ignored left out; N for
+            probabilities.
+        """
+        return float(np.sum(self.weights_of(target)))
+
+    def weights_of(self, target: Any) -> np.ndarray:
+        """The weight of each target's class, of the targets' shape (N, ...); 0 where ignored.
+
+        Args:
+            target: class indices (N, ...), or probabilities (N, C, ...), whose N rows count 1.
+        """
+        return _weights_of(target, self.weight, self.ignore_index)
+
+
+class CrossEntropyLoss(OfClasses):
     """Softmax cross-entropy of logits, -log softmax(input)[target] (Xu 2.5, 2.13).
 
     input (N, C, ...), or (C,) for one sample; target class indices (N, ...), integers from 0 to C -
@@ -78,28 +105,8 @@ class CrossEntropyLoss(Loss):
             input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
         )
 
-    def weight_of(self, target: Any) -> float:
-        """How much the mean over some targets counts beside the mean over others.
 
-        Args:
-            target: as the loss takes it.
-
-        Returns:
-            What "mean" divides by: the weights of the class indices, those ignored left out; N for
-            probabilities.
-        """
-        return float(np.sum(self.weights_of(target)))
-
-    def weights_of(self, target: Any) -> np.ndarray:
-        """The weight of each target's class, of the targets' shape (N, ...); 0 where ignored.
-
-        Args:
-            target: class indices (N, ...), or probabilities (N, C, ...), whose N rows count 1.
-        """
-        return _weights_of(target, self.weight, self.ignore_index)
-
-
-class NLLLoss(Loss):
+class NLLLoss(OfClasses):
     """-input[target] for log-probabilities, as `LogSoftmax` gives them.
 
     input (N, C, ...), or (C,) for one sample; target class indices (N, ...), integers.
@@ -127,25 +134,6 @@ class NLLLoss(Loss):
 
     def forward(self, input: Tensor, target: Any) -> Tensor:
         return ops.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
-
-    def weight_of(self, target: Any) -> float:
-        """How much the mean over some targets counts beside the mean over others.
-
-        Args:
-            target: as the loss takes it.
-
-        Returns:
-            What "mean" divides by: the weights of the class indices, those ignored left out.
-        """
-        return float(np.sum(self.weights_of(target)))
-
-    def weights_of(self, target: Any) -> np.ndarray:
-        """The weight of each target's class, of the targets' shape (N, ...); 0 where ignored.
-
-        Args:
-            target: class indices (N, ...), or probabilities (N, C, ...), whose N rows count 1.
-        """
-        return _weights_of(target, self.weight, self.ignore_index)
 
 
 class LinearCrossEntropyLoss(Loss):

@@ -30,7 +30,7 @@ from threadpoolctl import ThreadpoolController
 
 from ....typing import Array
 from ...cpu.memory import empty
-from ...forks import renew_in_child
+from ...forks import processors, renew_in_child
 from ...meter import in_turn, is_measuring
 from .. import thresholds
 
@@ -91,14 +91,8 @@ def thread_count() -> int:
     if _set is not None:
         return _set
     if _found is None:
-        _found = _environment_count() or _cores()
+        _found = _environment_count() or processors()
     return _found
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _environment_count() -> int | None:

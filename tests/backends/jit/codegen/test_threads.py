@@ -101,7 +101,7 @@ def test_the_environment_sets_the_count(monkeypatch):
 )
 def test_what_the_environment_may_say(monkeypatch, value, count):
     """0: nothing that is a count.  Our own variable is refused, others' is passed over."""
-    monkeypatch.setattr(threads, "_cores", lambda: 5)
+    monkeypatch.setattr(threads, "processors", lambda: 5)
     monkeypatch.setattr(threads, "_set", None)
     monkeypatch.setattr(threads, "_found", None)
     monkeypatch.delenv("NNX_NUM_THREADS", raising=False)
