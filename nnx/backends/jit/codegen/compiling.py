@@ -35,6 +35,7 @@ from numba.core.registry import cpu_target
 
 from ...compiles import began, listening, missing
 from ...forks import wait_before
+from .pipeline import Compiler
 
 C_OPTIONS: dict[str, Any] = {"nogil": True, "boundscheck": False, "error_model": "numpy"}
 OPTIONS = {**C_OPTIONS, "no_cfunc_wrapper": True}  # for calls from C, which nobody makes
@@ -53,7 +54,7 @@ stand_in: Callable[[Callable[..., Any], Any], Any] | None = None
 
 def compiled(function: Callable[..., Any], **options: Any) -> Any:
     """Compile at the first call for its arguments' types, or load what was compiled before."""
-    dispatcher = njit(**OPTIONS, **options)(function)
+    dispatcher = njit(pipeline_class=Compiler, **OPTIONS, **options)(function)
     _keep(dispatcher)
     return dispatcher
 
@@ -86,7 +87,10 @@ def callable_from_c(function: Callable[..., Any], signature: Any) -> Any:
 
 
 def _for_c(function: Callable[..., Any], signature: Any) -> Any:
-    made = CFunc(function, (signature.args, signature.return_type), locals={}, options=C_OPTIONS)
+    made = CFunc(
+        function, (signature.args, signature.return_type), locals={}, options=C_OPTIONS,
+        pipeline_class=Compiler,
+    )  # fmt: skip
     _keep(made)
     return made
 
