@@ -59,6 +59,12 @@ def compiled(function: Callable[..., Any], **options: Any) -> Any:
     return dispatcher
 
 
+def inner(function: Callable[..., Any], **options: Any) -> Any:
+    """`compiled`, for what compiled functions alone call: without what Python would need to call
+    it, which takes two fifths of the time."""
+    return compiled(function, no_cpython_wrapper=True, **options)
+
+
 def fused(function: Callable[..., Any], **options: Any) -> Any:
     """`compiled`, and a product and a sum may become one operation with one rounding."""
     return compiled(function, fastmath={"contract"}, **options)

@@ -15,9 +15,14 @@ number is loaded into a register and multiplied, never copied.  A fourth loop, o
 A and C along (the next row of pixels, say) while B stays in the cache.
 
 numba cannot promise that an array of sums stays in registers, so `_emit` writes the loops in LLVM's
-language: an `@intrinsic` is a Python function that emits code where it is called.  It does so for
-every (rows, vectors) up to (ROWS, VECTORS), whose sums, with `vectors` registers for B and one for
-A, just fit into the processor's registers; `tile` chooses among them.
+language: an `@intrinsic` is a Python function that emits code where it is called.  There can be a
+kernel for every (rows, vectors) up to (ROWS, VECTORS), whose sums, with `vectors` registers for B
+and one for A, just fit into the processor's registers.
+
+Each takes LLVM some time, and a network needs few of them: those that `need` was asked for are
+compiled, and `call_tile` finds them in a table.  Where none was asked for stands the kernel for
+(1, 1), which computes any tile, number for number, with the same sums in the same order: a tile
+that was forgotten is slow, and never wrong.
 
     processor    registers   LANES (float32)   ROWS x VECTORS   sums
     AVX-512      32 of 64 B       16             12 x 2          24
@@ -28,9 +33,10 @@ A, just fit into the processor's registers; `tile` chooses among them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from itertools import product
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -61,7 +67,12 @@ def _shape() -> tuple[int, int, int]:
 
 
 REGISTER_BYTES, ROWS, VECTORS = _shape()
-ARGUMENTS = 20  # of a kernel
+A, B, C, ARGUMENTS = (
+    2,
+    7,
+    14,
+    20,
+)  # where these stand among the arguments of a kernel, and their number
 
 
 def lanes(itemsize: int) -> int:
@@ -70,21 +81,29 @@ def lanes(itemsize: int) -> int:
 
 
 @intrinsic
-def _kernels(typing, one, rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c, c_row,
-             onto, tiles, a_tile, c_tile):  # fmt: skip
-    """The kernel for `rows` x `vectors`: all are emitted, and one is jumped to."""
-    signature = types.void(one, *[types.int64] * ARGUMENTS)
+def _kernel(typing, rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c, c_row,
+            onto, tiles, a_tile, c_tile):  # fmt: skip
+    """The kernel whose tile is what c points to: so many rows of so many vectors."""
+    tile_rows = c.dtype
+    height, width = tile_rows.count, tile_rows.dtype.count
+    signature = types.void(*[types.int64] * C, c, *[types.int64] * (ARGUMENTS - C - 1))
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, chosen_rows, chosen_vectors, *rest = arguments
-        for r in range(1, ROWS + 1):
-            for v in range(1, VECTORS + 1):
-                fits = builder.and_(
-                    builder.icmp_signed("==", chosen_rows, ir.Constant(ir.IntType(64), r)),
-                    builder.icmp_signed("==", chosen_vectors, ir.Constant(ir.IntType(64), v)),
-                )
-                with builder.if_then(fits):
-                    _emit(context, builder, signature.args[0], rest, r, v)
+        chosen_rows, chosen_vectors, *rest = arguments
+        word = ir.IntType(64)
+        rest[C - 2] = builder.ptrtoint(rest[C - 2], word)
+        dtype = tile_rows.dtype.dtype
+        if (height, width) != (1, 1):
+            _emit(context, builder, dtype, rest, height, width)
+            return context.get_dummy_value()
+        a, a_row, b, c, c_row = (rest[k - 2] for k in (A, A + 1, B, C, C + 1))
+        with cgutils.for_range(builder, chosen_rows, intp=word) as row:
+            rest[A - 2] = builder.add(a, builder.mul(row.index, a_row))
+            c_at = builder.add(c, builder.mul(row.index, c_row))
+            with cgutils.for_range(builder, chosen_vectors, intp=word) as column:
+                along = builder.mul(column.index, ir.Constant(word, REGISTER_BYTES))
+                rest[B - 2], rest[C - 2] = builder.add(b, along), builder.add(c_at, along)
+                _emit(context, builder, dtype, rest, 1, 1)
         return context.get_dummy_value()
 
     return signature, emit
@@ -205,26 +224,52 @@ def call(typing, address, *arguments):
     A function that numba sees is compiled again into every caller, which takes seconds.
     """
     arguments = arguments[0] if len(arguments) == 1 else types.Tuple(arguments)
-    signature = types.void(types.int64, arguments)
 
     def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        word = ir.IntType(64)
-        words = [
-            context.cast(builder, value, kind, types.int64)
-            for value, kind in zip(
-                cgutils.unpack_tuple(builder, values[1]), signature.args[1], strict=True
-            )
-        ]
-        function = ir.FunctionType(ir.VoidType(), [word] * len(words))
-        builder.call(builder.inttoptr(values[0], function.as_pointer()), words)
+        _call(builder, values[0], _words(context, builder, signature, values))
         return context.get_dummy_value()
 
-    return signature, emit
+    return types.void(types.int64, arguments), emit
+
+
+@intrinsic
+def call_tile(typing, table, *arguments):
+    """Call the kernel for the tile that the first two arguments say: see `tile`.
+
+    table: the address of a `table`.
+    """
+    arguments = arguments[0] if len(arguments) == 1 else types.Tuple(arguments)
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        words = _words(context, builder, signature, values)
+        word, one = words[0].type, ir.Constant(words[0].type, 1)
+        line = builder.mul(builder.sub(words[0], one), ir.Constant(word, VECTORS))
+        place = builder.add(line, builder.sub(words[1], one))
+        kernels = builder.inttoptr(values[0], word.as_pointer())
+        _call(builder, builder.load(builder.gep(kernels, [place])), words)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, arguments), emit
+
+
+def _words(context: Any, builder: Any, signature: Any, values: Any) -> list[Any]:
+    """What stands in a call, as int64."""
+    return [
+        context.cast(builder, value, kind, types.int64)
+        for value, kind in zip(
+            cgutils.unpack_tuple(builder, values[1]), signature.args[1], strict=True
+        )
+    ]
+
+
+def _call(builder: Any, address: Any, words: list[Any]) -> None:
+    function = ir.FunctionType(ir.VoidType(), [words[0].type] * len(words))
+    builder.call(builder.inttoptr(address, function.as_pointer()), words)
 
 
 def tile(rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c, c_row, onto, tiles,
-           a_tile, c_tile):  # fmt: skip
-    """Products of one size of tile, float32.  Addresses and strides count bytes.
+         a_tile, c_tile):  # fmt: skip
+    """Products of one size of tile, which c's type says.  Addresses and strides count bytes.
 
     rows, vectors: the tile, at most ROWS and VECTORS
     a, a_row, a0, a1, a2: A's address, and the strides of r and of the three loops over k
@@ -233,20 +278,47 @@ def tile(rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c, c_ro
     c, c_row, onto: C's address and stride; whether to add to what stands there
     tiles, a_tile, c_tile: how many tiles, and how far A and C move from one to the next
     """
-    _kernels(np.float32(1), rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c,
-             c_row, onto, tiles, a_tile, c_tile)  # fmt: skip
+    _kernel(rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c, c_row, onto, tiles,
+            a_tile, c_tile)  # fmt: skip
 
 
-def tile_double(rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c, c_row, onto,
-                tiles, a_tile, c_tile):  # fmt: skip
-    """`tile` for float64."""
-    _kernels(np.float64(1), rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c,
-             c_row, onto, tiles, a_tile, c_tile)  # fmt: skip
+class _Table:
+    """The kernels for numbers of one size: where each is, by (rows, vectors)."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        self.made: dict[tuple[int, int], Any] = {}
+        self.addresses = np.zeros((ROWS, VECTORS), np.int64)
+        self.addresses[:] = self.compile(1, 1)
+
+    def compile(self, rows: int, vectors: int) -> int:
+        """Where a kernel is, compiled or loaded from the disk."""
+        c = types.CPointer(types.UniTuple(types.UniTuple(self.dtype, vectors), rows))
+        words = [types.int64] * (ARGUMENTS - C - 1)
+        made = callable_from_c(tile, types.void(*[types.int64] * C, c, *words))
+        self.made[rows, vectors] = made  # which keeps the code
+        return int(made.address)
 
 
 @cache
-def kernel_address(itemsize: int) -> int:
-    """Where the kernels for numbers of this size are, compiled or loaded at the first call."""
-    entry = {4: tile, 8: tile_double}[itemsize]
-    made = callable_from_c(entry, types.void(*[types.int64] * ARGUMENTS))
-    return int(made.address)
+def _table(itemsize: int) -> _Table:
+    return _Table({4: types.float32, 8: types.float64}[itemsize])
+
+
+def table(itemsize: int) -> int:
+    """The address of the table of kernels for numbers of this size, for `call_tile`."""
+    return int(_table(itemsize).addresses.ctypes.data)
+
+
+def need(itemsize: int, heights: Iterable[int], vectors: Iterable[int]) -> None:
+    """Have the kernels for these sizes of tiles, compiled or loaded at the first call."""
+    kernels = _table(itemsize)
+    for rows, columns in product(heights, vectors):
+        if (rows, columns) not in kernels.made:
+            kernels.addresses[rows - 1, columns - 1] = kernels.compile(rows, columns)
+
+
+def heights(extent: int) -> set[int]:
+    """Of what height the pieces are into which so many rows are cut: nearly one, at most ROWS."""
+    pieces = -(-extent // ROWS)
+    return {-(-extent // pieces), extent // pieces} if extent > 0 else set()

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..codegen.compiling import compiled
+from ..codegen.compiling import compiled, inner
 from ..codegen.microkernel import call
-from .conv_loops import clear, copy, gradients, pad, pad_or_not, row, scratch, sum_of_part
+from ..codegen.places import address_of, clear, copy, row
+from .conv_loops import gradients, pad, pad_or_not, scratch, sum_of_part
 
 
-@compiled
+@inner
 def choose(result, bias, y, places, at, p):
     """After the bias and ReLU, the largest number of each window of one image, and its place.
 
@@ -59,7 +60,7 @@ def choose(result, bias, y, places, at, p):
                 close(best, place, closed)
 
 
-@compiled
+@inner
 def close(y, places, full):
     """ReLU, and its mark where it is closed: also at NaN, which it lets through."""
     for c in range(y.size):
@@ -75,11 +76,11 @@ def forward(lo, hi, images, weights, bias, y, places, p):
     each = p.qh * p.qw * p.g * p.og
     result = scratch(p.oh * p.ow * p.os, images)
     for n in range(lo, hi):
-        source = images.ctypes.data + n * p.h * p.w * p.c * p.size
+        source = address_of(images) + n * p.h * p.w * p.c * p.size
         if image.size > 0:
             pad(images, n, image, p)
-            source = image.ctypes.data
-        call(p.convolve, p.here, source, weights.ctypes.data, result.ctypes.data, 0)
+            source = address_of(image)
+        call(p.convolve, p.here, source, address_of(weights), address_of(result), 0)
         choose(result, bias, y, places, n * each, p)
 
 
@@ -96,11 +97,11 @@ def forward_statistics(lo, hi, images, weights, out, means, squares, p):
     result = scratch(pixels * p.os, images)
     sums, products = np.empty(outputs, images.dtype), np.empty(outputs, images.dtype)
     for n in range(lo, hi):
-        source = images.ctypes.data + n * p.h * p.w * p.c * p.size
+        source = address_of(images) + n * p.h * p.w * p.c * p.size
         if image.size > 0:
             pad(images, n, image, p)
-            source = image.ctypes.data
-        call(p.convolve, p.here, source, weights.ctypes.data, result.ctypes.data, 0)
+            source = address_of(image)
+        call(p.convolve, p.here, source, address_of(weights), address_of(result), 0)
         clear(sums, 0, outputs)
         clear(products, 0, outputs)
         first = row(result, 0, outputs)
@@ -197,7 +198,7 @@ def norm_sums(lo, hi, gy, places, chosen, mean, inverse, sums, products, p):
                 product[c] += open_g * ((x[c] - mean[c]) * inverse[c])
 
 
-@compiled
+@inner
 def spread_windows(gy, n, places, panels, biases, p):
     """The gradient of each window to its place in the panels, zero to the others; and added to
     the bias's gradient."""
@@ -237,7 +238,7 @@ def spread_windows(gy, n, places, panels, biases, p):
                             target[c] = gradient[c] if np.int32(place[c]) == i else zero
 
 
-@compiled
+@inner
 def spread_normalised(gy, n, places, out, a, b, d, panels, p):
     """The gradient a G + b v + d of each number v of the convolution, G being zero but at the
     place of its window."""
@@ -278,7 +279,7 @@ def backward(lo, hi, bounds, images, gy, places, weights, totals, biases, gx, p)
         for n in range(bounds[part], bounds[part + 1]):
             source = source_of(images, n, image, total != 0, p)
             spread_windows(gy, n, places, panels, biases[part], p)
-            gradients(n, source, panels, padded_gradient, weights.ctypes.data, total, gx, p)
+            gradients(n, source, panels, padded_gradient, address_of(weights), total, gx, p)
 
 
 @compiled
@@ -296,13 +297,13 @@ def backward_normalised(lo, hi, bounds, images, gy, places, out, a, b, d, weight
         for n in range(bounds[part], bounds[part + 1]):
             source = source_of(images, n, image, total != 0, p)
             spread_normalised(gy, n, places, out, a, b, d, panels, p)
-            gradients(n, source, panels, padded_gradient, weights.ctypes.data, total, gx, p)
+            gradients(n, source, panels, padded_gradient, address_of(weights), total, gx, p)
 
 
-@compiled
+@inner
 def source_of(images, n, image, wanted, p):
     """The address of image n, or of its padded copy where it has padding and is wanted."""
     if wanted and image.size > 0:
         pad(images, n, image, p)
-        return image.ctypes.data
-    return images.ctypes.data + n * p.h * p.w * p.c * p.size
+        return address_of(image)
+    return address_of(images) + n * p.h * p.w * p.c * p.size

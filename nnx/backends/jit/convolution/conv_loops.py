@@ -9,49 +9,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..codegen.compiling import compiled
+from ..codegen.compiling import compiled, inner
 from ..codegen.microkernel import call
+from ..codegen.places import address_of, clear, copy
 
 
-@compiled
-def row(a, start, count):
-    """`count` numbers from start on, a view.
-
-    The loops below index views from 0 on: other indices might be negative, which in Python
-    counts from the end; LLVM allows for that and then works on one number at a time.
-    """
-    return a[start : start + count]
-
-
-@compiled
-def copy(source, start, target, to, count):
-    """target[to :] = source[start :], `count` numbers.
-
-    Not as an assignment to a slice: numba takes seconds to compile its broadcasting.
-    """
-    a, b = row(source, start, count), row(target, to, count)
-    for k in range(count):
-        b[k] = a[k]
-
-
-@compiled
-def clear(target, start, count):
-    """target[start :] = 0, `count` numbers."""
-    a = row(target, start, count)
-    for k in range(count):
-        a[k] = 0
-
-
-@compiled
+@inner
 def scratch(count, like):
     """An uninitialised array of `count` numbers that begins with a line of the cache, as vectors
     are read: one that lies across two lines costs two reads."""
     line = 64 // like.itemsize
     room = np.empty(count + line, like.dtype)
-    return row(room, -(room.ctypes.data // like.itemsize) % line, count)
+    start = -(address_of(room) // like.itemsize) % line
+    return room[start : start + count]
 
 
-@compiled
+@inner
 def pad(images, n, image, p):
     """Put image n of images, which lie one after another, into the middle of the padded one."""
     line = p.w * p.c
@@ -59,7 +32,7 @@ def pad(images, n, image, p):
         copy(images, (n * p.h + y) * line, image, ((y + p.top) * p.wp + p.left) * p.c, line)
 
 
-@compiled
+@inner
 def pad_or_not(images, p):
     """A scratch array for the padded image, all zeros; empty where nothing is padded."""
     plain = p.hp == p.h and p.wp == p.w
@@ -68,14 +41,14 @@ def pad_or_not(images, p):
     return image
 
 
-@compiled
+@inner
 def fill(result, start, pixel, bias, p):
     """Begin a result, `pixel` numbers a pixel, with the bias; left as it is where that is empty."""
     for k in range(p.oh * p.ow if bias.size > 0 else 0):
         copy(bias, 0, result, start + k * pixel, bias.size)
 
 
-@compiled
+@inner
 def spread(gy, n, panels, p):
     """The gradient (N, oh, ow, O) of image n into its panels."""
     outputs = p.g * p.og
@@ -89,31 +62,32 @@ def spread(gy, n, panels, p):
                     copy(gy, start + x * outputs, panels, to + x * p.ob, count)
 
 
-@compiled
+@inner
 def sum_of_part(totals, part):
     """The address of a part's sum of weight gradients; 0 where there are none."""
-    return totals[part].ctypes.data if totals.size > 0 else 0
+    each = totals.shape[1] * totals.itemsize
+    return address_of(totals) + part * each if totals.size > 0 else 0
 
 
-@compiled
+@inner
 def gradients(n, image, panels, padded_gradient, weights, total, gx, p):
     """One image's gradients from its panels: added to what lies at the address `total`, unless
     that is 0, and put into gx, unless that is empty.  image and weights are addresses too."""
-    d = panels.ctypes.data
+    d = address_of(panels)
     if total != 0:
         call(p.weight_gradient, p.here, image, d, total)
     if gx.size == 0:
         return
     line = p.w * p.c
     if p.rotate == 1 and p.cs == p.c:
-        call(p.input_by_rotation, p.here, d, weights, gx.ctypes.data + n * p.h * line * p.size)
+        call(p.input_by_rotation, p.here, d, weights, address_of(gx) + n * p.h * line * p.size)
         return
     width, top, left = p.w, 0, 0
     if p.rotate == 1:
-        call(p.input_by_rotation, p.here, d, weights, padded_gradient.ctypes.data)
+        call(p.input_by_rotation, p.here, d, weights, address_of(padded_gradient))
     else:
         clear(padded_gradient, 0, padded_gradient.size)
-        call(p.input_by_scattering, p.here, d, weights, padded_gradient.ctypes.data)
+        call(p.input_by_scattering, p.here, d, weights, address_of(padded_gradient))
         width, top, left = p.wp, p.top, p.left
     for y in range(p.h):
         for x in range(p.w):
@@ -132,19 +106,19 @@ def forward(lo, hi, images, weights, bias, y, p):
     each = p.oh * p.ow * outputs
     direct = p.os == outputs
     result = scratch(0 if direct else p.oh * p.ow * p.os, images)
-    kernel = weights.ctypes.data
+    kernel = address_of(weights)
     onto = 1 if bias.size > 0 else 0
     for n in range(lo, hi):
-        source = images.ctypes.data + n * p.h * p.w * p.c * p.size
+        source = address_of(images) + n * p.h * p.w * p.c * p.size
         if image.size > 0:
             pad(images, n, image, p)
-            source = image.ctypes.data
+            source = address_of(image)
         if direct:
             fill(y, n * each, outputs, bias, p)
-            call(p.convolve, p.here, source, kernel, y.ctypes.data + n * each * p.size, onto)
+            call(p.convolve, p.here, source, kernel, address_of(y) + n * each * p.size, onto)
         else:
             fill(result, 0, p.os, bias, p)
-            call(p.convolve, p.here, source, kernel, result.ctypes.data, onto)
+            call(p.convolve, p.here, source, kernel, address_of(result), onto)
             for k in range(p.oh * p.ow):
                 copy(result, k * p.os, y, n * each + k * outputs, outputs)
 
@@ -157,13 +131,13 @@ def backward(lo, hi, bounds, images, gy, weights, totals, gx, p):
     panels = scratch(p.g * p.nob * p.hd * p.wd * p.ob, gy)
     clear(panels, 0, panels.size)
     padded_gradient = scratch(p.hp * p.wp * p.cs, gy)
-    kernel = weights.ctypes.data
+    kernel = address_of(weights)
     for part in range(lo, hi):
         total = sum_of_part(totals, part)
         for n in range(bounds[part], bounds[part + 1]):
-            source = images.ctypes.data + n * p.h * p.w * p.c * p.size
+            source = address_of(images) + n * p.h * p.w * p.c * p.size
             if total != 0 and image.size > 0:
                 pad(images, n, image, p)
-                source = image.ctypes.data
+                source = address_of(image)
             spread(gy, n, panels, p)
             gradients(n, source, panels, padded_gradient, kernel, total, gx, p)

@@ -11,20 +11,13 @@ float32; weight is (kh kw, units).
 
 from __future__ import annotations
 
-import numpy as np
-from numba.extending import register_jitable
-
 from ..codegen.compiling import compiled
+from ..codegen.places import address_of, clear, copy
 from ..codegen.vectors import LANES, SIZE, ZERO, load, spread, store
-from .conv_loops import clear, copy, scratch
+from .conv_loops import scratch
 from .products import smaller
 
 BAND = 2**16  # numbers of a gradient's rows that stay in the cache while many passes go over them
-
-
-@register_jitable
-def address(a):
-    return np.int64(a.ctypes.data)
 
 
 @compiled
@@ -232,17 +225,17 @@ def forward(lo, hi, x, weight, bias, y, c, g):
     image = scratch(hp * wp * pitch, x)
     clear(image, 0, image.size)
     result = scratch(ow * units, x)
-    k, b = address(weight), address(bias)
+    k, b = address_of(weight), address_of(bias)
     for n in range(lo, hi):
         for u in range(h):
             widen(x, (n * h + u) * w * c, image, ((u + top) * wp + left) * pitch, w, c, pitch)
         for u in range(oh):
-            seen = address(image) + u * sh * wp * pitch * SIZE
+            seen = address_of(image) + u * sh * wp * pitch * SIZE
             start = (n * oh + u) * ow * c
             if c == units:
-                row(seen, k, b, address(y) + start * SIZE, g, units, pitch)
+                row(seen, k, b, address_of(y) + start * SIZE, g, units, pitch)
             else:
-                row(seen, k, b, address(result), g, units, pitch)
+                row(seen, k, b, address_of(result), g, units, pitch)
                 narrow(result, 0, y, start, ow, c, units)
 
 
@@ -258,23 +251,23 @@ def backward(lo, hi, x, gy, weight, gx, gw, c, g):
     wide = scratch(0 if c == units else oh * ow * units, gy)
     clear(image, 0, image.size)
     clear(wide, 0, wide.size)
-    k = address(weight)
+    k = address_of(weight)
     for n in range(lo, hi):
-        d = address(gy) + n * oh * ow * c * SIZE
+        d = address_of(gy) + n * oh * ow * c * SIZE
         if wide.size > 0:
             widen(gy, n * oh * ow * c, wide, 0, oh * ow, c, units)
-            d = address(wide)
+            d = address_of(wide)
         if gw.size > 0:
             clear(gw, n * weight.size, weight.size)
             for u in range(h):
                 widen(x, (n * h + u) * w * c, image, ((u + top) * wp + left) * pitch, w, c, pitch)
-            weigh(address(image), d, address(gw) + n * weight.size * SIZE, g, units, pitch)
+            weigh(address_of(image), d, address_of(gw) + n * weight.size * SIZE, g, units, pitch)
         if gx.size > 0:
             clear(gradient, 0, gradient.size)
             for u in range(oh):
                 start = u * sh * wp * pitch * SIZE
                 to = d + u * ow * units * SIZE
-                spread_row(address(gradient) + start, k, to, g, units, pitch)
+                spread_row(address_of(gradient) + start, k, to, g, units, pitch)
             for u in range(h):
                 start = ((u + top) * wp + left) * pitch
                 narrow(gradient, start, gx, (n * h + u) * w * c, w, c, pitch)

@@ -28,7 +28,7 @@ def plan(
 
     size: bytes of a number; pool: the window of the max-pooling that follows.
     """
-    from ..codegen.microkernel import VECTORS, kernel_address, lanes
+    from ..codegen.microkernel import ROWS, VECTORS, heights, lanes, need, table
     from .products import address
 
     count, h, w, c = images
@@ -48,13 +48,16 @@ def plan(
     parts = max(1, min(PARTS, count // least, count * oh * ow // PIXELS))
     parts = min(count, 2 ** (parts.bit_length() - 1))  # most numbers of threads share it evenly
     side_by_side = dw == 1 and groups == 1
+    runs, run = (1, kw * c) if side_by_side else (kw, cg)
+    single = left + right > 0 and cg >= 2 * ROWS  # channels enough to fill tiles
     numbers = dict(
-        here=0, convolve=address("convolve"), kernel=kernel_address(size), size=size, lanes=n,
+        here=0, convolve=address("convolve"), kernels=table(size), size=size, lanes=n,
         weight_gradient=0, input_by_rotation=0, input_by_scattering=0,  # `with_gradients`
         least=least, parts=parts,
         h=h, w=w, c=c, hp=top + h + bottom, wp=left + w + right, top=top, left=left,
         kh=kh, kw=kw, sh=sh, sw=sw, dh=dh, dw=dw, oh=oh, ow=ow,
-        runs=1 if side_by_side else kw, run=kw * c if side_by_side else cg, apart=dw * c,
+        runs=runs, run=run, apart=dw * c,
+        single=int(single), wruns=kw if single else runs, wrun=cg if single else run,
         g=groups, cg=cg, og=og,
         ob=ob, nob=-(-og // ob), os=(groups - 1) * og + rounded(og, n),
         cb=cb, ncb=-(-cg // cb), cs=(groups - 1) * cg + rounded(cg, n),
@@ -62,25 +65,35 @@ def plan(
         down=around[0], right=around[2], rotate=int(rotate),
         ph=pool[0], pw=pool[1], qh=oh // pool[0], qw=ow // pool[1],
     )  # fmt: skip
-    table = np.rec.array([tuple(numbers[name] for name in FIELDS)], dtype=PLAN)
-    table.here[0] = table.ctypes.data
-    return table[0]  # a view of the table, which it keeps alive
+    need(size, heights(ow), widths(og, ob, n))
+    record = np.rec.array([tuple(numbers[name] for name in FIELDS)], dtype=PLAN)
+    record.here[0] = record.ctypes.data
+    return record[0]  # a view of the array, which it keeps alive
 
 
 def with_gradients(p: Any, weight: bool, images: bool) -> Any:
     """A plan with the addresses of what computes these gradients: who only computes results need
     not compile them."""
+    from ..codegen.microkernel import heights, need
     from .products import address
 
     rotate = bool(p.rotate)
-    for name, needed in (
-        ("weight_gradient", weight),
-        ("input_by_rotation", images and rotate),
-        ("input_by_scattering", images and not rotate),
+    outputs, inputs = widths(p.og, p.ob, p.lanes), widths(p.cg, p.cb, p.lanes)
+    for name, needed, extent, columns in (
+        ("weight_gradient", weight, p.wrun, outputs),
+        ("input_by_rotation", images and rotate, p.w, inputs),
+        ("input_by_scattering", images and not rotate, p.ow, inputs),
     ):
         if needed and not p[name]:
             p[name] = address(name)
+            need(int(p["size"]), heights(int(extent)), columns)
     return p
+
+
+def widths(channels: int, block: int, lanes: int) -> set[int]:
+    """How many vectors hold the channels of a block, and of the last one."""
+    last = channels - (-(-channels // block) - 1) * block
+    return {int(-(-n // lanes)) for n in (min(block, channels), last)}
 
 
 def rounded(n: int, to: int) -> int:

@@ -13,7 +13,7 @@ says where A, B and C begin and how far apart their numbers are.  Names of layou
 
 All arguments are addresses, `plan` that of a `record.FIELDS`; offsets below count numbers,
 and `p.size` makes bytes of them.  So these functions do not know whether they multiply float32 or
-float64, and are compiled once; `address` gives theirs to those who `call` them.
+float64, and are compiled once; `address` gives theirs to those who `microkernel.call` them.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from ..codegen.compiling import callable_from_c, compiled
-from ..codegen.microkernel import ROWS, call
+from ..codegen.compiling import callable_from_c, inner
+from ..codegen.microkernel import ROWS, call_tile
 from .record import PLAN
 
 LONG = 512  # the longest k for which B's panel is not read again from the outer cache
@@ -64,13 +64,13 @@ smaller, larger = _chosen("<"), _chosen(">")
 NONE, ONE = np.int64(0), np.int64(1)
 
 
-@compiled
+@inner
 def vectors_of(channels, block, width, lanes):
     """How many vectors hold the channels of a block."""
     return (smaller(width, channels - block * width) + lanes - 1) // lanes
 
 
-@compiled
+@inner
 def band(y, windows, stride, dilation, kernel, before, size):
     """What the window row y sees of an image with padding above and below.
 
@@ -95,7 +95,7 @@ def band(y, windows, stride, dilation, kernel, before, size):
     return first, count, end
 
 
-@compiled
+@inner
 def ahead(offset, stride):
     """The first window at or behind an offset: offset / stride, rounded up, not below 0."""
     return larger(0, (offset + stride - 1) // stride)
@@ -126,8 +126,8 @@ def convolve(plan, image, weights, result, onto):
                             x = 0
                             for piece in range(pieces):
                                 height = p.ow // pieces + (1 if piece < p.ow % pieces else 0)
-                                call(
-                                    p.kernel, height, v,
+                                call_tile(
+                                    p.kernels, height, v,
                                     a + x * pixel, pixel, p.dh * line, p.apart * p.size, p.size,
                                     panel + i * row + (j * p.run + k) * width,
                                     row, p.run * width, width,
@@ -148,10 +148,7 @@ def weight_gradient(plan, image, panels, total):
     window has only padding there are left out.
     """
     p = plan_at(plan)
-    # With channels enough to fill tiles, the places of a window's row are taken one by one, and
-    # columns of padding left out too.
-    apart = p.wp > p.w and p.cg >= 2 * ROWS
-    runs, run = (p.kw, p.cg) if apart else (p.runs, p.run)
+    runs, run = p.wruns, p.wrun
     pieces = (run + ROWS - 1) // ROWS
     rows, longer = run // pieces, run % pieces
     lines = larger(1, PIXELS // p.ow)
@@ -166,7 +163,7 @@ def weight_gradient(plan, image, panels, total):
                 for j in range(runs):
                     row = (((g * p.nob + b) * p.kh + i) * runs + j) * run
                     left, right = 0, p.ow
-                    if apart:
+                    if p.single:
                         left = ahead(p.left - j * p.dw, p.sw)
                         right = smaller(p.ow, ahead(p.left - j * p.dw + p.w, p.sw))
                     if left >= right:
@@ -179,8 +176,8 @@ def weight_gradient(plan, image, panels, total):
                             height = rows + 1 if part == 0 else rows
                             skip = 0 if part == 0 else longer * (rows + 1)
                             if count > 0:
-                                call(
-                                    p.kernel, height, v,
+                                call_tile(
+                                    p.kernels, height, v,
                                     image + (first + skip) * p.size,
                                     p.size, p.sh * p.wp * p.c * p.size, 0, p.sw * p.c * p.size,
                                     panel + (y * p.wd + left) * width,
@@ -217,8 +214,8 @@ def input_by_rotation(plan, panels, rotated, out):
                         x = 0
                         for piece in range(pieces):
                             height = p.w // pieces + (1 if piece < p.w % pieces else 0)
-                            call(
-                                p.kernel, height, v,
+                            call_tile(
+                                p.kernels, height, v,
                                 a + x * pixel, pixel, p.dh * line, p.dw * pixel, p.size,
                                 kernel + (i * p.nob + o) * per_row,
                                 p.nob * per_row, p.ob * p.cb * p.size, p.cb * p.size,
@@ -247,8 +244,8 @@ def input_by_scattering(plan, panels, scattered, out):
                         rows = p.ow // pieces + (1 if piece < p.ow % pieces else 0)
                         pixel = p.down * p.wd + p.right + x
                         to = i * p.dh * p.wp + j * p.dw + x * p.sw
-                        call(
-                            p.kernel, rows, v,
+                        call_tile(
+                            p.kernels, rows, v,
                             panels + (g * p.nob * p.hd * p.wd + pixel) * p.ob * p.size,
                             p.ob * p.size, 0, p.hd * p.wd * p.ob * p.size, p.size,
                             scattered + kernel * p.nob * p.ob * p.cb * p.size,

@@ -10,7 +10,7 @@ FIELDS = {
     "weight_gradient": "",
     "input_by_rotation": "",
     "input_by_scattering": "",
-    "kernel": "the address of the product in registers (`microkernel.kernel_address`)",
+    "kernels": "the address of the products in registers (`microkernel.table`)",
     "size": "bytes of a number",
     "lanes": "numbers in a vector",
     # How the batch is divided.
@@ -37,6 +37,10 @@ FIELDS = {
     "runs": "in how many runs its numbers lie: one, unless dilated or grouped",
     "run": "how long each is",
     "apart": "how far apart they begin",
+    # The same for the weight gradient.
+    "single": "1 where it takes the places of a row one by one, and leaves out columns of padding",
+    "wruns": "in how many runs",
+    "wrun": "how long each is",
     # Groups, and channels in blocks that fill vectors.
     "g": "groups",
     "cg": "input channels of a group",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..codegen.compiling import summing
-from ..convolution.conv_loops import clear
+from ..codegen.places import clear
 
 BLOCK = 64
 

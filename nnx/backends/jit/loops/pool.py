@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..codegen.compiling import compiled, summing
-from ..convolution.conv_loops import clear, copy, row
+from ..codegen.places import clear, copy, row
 
 
 @compiled

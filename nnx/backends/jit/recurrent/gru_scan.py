@@ -13,8 +13,9 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from ..codegen.compiling import compiled
+from ..codegen.places import address_of
 from ..codegen.vectors import LANES, ONE, SIZE, load, sigmoid, store, tanh
-from .scan import address, clear, earlier, product, share, starts
+from .scan import clear, earlier, product, share, starts
 
 
 @compiled
@@ -27,12 +28,12 @@ def gru_forward(lo, hi, kernel, z, w, bias, lengths, y, h_n):
         first, rows = share(lo, hi, s, n)
         if rows <= 0:
             continue
-        h, b, w_rz = address(h_n[s, first]), address(bias[s]), address(w[s])
+        h, b, w_rz = address_of(h_n, s, first), address_of(bias, s), address_of(w, s)
         inner = w.shape[1]
         w_n = w_rz + 2 * units * inner * SIZE  # 2 units are whole panels
         for k in range(steps):
             t = k if s == 0 else steps - 1 - k
-            z_t, y_t = address(z[t, first, s]), address(y[t, first, s])
+            z_t, y_t = address_of(z, t, first, s), address_of(y, t, first, s)
             product(kernel, rows, inner, 2 * units, h, state, w_rz, z_t + state, 4 * row, 1)
             product(kernel, rows, inner, units, h, state, w_n, z_t + 3 * state, 4 * row, 0)
             for m in range(rows):
@@ -70,11 +71,11 @@ def gru_backward(lo, hi, kernel, gates, y, w, h0, gy, lengths, gz, gh):
         first, rows = share(lo, hi, s, n)
         if rows <= 0:
             continue
-        h, before_first = address(gh[s, first]), address(h0[s, first])
+        h, before_first = address_of(gh, s, first), address_of(h0, s, first)
         for k in range(steps - 1, -1, -1):
             t = k if s == 0 else steps - 1 - k
-            z_t, a_t = address(gz[t, first, s]), address(gates[t, first, s])
-            g_t, y_t = address(gy[t, first, s]), address(y[t, first, s])
+            z_t, a_t = address_of(gz, t, first, s), address_of(gates, t, first, s)
+            g_t, y_t = address_of(gy, t, first, s), address_of(y, t, first, s)
             y_earlier = y_t + (earlier(t, s) - t) * n * row
             for m in range(rows):
                 length = lengths[first + m]
@@ -89,7 +90,7 @@ def gru_backward(lo, hi, kernel, gates, y, w, h0, gy, lengths, gz, gh):
                     h + m * state,
                 )  # fmt: skip
             product(
-                kernel, rows, w.shape[1], units, z_t + state, 4 * row, address(w[s]), h, state, 1
+                kernel, rows, w.shape[1], units, z_t + state, 4 * row, address_of(w, s), h, state, 1
             )
 
 
@@ -123,10 +124,10 @@ def gru_before_forward(lo, hi, kernel, z, w_rz, w_n, bias, lengths, y, h_n):
         first, rows = share(lo, hi, s, n)
         if rows <= 0:
             continue
-        h, b = address(h_n[s, first]), address(bias[s])
+        h, b = address_of(h_n, s, first), address_of(bias, s)
         for k in range(steps):
             t = k if s == 0 else steps - 1 - k
-            z_t, y_t = address(z[t, first, s]), address(y[t, first, s])
+            z_t, y_t = address_of(z, t, first, s), address_of(y, t, first, s)
             product(
                 kernel,
                 rows,
@@ -134,7 +135,7 @@ def gru_before_forward(lo, hi, kernel, z, w_rz, w_n, bias, lengths, y, h_n):
                 two,
                 h,
                 state,
-                address(w_rz[s]),
+                address_of(w_rz, s),
                 z_t + state,
                 4 * row,
                 1,
@@ -146,8 +147,8 @@ def gru_before_forward(lo, hi, kernel, z, w_rz, w_n, bias, lengths, y, h_n):
                     store(z_m, units + j, r)
                     store(z_m, three + j, r * load(h_m, j))
             product(
-                kernel, rows, w_n.shape[1], units, z_t + 3 * state, 4 * row, address(w_n[s]), z_t,
-                4 * row, 1,
+                kernel, rows, w_n.shape[1], units, z_t + 3 * state, 4 * row, address_of(w_n, s),
+                z_t, 4 * row, 1,
             )  # fmt: skip
             for m in range(rows):
                 z_m, h_m, y_m = z_t + 4 * m * row, h + m * state, y_t + m * row
@@ -174,11 +175,11 @@ def gru_before_backward(lo, hi, kernel, gates, y, w_rz, w_n, h0, gy, lengths, gz
         first, rows = share(lo, hi, s, n)
         if rows <= 0:
             continue
-        h, before_first = address(gh[s, first]), address(h0[s, first])
+        h, before_first = address_of(gh, s, first), address_of(h0, s, first)
         for k in range(steps - 1, -1, -1):
             t = k if s == 0 else steps - 1 - k
-            z_t, a_t = address(gz[t, first, s]), address(gates[t, first, s])
-            g_t, y_t = address(gy[t, first, s]), address(y[t, first, s])
+            z_t, a_t = address_of(gz, t, first, s), address_of(gates, t, first, s)
+            g_t, y_t = address_of(gy, t, first, s), address_of(y, t, first, s)
             y_earlier = y_t + (earlier(t, s) - t) * n * row
             for m in range(rows):
                 z_m, a_m, h_m = z_t + 4 * m * row, a_t + 4 * m * row, h + m * state
@@ -196,8 +197,8 @@ def gru_before_backward(lo, hi, kernel, gates, y, w_rz, w_n, h0, gy, lengths, gz
                     store(z_m, two + j, d * (load(before, j) - c) * update * (ONE - update))
                     store(h_m, j, d * update)
             product(
-                kernel, rows, w_n.shape[1], units, z_t, 4 * row, address(w_n[s]), z_t + 3 * state,
-                4 * row, 0,
+                kernel, rows, w_n.shape[1], units, z_t, 4 * row, address_of(w_n, s),
+                z_t + 3 * state, 4 * row, 0,
             )  # fmt: skip
             for m in range(rows):
                 z_m, a_m, h_m = z_t + 4 * m * row, a_t + 4 * m * row, h + m * state
@@ -208,6 +209,6 @@ def gru_before_backward(lo, hi, kernel, gates, y, w_rz, w_n, h0, gy, lengths, gz
                     store(z_m, units + j, q * load(a_m, three + j) * (ONE - r))
                     store(h_m, j, load(h_m, j) + q * r)
             product(
-                kernel, rows, w_rz.shape[1], units, z_t + state, 4 * row, address(w_rz[s]), h,
+                kernel, rows, w_rz.shape[1], units, z_t + state, 4 * row, address_of(w_rz, s), h,
                 state, 1,
             )  # fmt: skip

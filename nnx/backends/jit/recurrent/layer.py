@@ -23,7 +23,7 @@ from ...cpu.memory import empty
 from ...flush import flushing
 from ...portable.residuals import Residuals
 from .. import thresholds
-from ..codegen.threads import matmul, split
+from ..codegen.threads import matmul, parts, split
 
 _flushed = cache(flushing)
 
@@ -143,11 +143,13 @@ class Layer:
     def scan(self, kernel: Callable[..., None], w: Array, *args: Any) -> None:
         """Run a scan over the rows, on as many threads as its work is worth; subnormal numbers
         are 0 (`flush.py`)."""
-        from ..codegen.microkernel import kernel_address
+        from ..codegen.microkernel import table
+        from .scan import need_products
 
         least = max(1, thresholds.SCAN_THREAD // (self.steps * w.shape[1] * w.shape[2]))
         rows = self.directions * self.n
-        split(_flushed(kernel), rows, kernel_address(4), *args, least=least)
+        need_products(parts(rows, least), self.n, self.directions, self.units)
+        split(_flushed(kernel), rows, table(4), *args, least=least)
 
     # ---- products over all time steps ----
 

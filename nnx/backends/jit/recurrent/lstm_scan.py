@@ -5,8 +5,9 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from ..codegen.compiling import compiled
+from ..codegen.places import address_of
 from ..codegen.vectors import LANES, ONE, SIZE, load, sigmoid, store, tanh
-from .scan import address, clear, earlier, product, share, starts
+from .scan import clear, earlier, product, share, starts
 
 
 @compiled
@@ -19,12 +20,14 @@ def lstm_forward(lo, hi, kernel, z, w, bias, lengths, y, cells, h_n, c_n):
         first, rows = share(lo, hi, s, n)
         if rows <= 0:
             continue
-        h, c, b = address(h_n[s, first]), address(c_n[s, first]), address(bias[s])
+        h, c, b = address_of(h_n, s, first), address_of(c_n, s, first), address_of(bias, s)
         for k in range(steps):
             t = k if s == 0 else steps - 1 - k
-            z_t, y_t = address(z[t, first, s]), address(y[t, first, s])
-            cell_t = address(cells[t, first, s])
-            product(kernel, rows, w.shape[1], 4 * units, h, state, address(w[s]), z_t, 4 * row, 1)
+            z_t, y_t = address_of(z, t, first, s), address_of(y, t, first, s)
+            cell_t = address_of(cells, t, first, s)
+            product(
+                kernel, rows, w.shape[1], 4 * units, h, state, address_of(w, s), z_t, 4 * row, 1
+            )
             for m in range(rows):
                 if t >= lengths[first + m]:
                     clear(y_t + m * row, units)
@@ -66,11 +69,15 @@ def lstm_backward(lo, hi, kernel, gates, cells, w, c0, gy, lengths, gz, gh, gc):
         first, rows = share(lo, hi, s, n)
         if rows <= 0:
             continue
-        h, c, before_first = address(gh[s, first]), address(gc[s, first]), address(c0[s, first])
+        h, c, before_first = (
+            address_of(gh, s, first),
+            address_of(gc, s, first),
+            address_of(c0, s, first),
+        )
         for k in range(steps - 1, -1, -1):
             t = k if s == 0 else steps - 1 - k
-            z_t, a_t = address(gz[t, first, s]), address(gates[t, first, s])
-            g_t, c_t = address(gy[t, first, s]), address(cells[t, first, s])
+            z_t, a_t = address_of(gz, t, first, s), address_of(gates, t, first, s)
+            g_t, c_t = address_of(gy, t, first, s), address_of(cells, t, first, s)
             c_earlier = c_t + (earlier(t, s) - t) * n * row
             for m in range(rows):
                 length = lengths[first + m]
@@ -84,7 +91,7 @@ def lstm_backward(lo, hi, kernel, gates, cells, w, c0, gy, lengths, gz, gh, gc):
                     units, a_t + 4 * m * row, c_t + m * row, before, g_t + m * row,
                     z_t + 4 * m * row, h + m * state, c + m * state,
                 )  # fmt: skip
-            product(kernel, rows, w.shape[1], units, z_t, 4 * row, address(w[s]), h, state, 1)
+            product(kernel, rows, w.shape[1], units, z_t, 4 * row, address_of(w, s), h, state, 1)
 
 
 @register_jitable

@@ -5,8 +5,9 @@ from __future__ import annotations
 from numba.extending import register_jitable
 
 from ..codegen.compiling import compiled
+from ..codegen.places import address_of
 from ..codegen.vectors import LANES, ONE, SIZE, load, relu, store, tanh, where_positive
-from .scan import address, clear, product, share
+from .scan import clear, product, share
 
 
 @register_jitable
@@ -34,11 +35,11 @@ def rnn_forward(lo, hi, kernel, z, w, bias, lengths, rectified, h_n):
         first, rows = share(lo, hi, s, n)
         if rows <= 0:
             continue
-        h, b = address(h_n[s, first]), address(bias[s])
+        h, b = address_of(h_n, s, first), address_of(bias, s)
         for k in range(steps):
             t = k if s == 0 else steps - 1 - k
-            y = address(z[t, first, s])
-            product(kernel, rows, w.shape[1], units, h, state, address(w[s]), y, row, 1)
+            y = address_of(z, t, first, s)
+            product(kernel, rows, w.shape[1], units, h, state, address_of(w, s), y, row, 1)
             for m in range(rows):
                 y_m, h_m = y + m * row, h + m * state
                 if t >= lengths[first + m]:
@@ -57,13 +58,13 @@ def rnn_backward(lo, hi, kernel, y, w, gy, lengths, rectified, gz, gh):
         first, rows = share(lo, hi, s, n)
         if rows <= 0:
             continue
-        h = address(gh[s, first])
+        h = address_of(gh, s, first)
         for k in range(steps - 1, -1, -1):
             t = k if s == 0 else steps - 1 - k
             z_t, y_t, g_t = (
-                address(gz[t, first, s]),
-                address(y[t, first, s]),
-                address(gy[t, first, s]),
+                address_of(gz, t, first, s),
+                address_of(y, t, first, s),
+                address_of(gy, t, first, s),
             )
             for m in range(rows):
                 z_m, y_m, g_m, h_m = z_t + m * row, y_t + m * row, g_t + m * row, h + m * state
@@ -78,4 +79,4 @@ def rnn_backward(lo, hi, kernel, y, w, gy, lengths, rectified, gz, gh):
                         y_j = load(y_m, j)
                         store(z_m, j, (load(h_m, j) + load(g_m, j)) * (ONE - y_j * y_j))
                 clear(h_m, units)
-            product(kernel, rows, w.shape[1], units, z_t, row, address(w[s]), h, state, 1)
+            product(kernel, rows, w.shape[1], units, z_t, row, address_of(w, s), h, state, 1)

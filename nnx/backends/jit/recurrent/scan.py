@@ -24,8 +24,8 @@ import numpy as np
 from numba.extending import register_jitable
 
 from ....typing import Array
-from ..codegen.compiling import compiled
-from ..codegen.microkernel import ROWS, VECTORS, call
+from ..codegen.compiling import inner
+from ..codegen.microkernel import ROWS, VECTORS, call_tile, heights, need
 from ..codegen.vectors import LANES, SIZE, ZERO, spread, store
 
 WIDTH = VECTORS * LANES
@@ -40,11 +40,6 @@ def panels(factors: list[Array]) -> Array:
             panel = factor[:, start : start + WIDTH]
             flat[start * inner :][: panel.size].reshape(panel.shape)[:] = panel
     return w
-
-
-@register_jitable
-def address(a):
-    return np.int64(a.ctypes.data)
 
 
 @register_jitable
@@ -73,29 +68,37 @@ def clear(a, units):
         store(a, j, spread(ZERO))
 
 
-@compiled
-def product(kernel, rows, inner, columns, a, a_row, w, c, c_row, onto):
-    """c (rows, columns) = a (rows, inner) w, or added to what stands there if `onto` is 1.
+@inner
+def product(kernels, rows, depth, columns, a, a_row, w, c, c_row, onto):
+    """c (rows, columns) = a (rows, depth) w, or added to what stands there if `onto` is 1.
 
-    kernel: the product's address; a, w, c: addresses; a_row, c_row: bytes from row to row.  The
-    rows are cut into pieces of nearly one height, at most ROWS; equal ones go in one call.
+    kernels: the tiles' `microkernel.table`; a, w, c: addresses; a_row, c_row: bytes from row to
+    row.  The rows are cut into pieces of nearly one height, at most ROWS; equal ones go in one
+    call.
     """
     pieces = (rows + ROWS - 1) // ROWS
     height, longer = rows // pieces, rows % pieces
     done = longer * (height + 1)
     for start in range(0, columns, WIDTH):
         width = min(WIDTH, columns - start)
-        panel, to = w + start * inner * SIZE, c + start * SIZE
+        panel, to = w + start * depth * SIZE, c + start * SIZE
         for part in range(2):  # the pieces that are longer by one, and the others
             count = longer if part == 0 else pieces - longer
             tall = height + 1 if part == 0 else height
             skip = 0 if part == 0 else done
             if count > 0:
-                call(
-                    kernel, tall, width // LANES,
+                call_tile(
+                    kernels, tall, width // LANES,
                     a + skip * a_row, a_row, 0, 0, SIZE,
                     panel, 0, 0, width * SIZE,
-                    1, 1, inner,
+                    1, 1, depth,
                     to + skip * c_row, c_row, onto,
                     count, tall * a_row, tall * c_row,
                 )  # fmt: skip
+
+
+def need_products(parts: list[tuple[int, int]], n: int, directions: int, units: int) -> None:
+    """Have the tiles that `product` calls for these parts of the rows; columns are 1 to 4 gates."""
+    rows = {min(hi - s * n, n) - max(lo - s * n, 0) for lo, hi in parts for s in range(directions)}
+    vectors = {VECTORS, *(k * units // LANES % VECTORS for k in range(1, 5))} - {0}
+    need(4, {height for count in rows for height in heights(count)}, vectors)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -12,9 +13,14 @@ import pytest
 
 pytest.importorskip("numba")
 
-from numba import njit
+from numba import njit, types
 
+import nnx
+from nnx import nn
+from nnx.backends import override
+from nnx.backends.jit import JitBackend
 from nnx.backends.jit.codegen import microkernel
+from nnx.backends.jit.convolution import plan
 
 
 @njit
@@ -22,12 +28,12 @@ def call(address, arguments):
     # fmt: off
     (rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c, c_row, onto, tiles, a_tile,
      c_tile) = arguments
-    microkernel.call(address, rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2, c,
-                     c_row, onto, tiles, a_tile, c_tile)
+    microkernel.call_tile(address, rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, n2,
+                          c, c_row, onto, tiles, a_tile, c_tile)
     # fmt: on
 
 
-def product(dtype, rows, vectors, loops, strides, onto, tiles=1, a_tile=0, offset=0):
+def product(dtype, rows, vectors, loops, strides, onto, tiles=1, a_tile=0, offset=0, needed=True):
     """The kernel's C and the naive one, (tiles, rows + 1, columns + 3): a margin must stay as it
     is.  Strides of A: (row, loop 0, 1, 2), in numbers; `offset` misaligns all three arrays."""
     rng = np.random.default_rng(0)
@@ -55,7 +61,9 @@ def product(dtype, rows, vectors, loops, strides, onto, tiles=1, a_tile=0, offse
         n0, n1, n2, c.ctypes.data, (columns + 3) * size, int(onto), tiles, a_tile * size,
         (rows + 1) * (columns + 3) * size,
     )  # fmt: skip
-    call(microkernel.kernel_address(size), arguments)
+    if needed:
+        microkernel.need(size, [rows], [vectors])
+    call(microkernel.table(size), arguments)
     return c.reshape(naive.shape), naive
 
 
@@ -96,6 +104,60 @@ def test_no_terms_leave_zeros_or_what_was_there():
         for loops in ((0, 1, 1), (1, 0, 1)):
             got, naive = product("float32", 3, 1, loops, (1, 1, 1, 1), onto)
             np.testing.assert_array_equal(got, naive)
+
+
+@pytest.mark.parametrize("rows, vectors", SIZES)
+def test_a_tile_that_was_not_asked_for_is_computed_all_the_same(rows, vectors, monkeypatch):
+    fresh = microkernel._Table(types.float32)
+    assert list(fresh.made) == [(1, 1)]
+    monkeypatch.setattr(microkernel, "_table", lambda size: fresh)
+    for loops, strides in (((1, 1, 7), (7, 0, 0, 1)), ((2, 3, 4), (50, 17, 5, 1))):
+        got, naive = product(
+            "float32", rows, vectors, loops, strides, True, tiles=2, a_tile=3, needed=False
+        )
+        np.testing.assert_array_equal(got, naive)
+    assert list(fresh.made) == [(1, 1)]
+
+
+IMAGES = [  # N, C, H, W, O, kernel, options
+    (3, 1, 28, 28, 6, 5, {"padding": 2}),
+    (2, 6, 14, 14, 16, 5, {}),
+    (2, 40, 9, 13, 70, 3, {"padding": 1}),
+    (2, 40, 31, 17, 24, 3, {"stride": 2, "padding": 1}),
+    (2, 24, 12, 11, 36, 3, {"groups": 2, "padding": 2, "dilation": 2}),
+    (2, 50, 7, 7, 33, 1, {}),
+    (1, 3, 65, 40, 20, 7, {"stride": 3}),
+]
+
+
+@pytest.mark.parametrize("pool", [False, True])
+def test_no_tile_is_forgotten(monkeypatch, pool):
+    """Convolutions, blocks and scans ask for all the tiles that they call."""
+    called, asked = [], []
+    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * microkernel.ARGUMENTS)
+    noted = kind(lambda rows, vectors, *rest: called.append((rows, vectors)))
+    empty = microkernel._Table(types.float32)
+    empty.made.clear()
+    empty.addresses[:] = ctypes.cast(noted, ctypes.c_void_p).value
+    monkeypatch.setattr(microkernel, "_table", lambda size: empty)
+    plan.plan.cache_clear()
+    try:
+        with override(np.ndarray, JitBackend()):
+            for n, c, h, w, o, size, options in IMAGES:
+                layers = [nn.Conv2d(c, o, size, **options)]
+                if pool:
+                    layers += [nn.BatchNorm2d(o), nn.ReLU(), nn.MaxPool2d(2)]
+                x = nnx.ones((n, c, h, w), requires_grad=True)
+                nn.Sequential(*layers)(x).sum().backward()
+                asked.append(len(empty.made))
+            for cell in (nn.RNN, nn.LSTM, nn.GRU):
+                for n, hidden in ((5, 20), (13, 48), (27, 33)):
+                    layer = cell(8, hidden, bidirectional=pool)
+                    layer(nnx.ones((4, n, 8), requires_grad=True))[0].sum().backward()
+    finally:
+        plan.plan.cache_clear()
+    assert 1 <= asked[0] <= 6  # no more than it calls
+    assert not called
 
 
 WIDTHS = {

@@ -9,19 +9,19 @@ pytest.importorskip("numba")
 
 from nnx.backends.jit.codegen import vectors as v
 from nnx.backends.jit.codegen.compiling import compiled
-from nnx.backends.jit.recurrent.scan import address
+from nnx.backends.jit.codegen.places import address_of
 
 
 @compiled
 def tanh_of(x, y):
     for j in range(0, x.size, v.LANES):
-        v.store(address(y), j, v.tanh(v.load(address(x), j)))
+        v.store(address_of(y), j, v.tanh(v.load(address_of(x), j)))
 
 
 @compiled
 def sigmoid_of(x, y):
     for j in range(0, x.size, v.LANES):
-        v.store(address(y), j, v.sigmoid(v.load(address(x), j)))
+        v.store(address_of(y), j, v.sigmoid(v.load(address_of(x), j)))
 
 
 def sigmoid(x):

@@ -198,7 +198,9 @@ def test_a_projection_is_left_to_the_portable_kernels(always):
 @pytest.mark.parametrize("rows", [1, 7, 12, 13, 29, 37])
 def test_product_of_any_number_of_rows(rows, onto):
     """Rows in pieces of unequal height, and a last panel that is narrower than the others."""
-    from nnx.backends.jit.codegen.microkernel import kernel_address
+    from numba import njit
+
+    from nnx.backends.jit.codegen.microkernel import table
     from nnx.backends.jit.recurrent import scan as scans
 
     rng = np.random.default_rng(0)
@@ -209,8 +211,9 @@ def test_product_of_any_number_of_rows(rows, onto):
     expected = c.copy()
     expected[:rows] = a @ factor + onto * c[:rows]
     w = scans.panels([factor])
-    scans.product(
-        kernel_address(4), rows, inner, columns,
+    multiply = njit(lambda *operands: scans.product(*operands))
+    multiply(
+        table(4), rows, inner, columns,
         a.ctypes.data, a.strides[0], w.ctypes.data, c.ctypes.data, c.strides[0], onto,
     )  # fmt: skip
     np.testing.assert_allclose(c, expected, atol=2e-5, rtol=0)
