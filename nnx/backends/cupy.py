@@ -153,7 +153,8 @@ class Together:
 
 @cache
 def _attribute(name: str, device: int) -> int:
-    return int(cupy.cuda.Device(device).attributes.get(name, 0))
+    runtime = cupy.cuda.runtime
+    return int(runtime.deviceGetAttribute(getattr(runtime, f"cudaDevAttr{name}"), device))
 
 
 def processors() -> int:

@@ -171,3 +171,74 @@ def test_sign_keeps_nan_and_waits_for_nothing(on_cupy, monkeypatch, version, dty
     np.testing.assert_array_equal(on_cupy.to_numpy(y), np.sign(x))
     assert y.dtype == x.dtype and not asked.waits
     assert asked.total == 1 or version == "13.6.0"
+
+
+# ---- kernels whose blocks wait for each other ----
+
+
+class Compiled:
+    """What CuPy makes of a kernel, as far as it is asked."""
+
+    def __init__(self):
+        self.max_dynamic_shared_size_bytes, self.calls = 48 << 10, []
+        self.kernel = self
+        self.ptr = 5
+
+    def __call__(self, *given, **how):
+        self.calls.append((given, how))
+
+
+@pytest.fixture
+def devices(monkeypatch):
+    """Two devices; who asks for more shared memory than the function is allowed hears 0."""
+    import cupy
+
+    from nnx.backends import cupy as ours
+
+    compiled = Compiled()
+    of = [
+        {"MultiProcessorCount": 132, "CooperativeLaunch": 1, "MaxSharedMemoryPerBlockOptin": 227},
+        {"MultiProcessorCount": 40, "CooperativeLaunch": 1, "MaxSharedMemoryPerBlockOptin": 64},
+    ]
+    runtime, current = cupy.cuda.runtime, [0]
+
+    def attribute(number, device):
+        name = next(n for n in of[0] if getattr(runtime, f"cudaDevAttr{n}") == number)
+        return of[device][name] << (10 if "Shared" in name else 0)
+
+    def occupancy(function, threads, shared):
+        assert (function, threads) == (5, 256)
+        return 0 if shared > compiled.max_dynamic_shared_size_bytes else (228 << 10) // shared
+
+    monkeypatch.setattr(runtime, "getDevice", lambda: current[0])
+    monkeypatch.setattr(runtime, "deviceGetAttribute", attribute)
+    monkeypatch.setattr(cupy.cuda.driver, "occupancyMaxActiveBlocksPerMultiprocessor", occupancy)
+    monkeypatch.setattr(ours, "_attribute", ours._attribute.__wrapped__)
+    return compiled, of, current
+
+
+def test_how_many_blocks_fit_is_the_current_devices(devices):
+    from nnx.backends.cupy import Together
+
+    compiled, of, current = devices
+    together = Together(compiled)
+
+    def fit(kibibytes):
+        return together.resident(256, kibibytes << 10) * of[current[0]]["MultiProcessorCount"]
+
+    assert fit(40) == 5 * 132 and compiled.max_dynamic_shared_size_bytes == 48 << 10
+    assert fit(150) == 132 and compiled.max_dynamic_shared_size_bytes == 150 << 10
+    assert fit(228) == 0
+    current[0] = 1
+    assert fit(40) == 5 * 40 and fit(150) == 0
+    of[1]["CooperativeLaunch"] = 0
+    assert fit(41) == 0
+
+
+def test_they_are_launched_as_one_whole(devices):
+    from nnx.backends.cupy import Together
+
+    Together(devices[0])((3,), (256,), ("x",), shared_mem=8)
+    assert devices[0].calls == [
+        (((3,), (256,), ("x",), 8), {"enable_cooperative_groups": True}),
+    ]
