@@ -95,6 +95,8 @@ def arguments(real, steps, n, directions, hidden, lengths):
     "gru_sequence_backward_before_128",
     "gru_wide",
     "gru_wide_backward",
+    "gru_wide_before",
+    "gru_wide_before_backward",
     "gru_cell",
     "gru_cell_backward",
     "gru_reset",
@@ -107,8 +109,9 @@ def test_every_gru_kernel(cuda, real):
     for case in ("32 units, both directions", "33 units", "65 units", "129 units"):
         for after in (True, False):
             cuda.agree(sequence(after), *arguments(real, *SEQUENCES[case]), rtol=RTOL[real])
-    with cuda.without_room():
-        cuda.agree(sequence(True), *arguments(real, *SEQUENCES[case]), rtol=RTOL[real])
+    for after in (True, False):
+        with cuda.without_room():
+            cuda.agree(sequence(after), *arguments(real, *SEQUENCES[case]), rtol=RTOL[real])
 
 
 @VARIANTS

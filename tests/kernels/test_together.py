@@ -132,7 +132,8 @@ def test_a_kernel_that_waits_without_saying_so_is_refused():
 
 # ---- wide recurrent layers ----
 
-GATES = {"rnn": 1, "gru": 3, "lstm": 4}
+GATES = {"rnn": 1, "gru": 3, "gru_before": 3, "lstm": 4}
+KERNELS = {"rnn": rnn.WIDE, "gru": gru.WIDE, "gru_before": gru.WIDE_BEFORE, "lstm": lstm.WIDE}
 
 
 def layer(backend, cell, steps=2, n=2, directions=1, hidden=130, lengths=None, real="float32"):
@@ -152,9 +153,10 @@ def layer(backend, cell, steps=2, n=2, directions=1, hidden=130, lengths=None, r
     if cell == "lstm":
         *out, saved = backend.lstm(x, h0, c0, weights, lengths)
         return flatten(backend, [out, backend.lstm_backward(gy, gh_n, gc_n, saved, True)])
-    given = {"rnn": "tanh", "gru": True}[cell]
-    *out, saved = getattr(backend, cell)(x, h0, weights, lengths, given)
-    return flatten(backend, [out, getattr(backend, f"{cell}_backward")(gy, gh_n, saved, True)])
+    given = {"rnn": "tanh", "gru": True, "gru_before": False}[cell]
+    name = cell.partition("_")[0]
+    *out, saved = getattr(backend, name)(x, h0, weights, lengths, given)
+    return flatten(backend, [out, getattr(backend, f"{name}_backward")(gy, gh_n, saved, True)])
 
 
 def device(resident=64, change=("", ""), variant="fast", order=0):
@@ -205,8 +207,15 @@ WRONG = {
         "for (int i = b.u + UNITS; i",
     ),
 }
+WRONG_BEFORE = {  # who arrives and does not wait
+    "the product with r h": ("gridDim.x * (2 * k + 1)", "1"),
+    "the next step": ("gridDim.x * (2 * k + 2)", "1"),
+    "the gradient of r": ("gridDim.x * (2 * (steps - 1 - k) + 1)", "1"),
+    "the step before": ("gridDim.x * 2 * (steps - k)", "1"),
+}
 PLANTED = [("rnn", name) for name in WRONG]
 PLANTED += [(cell, name) for cell in ("gru", "lstm") for name in list(WRONG)[:2]]
+PLANTED += [("gru_before", name) for name in WRONG_BEFORE]
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])
@@ -217,9 +226,10 @@ def test_a_product_of_several_tiles(order):
 @pytest.mark.parametrize("cell, name", PLANTED)
 def test_fault_in_a_wide_layer_is_caught(cell, name):
     """By the checker, or by the twin: in one of the orders that every test of a kernel runs."""
+    change = {**WRONG, **WRONG_BEFORE}[name]
     for order in (0, 1):
         try:
-            agree(device(66, WRONG[name], "check", order), cell, 2, 20 if cell == "rnn" else 2)
+            agree(device(66, change, "check", order), cell, 2, 20 if cell == "rnn" else 2)
         except AssertionError:
             return
     raise AssertionError("nobody saw it")
@@ -240,9 +250,8 @@ def test_every_slice(cell, resident, units, shape):
     """One step, one sequence; more than one product's; lengths; units that no slice divides."""
     backend = device(resident)
     agree(backend, cell, *shape)
-    assert backend.modules.launched >= {f"{cell}_wide", f"{cell}_wide_backward"}
-    kernels = {"rnn": rnn.WIDE, "gru": gru.WIDE, "lstm": lstm.WIDE}[cell]
-    assert backend.units_each(kernels, "float32", shape[3], shape[2]) == units
+    assert backend.modules.launched >= {kernel.name for kernel in KERNELS[cell]}
+    assert backend.units_each(KERNELS[cell], "float32", shape[3], shape[2]) == units
 
 
 def test_the_largest_slice_in_double_precision():
@@ -284,7 +293,6 @@ def test_the_slice_follows_from_shared_memory_and_from_what_fits(
     cell, dtype, hidden, directions, units
 ):
     """On a device like an H100: 132 multiprocessors, 227 KiB of shared memory for a block."""
-    kernels = {"rnn": rnn.WIDE, "gru": gru.WIDE, "lstm": lstm.WIDE}[cell]
     factory = cuda_cpu.CpuFactory("fast", resident=132)
     asked = []
 
@@ -294,5 +302,5 @@ def test_the_slice_follows_from_shared_memory_and_from_what_fits(
 
     modules = Modules(lambda kernel, options: None, np.ndarray, resident, factory.processors)
     backend = CudaBackend(np, "numpy", modules)
-    assert backend.units_each(kernels, dtype, hidden, directions) == units
+    assert backend.units_each(KERNELS[cell], dtype, hidden, directions) == units
     assert all(shared <= 227 * 1024 for shared in asked)

@@ -50,6 +50,11 @@ RECURRENT = {
     "LSTM 512": (lambda: nn.LSTM(512, 512), (256, 64, 512), 7),
     "LSTM 1024": (lambda: nn.LSTM(1024, 1024), (256, 64, 1024), 7),
     "GRU 512": (lambda: nn.GRU(512, 512), (256, 64, 512), 7),
+    "GRU 512, reset before": (
+        lambda: nn.GRU(512, 512, reset_after=False),
+        (256, 64, 512),
+        30,
+    ),
     "RNN 512": (lambda: nn.RNN(512, 512), (256, 64, 512), 7),
     "BiLSTM 2 x 512": (
         lambda: nn.LSTM(512, 512, num_layers=2, bidirectional=True),

@@ -1,5 +1,5 @@
-"""The GRU over time in CUDA (`kernels/gru_sequence.cu`), and by the cells of `gru_cell` where a
-state is too wide for that."""
+"""The GRU over time in CUDA (`gru_sequence.cu`, `gru_wide.cu`); where a state is too wide for that,
+by the cells of `gru_cell`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from .gru_cell import (
 )
 from .launcher import Kernel, launch, register
 from .recurrent import (
-    MOST_UNITS,
     SCAN,
     UNITS,
     CudaLayers,
@@ -72,7 +71,6 @@ SCAN_BACKWARD_BEFORE = _scans(
     "gru_sequence_backward_before",
     "gy:in gh_n:in? gates:in states:in h0:in? weight:in* lengths:in?:i64 gx:out gh0:out totals:out",
 )
-# The reset after the product; before it there are two products a step, one launch each.
 WIDE = (
     wide(
         "gru_wide",
@@ -84,6 +82,18 @@ WIDE = (
         3,
         "gy:in gh_n:in? gates:in u_n:in states:in h0:in? weight:in* lengths:in?:i64 gx:out gu:out "
         "gh0:out gb:out*?",
+    ),
+)
+WIDE_BEFORE = (
+    wide(
+        "gru_wide_before",
+        3,
+        "x:in h0:in? weight:in* bias:in*? lengths:in?:i64 states:out gates:out rh:out h_n:out",
+    ),
+    wide(
+        "gru_wide_before_backward",
+        3,
+        "gy:in gh_n:in? gates:in states:in h0:in? weight:in* lengths:in?:i64 gx:out gh0:out",
     ),
 )
 
@@ -179,19 +189,21 @@ class CudaGRU(CudaLayers, CudaGRUCell):
         values |= {"gates": gates, "h_n": h_n, **sizes(*shape)}
         if reset_after:
             values["u_n"] = u_n
-        units = self.units_each(WIDE, z.dtype, hidden, directions)
+        kernels = WIDE if reset_after else WIDE_BEFORE
+        units = self.units_each(kernels, z.dtype, hidden, directions)
         if units:
+            if not reset_after:
+                values["rh"] = self._empty(h_n.shape, z)
             values |= {"weight": weights, "arrived": self.arrived(directions), "UNITS": units}
-            launch(WIDE[0], self.modules, **values)
+            launch(kernels[0], self.modules, **values)
         else:
             kernel = (SCAN_AFTER if reset_after else SCAN_BEFORE)[room(hidden)]
             launch(kernel, self.modules, **as_read(self.xp, weights), **values)
         return states, gates, u_n, h_n
 
     def _one_launch(self, z: Array, hidden: int, reset_after: bool) -> bool:
-        if not reset_after:
-            return hidden <= MOST_UNITS
-        return self.one_launch(WIDE, z.dtype, hidden, z.shape[2])
+        kernels = WIDE if reset_after else WIDE_BEFORE
+        return self.one_launch(kernels, z.dtype, hidden, z.shape[2])
 
     def _gru_scan_backward(
         self,
@@ -217,10 +229,13 @@ class CudaGRU(CudaLayers, CudaGRUCell):
         if u_n is not None:
             gu = self._empty(gates.shape, gates)
             values |= {"u_n": u_n, "gu": gu}
-        units = self.units_each(WIDE, gates.dtype, hidden, directions)
+        kernels = WIDE_BEFORE if u_n is None else WIDE
+        units = self.units_each(kernels, gates.dtype, hidden, directions)
         if units:
-            values |= {"arrived": self.arrived(directions), "UNITS": units, "gb": gb}
-            launch(WIDE[1], self.modules, **values)
+            if u_n is not None:
+                values["gb"] = gb
+            values |= {"arrived": self.arrived(directions), "UNITS": units}
+            launch(kernels[1], self.modules, **values)
         else:
             totals = self._empty((n, directions, 6 * hidden), gates)
             kernel = (SCAN_BACKWARD_BEFORE if u_n is None else SCAN_BACKWARD_AFTER)[room(hidden)]

@@ -5,8 +5,7 @@ Three ways through a sequence, for layers of the shapes that `portable/recurrent
 - few hidden units (at most `MOST_UNITS`): the whole scan in one launch, one block for each
   sequence and direction, the recurrent weights in registers, or as many as fit;
 - more, as long as all blocks fit on the device at once: again one launch, a block for each slice of
-  the units, which holds its weights and waits for the others after every step (`kernels/wide.cuh`;
-  of a GRU with the reset after the product);
+  the units, which holds its weights and waits for the others after every step (`kernels/wide.cuh`);
 - else: per step one product for all sequences and directions, and one launch of the cell.
 
 Either way the products over all time steps, the input's and those of the weight gradients, are
@@ -43,7 +42,7 @@ WIDE = f"arrived:inout:u32 {SCAN} UNITS:const"
 
 
 def wide(name: str, gates: int, arguments: str) -> Kernel:
-    """A kernel of all steps of a wide layer, `name`.cu or a part of it, on cells of `gates` gates.
+    """A kernel of all steps of a wide layer, whose cell has `gates` gates.
 
     One block for each slice of units and direction; in its shared memory the weights of its units,
     a tile of what is read, and the sums of 64 sequences.
@@ -54,7 +53,7 @@ def wide(name: str, gates: int, arguments: str) -> Kernel:
         shared = (outputs * hidden + 256 * 9 + 64 * (outputs + 1)) * itemsize
         return Plan((ceil_div(hidden, UNITS), directions), (256,), shared)
 
-    source = f"{name.removesuffix('_backward')}.cu"
+    source = f"{name.partition('_')[0]}_wide.cu"
     given = f"{arguments} {WIDE}"
     return register(Kernel(source, name, given, plan, {"UNITS": SLICES}, together=True))
 
