@@ -165,6 +165,7 @@ class Function:
         backend: Backend | None = None
         arrays: list[Any] = []
         needs: list[bool] = []
+        wanted = False  # by any input, whether it is recorded or not
         recording = not blocks or is_grad_enabled()
         for x in inputs:
             if isinstance(x, Node):
@@ -176,7 +177,11 @@ class Function:
                     elif home is not backend:
                         return self(*reconciled(backend, home, inputs))
                 arrays.append(data)
-                needs.append(recording and x.needs_grad)
+                if x.needs_grad:
+                    wanted = True
+                    needs.append(recording)
+                else:
+                    needs.append(False)
             else:
                 arrays.append(x)
                 needs.append(False)
@@ -191,9 +196,8 @@ class Function:
             y = tuple([part if type(part) is kind else backend.xp.asarray(part) for part in y])
         elif type(y) is not kind:
             y = backend.xp.asarray(y)  # NumPy's sum() is no array
-        if True not in needs:
-            blind = not recording and any([isinstance(x, Node) and x.needs_grad for x in inputs])
-            slot = UNRECORDED if blind else 0
+        if not (wanted and recording):
+            slot = UNRECORDED if wanted else 0
             if several:
                 return tuple([self._output(part, None, slot) for part in y])
             return self._output(y, None, slot)

@@ -243,19 +243,23 @@ def checked(name: str, x: Any, weight: Any, bias: Any, mixed: bool = False) -> t
     float16 beside weights in float32, where there is a kernel for that."""
     x = as_tensor(name, x, weight if isinstance(weight, Node) else None)
     home = backend_of(x.data)
-    widths = {dtype_name(a.dtype) for a in (weight, bias) if hasattr(a, "dtype")}
-    mixed = mixed and name in home.low_kernels and dtype_name(x.dtype) == "float16"
-    if mixed and widths == {"float32"}:
+    if mixed and name in home.low_kernels and dtype_name(x.dtype) == "float16":
+        widths = {dtype_name(a.dtype) for a in (weight, bias) if hasattr(a, "dtype")}
+        mixed = widths == {"float32"}
+    else:
+        mixed = False
+    if mixed:
         weight, bias = (a if a is None else as_tensor(name, a, x) for a in (weight, bias))
     else:
         x, weight, bias = operands(name, x, weight, bias)
-        require_one_dtype(name, x=x)
-    if x.ndim < 2:
+        if not home.is_float(x.data.dtype):
+            require_one_dtype(name, x=x)
+    shape = x.data.shape
+    if len(shape) < 2:
         raise ValueError(f"{name}: x must be (N, C) or (N, C, ...); x has shape {x.shape}")
+    channels = shape[1:2]
     for label, a in (("weight", weight), ("bias", bias)):
-        if a is None:
-            continue
-        if a.shape != (x.shape[1],):
+        if a is not None and a.data.shape != channels:
             raise ValueError(
                 f"{name}: {label} must have shape ({x.shape[1]},), one per channel; "
                 f"it has {a.shape}, x {x.shape}"
