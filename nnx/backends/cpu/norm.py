@@ -272,7 +272,7 @@ class NumpyNorm(NormKernels):
         if x.dtype not in _FLOATS or x.size == 0:
             return super()._normalized(x, axes, eps)
         total = np.add.reduce(x, axis=axes, keepdims=True)
-        values = x.dtype.type(x.size // total.size)
+        values = np.asarray(x.size // total.size, x.dtype)  # beside a scalar it takes twice as long
         mean = np.divide(total, values, out=total)
         centred = x - mean
         normal = np.multiply(centred, centred)

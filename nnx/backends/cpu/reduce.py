@@ -29,7 +29,9 @@ class NumpyReduce(ReduceKernels):
         if x.dtype not in _FLOATS or x.size == 0:
             return super().mean_over(x, axes, keepdims)
         total = self.sum_over(x, axes, keepdims)
-        return total / x.dtype.type(x.size // total.size)
+        if total.ndim == 0:
+            return total / x.dtype.type(x.size // total.size)
+        return np.divide(total, np.asarray(x.size // total.size, x.dtype), out=total)
 
     def stretch(self, g: Array, shape: tuple[int, ...]) -> Array:
         if math.prod(shape) > thresholds.STRETCH:
