@@ -46,7 +46,7 @@ class JitNorm(NumpyNorm):
         x, last = numbers(x, True if x.size == n * c else None)
         y = empty_in_order(last, x.shape, x.dtype)
         flat_x, flat_y = _matrix(x, last), _matrix(y, last)
-        means, squares = (np.empty(_sums_shape(x, last), x.dtype) for _ in range(2))
+        means, squares = np.empty((2, *_sums_shape(x, last, loops.BLOCK)), x.dtype)
         if last:
             _split(loops.column_statistics, len(means), flat_x, means, squares)
             counts = [len(flat_x[k : k + loops.BLOCK]) for k in range(0, len(flat_x), loops.BLOCK)]
@@ -75,18 +75,20 @@ class JitNorm(NumpyNorm):
         n, dtype = len(x), x.dtype
         g, v = _matrix(gy, last), _matrix(x, last)
         (centre,) = _for_each(last, n, dtype, mean)
-        sums, products = (np.empty(_sums_shape(x, last), dtype) for _ in range(2))
+        both = np.empty((2, *_sums_shape(x, last, loops.BLOCK)), dtype)
+        sums, products = both
         if last:
             _split(loops.column_sums, len(sums), g, v, centre, sums, products)
         else:
             _split(loops.run_sums, len(v), g, v, centre, sums.reshape(-1), products.reshape(-1))
-        s, q = (a.sum(axis=0, dtype=np.float64) for a in (sums, products))
+        s, q = np.add.reduce(both, axis=1, dtype=np.float64)
         gx = None
         if needs[0]:
             gx = empty_in_order(last, x.shape, dtype)
             m = x.size // x.shape[1]
             a = inverse if weight is None else weight * inverse
-            own = _for_each(last, n, dtype, a, -a * inverse**2 * q / m, -a * s / m)
+            a_m = a / -m
+            own = _for_each(last, n, dtype, a, a_m * inverse * inverse * q, a_m * s)
             loop = loops.column_combine if last else loops.run_combine
             _split(loop, len(v), g, v, centre, *own, _matrix(gx, last))
         gw = (inverse * q).astype(dtype) if needs[1] else None
@@ -173,12 +175,10 @@ def _matrix(x: Array, last: bool) -> Array:
     return as_laid(x, last).reshape((-1, x.shape[1]) if last else (rows, x.size // rows))
 
 
-def _sums_shape(x: Array, last: bool) -> tuple[int, int]:
+def _sums_shape(x: Array, last: bool, block: int) -> tuple[int, int]:
     """(parts, C): the parts that each channel's sums are made of, blocks of lines or images."""
-    from .loops.norm import BLOCK
-
     n, c = x.shape[:2]
-    return (-(-(x.size // c) // BLOCK) if last else n, c)
+    return (-(-(x.size // c) // block) if last else n, c)
 
 
 def _for_each(last: bool, n: int, dtype: Any, *values: Array) -> list[Array]:

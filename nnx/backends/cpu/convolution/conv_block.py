@@ -229,10 +229,16 @@ def pooled_statistics(
     """
     weights = np.asarray(counts, np.float64)[:, None]
     parts = np.asarray(means, np.float64)
-    total = weights.sum()
-    mean = (weights * parts).sum(axis=0) / total
-    spread = np.asarray(squares, np.float64).sum(axis=0) + (weights * (parts - mean) ** 2).sum(0)
-    return mean, spread / total
+    total = float(sum(counts))
+    mean = np.add.reduce(weights * parts, axis=0)
+    mean /= total
+    away = parts - mean
+    away *= away
+    away *= weights
+    variance = np.add.reduce(squares, axis=0, dtype=np.float64)
+    variance += np.add.reduce(away, axis=0)
+    variance /= total
+    return mean, variance
 
 
 def _pick(lowered: Lowered, out: Array, places: Array) -> Array:
