@@ -10,7 +10,8 @@
 //   each with _backward; whole scans are in gru_sequence.cu
 //
 // Portable twins: Backend.gru_cell, gru_reset, gru_update and their backward, and gru_sequence, in
-// nnx/backends/portable/gru.py; the derivation is in nnx/ops/gru.py.  REAL is float or double.
+// nnx/backends/portable/gru.py; the derivation is in nnx/ops/gru.py.  Arrays are of STORE: float,
+// double or Half; computed is in REAL.
 //
 // Shapes: T time steps, N sequences, S directions, H units.
 //
@@ -57,7 +58,7 @@ __device__ __forceinline__ Place place_of(int e, const long long* lengths, int k
 }
 
 // The state before step k.
-__device__ __forceinline__ REAL state_before(const REAL* h0, const REAL* states, const Place& p,
+__device__ __forceinline__ REAL state_before(const STORE* h0, const STORE* states, const Place& p,
                                              int e, int k, int hidden) {
     return k == 0 ? h0[e] : states[p.earlier * hidden + p.unit];
 }
@@ -65,14 +66,14 @@ __device__ __forceinline__ REAL state_before(const REAL* h0, const REAL* states,
 // ---- reset after the product ----
 
 extern "C" __global__ void __launch_bounds__(256)
-gru_cell(const REAL* __restrict__ x, const REAL* __restrict__ u, const REAL* __restrict__ bias,
-         const REAL* __restrict__ h, const long long* __restrict__ lengths,
-         REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_next,
-         REAL* __restrict__ states, int k, int steps, int n, int directions, int hidden) {
+gru_cell(const STORE* __restrict__ x, const STORE* __restrict__ u, const STORE* __restrict__ bias,
+         const STORE* __restrict__ h, const long long* __restrict__ lengths,
+         STORE* __restrict__ gates, STORE* __restrict__ u_n, STORE* __restrict__ h_next,
+         STORE* __restrict__ states, int k, int steps, int n, int directions, int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= directions * n * hidden) return;
     const Place p = place_of(e, lengths, k, steps, n, directions, hidden);
-    const REAL* in = x + p.now * 3 * hidden + p.unit;
+    const STORE* in = x + p.now * 3 * hidden + p.unit;
     REAL product[3];
     for (int gate = 0; gate < 3; ++gate) {
         product[gate] = u[(p.row * 3 + gate) * hidden + p.unit];
@@ -82,7 +83,7 @@ gru_cell(const REAL* __restrict__ x, const REAL* __restrict__ u, const REAL* __r
     const REAL candidate = tanh(in[2 * hidden] + r * product[2]);
     const REAL next = p.ended ? h[e] : (REAL(1) - z) * candidate + z * h[e];
 
-    REAL* out = gates + p.now * 3 * hidden + p.unit;
+    STORE* out = gates + p.now * 3 * hidden + p.unit;
     out[0] = r;
     out[hidden] = z;
     out[2 * hidden] = candidate;
@@ -94,12 +95,12 @@ gru_cell(const REAL* __restrict__ x, const REAL* __restrict__ u, const REAL* __r
 // The gradient of h' is the sum of what the output hands down (gy), of what the later step hands
 // back through the product (back = gu W), and of `carry`, which reaches h' directly.
 extern "C" __global__ void __launch_bounds__(256)
-gru_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
-                  const REAL* __restrict__ carry, const REAL* __restrict__ gates,
-                  const REAL* __restrict__ u_n, const REAL* __restrict__ states,
-                  const REAL* __restrict__ h0, const long long* __restrict__ lengths,
-                  REAL* __restrict__ gx, REAL* __restrict__ gu, REAL* __restrict__ gu_now,
-                  REAL* __restrict__ carry_next, int k, int steps, int n, int directions,
+gru_cell_backward(const STORE* __restrict__ gy, const STORE* __restrict__ back,
+                  const STORE* __restrict__ carry, const STORE* __restrict__ gates,
+                  const STORE* __restrict__ u_n, const STORE* __restrict__ states,
+                  const STORE* __restrict__ h0, const long long* __restrict__ lengths,
+                  STORE* __restrict__ gx, STORE* __restrict__ gu, STORE* __restrict__ gu_now,
+                  STORE* __restrict__ carry_next, int k, int steps, int n, int directions,
                   int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= directions * n * hidden) return;
@@ -110,7 +111,7 @@ gru_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
 
     REAL g_r = 0, g_z = 0, g_a = 0, g_u = 0, direct = gh;
     if (!p.ended) {
-        const REAL* a = gates + p.now * 3 * hidden + p.unit;
+        const STORE* a = gates + p.now * 3 * hidden + p.unit;
         const REAL r = a[0], z = a[hidden], candidate = a[2 * hidden];
         const REAL h = state_before(h0, states, p, e, k, hidden);
         g_a = gh * (REAL(1) - z) * (REAL(1) - candidate * candidate);
@@ -119,13 +120,13 @@ gru_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
         g_u = g_a * r;
         direct = gh * z;
     }
-    REAL *out = gx + p.now * 3 * hidden + p.unit, *through = gu + p.now * 3 * hidden + p.unit;
+    STORE *out = gx + p.now * 3 * hidden + p.unit, *through = gu + p.now * 3 * hidden + p.unit;
     out[0] = through[0] = g_r;
     out[hidden] = through[hidden] = g_z;
     out[2 * hidden] = g_a;
     through[2 * hidden] = g_u;
     if (gu_now) {
-        REAL* copy = gu_now + p.row * 3 * hidden + p.unit;
+        STORE* copy = gu_now + p.row * 3 * hidden + p.unit;
         copy[0] = g_r;
         copy[hidden] = g_z;
         copy[2 * hidden] = g_u;
@@ -137,14 +138,14 @@ gru_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
 
 // u (S, N, 2H).  Besides gates, z is written to z_now (S, N, H) where gru_update wants it.
 extern "C" __global__ void __launch_bounds__(256)
-gru_reset(const REAL* __restrict__ x, const REAL* __restrict__ u, const REAL* __restrict__ bias,
-          const REAL* __restrict__ h, REAL* __restrict__ gates, REAL* __restrict__ rh,
-          REAL* __restrict__ z_now, int width, int k, int steps, int n, int directions,
+gru_reset(const STORE* __restrict__ x, const STORE* __restrict__ u, const STORE* __restrict__ bias,
+          const STORE* __restrict__ h, STORE* __restrict__ gates, STORE* __restrict__ rh,
+          STORE* __restrict__ z_now, int width, int k, int steps, int n, int directions,
           int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= directions * n * hidden) return;
     const Place p = place_of(e, 0, k, steps, n, directions, hidden);
-    const REAL* in = x + p.now * width + p.unit;
+    const STORE* in = x + p.now * width + p.unit;
     REAL product[2];
     for (int gate = 0; gate < 2; ++gate) {
         product[gate] = u[(p.row * 2 + gate) * hidden + p.unit];
@@ -159,10 +160,10 @@ gru_reset(const REAL* __restrict__ x, const REAL* __restrict__ u, const REAL* __
 
 // u, z, h (S, N, H).  x_n and n stand in the last H of a row of x and gates.
 extern "C" __global__ void __launch_bounds__(256)
-gru_update(const REAL* __restrict__ x, const REAL* __restrict__ u, const REAL* __restrict__ bias,
-           const REAL* __restrict__ z, const REAL* __restrict__ h,
-           const long long* __restrict__ lengths, REAL* __restrict__ gates,
-           REAL* __restrict__ h_next, REAL* __restrict__ states, int width, int k, int steps,
+gru_update(const STORE* __restrict__ x, const STORE* __restrict__ u, const STORE* __restrict__ bias,
+           const STORE* __restrict__ z, const STORE* __restrict__ h,
+           const long long* __restrict__ lengths, STORE* __restrict__ gates,
+           STORE* __restrict__ h_next, STORE* __restrict__ states, int width, int k, int steps,
            int n, int directions, int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= directions * n * hidden) return;
@@ -180,11 +181,11 @@ gru_update(const REAL* __restrict__ x, const REAL* __restrict__ u, const REAL* _
 // z and n stand z_at and n_at elements into a row of `width`; in a scan both are `gates`.
 // -> the gradients of x_n and u_n, of z (not of its pre-activation), and of h, each (S, N, H).
 extern "C" __global__ void __launch_bounds__(256)
-gru_update_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
-                    const REAL* __restrict__ carry, const REAL* __restrict__ z,
-                    const REAL* __restrict__ candidate, const REAL* __restrict__ states,
-                    const REAL* __restrict__ h0, const long long* __restrict__ lengths,
-                    REAL* __restrict__ g_a, REAL* __restrict__ g_z, REAL* __restrict__ gh_before,
+gru_update_backward(const STORE* __restrict__ gy, const STORE* __restrict__ back,
+                    const STORE* __restrict__ carry, const STORE* __restrict__ z,
+                    const STORE* __restrict__ candidate, const STORE* __restrict__ states,
+                    const STORE* __restrict__ h0, const long long* __restrict__ lengths,
+                    STORE* __restrict__ g_a, STORE* __restrict__ g_z, STORE* __restrict__ gh_before,
                     int width, int z_at, int n_at, int k, int steps, int n, int directions,
                     int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;
@@ -210,11 +211,11 @@ gru_update_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
 // g_rh, g_z (S, N, H): the gradients of r h and of z -> that of the pre-activations of r and z,
 // (S, N, 2H), and gh (S, N, H) = direct + g_rh r.  In a scan the row of gx is completed with g_a.
 extern "C" __global__ void __launch_bounds__(256)
-gru_reset_backward(const REAL* __restrict__ g_rh, const REAL* __restrict__ g_z,
-                   const REAL* __restrict__ g_a, const REAL* __restrict__ direct,
-                   const REAL* __restrict__ gates, const REAL* __restrict__ states,
-                   const REAL* __restrict__ h0, REAL* __restrict__ g_rz, REAL* __restrict__ gh,
-                   REAL* __restrict__ gx, int width, int k, int steps, int n, int directions,
+gru_reset_backward(const STORE* __restrict__ g_rh, const STORE* __restrict__ g_z,
+                   const STORE* __restrict__ g_a, const STORE* __restrict__ direct,
+                   const STORE* __restrict__ gates, const STORE* __restrict__ states,
+                   const STORE* __restrict__ h0, STORE* __restrict__ g_rz, STORE* __restrict__ gh,
+                   STORE* __restrict__ gx, int width, int k, int steps, int n, int directions,
                    int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= directions * n * hidden) return;
@@ -226,7 +227,7 @@ gru_reset_backward(const REAL* __restrict__ g_rh, const REAL* __restrict__ g_z,
     g_rz[(p.row * 2 + 1) * hidden + p.unit] = by_z;
     gh[e] = (direct ? direct[e] : REAL(0)) + g_rh[e] * r;
     if (gx) {
-        REAL* out = gx + p.now * 3 * hidden + p.unit;
+        STORE* out = gx + p.now * 3 * hidden + p.unit;
         out[0] = by_r;
         out[hidden] = by_z;
         out[2 * hidden] = g_a[e];

@@ -6,7 +6,8 @@
 //
 // in two variants: `after`, the reset after the product, and `before` it (the formulas: gru.cu).
 // Portable twins: Backend.gru_sequence and gru_sequence_backward in nnx/backends/portable/gru.py;
-// the derivation is in nnx/ops/gru.py.  REAL is float or double.
+// the derivation is in nnx/ops/gru.py.  Arrays are of STORE: float,
+// double or Half; computed is in REAL.
 //
 //   x, gates (T, N, S, 3H), states and u_n (T, N, S, H), h0 (S, N, H); for each direction weight
 //   (3H, H), or `across`, (H, 3H), the same transposed, and bias (3H,) of the input and of the
@@ -37,24 +38,27 @@ __device__ __forceinline__ REAL sigmoid(REAL x) { return REAL(1) / (REAL(1) + ex
 // One array for each direction, or two: the biases of the input and of the state.  As the launcher
 // passes a list; null where there is none.
 struct Arrays {
-    const REAL* at[64];
+    const STORE* at[64];
 };
 
 __device__ __forceinline__ int time_of(int k, int s, int steps) {
     return s == 0 ? k : steps - 1 - k;
 }
 
-constexpr int MOST_HELD = sizeof(REAL) == 4 ? 96 : 40;  // of 128 units, 170 registers a thread
+// Of 32 units, and of 128 with 170 registers a thread; numbers of 16 bits need some registers to be
+// converted in.
+constexpr int FEW_HELD = sizeof(STORE) == 2 ? 24 : 32;
+constexpr int MOST_HELD = sizeof(STORE) == 2 ? 80 : sizeof(STORE) == 4 ? 96 : 40;
 
 // The weights of a thread: `first` is its first weight, the next one `step` elements on.
 template <int HELD>
-__device__ __forceinline__ void hold(REAL (&w)[HELD], const REAL* first, int step, int count) {
+__device__ __forceinline__ void hold(REAL (&w)[HELD], const STORE* first, int step, int count) {
 #pragma unroll
     for (int i = 0; i < HELD; ++i) w[i] = i < count ? first[(long long)i * step] : REAL(0);
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first, int step,
+__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const STORE* first, int step,
                                         int count, const REAL* vector) {
     REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
 #pragma unroll
@@ -94,9 +98,9 @@ __device__ __forceinline__ Place place_of_thread(const long long* lengths, int s
 
 // The threads of gate n keep the state: by the time that they have u_n, r and z are known too.
 template <int UNITS, int HELD, bool AFTER>
-__device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const Arrays& weight,
-                                      const Arrays& bias, const long long* lengths, REAL* states,
-                                      REAL* gates, REAL* u_n, REAL* h_n, int across, int steps,
+__device__ __forceinline__ void scan(const STORE* x, const STORE* h0, const Arrays& weight,
+                                      const Arrays& bias, const long long* lengths, STORE* states,
+                                      STORE* gates, STORE* u_n, STORE* h_n, int across, int steps,
                                       int n, int directions, int hidden) {
     alignas(16) __shared__ REAL h[UNITS], rh[UNITS];
     __shared__ REAL active[2 * UNITS];  // r, z
@@ -105,10 +109,10 @@ __device__ __forceinline__ void scan(const REAL* x, const REAL* h0, const Arrays
 
     const int count = p.used ? hidden : 0;
     REAL w[HELD];
-    const REAL* weights = weight.at[p.s] + (across ? column : (long long)column * hidden);
+    const STORE* weights = weight.at[p.s] + (across ? column : (long long)column * hidden);
     const int step = across ? 3 * hidden : 1;
     hold(w, weights, step, count);
-    const REAL *of_x = bias.at[2 * p.s], *of_h = bias.at[2 * p.s + 1];
+    const STORE *of_x = bias.at[2 * p.s], *of_h = bias.at[2 * p.s + 1];
     const REAL b_x = p.used && of_x ? of_x[column] : REAL(0);
     const REAL b = p.used && of_h ? of_h[column] : REAL(0);
 
@@ -162,23 +166,23 @@ struct Step {
     REAL r, z, n, u_n, before, gy;
 };
 
-__device__ __forceinline__ Step read_step(const REAL* gy, const REAL* gates, const REAL* u_n,
-                                          const REAL* states, const REAL* h0, const Place& p,
+__device__ __forceinline__ Step read_step(const STORE* gy, const STORE* gates, const STORE* u_n,
+                                          const STORE* states, const STORE* h0, const Place& p,
                                           int k, int steps, int hidden) {
     const long long now = p.first + time_of(k, p.s, steps) * p.stride;
     const long long earlier = p.first + time_of(k - 1, p.s, steps) * p.stride;
-    const REAL* a = gates + now * 3 * hidden + p.unit;
+    const STORE* a = gates + now * 3 * hidden + p.unit;
     return Step{a[0], a[hidden], a[2 * hidden], u_n ? u_n[now * hidden + p.unit] : REAL(0),
                 k ? states[earlier * hidden + p.unit] : h0 ? h0[p.state] : REAL(0),
                 gy[now * hidden + p.unit]};
 }
 
 template <int UNITS, int HELD, bool AFTER>
-__device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, const REAL* gates,
-                                               const REAL* u_n, const REAL* states,
-                                               const REAL* h0, const Arrays& weight,
-                                               const long long* lengths, REAL* gx, REAL* gu,
-                                               REAL* gh0, REAL* totals, int steps, int n, int directions,
+__device__ __forceinline__ void scan_backward(const STORE* gy, const STORE* gh_n, const STORE* gates,
+                                               const STORE* u_n, const STORE* states,
+                                               const STORE* h0, const Arrays& weight,
+                                               const long long* lengths, STORE* gx, STORE* gu,
+                                               STORE* gh0, STORE* totals, int steps, int n, int directions,
                                                int hidden) {
     alignas(16) __shared__ REAL gradient[3 * UNITS];  // of u: r, z, n
     __shared__ REAL part[3 * UNITS];
@@ -187,7 +191,7 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
 
     const int count = p.used ? hidden : 0;
     REAL w[HELD];
-    const REAL* weights = weight.at[p.s] + (long long)p.gate * hidden * hidden + p.unit;
+    const STORE* weights = weight.at[p.s] + (long long)p.gate * hidden * hidden + p.unit;
     hold(w, weights, hidden, count);
 
     REAL gh = 0;
@@ -202,7 +206,7 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
     for (int k = steps - 1; k >= 0; --k) {
         const int t = time_of(k, p.s, steps);
         const long long now = p.first + t * p.stride;
-        REAL* out = gx + now * 3 * hidden + p.unit;
+        STORE* out = gx + now * 3 * hidden + p.unit;
         const Step here = ahead;
         if (p.leads && k > 0)
             ahead = read_step(gy, gates, u_n, states, h0, p, k - 1, steps, hidden);
@@ -254,7 +258,7 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
             out[hidden] = g_z;
             out[2 * hidden] = g_a;
             if (AFTER) {
-                REAL* through = gu + now * 3 * hidden + p.unit;
+                STORE* through = gu + now * 3 * hidden + p.unit;
                 through[0] = g_r;
                 through[hidden] = g_z;
                 through[2 * hidden] = g_a * here.r;
@@ -267,7 +271,7 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
     }
     if (p.leads) {
         gh0[p.state] = gh;
-        REAL* out = totals + p.first * 6 * hidden + p.unit;
+        STORE* out = totals + p.first * 6 * hidden + p.unit;
         for (int g = 0; g < 3; ++g) {
             out[g * hidden] = total[g * UNITS + p.unit];
             out[(3 + g) * hidden] = total[(g < 2 ? g : 3) * UNITS + p.unit];
@@ -279,9 +283,9 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
 
 #define SCAN_AFTER(units, threads, held)                                                      \
     extern "C" __global__ void __launch_bounds__(threads) gru_sequence_after_##units(         \
-        const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,         \
-        const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states,  \
-        REAL* __restrict__ gates, REAL* __restrict__ u_n, REAL* __restrict__ h_n, int across, \
+        const STORE* __restrict__ x, const STORE* __restrict__ h0, const Arrays weight,         \
+        const Arrays bias, const long long* __restrict__ lengths, STORE* __restrict__ states,  \
+        STORE* __restrict__ gates, STORE* __restrict__ u_n, STORE* __restrict__ h_n, int across, \
         int steps, int n, int directions, int hidden) {                                       \
         scan<units, held, true>(x, h0, weight, bias, lengths, states, gates, u_n, h_n,        \
             across, steps, n, directions, hidden);                                            \
@@ -293,11 +297,11 @@ SCAN_AFTER(128, 384, MOST_HELD)
 
 #define SCAN_BACKWARD_AFTER(units, threads, held)                                              \
     extern "C" __global__ void __launch_bounds__(threads) gru_sequence_backward_after_##units( \
-        const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,                            \
-        const REAL* __restrict__ gates, const REAL* __restrict__ u_n,                          \
-        const REAL* __restrict__ states, const REAL* __restrict__ h0, const Arrays weight,     \
-        const long long* __restrict__ lengths, REAL* __restrict__ gx, REAL* __restrict__ gu,   \
-        REAL* __restrict__ gh0, REAL* __restrict__ totals, int steps, int n, int directions,   \
+        const STORE* __restrict__ gy, const STORE* __restrict__ gh_n,                            \
+        const STORE* __restrict__ gates, const STORE* __restrict__ u_n,                          \
+        const STORE* __restrict__ states, const STORE* __restrict__ h0, const Arrays weight,     \
+        const long long* __restrict__ lengths, STORE* __restrict__ gx, STORE* __restrict__ gu,   \
+        STORE* __restrict__ gh0, STORE* __restrict__ totals, int steps, int n, int directions,   \
         int hidden) {                                                                          \
         scan_backward<units, held, true>(gy, gh_n, gates, u_n, states, h0, weight,             \
             lengths, gx, gu, gh0, totals, steps, n, directions, hidden);                       \
@@ -309,25 +313,25 @@ SCAN_BACKWARD_AFTER(128, 384, MOST_HELD)
 
 #define SCAN_BEFORE(units, threads, held)                                                    \
     extern "C" __global__ void __launch_bounds__(threads) gru_sequence_before_##units(       \
-        const REAL* __restrict__ x, const REAL* __restrict__ h0, const Arrays weight,        \
-        const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states, \
-        REAL* __restrict__ gates, REAL* __restrict__ h_n, int across, int steps, int n,      \
+        const STORE* __restrict__ x, const STORE* __restrict__ h0, const Arrays weight,        \
+        const Arrays bias, const long long* __restrict__ lengths, STORE* __restrict__ states, \
+        STORE* __restrict__ gates, STORE* __restrict__ h_n, int across, int steps, int n,      \
         int directions, int hidden) {                                                        \
         scan<units, held, false>(x, h0, weight, bias, lengths, states, gates, 0, h_n,        \
             across, steps, n, directions, hidden);                                           \
     }
 
-SCAN_BEFORE(32, 96, 32)
+SCAN_BEFORE(32, 96, FEW_HELD)
 SCAN_BEFORE(64, 192, 64)
 SCAN_BEFORE(128, 384, MOST_HELD)
 
 #define SCAN_BACKWARD_BEFORE(units, threads, held)                                              \
     extern "C" __global__ void __launch_bounds__(threads) gru_sequence_backward_before_##units( \
-        const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,                             \
-        const REAL* __restrict__ gates, const REAL* __restrict__ states,                        \
-        const REAL* __restrict__ h0, const Arrays weight,                                       \
-        const long long* __restrict__ lengths, REAL* __restrict__ gx, REAL* __restrict__ gh0,   \
-        REAL* __restrict__ totals, int steps, int n, int directions, int hidden) {              \
+        const STORE* __restrict__ gy, const STORE* __restrict__ gh_n,                             \
+        const STORE* __restrict__ gates, const STORE* __restrict__ states,                        \
+        const STORE* __restrict__ h0, const Arrays weight,                                       \
+        const long long* __restrict__ lengths, STORE* __restrict__ gx, STORE* __restrict__ gh0,   \
+        STORE* __restrict__ totals, int steps, int n, int directions, int hidden) {              \
         scan_backward<units, held, false>(gy, gh_n, gates, 0, states, h0, weight, lengths,      \
             gx, 0, gh0, totals, steps, n, directions, hidden);                                  \
     }

@@ -10,7 +10,8 @@
 //   each with _backward
 //
 // Portable twins: Backend.lstm_cell, lstm_sequence and their backward in
-// nnx/backends/portable/lstm.py; the derivation is in nnx/ops/lstm.py.  REAL is float or double.
+// nnx/backends/portable/lstm.py; the derivation is in nnx/ops/lstm.py.  Arrays are of STORE: float,
+// double or Half; computed is in REAL.
 //
 // Shapes: T time steps, N sequences, S directions, H units.
 //
@@ -51,7 +52,7 @@ __device__ __forceinline__ UnitGradients unit_backward(REAL gh, REAL gc, REAL i,
 // One array for each direction, or two: the biases of the input and of the state.  As the launcher
 // passes a list; null where there is none.
 struct Arrays {
-    const REAL* at[64];
+    const STORE* at[64];
 };
 
 __device__ __forceinline__ int time_of(int k, int s, int steps) {
@@ -63,10 +64,10 @@ __device__ __forceinline__ int time_of(int k, int s, int steps) {
 // One thread for one unit of one sequence in one direction.  What is written at this time only
 // (gates, cells, states) may be left out with a null pointer, except gates.
 extern "C" __global__ void __launch_bounds__(256)
-lstm_cell(const REAL* __restrict__ z, const REAL* __restrict__ u, const REAL* __restrict__ h,
-          const REAL* __restrict__ c, const long long* __restrict__ lengths,
-          REAL* __restrict__ gates, REAL* __restrict__ h_next, REAL* __restrict__ c_next,
-          REAL* __restrict__ states, REAL* __restrict__ cells, int k, int steps, int n,
+lstm_cell(const STORE* __restrict__ z, const STORE* __restrict__ u, const STORE* __restrict__ h,
+          const STORE* __restrict__ c, const long long* __restrict__ lengths,
+          STORE* __restrict__ gates, STORE* __restrict__ h_next, STORE* __restrict__ c_next,
+          STORE* __restrict__ states, STORE* __restrict__ cells, int k, int steps, int n,
           int directions, int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;  // (s * n + sequence) * hidden + unit
     if (e >= directions * n * hidden) return;
@@ -96,12 +97,12 @@ lstm_cell(const REAL* __restrict__ z, const REAL* __restrict__ u, const REAL* __
 // of what the later step hands back through the product (back = gz W) and of `carry`, the gradient
 // of a state that passed an ended sequence unchanged.
 extern "C" __global__ void __launch_bounds__(256)
-lstm_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
-                   const REAL* __restrict__ carry, const REAL* __restrict__ gc,
-                   const REAL* __restrict__ gates, const REAL* __restrict__ cells,
-                   const REAL* __restrict__ c0, const long long* __restrict__ lengths,
-                   REAL* __restrict__ gz, REAL* __restrict__ gz_now,
-                   REAL* __restrict__ carry_next, REAL* __restrict__ gc_next, int k, int steps,
+lstm_cell_backward(const STORE* __restrict__ gy, const STORE* __restrict__ back,
+                   const STORE* __restrict__ carry, const STORE* __restrict__ gc,
+                   const STORE* __restrict__ gates, const STORE* __restrict__ cells,
+                   const STORE* __restrict__ c0, const long long* __restrict__ lengths,
+                   STORE* __restrict__ gz, STORE* __restrict__ gz_now,
+                   STORE* __restrict__ carry_next, STORE* __restrict__ gc_next, int k, int steps,
                    int n, int directions, int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= directions * n * hidden) return;
@@ -117,18 +118,18 @@ lstm_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
     UnitGradients g = {0, 0, 0, 0, gc[e]};
     const bool ended = lengths && t >= lengths[sequence];
     if (!ended) {
-        const REAL* a = gates + now * 4 * hidden + unit;
+        const STORE* a = gates + now * 4 * hidden + unit;
         const REAL before = k == 0 ? c0[e] : cells[earlier * hidden + unit];
         g = unit_backward(gh, g.c, a[0], a[hidden], a[2 * hidden], a[3 * hidden], before,
                           cells[now * hidden + unit]);
     }
-    REAL* out = gz + now * 4 * hidden + unit;
+    STORE* out = gz + now * 4 * hidden + unit;
     out[0] = g.i;
     out[hidden] = g.f;
     out[2 * hidden] = g.g;
     out[3 * hidden] = g.o;
     if (gz_now) {
-        REAL* copy = gz_now + (long long)row * 4 * hidden + unit;
+        STORE* copy = gz_now + (long long)row * 4 * hidden + unit;
         copy[0] = g.i;
         copy[hidden] = g.f;
         copy[2 * hidden] = g.g;
@@ -156,17 +157,18 @@ lstm_cell_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
 // gates), a barrier, the elementwise part by the first UNITS threads, a barrier.  What the next
 // step reads from memory is asked for before the product, so that it is there in time.
 
-constexpr int HALF_HELD = sizeof(REAL) == 4 ? 64 : 24;  // of 128 units, with 128 registers a thread
+// Of 128 units, with 128 registers a thread; numbers of 16 bits need some to be converted in.
+constexpr int HALF_HELD = sizeof(STORE) == 2 ? 56 : sizeof(STORE) == 4 ? 64 : 24;
 
 // The weights of a thread: `first` is its first weight, the next one `step` elements on.
 template <int HELD>
-__device__ __forceinline__ void hold(REAL (&w)[HELD], const REAL* first, int step, int count) {
+__device__ __forceinline__ void hold(REAL (&w)[HELD], const STORE* first, int step, int count) {
 #pragma unroll
     for (int i = 0; i < HELD; ++i) w[i] = i < count ? first[(long long)i * step] : REAL(0);
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first, int step,
+__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const STORE* first, int step,
                                         int count, const REAL* vector) {
     REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
 #pragma unroll
@@ -179,10 +181,10 @@ __device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* c0,
+__device__ __forceinline__ void scan(const STORE* z, const STORE* h0, const STORE* c0,
                                       const Arrays& weight, const Arrays& bias,
-                                      const long long* lengths, REAL* states, REAL* gates,
-                                      REAL* cells, REAL* h_n, REAL* c_n, int across, int steps,
+                                      const long long* lengths, STORE* states, STORE* gates,
+                                      STORE* cells, STORE* h_n, STORE* c_n, int across, int steps,
                                       int n, int directions, int hidden) {
     alignas(16) __shared__ REAL h[UNITS];
     __shared__ REAL active[4 * UNITS];
@@ -193,7 +195,7 @@ __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const REAL* 
 
     const int column = gate * hidden + unit, count = used ? hidden : 0;
     REAL w[HELD];
-    const REAL* weights = weight.at[s] + (across ? column : (long long)column * hidden);
+    const STORE* weights = weight.at[s] + (across ? column : (long long)column * hidden);
     const int step = across ? 4 * hidden : 1;
     hold(w, weights, step, count);
     REAL b = used && bias.at[2 * s] ? bias.at[2 * s][column] : REAL(0);
@@ -246,23 +248,23 @@ struct Step {
     REAL i, f, g, o, before, gy;
 };
 
-__device__ __forceinline__ Step read_step(const REAL* gates, const REAL* cells, const REAL* c0,
-                                          const REAL* gy, long long start, long long first,
+__device__ __forceinline__ Step read_step(const STORE* gates, const STORE* cells, const STORE* c0,
+                                          const STORE* gy, long long start, long long first,
                                           long long stride, int k, int s, int steps, int hidden,
                                           int unit) {
     const long long now = first + time_of(k, s, steps) * stride;
     const long long earlier = first + time_of(k - 1, s, steps) * stride;
-    const REAL* a = gates + now * 4 * hidden + unit;
+    const STORE* a = gates + now * 4 * hidden + unit;
     return Step{a[0], a[hidden], a[2 * hidden], a[3 * hidden],
                 k ? cells[earlier * hidden + unit] : c0 ? c0[start] : REAL(0), gy[now * hidden + unit]};
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, const REAL* gc_n,
-                                               const REAL* gates, const REAL* cells,
-                                               const REAL* c0, const Arrays& weight,
-                                               const long long* lengths, REAL* gz, REAL* gh0,
-                                               REAL* gc0, REAL* totals, int steps, int n, int directions,
+__device__ __forceinline__ void scan_backward(const STORE* gy, const STORE* gh_n, const STORE* gc_n,
+                                               const STORE* gates, const STORE* cells,
+                                               const STORE* c0, const Arrays& weight,
+                                               const long long* lengths, STORE* gz, STORE* gh0,
+                                               STORE* gc0, STORE* totals, int steps, int n, int directions,
                                                int hidden) {
     alignas(16) __shared__ REAL gradient[4 * UNITS];
     __shared__ REAL part[4 * UNITS];
@@ -274,7 +276,7 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
 
     const int count = used ? hidden : 0;
     REAL w[HELD];
-    const REAL* weights = weight.at[s] + (long long)gate * hidden * hidden + unit;
+    const STORE* weights = weight.at[s] + (long long)gate * hidden * hidden + unit;
     hold(w, weights, hidden, count);
 
     const long long start = ((long long)s * n + sequence) * hidden + unit;
@@ -294,7 +296,7 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
 
     for (int k = steps - 1; k >= 0; --k) {
         const int t = time_of(k, s, steps);
-        REAL* out = gz + (first + t * stride) * 4 * hidden + unit;
+        STORE* out = gz + (first + t * stride) * 4 * hidden + unit;
         const Step here = ahead;
         if (leads && k > 0)
             ahead = read_step(gates, cells, c0, gy, start, first, stride, k - 1, s, steps, hidden,
@@ -305,10 +307,10 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
             if (leads) {
                 const UnitGradients g = unit_backward(gh + here.gy, gc, here.i, here.f, here.g,
                                                       here.o, here.before, after);
-                gradient[unit] = out[0] = g.i;
-                gradient[UNITS + unit] = out[hidden] = g.f;
-                gradient[2 * UNITS + unit] = out[2 * hidden] = g.g;
-                gradient[3 * UNITS + unit] = out[3 * hidden] = g.o;
+                out[0] = gradient[unit] = g.i;
+                out[hidden] = gradient[UNITS + unit] = g.f;
+                out[2 * hidden] = gradient[2 * UNITS + unit] = g.g;
+                out[3 * hidden] = gradient[3 * UNITS + unit] = g.o;
                 gc = g.c;
                 total[unit] += g.i;
                 total[UNITS + unit] += g.f;
@@ -337,10 +339,10 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n, 
 
 #define SCAN(units, threads, held)                                                            \
     extern "C" __global__ void __launch_bounds__(threads) lstm_sequence_##units(              \
-        const REAL* __restrict__ z, const REAL* __restrict__ h0, const REAL* __restrict__ c0, \
+        const STORE* __restrict__ z, const STORE* __restrict__ h0, const STORE* __restrict__ c0, \
         const Arrays weight, const Arrays bias, const long long* __restrict__ lengths,        \
-        REAL* __restrict__ states, REAL* __restrict__ gates, REAL* __restrict__ cells,        \
-        REAL* __restrict__ h_n, REAL* __restrict__ c_n, int across, int steps, int n,         \
+        STORE* __restrict__ states, STORE* __restrict__ gates, STORE* __restrict__ cells,        \
+        STORE* __restrict__ h_n, STORE* __restrict__ c_n, int across, int steps, int n,         \
         int directions, int hidden) {                                                         \
         scan<units, held>(z, h0, c0, weight, bias, lengths, states, gates, cells, h_n,        \
             c_n, across, steps, n, directions, hidden);                                       \
@@ -352,11 +354,11 @@ SCAN(128, 512, HALF_HELD)
 
 #define SCAN_BACKWARD(units, threads, held)                                                   \
     extern "C" __global__ void __launch_bounds__(threads) lstm_sequence_backward_##units(     \
-        const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,                           \
-        const REAL* __restrict__ gc_n, const REAL* __restrict__ gates,                        \
-        const REAL* __restrict__ cells, const REAL* __restrict__ c0, const Arrays weight,     \
-        const long long* __restrict__ lengths, REAL* __restrict__ gz, REAL* __restrict__ gh0, \
-        REAL* __restrict__ gc0, REAL* __restrict__ totals, int steps, int n, int directions,  \
+        const STORE* __restrict__ gy, const STORE* __restrict__ gh_n,                           \
+        const STORE* __restrict__ gc_n, const STORE* __restrict__ gates,                        \
+        const STORE* __restrict__ cells, const STORE* __restrict__ c0, const Arrays weight,     \
+        const long long* __restrict__ lengths, STORE* __restrict__ gz, STORE* __restrict__ gh0, \
+        STORE* __restrict__ gc0, STORE* __restrict__ totals, int steps, int n, int directions,  \
         int hidden) {                                                                         \
         scan_backward<units, held>(gy, gh_n, gc_n, gates, cells, c0, weight, lengths, gz,     \
             gh0, gc0, totals, steps, n, directions, hidden);                                  \

@@ -9,7 +9,8 @@
 //   each with _backward
 //
 // Portable twins: Backend.rnn_sequence and rnn_sequence_backward in
-// nnx/backends/portable/rnn.py; the derivation is in nnx/ops/rnn.py.  REAL is float or double.
+// nnx/backends/portable/rnn.py; the derivation is in nnx/ops/rnn.py.  Arrays are of STORE: float,
+// double or Half; computed is in REAL.
 //
 // Shapes: T time steps, N sequences, S directions, H units.
 //
@@ -32,7 +33,7 @@
 // One array for each direction, or two: the biases of the input and of the state.  As the launcher
 // passes a list; null where there is none.
 struct Arrays {
-    const REAL* at[64];
+    const STORE* at[64];
 };
 
 __device__ __forceinline__ int time_of(int k, int s, int steps) {
@@ -54,9 +55,9 @@ __device__ __forceinline__ REAL slope(REAL h, int relu) {
 
 // One thread for one unit of one sequence in one direction.
 extern "C" __global__ void __launch_bounds__(256)
-rnn_step(const REAL* __restrict__ z, const REAL* __restrict__ u, const REAL* __restrict__ h,
-         const long long* __restrict__ lengths, REAL* __restrict__ h_next,
-         REAL* __restrict__ states, int relu, int k, int steps, int n, int directions,
+rnn_step(const STORE* __restrict__ z, const STORE* __restrict__ u, const STORE* __restrict__ h,
+         const long long* __restrict__ lengths, STORE* __restrict__ h_next,
+         STORE* __restrict__ states, int relu, int k, int steps, int n, int directions,
          int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;  // (s * n + sequence) * hidden + unit
     if (e >= directions * n * hidden) return;
@@ -71,10 +72,10 @@ rnn_step(const REAL* __restrict__ z, const REAL* __restrict__ u, const REAL* __r
 // of what the later step hands back through the product (back = gz W) and of `carry`, the gradient
 // of a state that passed an ended sequence unchanged.
 extern "C" __global__ void __launch_bounds__(256)
-rnn_step_backward(const REAL* __restrict__ gy, const REAL* __restrict__ back,
-                  const REAL* __restrict__ carry, const REAL* __restrict__ states,
-                  const long long* __restrict__ lengths, REAL* __restrict__ gz,
-                  REAL* __restrict__ gz_now, REAL* __restrict__ carry_next, int relu, int k,
+rnn_step_backward(const STORE* __restrict__ gy, const STORE* __restrict__ back,
+                  const STORE* __restrict__ carry, const STORE* __restrict__ states,
+                  const long long* __restrict__ lengths, STORE* __restrict__ gz,
+                  STORE* __restrict__ gz_now, STORE* __restrict__ carry_next, int relu, int k,
                   int steps, int n, int directions, int hidden) {
     const int e = blockIdx.x * blockDim.x + threadIdx.x;
     if (e >= directions * n * hidden) return;
@@ -104,13 +105,13 @@ constexpr int MOST_HELD = sizeof(REAL) == 4 ? 128 : 64;  // of 128 units: 128 re
 
 // The weights of a thread: `first` is its first weight, the next one `step` elements on.
 template <int HELD>
-__device__ __forceinline__ void hold(REAL (&w)[HELD], const REAL* first, int step, int count) {
+__device__ __forceinline__ void hold(REAL (&w)[HELD], const STORE* first, int step, int count) {
 #pragma unroll
     for (int i = 0; i < HELD; ++i) w[i] = i < count ? first[(long long)i * step] : REAL(0);
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first, int step,
+__device__ __forceinline__ REAL product(const REAL (&w)[HELD], const STORE* first, int step,
                                         int count, const REAL* vector) {
     REAL sum[4] = {0, 0, 0, 0};  // four chains of additions, so that none waits for another
 #pragma unroll
@@ -123,9 +124,9 @@ __device__ __forceinline__ REAL product(const REAL (&w)[HELD], const REAL* first
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const Arrays& weight,
-                                      const Arrays& bias, const long long* lengths, REAL* states,
-                                      REAL* h_n, int relu, int across, int steps, int n,
+__device__ __forceinline__ void scan(const STORE* z, const STORE* h0, const Arrays& weight,
+                                      const Arrays& bias, const long long* lengths, STORE* states,
+                                      STORE* h_n, int relu, int across, int steps, int n,
                                       int directions, int hidden) {
     alignas(16) __shared__ REAL h[2][UNITS];
     const int sequence = blockIdx.x, s = blockIdx.y, unit = threadIdx.x;
@@ -134,7 +135,7 @@ __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const Arrays
     const long long length = lengths ? lengths[sequence] : steps;
 
     REAL w[HELD];
-    const REAL* weights = weight.at[s] + (across ? unit : (long long)unit * hidden);
+    const STORE* weights = weight.at[s] + (across ? unit : (long long)unit * hidden);
     const int step = across ? hidden : 1;
     hold(w, weights, step, count);
     REAL b = used && bias.at[2 * s] ? bias.at[2 * s][unit] : REAL(0);
@@ -166,10 +167,10 @@ __device__ __forceinline__ void scan(const REAL* z, const REAL* h0, const Arrays
 }
 
 template <int UNITS, int HELD>
-__device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n,
-                                               const REAL* states, const Arrays& weight,
-                                               const long long* lengths, REAL* gz, REAL* gh0,
-                                               REAL* totals, int relu, int steps, int n, int directions,
+__device__ __forceinline__ void scan_backward(const STORE* gy, const STORE* gh_n,
+                                               const STORE* states, const Arrays& weight,
+                                               const long long* lengths, STORE* gz, STORE* gh0,
+                                               STORE* totals, int relu, int steps, int n, int directions,
                                                int hidden) {
     alignas(16) __shared__ REAL gradient[2][UNITS];
     const int sequence = blockIdx.x, s = blockIdx.y, unit = threadIdx.x;
@@ -178,7 +179,7 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n,
     const long long length = lengths ? lengths[sequence] : steps;
 
     REAL w[HELD];
-    const REAL* weights = weight.at[s] + unit;
+    const STORE* weights = weight.at[s] + unit;
     hold(w, weights, hidden, count);
     gradient[0][unit] = gradient[1][unit] = 0;  // units that are not there stay 0
 
@@ -224,9 +225,9 @@ __device__ __forceinline__ void scan_backward(const REAL* gy, const REAL* gh_n,
 
 #define SCAN(units, threads, held)                                                           \
     extern "C" __global__ void __launch_bounds__(threads) rnn_sequence_##units(              \
-        const REAL* __restrict__ z, const REAL* __restrict__ h0, const Arrays weight,        \
-        const Arrays bias, const long long* __restrict__ lengths, REAL* __restrict__ states, \
-        REAL* __restrict__ h_n, int relu, int across, int steps, int n, int directions,      \
+        const STORE* __restrict__ z, const STORE* __restrict__ h0, const Arrays weight,        \
+        const Arrays bias, const long long* __restrict__ lengths, STORE* __restrict__ states, \
+        STORE* __restrict__ h_n, int relu, int across, int steps, int n, int directions,      \
         int hidden) {                                                                        \
         scan<units, held>(z, h0, weight, bias, lengths, states, h_n, relu, across, steps,    \
             n, directions, hidden);                                                          \
@@ -238,10 +239,10 @@ SCAN(128, 128, MOST_HELD)
 
 #define SCAN_BACKWARD(units, threads, held)                                                   \
     extern "C" __global__ void __launch_bounds__(threads) rnn_sequence_backward_##units(      \
-        const REAL* __restrict__ gy, const REAL* __restrict__ gh_n,                           \
-        const REAL* __restrict__ states, const Arrays weight,                                 \
-        const long long* __restrict__ lengths, REAL* __restrict__ gz, REAL* __restrict__ gh0, \
-        REAL* __restrict__ totals, int relu, int steps, int n, int directions, int hidden) {  \
+        const STORE* __restrict__ gy, const STORE* __restrict__ gh_n,                           \
+        const STORE* __restrict__ states, const Arrays weight,                                 \
+        const long long* __restrict__ lengths, STORE* __restrict__ gz, STORE* __restrict__ gh0, \
+        STORE* __restrict__ totals, int relu, int steps, int n, int directions, int hidden) {  \
         scan_backward<units, held>(gy, gh_n, states, weight, lengths, gz, gh0, totals,        \
             relu, steps, n, directions, hidden);                                              \
     }

@@ -142,3 +142,38 @@ def test_cells_of_mixed_dtypes_use_the_twin(cuda):
     cuda.agree(lambda k, x, u, h: k.gru_reset(x, u, h), a[:, :6], b[:, :6], c, rtol=1e-6)
     cuda.agree(lambda k, x, u, h: k.gru_update(x, u, u, h), a[:, :3], c, c, rtol=1e-6)
     assert not cuda.launched
+
+
+@pytest.mark.in_half(
+    "gru_cell",
+    "gru_cell_backward",
+    "gru_reset",
+    "gru_reset_backward",
+    "gru_update",
+    "gru_update_backward",
+    "gru_sequence_after_32",
+    "gru_sequence_after_64",
+    "gru_sequence_after_128",
+    "gru_sequence_backward_after_32",
+    "gru_sequence_backward_after_64",
+    "gru_sequence_backward_after_128",
+    "gru_sequence_before_32",
+    "gru_sequence_before_64",
+    "gru_sequence_before_128",
+    "gru_sequence_backward_before_32",
+    "gru_sequence_backward_before_64",
+    "gru_sequence_backward_before_128",
+)
+def test_in_half(cuda):
+    """A scan's states are in float32 from step to step, and rounded once each; its backward reads
+    gates that were rounded.  The step-by-step way rounds products as well."""
+    for after in (True, False):
+        body = sequence(after)
+        for case in ("32 units, both directions", "33 units", "65 units"):
+            given = arguments("float16", *SEQUENCES[case])
+            cuda.agree(body, *given, rtol=4e-3, layouts=("contiguous",))
+        given = arguments("float16", *SEQUENCES["129 units"])
+        cuda.agree(body, *given, rtol=4e-3, layouts=("contiguous",))
+    given = arguments("float16", *SEQUENCES["33 units"])
+    first = sequence(True)
+    cuda.agree(lambda b, *a: first(b, *a)[0], *given, rtol=1e-5, layouts=("contiguous",))

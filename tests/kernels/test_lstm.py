@@ -94,3 +94,33 @@ def test_mixed_dtypes_use_the_twin(cuda):
     given = arguments("float64", 2, 2, 1, 3, None)
     cuda.agree(sequence, *given[:3], given[3].astype("float32"), *given[4:], rtol=1e-6)
     assert not any("sequence" in name for name in cuda.launched)
+
+
+@pytest.mark.in_half(
+    "lstm_cell",
+    "lstm_cell_backward",
+    "lstm_sequence_32",
+    "lstm_sequence_64",
+    "lstm_sequence_128",
+    "lstm_sequence_backward_32",
+    "lstm_sequence_backward_64",
+    "lstm_sequence_backward_128",
+)
+def test_in_half(cuda):
+    """A scan's states are in float32 from step to step, and rounded once each; its backward reads
+    gates and cells that were rounded."""
+    rng = np.random.default_rng(0)
+    z, gates = 2 * values(rng, "float16", 3, 44), abs(values(rng, "float16", 3, 44))
+    c, after, gh, gc = (values(rng, "float16", 3, 11) for _ in range(4))
+    cuda.agree(
+        lambda b, z, c, gates, after, gh, gc: (
+            b.lstm_cell(z, c),
+            b.lstm_cell_backward(gh, gc, gates, c, after),
+        ),
+        *(z, c, gates, after, gh, gc),
+        rtol=1e-6,
+    )
+    for case in ("32 units, both directions", "33 units", "65 units"):
+        given = arguments("float16", *SEQUENCES[case])
+        cuda.agree(lambda b, *a: sequence(b, *a)[:2], *given, rtol=1e-5, layouts=("contiguous",))
+        cuda.agree(sequence, *given, rtol=2e-3, layouts=("contiguous",))

@@ -101,3 +101,26 @@ def test_a_layer_wider_than_a_launch_goes_step_by_step(cuda):
     with cuda.without_room():
         cuda.agree(body, *given, rtol=1e-5)
     assert "rnn_step" in cuda.launched
+
+
+@pytest.mark.in_half(
+    "rnn_step",
+    "rnn_step_backward",
+    "rnn_sequence_32",
+    "rnn_sequence_64",
+    "rnn_sequence_128",
+    "rnn_sequence_backward_32",
+    "rnn_sequence_backward_64",
+    "rnn_sequence_backward_128",
+)
+def test_in_half(cuda):
+    """A scan's states are in float32 from step to step, and rounded once each; its backward reads
+    states that were rounded.  The step-by-step way rounds products as well."""
+    body = sequence("tanh")
+    for case in ("32 units, both directions", "33 units", "65 units"):
+        given = arguments("float16", *SEQUENCES[case])
+        cuda.agree(lambda b, *a: body(b, *a)[0], *given, rtol=1e-5, layouts=("contiguous",))
+        cuda.agree(body, *given, rtol=2e-3, layouts=("contiguous",))
+    with cuda.without_room():
+        given = arguments("float16", *SEQUENCES["129 units"])
+        cuda.agree(body, *given, rtol=2e-3, layouts=("contiguous",))

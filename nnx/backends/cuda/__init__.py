@@ -50,6 +50,8 @@ class CudaBackend(
             # products, and what follows them elementwise.
             *("linear", "linear_relu", "matmul", "einsum", "tensordot", "vecdot"),
             *("conv1d", "conv2d"),
+            # The scans keep the state, and LSTM's cell, in float32 from step to step.
+            *("layer", "lstm", "lstm_cell", "gru", "gru_cell", "gru_reset", "gru_update", "rnn"),
             # The kernels of these compute in float32, and round what they write.
             *("gelu", "silu", "elu", "selu", "celu", "sigmoid", "erf"),
             "batch_norm",

@@ -54,6 +54,7 @@ STORES_HALF = frozenset(
         *("activation.cu", "linear.cu"),
         *("conv_im2col.cu", "conv_implicit.cu", "pool.cu", "pool_adaptive.cu"),
         *("norm_batch.cu", "norm_layer.cu", "embedding.cu", "random.cu"),
+        *("rnn.cu", "lstm.cu", "gru.cu", "gru_sequence.cu"),
     )
 )
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...typing import Array
 from ..portable.recurrent import only, running
-from .launcher import REALS, Kernel, Modules, Plan, ceil_div, launch, register
+from .launcher import REALS, STORED, Kernel, Modules, Plan, ceil_div, launch, register
 from .linear import COLUMN_SUMS
 
 UNITS = (32, 64, 128)  # the sizes that the scan kernels are compiled for
@@ -70,6 +70,8 @@ def slice_that_fits(
     if hidden <= MOST_UNITS or modules.processors is None:
         return 0
     real, processors = np.dtype(dtype), modules.processors()
+    if real not in REALS:
+        return 0
 
     def blocks(units: int) -> int:
         return ceil_div(hidden, units) * directions
@@ -100,7 +102,7 @@ def one_real_dtype(*arrays: Array | None) -> bool:
     """Whether the kernels can take these: one dtype that they are compiled for, and not empty."""
     given = [a for a in arrays if a is not None]
     dtype = given[0].dtype
-    return dtype in REALS and all(a.dtype == dtype and a.size for a in given)
+    return dtype in STORED and all(a.dtype == dtype and a.size for a in given)
 
 
 def sizes(steps: int, n: int, directions: int, hidden: int) -> dict[str, int]:
