@@ -15,14 +15,16 @@ of work (an example, a pixel, a step, a multiply-add), both at most constant onc
   can be set back between sizes.
 
 A cliff is a unit that takes over 1.5 times what it took at the size before, that is, a step that
-takes over three times as much where the work doubles.  Cliffs are listed at the end, with what
-PyTorch does there.  Memory below a megabyte is not looked at: pages, and what a library sets up.
+takes over three times as much where the work doubles.  Cliffs are listed, with what PyTorch does
+there; a time that looks like one is measured once more first.  Memory below a megabyte is not
+looked at: pages, and what a library sets up.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -181,15 +183,28 @@ SWEEPS = {
 
 def times(sweep: Sweep, sizes: tuple[int, ...], args: argparse.Namespace, guard: Guard) -> Figures:
     """Seconds of a step, at each size."""
-    found: Figures = {}
     clock = time.process_time if args.processor else time.perf_counter
-    for size in sizes:
-        steps = dict(_three(sweep, size))
+    units = [sweep.units(size) for size in sizes]
+    found: Figures = {}
+
+    def measure(at: int) -> None:
+        steps = dict(_three(sweep, sizes[at]))
         timed = interleaved(steps, args.rounds, args.seconds, guard=guard, clock=clock)
         for who, each in timed.items():
-            found.setdefault(who, []).append(percentile(each, 0.1))
+            row = found.setdefault(who, [math.inf] * len(sizes))
+            row[at] = min(row[at], percentile(each, 0.1))
+
+    for at in range(len(sizes)):
+        measure(at)
+    for at in range(1, len(sizes)):  # what was disturbed looks like a cliff: once more
+        if cliffs(sizes[at - 1 : at + 1], _part(found, at), units[at - 1 : at + 1]):
+            measure(at)
     use(None)
     return found
+
+
+def _part(figures: Figures, at: int) -> Figures:
+    return {who: y[at - 1 : at + 1] for who, y in figures.items()}
 
 
 def _three(sweep: Sweep, size: int) -> Iterator[tuple[str, Step]]:
