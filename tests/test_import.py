@@ -55,6 +55,7 @@ def test_import_brings_in_nothing_heavy():
         "gradcheck",
         "in_place",
         "names",
+        "operators",
         "ops",
         "scoped",
         "standard",

@@ -25,6 +25,7 @@ int cuda_cpu_checking = 0;
 namespace {
 
 constexpr size_t GUARD = 4096, STACK = 64 << 10;
+constexpr size_t GUARDED = 1024;  // stacks with a guard of their own: enough for one block
 constexpr unsigned FULL_WARP = 0xffffffffu;
 constexpr int WARP_SYNC = 5;  // as in warp.h
 enum BarrierKind { BARRIER_PLAIN, BARRIER_OR, BARRIER_AND, BARRIER_COUNT };  // as in index.h
@@ -109,12 +110,17 @@ void fiber_main() {
 
 int idle_fiber() {
   if (idle_fibers.empty()) {
-    Fiber f{};
-    f.memory = (char*)mmap(nullptr, GUARD + STACK, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (f.memory == MAP_FAILED || mprotect(f.memory, GUARD, PROT_NONE)) abort();
-    fibers.push_back(f);
-    idle_fibers.push_back((int)fibers.size() - 1);
+    // Each stack has a guard page, which makes two mappings of it; of very many, many share one.
+    const int count = fibers.size() < GUARDED ? 1 : 256;
+    char* memory = (char*)mmap(nullptr, GUARD + count * STACK, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED || mprotect(memory, GUARD, PROT_NONE)) abort();
+    for (int i = 0; i < count; ++i) {
+      Fiber f{};
+      f.memory = memory + i * STACK;
+      fibers.push_back(f);
+      idle_fibers.push_back((int)fibers.size() - 1);
+    }
   }
   const int f = idle_fibers.back();
   idle_fibers.pop_back();
