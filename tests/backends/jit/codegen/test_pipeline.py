@@ -66,7 +66,9 @@ def test_a_kernel_is_the_code_that_numbas_own_passes_make(function):
 
 def test_a_kernel_goes_through_no_pass_that_finds_nothing():
     usual = passes(numba.njit(**OPTIONS)(lambda n: n + 1), (numba.int64,))
-    names = passes(compiled(lambda n: n + 1), (numba.int64,))
+    own = numba.njit(pipeline_class=pipeline.Compiler, **OPTIONS)(lambda n: n + 1)
+    names = passes(own, (numba.int64,))
+    assert compiled(lambda n: n)._compiler.pipeline_class is pipeline.Compiler
     assert set(names) - set(usual) == {"kernel_rewrites"}
     assert len(set(usual) - set(names) - {"nopython_rewrites"}) == len(pipeline.NEEDLESS)
     assert len(names) == len(set(names))
