@@ -83,8 +83,8 @@ def lines(
             if log:
                 logarithmic(axes, axis)
         if xlog and marks:
-            places = {float(v) for x, _ in curves.values() for v in real("lines", "x", x)}
-            axes.set_xticks(sorted(places)[:10])
+            places = sorted({float(v) for x, _ in curves.values() for v in real("lines", "x", x)})
+            axes.set_xticks(places[:: -(-len(places) // 8) or 1])  # 8 at most, over the whole
         if ylim is not None:
             axes.set_ylim(*ylim)
         axes.grid(alpha=0.3)
