@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..backends import jit_enabled
+from ..backends.blas import libraries
 from ..backends.forks import renew_in_child
 
 _lock = threading.Lock()
 _inside = 0
 _before: list[tuple[Any, int]] = []
-_blas: list[Any] | None = None
 
 
 def _in_child() -> None:
@@ -36,9 +36,9 @@ def fixed_threads(n: int) -> Iterator[None]:
     """BLAS and the compiled kernels compute with n threads inside a `with` block."""
     global _inside
     with _lock:
-        own = [_change(library, n) for library in _libraries() if _each_thread(library)]
+        own = [_change(library, n) for library in libraries() if _each_thread(library)]
         if _inside == 0:
-            _before.extend(_change(lib, n) for lib in _libraries() if not _each_thread(lib))
+            _before.extend(_change(lib, n) for lib in libraries() if not _each_thread(lib))
             if jit_enabled():
                 from ..backends.jit.codegen import threads
 
@@ -53,16 +53,6 @@ def fixed_threads(n: int) -> Iterator[None]:
                 _set(library, before)
             if _inside == 0:
                 _restore()
-
-
-def _libraries() -> list[Any]:
-    """BLAS, as threadpoolctl controls it; more than one where other packages bring their own."""
-    global _blas
-    if _blas is None:
-        from threadpoolctl import ThreadpoolController
-
-        _blas = ThreadpoolController().select(user_api="blas").lib_controllers
-    return _blas
 
 
 def _each_thread(library: Any) -> bool:

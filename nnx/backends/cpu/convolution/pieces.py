@@ -14,29 +14,22 @@ Such a product is made by one thread: where a BLAS has several, it gets all rows
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ....typing import Array
+from ...blas import libraries
 from ..memory import empty
 
 MULTIPLY_ADDS = 1_000_000  # OpenBLAS copies nothing up to here
 LEAST = 16  # rows of a piece
 SUMMED = 192  # rows of a piece whose product is one of several that are added up
 
-_libraries: list[Any] | None = None
-
 
 def one_thread() -> bool:
     """Whether NumPy's BLAS is OpenBLAS and computes with one thread (a microsecond)."""
-    global _libraries
-    if _libraries is None:
-        from threadpoolctl import ThreadpoolController
-
-        _libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-    return bool(_libraries) and all(
-        [blas.internal_api == "openblas" and blas.get_num_threads() == 1 for blas in _libraries]
+    found = libraries()
+    return bool(found) and all(
+        [blas.internal_api == "openblas" and blas.get_num_threads() == 1 for blas in found]
     )
 
 

@@ -26,9 +26,9 @@ from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ....typing import Array
+from ...blas import libraries
 from ...cpu.memory import empty
 from ...forks import processors, renew_in_child
 from ...meter import in_turn, is_measuring
@@ -191,7 +191,6 @@ def compiled_kernels_run() -> bool:
 
 # ---- BLAS ----
 
-_blas: list[Any] | None = None
 _blas_lock = threading.RLock()
 _blas_before: list[int] | None = None  # threads as the user has them, where they are set to one
 
@@ -199,20 +198,19 @@ _blas_before: list[int] | None = None  # threads as the user has them, where the
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """BLAS computes with one thread inside a `with` block (2 µs: libraries are found once)."""
-    global _blas, _blas_before
+    global _blas_before
     with _blas_lock:
-        if _blas is None:
-            _blas = ThreadpoolController().select(user_api="blas").lib_controllers
-        before = [library.get_num_threads() for library in _blas]
+        found = libraries()
+        before = [library.get_num_threads() for library in found]
         if _blas_before is None:
             _blas_before = before
-        for library, n in zip(_blas, before, strict=True):
+        for library, n in zip(found, before, strict=True):
             if n != 1:
                 library.set_num_threads(1)
         try:
             yield
         finally:
-            for library, n in zip(_blas, before, strict=True):
+            for library, n in zip(found, before, strict=True):
                 if n != 1:
                     library.set_num_threads(n)
             if _blas_before is before:
@@ -250,8 +248,8 @@ def _in_child() -> None:
     """A forked child has no threads but its own, and nobody who would release what others held."""
     global _guard, _blas_lock, _blas_before, _pool
     _guard, _blas_lock, _pool = threading.Lock(), threading.RLock(), None
-    if _blas is not None and _blas_before is not None:
-        for library, n in zip(_blas, _blas_before, strict=True):
+    if _blas_before is not None:
+        for library, n in zip(libraries(), _blas_before, strict=True):
             library.set_num_threads(n)
     _blas_before = None
 
