@@ -7,8 +7,9 @@ cache, and the one temporary a block needs is memory that the allocator hands ou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from ..portable import optim_rules as rules
 
 Arrays = list[Any]
+T = TypeVar("T")
 
 BLOCK = 32768  # elements: a parameter, its gradient, two states and a temporary in 640 KB
 FLUSHED = 4096  # numbers: for fewer, subnormal ones cost less than asking for 0 instead
@@ -202,50 +204,45 @@ class NumpyOptim(OptimKernels):
     def asgd_(
         self, params: Arrays, grads: Arrays, averages: Arrays, rule: rules.ASGD
     ) -> tuple[Arrays, Arrays]:
-        if not writable(params, averages):
-            return super().asgd_(params, grads, averages, rule)
-        in_blocks(super().asgd_, rule, params, grads, averages)
-        return params, averages
+        return in_blocks(super().asgd_, rule, params, grads, averages)
 
     def rprop_(
         self, params: Arrays, grads: Arrays, before: Arrays, sizes: Arrays, rule: rules.Rprop
     ) -> tuple[Arrays, Arrays, Arrays]:
-        if not writable(params, before, sizes):
-            return super().rprop_(params, grads, before, sizes, rule)
-        in_blocks(super().rprop_, rule, params, grads, before, sizes)
-        return params, before, sizes
+        return in_blocks(super().rprop_, rule, params, grads, before, sizes)
 
     def nadam_(
         self, params: Arrays, grads: Arrays, averages: Arrays, squares: Arrays, rule: rules.NAdam
     ) -> tuple[Arrays, Arrays, Arrays]:
-        if not writable(params, averages, squares):
-            return super().nadam_(params, grads, averages, squares, rule)
-        in_blocks(super().nadam_, rule, params, grads, averages, squares)
-        return params, averages, squares
+        return in_blocks(super().nadam_, rule, params, grads, averages, squares)
 
     def radam_(
         self, params: Arrays, grads: Arrays, averages: Arrays, squares: Arrays, rule: rules.RAdam
     ) -> tuple[Arrays, Arrays, Arrays]:
-        if not writable(params, averages, squares):
-            return super().radam_(params, grads, averages, squares, rule)
-        in_blocks(super().radam_, rule, params, grads, averages, squares)
-        return params, averages, squares
+        return in_blocks(super().radam_, rule, params, grads, averages, squares)
 
     def adamax_(
         self, params: Arrays, grads: Arrays, averages: Arrays, norms: Arrays, rule: rules.Adamax
     ) -> tuple[Arrays, Arrays, Arrays]:
-        if not writable(params, averages, norms):
-            return super().adamax_(params, grads, averages, norms, rule)
-        in_blocks(super().adamax_, rule, params, grads, averages, norms)
-        return params, averages, norms
+        return in_blocks(super().adamax_, rule, params, grads, averages, norms)
+
+
+def in_blocks(
+    formula: Callable[..., T], rule: rules.Rule, params: Arrays, grads: Arrays, *state: Arrays
+) -> T:
+    """A portable formula, a block at a time, written where the arrays stand: what it takes beside
+    them is a few blocks, not a second network with its state.  Arrays that may not be written are
+    the formula's own."""
+    if not writable(params, *state):
+        return formula(params, grads, *state, rule)
+    _write_in_blocks(formula, rule, params, grads, *state)
+    return params, *state  # type: ignore[return-value]
 
 
 @flushing
-def in_blocks(
+def _write_in_blocks(
     formula: Any, rule: rules.Rule, params: Arrays, grads: Arrays, *state: Arrays
 ) -> None:
-    """A portable formula, a block at a time, written where the arrays stand: what it takes beside
-    them is a few blocks, not a second network with its state."""
     for p, g, *kept in blocks(params, grads, *state):
         new = formula([p], [g], *[[a] for a in kept], rule)
         for old, (array,) in zip((p, *kept), new, strict=True):
