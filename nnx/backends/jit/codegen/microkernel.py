@@ -67,12 +67,8 @@ def _shape() -> tuple[int, int, int]:
 
 
 REGISTER_BYTES, ROWS, VECTORS = _shape()
-A, B, C, ARGUMENTS = (
-    2,
-    7,
-    14,
-    20,
-)  # where these stand among the arguments of a kernel, and their number
+ARGUMENTS = 20  # of a kernel
+A, B, C = 2, 7, 14  # where these addresses stand among them
 
 
 def lanes(itemsize: int) -> int:
@@ -89,21 +85,20 @@ def _kernel(typing, rows, vectors, a, a_row, a0, a1, a2, b, b0, b1, b2, n0, n1, 
     signature = types.void(*[types.int64] * C, c, *[types.int64] * (ARGUMENTS - C - 1))
 
     def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        chosen_rows, chosen_vectors, *rest = arguments
-        word = ir.IntType(64)
-        rest[C - 2] = builder.ptrtoint(rest[C - 2], word)
+        words, word = list(arguments), ir.IntType(64)
+        words[C] = builder.ptrtoint(words[C], word)
         dtype = tile_rows.dtype.dtype
         if (height, width) != (1, 1):
-            _emit(context, builder, dtype, rest, height, width)
+            _emit(context, builder, dtype, words[2:], height, width)
             return context.get_dummy_value()
-        a, a_row, b, c, c_row = (rest[k - 2] for k in (A, A + 1, B, C, C + 1))
-        with cgutils.for_range(builder, chosen_rows, intp=word) as row:
-            rest[A - 2] = builder.add(a, builder.mul(row.index, a_row))
+        a, a_row, b, c, c_row = (words[k] for k in (A, A + 1, B, C, C + 1))
+        with cgutils.for_range(builder, words[0], intp=word) as row:
+            words[A] = builder.add(a, builder.mul(row.index, a_row))
             c_at = builder.add(c, builder.mul(row.index, c_row))
-            with cgutils.for_range(builder, chosen_vectors, intp=word) as column:
+            with cgutils.for_range(builder, words[1], intp=word) as column:
                 along = builder.mul(column.index, ir.Constant(word, REGISTER_BYTES))
-                rest[B - 2], rest[C - 2] = builder.add(b, along), builder.add(c_at, along)
-                _emit(context, builder, dtype, rest, 1, 1)
+                words[B], words[C] = builder.add(b, along), builder.add(c_at, along)
+                _emit(context, builder, dtype, words[2:], 1, 1)
         return context.get_dummy_value()
 
     return signature, emit

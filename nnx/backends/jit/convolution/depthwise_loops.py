@@ -11,7 +11,7 @@ float32; weight is (kh kw, units).
 
 from __future__ import annotations
 
-from ..codegen.compiling import compiled
+from ..codegen.compiling import compiled, inner
 from ..codegen.places import address_of, clear, copy
 from ..codegen.vectors import LANES, SIZE, ZERO, load, spread, store
 from .conv_loops import scratch
@@ -20,7 +20,7 @@ from .products import smaller
 BAND = 2**16  # numbers of a gradient's rows that stay in the cache while many passes go over them
 
 
-@compiled
+@inner
 def widen(source, start, target, to, count, c, units):
     """`count` pixels of c channels to where they have room for `units`."""
     if c == units:
@@ -30,7 +30,7 @@ def widen(source, start, target, to, count, c, units):
             copy(source, start + k * c, target, to + k * units, c)
 
 
-@compiled
+@inner
 def narrow(source, start, target, to, count, c, units):
     """The reverse of `widen`."""
     if c == units:
@@ -40,14 +40,14 @@ def narrow(source, start, target, to, count, c, units):
             copy(source, start + k * units, target, to + k * c, c)
 
 
-@compiled
+@inner
 def apart(units):
     """Numbers from one pixel of a scratch image to the next: as a multiple of four lines of the
     cache, pixels of a row would push each other out."""
     return units + LANES if units % (4 * LANES) == 0 else units
 
 
-@compiled
+@inner
 def row(image, weight, bias, out, g, units, pitch):
     """A row of windows' results, (ow, units) at the address `out`, from the padded image whose
     first row of those windows is at the address `image`, `pitch` numbers a pixel."""
@@ -83,7 +83,7 @@ def row(image, weight, bias, out, g, units, pitch):
             v += 4 if four else 1
 
 
-@compiled
+@inner
 def row_by_eight(image, weight, bias, out, ow, kh, kw, line, units, pitch):
     """`row` for kernels whose columns lie side by side, and at least eight windows.  Of the ten
     pixels that eight windows see with three places of a kernel's row, each is loaded once."""
@@ -138,7 +138,7 @@ def row_by_eight(image, weight, bias, out, ow, kh, kw, line, units, pitch):
             v += 8
 
 
-@compiled
+@inner
 def spread_row(gradient, weight, d, g, units, pitch):
     """gradient += what a row of windows, whose gradient is at the address `d`, says of its pixels:
     the transpose of `row`, for windows with a stride."""
@@ -154,7 +154,7 @@ def spread_row(gradient, weight, d, g, units, pitch):
                     store(t, j, load(t, j) + factor * load(d, v * units + j))
 
 
-@compiled
+@inner
 def weigh(image, d, total, g, units, pitch):
     """total (kh kw, units) += the weight's gradient from one image, whose result's gradient
     (oh, ow, units) is at the address `d`."""
@@ -165,7 +165,7 @@ def weigh(image, d, total, g, units, pitch):
         weigh_band(image + seen, d + own, total, smaller(rows, oh - u), g, units, pitch)
 
 
-@compiled
+@inner
 def weigh_band(image, d, total, rows, g, units, pitch):
     """`weigh` for so many rows of windows."""
     _, _, _, wp, _, ow, kh, kw, sh, sw, _, _, dh, dw = g

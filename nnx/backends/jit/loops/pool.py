@@ -13,18 +13,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..codegen.compiling import compiled, summing
+from ..codegen.compiling import compiled, inner, summing
 from ..codegen.places import clear, copy, row
 
 
-@compiled
+@inner
 def inside(place, windows, stride, before, size):
     """The windows first..end whose place, so far from the window's start, is in the image."""
     first = max(0, (before - place + stride - 1) // stride)
     return first, max(first, min(windows, (before - place + size - 1) // stride + 1))
 
 
-@compiled
+@inner
 def gather(x, start, values, i, j, g):
     """values (oh, ow, last) = what place (i, j) of every window of a part sees; -inf outside."""
     h, w, last, oh, ow, _, _, sh, sw, top, left, dh, dw = g
@@ -47,7 +47,7 @@ def gather(x, start, values, i, j, g):
                 copy(x, a + v * sw * last, values, to + v * last, last)
 
 
-@compiled
+@inner
 def compete(values, k, best, place):
     """Let place k of every window compete with the best so far; the first NaN wins."""
     for v in range(values.size):
@@ -89,7 +89,7 @@ def max_pool(lo, hi, x, y, places, g):
             target[k] = place[k]
 
 
-@compiled
+@inner
 def sees(window, stride, before, dilation, size, kernel):
     """Whether a window sees any pixel: one that is dilated can lie around the image."""
     first = max(0, (before - window * stride + dilation - 1) // dilation)
