@@ -35,6 +35,11 @@ def _out(default: str) -> Callable[..., Any]:
     )
 
 
+def _place(out: str | None, trained: Run, name: str) -> Path:
+    """Where the picture goes: into the run's folder, where nothing else is said."""
+    return Path(out) if out else trained.folder / name
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """Draw pictures of trained runs.  Needs matplotlib: pip install matplotlib."""
@@ -98,7 +103,7 @@ def filters(run: str, layer: str | None, out: str | None) -> None:
     if name not in found:
         raise click.UsageError(f"--layer must be one of {', '.join(found)}; got {name}")
     weight = found[name].weight.data
-    path = Path(out) if out else trained.folder / "filters.png"
+    path = _place(out, trained, "filters.png")
     plots.filters(
         np.array(backend_of(weight).to_numpy(weight)),
         path,
@@ -123,7 +128,7 @@ def weights(run: str, out: str | None) -> None:
         raise click.ClickException(f"{run} has no dense layer that reads a whole picture")
     weight = layer.weight.data
     pictures = np.array(backend_of(weight).to_numpy(weight)).reshape(-1, 1, *recipe.size)
-    path = Path(out) if out else trained.folder / "weights.png"
+    path = _place(out, trained, "weights.png")
     shown = pictures[:MOST_SHOWN]
     some = "" if len(shown) == len(pictures) else f", {MOST_SHOWN} of {len(pictures)} units"
     plots.filters(shown, path, f"{trained.folder.name}{some}")
@@ -158,7 +163,7 @@ def confusion(run: str, out: str | None) -> None:
     *inputs, truth = recipe.data(trained.options).test
     said = trained.predict(tuple(inputs) if len(inputs) > 1 else inputs[0]).numpy().argmax(axis=1)
     counts = plots.mistakes.confusion(np.asarray(truth), said, len(recipe.classes))
-    path = Path(out) if out else trained.folder / "confusion.png"
+    path = _place(out, trained, "confusion.png")
     plots.confusion_matrix(counts, recipe.classes, path, trained.folder.name)
     say(f"picture {path}")
 
@@ -180,7 +185,7 @@ def predictions(run: str, out: str | None) -> None:
         recipe.in_units(a[:, chosen], trained.options)
         for a in (truth, trained.predict(inputs).numpy())
     )
-    path = Path(out) if out else trained.folder / "predictions.png"
+    path = _place(out, trained, "predictions.png")
     names = [f"{k + 1} ahead" for k in chosen]
     plots.predictions(true, said, path, trained.folder.name, names=names)
     say(f"picture {path}")
@@ -199,7 +204,7 @@ def activations(run: str, out: str | None) -> None:
     """Histograms of what each layer of RUN gives for a batch that it was trained on."""
     trained = Run(run)
     inputs = _batch(trained)[:-1]
-    path = Path(out) if out else trained.folder / "activations.png"
+    path = _place(out, trained, "activations.png")
     plots.activation_histograms(trained.model(), *inputs, path=path, title=trained.folder.name)
     say(f"picture {path}")
 
@@ -213,7 +218,7 @@ def gradients(run: str, out: str | None) -> None:
     *inputs, target = _batch(trained)
     model = trained.model().train()
     trained.recipe.loss(trained.options)(model(*inputs), target).backward()
-    path = Path(out) if out else trained.folder / "gradients.png"
+    path = _place(out, trained, "gradients.png")
     plots.gradient_histograms(model, path=path, title=trained.folder.name)
     say(f"picture {path}")
 
@@ -226,7 +231,7 @@ def attention(run: str, text: str | None, out: str | None) -> None:
     """Where RUN looks as it answers TEXT, or else the first test example."""
     trained = Run(run)
     weights, rows, columns = trained.recipe.looks(trained, text)
-    path = Path(out) if out else trained.folder / "attention.png"
+    path = _place(out, trained, "attention.png")
     plots.attention(weights, rows, columns, path)
     say(f"picture {path}")
 
@@ -244,7 +249,7 @@ def errors(run: str, out: str | None) -> None:
     logits = trained.predict(x)
     with no_grad():
         p = ops.softmax(logits, axis=1).numpy()
-    path = Path(out) if out else trained.folder / "errors.png"
+    path = _place(out, trained, "errors.png")
     pictures = np.asarray(x).reshape(-1, *recipe.size)
     plots.errors(pictures, np.asarray(truth), p, recipe.classes, path, trained.folder.name)
     say(f"picture {path}")
