@@ -80,16 +80,19 @@ def arguments(real, steps, n, directions, hidden, lengths):
     )
 
 
-SCANS = [
-    f"gru_sequence{way}_{reset}_{units}"
-    for reset in ("after", "before")
-    for way in ("", "_backward")
-    for units in (32, 64, 128)
-]
-
-
 @pytest.mark.kernels(
-    *SCANS,
+    "gru_sequence_after_32",
+    "gru_sequence_after_64",
+    "gru_sequence_after_128",
+    "gru_sequence_backward_after_32",
+    "gru_sequence_backward_after_64",
+    "gru_sequence_backward_after_128",
+    "gru_sequence_before_32",
+    "gru_sequence_before_64",
+    "gru_sequence_before_128",
+    "gru_sequence_backward_before_32",
+    "gru_sequence_backward_before_64",
+    "gru_sequence_backward_before_128",
     "gru_wide",
     "gru_wide_backward",
     "gru_wide_before",
@@ -148,7 +151,18 @@ def test_cells_of_mixed_dtypes_use_the_twin(cuda):
     "gru_reset_backward",
     "gru_update",
     "gru_update_backward",
-    *SCANS,
+    "gru_sequence_after_32",
+    "gru_sequence_after_64",
+    "gru_sequence_after_128",
+    "gru_sequence_backward_after_32",
+    "gru_sequence_backward_after_64",
+    "gru_sequence_backward_after_128",
+    "gru_sequence_before_32",
+    "gru_sequence_before_64",
+    "gru_sequence_before_128",
+    "gru_sequence_backward_before_32",
+    "gru_sequence_backward_before_64",
+    "gru_sequence_backward_before_128",
 )
 def test_in_half(cuda):
     """A scan's states are in float32 from step to step, and rounded once each; its backward reads
